@@ -1,0 +1,504 @@
+"""
+Every knob, its unit, its range, its default, and why.
+
+One frozen dataclass per room. A room is given its own section and never the
+whole tree, so what a room can be told is what its section says. Knows TOML;
+does not know who uses a value.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from finetuned.errors import ConfigError
+
+
+def _check(ok: bool, name: str, expected: str, found: object) -> None:
+    if not ok:
+        raise ConfigError(f"{name} must be {expected}, got {found!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    base: str = "micro"
+    """
+    The base model: a name under models/base/, a directory, or a hub id such as
+    "Qwen/Qwen3-0.6B" that has been downloaded. The daemon itself never downloads.
+    """
+
+    enable_thinking: bool = False
+    """
+    Whether chat templates that know the switch render reasoning. One policy for
+    training, evaluation and serving, so that all three see the same token ids.
+    """
+
+    dtype: str = "auto"
+    """
+    Precision of the weights while training: "auto" (float32 on CPU, bfloat16 on
+    CUDA), "float32" or "bfloat16". float16 is refused: on CPU it is about 100
+    times slower, on CUDA it needs loss scaling that bfloat16 does not.
+    """
+
+    device: str = "auto"
+    """Where workers run: "auto" (CUDA if there is one), "cpu", "cuda" or "mps"."""
+
+    def __post_init__(self) -> None:
+        _check(bool(self.base.strip()), "model.base", "a name, directory or hub id", self.base)
+        dtypes = ("auto", "float32", "bfloat16")
+        _check(self.dtype in dtypes, "model.dtype", f"one of {dtypes}", self.dtype)
+        devices = ("auto", "cpu", "cuda", "mps")
+        _check(self.device in devices, "model.device", f"one of {devices}", self.device)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InboxConfig:
+    stability_seconds: float = 5.0
+    """
+    How long a file must keep its size, mtime and inode before it is claimed, in
+    seconds, >= 0. Guards against half-copied files; `mv` into inbox/ needs none of it.
+    """
+
+    scan_seconds: float = 5.0
+    """
+    Longest time between two full scans of inbox/, in seconds, 0.1 to 60. The
+    scan is the truth: file system events only make it come earlier.
+    """
+
+    max_attempts: int = 3
+    """Runs a job may fail, before it is given up as failed, >= 1. Stops and power cuts are free."""
+
+    share_run_max_examples: int = 500
+    """
+    Datasets of at most this many examples that wait together share one run, >= 0.
+    A run costs seconds of start-up whatever its size; 0 gives each file its own.
+    """
+
+    share_run_max_files: int = 2000
+    """Most datasets in one shared run, >= 1, so that a flood of files yields versions early."""
+
+    def __post_init__(self) -> None:
+        _check(self.stability_seconds >= 0, "inbox.stability_seconds", ">= 0", self.stability_seconds)
+        _check(0.1 <= self.scan_seconds <= 60, "inbox.scan_seconds", "0.1 to 60", self.scan_seconds)
+        _check(self.max_attempts >= 1, "inbox.max_attempts", ">= 1", self.max_attempts)
+        _check(
+            self.share_run_max_examples >= 0,
+            "inbox.share_run_max_examples",
+            ">= 0",
+            self.share_run_max_examples,
+        )
+        _check(
+            self.share_run_max_files >= 1, "inbox.share_run_max_files", ">= 1", self.share_run_max_files
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    max_length: int = 2048
+    """
+    Longest example in tokens after rendering, 16 to 131072. Longer examples are
+    rejected with both numbers, never cut. The model's own limit applies as well.
+    """
+
+    max_line_bytes: int = 8 * 2**20
+    """Longest line in bytes, 1 KiB to 1 GiB. A longer one is rejected without being read whole."""
+
+    max_rejected_fraction: float = 0.05
+    """
+    Share of rejected lines, 0 to 1, above which the whole dataset is quarantined:
+    so many bad lines mean a broken export, not a few typing errors.
+    """
+
+    holdout_fraction: float = 0.05
+    """Share of prompts kept out of training for evaluation, 0 to 0.5; 1 to 200 rows."""
+
+    holdout_max_rows: int = 200
+    """Most held-out rows of one dataset, 1 to 10000: enough for +-7 points, cheap to ask."""
+
+    def __post_init__(self) -> None:
+        _check(16 <= self.max_length <= 131072, "data.max_length", "16 to 131072", self.max_length)
+        _check(
+            1024 <= self.max_line_bytes <= 2**30,
+            "data.max_line_bytes",
+            "1024 to 1073741824",
+            self.max_line_bytes,
+        )
+        _check(
+            0 <= self.max_rejected_fraction <= 1,
+            "data.max_rejected_fraction",
+            "0 to 1",
+            self.max_rejected_fraction,
+        )
+        _check(
+            0 <= self.holdout_fraction <= 0.5,
+            "data.holdout_fraction",
+            "0 to 0.5",
+            self.holdout_fraction,
+        )
+        _check(
+            1 <= self.holdout_max_rows <= 10000,
+            "data.holdout_max_rows",
+            "1 to 10000",
+            self.holdout_max_rows,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    method: str = "lora"
+    """
+    "lora" (adapters on all linear layers), "full" (all weights, for small models)
+    or "qlora" (4-bit base; CUDA with bitsandbytes only).
+    """
+
+    r: int = 32
+    """LoRA rank, 1 to 1024."""
+
+    lora_alpha: int = 32
+    """LoRA scaling numerator, 1 to 4096; the update is scaled by lora_alpha / r."""
+
+    lora_dropout: float = 0.0
+    """Dropout on the adapter's input, 0 to 0.9."""
+
+    target_modules: str = "all-linear"
+    """What gets adapters: "all-linear", or module names separated by commas."""
+
+    learning_rate: float = 5e-4
+    """
+    AdamW step size, 1e-7 to 1. LoRA wants about ten times what full fine-tuning
+    wants (training.method "full": try 5e-5).
+    """
+
+    warmup_steps: int = 20
+    """
+    Optimizer steps of linear warm-up, >= 0, once per lineage of versions and not
+    per file: re-warming at each file costs what earlier files taught.
+    """
+
+    weight_decay: float = 0.0
+    """AdamW decoupled weight decay, 0 to 1."""
+
+    max_grad_norm: float = 1.0
+    """Gradient clipping norm, > 0."""
+
+    num_train_epochs: int = 1
+    """Passes over each dataset, 1 to 1000."""
+
+    per_device_train_batch_size: int = 16
+    """Examples in one micro-batch, 1 to 4096."""
+
+    gradient_accumulation_steps: int = 1
+    """Micro-batches in one optimizer step, 1 to 1024."""
+
+    save_steps: int = 50
+    """Optimizer steps between checkpoints, >= 1. A crash costs at most this much work."""
+
+    keep_checkpoints: int = 2
+    """Verified checkpoints kept in a run, >= 1."""
+
+    max_nan_steps: int = 5
+    """Steps in a row with NaN or Inf loss or gradients before the run is diverged, >= 1."""
+
+    seed: int = 0
+    """Seed of shuffling, adapter initialisation and dropout, >= 0."""
+
+    def __post_init__(self) -> None:
+        methods = ("lora", "full", "qlora")
+        _check(self.method in methods, "training.method", f"one of {methods}", self.method)
+        _check(1 <= self.r <= 1024, "training.r", "1 to 1024", self.r)
+        _check(1 <= self.lora_alpha <= 4096, "training.lora_alpha", "1 to 4096", self.lora_alpha)
+        _check(0 <= self.lora_dropout <= 0.9, "training.lora_dropout", "0 to 0.9", self.lora_dropout)
+        _check(
+            1e-7 <= self.learning_rate <= 1, "training.learning_rate", "1e-7 to 1", self.learning_rate
+        )
+        _check(self.warmup_steps >= 0, "training.warmup_steps", ">= 0", self.warmup_steps)
+        _check(0 <= self.weight_decay <= 1, "training.weight_decay", "0 to 1", self.weight_decay)
+        _check(self.max_grad_norm > 0, "training.max_grad_norm", "> 0", self.max_grad_norm)
+        _check(
+            1 <= self.num_train_epochs <= 1000,
+            "training.num_train_epochs",
+            "1 to 1000",
+            self.num_train_epochs,
+        )
+        _check(
+            1 <= self.per_device_train_batch_size <= 4096,
+            "training.per_device_train_batch_size",
+            "1 to 4096",
+            self.per_device_train_batch_size,
+        )
+        _check(
+            1 <= self.gradient_accumulation_steps <= 1024,
+            "training.gradient_accumulation_steps",
+            "1 to 1024",
+            self.gradient_accumulation_steps,
+        )
+        _check(self.save_steps >= 1, "training.save_steps", ">= 1", self.save_steps)
+        _check(self.keep_checkpoints >= 1, "training.keep_checkpoints", ">= 1", self.keep_checkpoints)
+        _check(self.max_nan_steps >= 1, "training.max_nan_steps", ">= 1", self.max_nan_steps)
+        _check(self.seed >= 0, "training.seed", ">= 0", self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    eval_steps: int = 10
+    """Optimizer steps between two looks at held-out rows while training, >= 1."""
+
+    max_wall_fraction: float = 0.05
+    """
+    Share of training wall time that evals may take, 0.001 to 0.5. Rows per eval
+    (1 to 8) and skipped evals adapt to it.
+    """
+
+    timeout_seconds: float = 60.0
+    """Deadline of one eval while training, in seconds, 0.1 to 3600; a late answer counts as wrong."""
+
+    max_new_tokens: int = 256
+    """Longest generated answer in tokens, 1 to 8192."""
+
+    final_max_rows: int = 400
+    """
+    Most rows of the final evaluation of a candidate, 2 to 100000: half from the
+    new datasets, half spread over earlier ones.
+    """
+
+    final_timeout_seconds: float = 1800.0
+    """Deadline of the final evaluation of one model, in seconds, 1 to 86400."""
+
+    batch_size: int = 32
+    """Rows generated together, 1 to 1024."""
+
+    def __post_init__(self) -> None:
+        _check(self.eval_steps >= 1, "evaluation.eval_steps", ">= 1", self.eval_steps)
+        _check(
+            0.001 <= self.max_wall_fraction <= 0.5,
+            "evaluation.max_wall_fraction",
+            "0.001 to 0.5",
+            self.max_wall_fraction,
+        )
+        _check(
+            0.1 <= self.timeout_seconds <= 3600,
+            "evaluation.timeout_seconds",
+            "0.1 to 3600",
+            self.timeout_seconds,
+        )
+        _check(
+            1 <= self.max_new_tokens <= 8192,
+            "evaluation.max_new_tokens",
+            "1 to 8192",
+            self.max_new_tokens,
+        )
+        _check(
+            2 <= self.final_max_rows <= 100000,
+            "evaluation.final_max_rows",
+            "2 to 100000",
+            self.final_max_rows,
+        )
+        _check(
+            1 <= self.final_timeout_seconds <= 86400,
+            "evaluation.final_timeout_seconds",
+            "1 to 86400",
+            self.final_timeout_seconds,
+        )
+        _check(1 <= self.batch_size <= 1024, "evaluation.batch_size", "1 to 1024", self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateConfig:
+    min_loss_gain: float = 0.0
+    """
+    How much lower the candidate's held-out loss on the new rows must be than the
+    incumbent's, in nats per token, >= 0. Exactly equal is never better.
+    """
+
+    max_new_accuracy_drop: float = 0.0
+    """Exact match on the new rows may fall by at most this share, 0 to 1."""
+
+    max_old_accuracy_drop: float = 0.05
+    """Exact match on earlier datasets' held-out rows may fall by at most this share, 0 to 1."""
+
+    max_old_loss_rise: float = 0.1
+    """Loss on earlier datasets' held-out rows may rise by at most this, nats per token, >= 0."""
+
+    def __post_init__(self) -> None:
+        _check(self.min_loss_gain >= 0, "gate.min_loss_gain", ">= 0", self.min_loss_gain)
+        _check(
+            0 <= self.max_new_accuracy_drop <= 1,
+            "gate.max_new_accuracy_drop",
+            "0 to 1",
+            self.max_new_accuracy_drop,
+        )
+        _check(
+            0 <= self.max_old_accuracy_drop <= 1,
+            "gate.max_old_accuracy_drop",
+            "0 to 1",
+            self.max_old_accuracy_drop,
+        )
+        _check(self.max_old_loss_rise >= 0, "gate.max_old_loss_rise", ">= 0", self.max_old_loss_rise)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegistryConfig:
+    keep_last: int = 5
+    """
+    Versions outside the incumbent's ancestry that prune keeps, newest first, >= 0.
+    The incumbent, its ancestors, pinned versions and the last verified backup are
+    always kept.
+    """
+
+    backup: bool = True
+    """Whether each promoted version is copied to models/backups/ and verified there."""
+
+    def __post_init__(self) -> None:
+        _check(self.keep_last >= 0, "registry.keep_last", ">= 0", self.keep_last)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SupervisorConfig:
+    heartbeat_seconds: float = 0.5
+    """Longest time between two turns of the loop while a worker runs, in seconds, 0.05 to 5."""
+
+    idle_seconds: float = 2.0
+    """Longest time between two turns of the idle loop, in seconds, 0.05 to 5."""
+
+    worker_stuck_seconds: float = 600.0
+    """
+    A worker that shows no progress for this long is killed and its job retried,
+    in seconds, 5 to 86400. Must be longer than the slowest optimizer step, load or save.
+    """
+
+    worker_stop_seconds: float = 60.0
+    """How long a worker may take to checkpoint after a stop, in seconds, 1 to 3600, then SIGKILL."""
+
+    disk_reserve_bytes: int = 256 * 2**20
+    """
+    Free space below which nothing new is started, in bytes, >= 0; two checkpoints
+    of the last size are added to it. Low disk is waited for, it never costs an attempt.
+    """
+
+    retry_seconds: float = 5.0
+    """Pause before an action that the file system refused is tried again, in seconds, 0.05 to 3600."""
+
+    log_max_bytes: int = 20 * 2**20
+    """Size at which a log file is rotated, in bytes, >= 4096."""
+
+    log_backups: int = 5
+    """Rotated log files kept, >= 1."""
+
+    def __post_init__(self) -> None:
+        _check(
+            0.05 <= self.heartbeat_seconds <= 5,
+            "supervisor.heartbeat_seconds",
+            "0.05 to 5",
+            self.heartbeat_seconds,
+        )
+        _check(
+            0.05 <= self.idle_seconds <= 5, "supervisor.idle_seconds", "0.05 to 5", self.idle_seconds
+        )
+        _check(
+            5 <= self.worker_stuck_seconds <= 86400,
+            "supervisor.worker_stuck_seconds",
+            "5 to 86400",
+            self.worker_stuck_seconds,
+        )
+        _check(
+            1 <= self.worker_stop_seconds <= 3600,
+            "supervisor.worker_stop_seconds",
+            "1 to 3600",
+            self.worker_stop_seconds,
+        )
+        _check(
+            self.disk_reserve_bytes >= 0,
+            "supervisor.disk_reserve_bytes",
+            ">= 0",
+            self.disk_reserve_bytes,
+        )
+        _check(
+            0.05 <= self.retry_seconds <= 3600,
+            "supervisor.retry_seconds",
+            "0.05 to 3600",
+            self.retry_seconds,
+        )
+        _check(self.log_max_bytes >= 4096, "supervisor.log_max_bytes", ">= 4096", self.log_max_bytes)
+        _check(self.log_backups >= 1, "supervisor.log_backups", ">= 1", self.log_backups)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """
+    The whole tree; only the supervisor and the tools hold it.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    inbox: InboxConfig = field(default_factory=InboxConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    registry: RegistryConfig = field(default_factory=RegistryConfig)
+    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """
+        Return the resolved configuration as plain tables, for run and version records.
+        """
+        return asdict(self)
+
+
+def _section(name: str, cls: type, table: object) -> Any:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"[{name}] must be a table, got {table!r}")
+    hints = get_type_hints(cls)
+    known = {f.name for f in fields(cls)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"unknown key {name}.{key}; known keys: {', '.join(sorted(known))}")
+        expected = hints[key]
+        if expected is float and type(value) is int:
+            value = float(value)
+        if type(value) is not expected:
+            raise ConfigError(
+                f"{name}.{key} must be {expected.__name__}, got {type(value).__name__} {value!r}"
+            )
+        values[key] = value
+    return cls(**values)
+
+
+def config_from_dict(tables: Mapping[str, object]) -> Config:
+    """
+    Build a configuration from plain tables, such as a run's record of it.
+
+    Raises:
+        ConfigError: An unknown section or key, a wrong type, or a value out of range.
+    """
+    sections = {f.name: f.default_factory for f in fields(Config)}
+    for name in tables:
+        if name not in sections:
+            raise ConfigError(f"unknown section [{name}]; known sections: {', '.join(sections)}")
+    classes = get_type_hints(Config)
+    return Config(**{name: _section(name, classes[name], t) for name, t in tables.items()})
+
+
+def load_config(path: Path) -> Config:
+    """
+    Read *path*; a missing file means all defaults.
+
+    Raises:
+        ConfigError: Not TOML, unknown key, wrong type or out of range. The message
+            names the file, the key and the range.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Config()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return config_from_dict(tomllib.loads(data.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None

@@ -1,0 +1,191 @@
+"""
+Everything finetuned raises on purpose.
+
+* FinetunedError
+  x ConfigError          the configuration is wrong; restarting will not help
+  x DatasetError         one inbox file is unusable; the daemon goes on
+    + MalformedExample   one line of it is not a training example
+    + UnstableDataset    the file changed while it was being read
+  x WorkerError          a worker process failed
+    + Interrupted        it was asked to stop and can go on later
+    + Diverged           loss or gradients became NaN or Inf
+  x ModelError           a model version is missing, incomplete or corrupt
+    + BaseModelMissing   model.base names nothing that can be loaded
+    + CorruptFile        a file does not match the hash in its manifest
+  x RegistryError        a version may not be promoted, pruned or restored
+  x LockHeld             another process holds what must have one owner
+  x Unavailable          the disk is full, read-only or gone; waiting may help
+  x InvalidTransition    a bug in finetuned itself
+
+Anything else that escapes is a bug too, and is left to crash the process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXIT_OK = 0
+EXIT_DATAERR = 65
+"""The dataset is unusable (sysexits EX_DATAERR)."""
+EXIT_SOFTWARE = 70
+"""A bug (EX_SOFTWARE)."""
+EXIT_TEMPFAIL = 75
+"""Interrupted and resumable, or the root is held by another supervisor (EX_TEMPFAIL)."""
+EXIT_CONFIG = 78
+"""The configuration is wrong, do not restart (EX_CONFIG)."""
+
+
+class FinetunedError(Exception):
+    """
+    Base class of every error finetuned raises on purpose.
+    """
+
+    retryable = False
+    """Whether the same job may succeed if it is simply run again."""
+
+    exit_status = EXIT_SOFTWARE
+    """What a process that ends with this error tells its parent."""
+
+
+class ConfigError(FinetunedError):
+    """
+    A configuration value is missing, unknown or out of range.
+    """
+
+    exit_status = EXIT_CONFIG
+
+
+class DatasetError(FinetunedError):
+    """
+    An inbox file cannot be trained on as it stands.
+    """
+
+    exit_status = EXIT_DATAERR
+
+
+class MalformedExample(DatasetError):
+    """
+    One line of a dataset is not a valid training example.
+
+    The other lines are unaffected; *code* is the short name under which the
+    ingestion report counts it.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class UnstableDataset(DatasetError):
+    """
+    A file changed after it was claimed; it goes back to waiting.
+    """
+
+    retryable = True
+    exit_status = EXIT_TEMPFAIL
+
+
+class WorkerError(FinetunedError):
+    """
+    A worker process failed.
+    """
+
+    retryable = True
+
+
+class Interrupted(WorkerError):
+    """
+    A worker was asked to stop; what it had done is in its last checkpoint.
+    """
+
+    exit_status = EXIT_TEMPFAIL
+
+
+class Diverged(WorkerError):
+    """
+    Loss or gradients became NaN or Inf; the last good checkpoint is untouched.
+    """
+
+    retryable = False
+    exit_status = EXIT_DATAERR
+
+
+class ModelError(FinetunedError):
+    """
+    A model version, checkpoint or base is missing, incomplete or corrupt.
+    """
+
+
+class BaseModelMissing(ModelError):
+    """
+    ``model.base`` is neither a model directory nor a cached hub id.
+    """
+
+    exit_status = EXIT_CONFIG
+
+    def __init__(self, base: str, looked: list[Path]) -> None:
+        places = ", ".join(str(p) for p in looked)
+        super().__init__(
+            f"base model {base!r} not found (looked in {places}). "
+            f"Get it with: .venv/bin/hf download {base} --local-dir models/base/{Path(base).name}  "
+            "and set model.base in config.toml to that directory; "
+            "or run tools/make_base_model.py for the embedded default 'micro'"
+        )
+        self.base = base
+        self.looked = looked
+
+
+class CorruptFile(ModelError):
+    """
+    A file's bytes do not match its manifest, or the manifest is missing.
+    """
+
+    def __init__(self, path: Path, found: str, expected: str) -> None:
+        super().__init__(f"{path}: found {found}, manifest says {expected}")
+        self.path = path
+        self.found = found
+        self.expected = expected
+
+
+class RegistryError(FinetunedError):
+    """
+    A version may not be promoted, pruned, pinned or restored as asked.
+
+    Nothing was changed.
+    """
+
+
+class LockHeld(FinetunedError):
+    """
+    Another process holds a lock that has one owner at a time.
+    """
+
+    exit_status = EXIT_TEMPFAIL
+
+    def __init__(self, path: Path, owner: str) -> None:
+        super().__init__(f"{path} is held by {owner}")
+        self.path = path
+        self.owner = owner
+
+
+class Unavailable(FinetunedError):
+    """
+    The file system refuses for now: full, read-only, no permission, missing.
+
+    No attempt is counted; the same action is tried again until it works.
+    """
+
+    retryable = True
+    exit_status = EXIT_TEMPFAIL
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class InvalidTransition(FinetunedError):
+    """
+    A job was asked to move to a state it cannot reach from where it is.
+    """

@@ -1,0 +1,128 @@
+"""
+The one file that spells folder names.
+
+Knows where everything is under a root; does not know what is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PRIORITIES = ("high", "normal", "low")
+"""Sub-folders of inbox/, best first; a file directly in inbox/ is normal."""
+
+MANIFEST = "manifest.json"
+"""Written last in every finished folder: without it the folder does not exist for us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """
+    The paths of one root.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the one supervisor of this root."""
+        return self.root / "models" / ".supervisor.lock"
+
+    @property
+    def journal(self) -> Path:
+        """The truth, in SQLite; every folder is a view of it."""
+        return self.root / "models" / "journal.sqlite3"
+
+    @property
+    def inbox(self) -> Path:
+        return self.root / "inbox"
+
+    @property
+    def processing(self) -> Path:
+        """Claimed files, one folder each, until their job is history."""
+        return self.inbox / "processing"
+
+    @property
+    def done(self) -> Path:
+        return self.inbox / "done"
+
+    @property
+    def quarantine(self) -> Path:
+        """Refused files with their reasons, and the rejected lines of accepted ones."""
+        return self.inbox / "rejected"
+
+    @property
+    def status_file(self) -> Path:
+        return self.root / "status" / "training_status.json"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    @property
+    def acks(self) -> Path:
+        return self.control / "ack"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def bases(self) -> Path:
+        return self.models / "base"
+
+    @property
+    def datasets(self) -> Path:
+        """Validated, tokenised datasets; author: the ingestion worker."""
+        return self.models / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run; author: that run's worker."""
+        return self.models / "runs"
+
+    @property
+    def versions(self) -> Path:
+        return self.models / "versions"
+
+    @property
+    def backups(self) -> Path:
+        return self.models / "backups"
+
+    @property
+    def trash(self) -> Path:
+        return self.models / "trash"
+
+    @property
+    def current_model(self) -> Path:
+        return self.root / "current_model"
+
+    def folders(self) -> tuple[Path, ...]:
+        """
+        Return every folder that must exist before the daemon can work.
+        """
+        return (
+            self.inbox,
+            *(self.inbox / p for p in PRIORITIES),
+            self.processing,
+            self.done,
+            self.quarantine,
+            self.status_file.parent,
+            self.control,
+            self.acks,
+            self.logs,
+            self.datasets,
+            self.runs,
+            self.versions,
+            self.backups,
+            self.trash,
+        )
