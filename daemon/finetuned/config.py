@@ -81,7 +81,9 @@ class InboxConfig:
     """Most datasets in one shared run, >= 1, so that a flood of files yields versions early."""
 
     def __post_init__(self) -> None:
-        _check(self.stability_seconds >= 0, "inbox.stability_seconds", ">= 0", self.stability_seconds)
+        _check(
+            self.stability_seconds >= 0, "inbox.stability_seconds", ">= 0", self.stability_seconds
+        )
         _check(0.1 <= self.scan_seconds <= 60, "inbox.scan_seconds", "0.1 to 60", self.scan_seconds)
         _check(self.max_attempts >= 1, "inbox.max_attempts", ">= 1", self.max_attempts)
         _check(
@@ -91,7 +93,10 @@ class InboxConfig:
             self.share_run_max_examples,
         )
         _check(
-            self.share_run_max_files >= 1, "inbox.share_run_max_files", ">= 1", self.share_run_max_files
+            self.share_run_max_files >= 1,
+            "inbox.share_run_max_files",
+            ">= 1",
+            self.share_run_max_files,
         )
 
 
@@ -199,9 +204,6 @@ class TrainingConfig:
     keep_checkpoints: int = 2
     """Verified checkpoints kept in a run, >= 1."""
 
-    max_nan_steps: int = 5
-    """Steps in a row with NaN or Inf loss or gradients before the run is diverged, >= 1."""
-
     seed: int = 0
     """Seed of shuffling, adapter initialisation and dropout, >= 0."""
 
@@ -210,9 +212,14 @@ class TrainingConfig:
         _check(self.method in methods, "training.method", f"one of {methods}", self.method)
         _check(1 <= self.r <= 1024, "training.r", "1 to 1024", self.r)
         _check(1 <= self.lora_alpha <= 4096, "training.lora_alpha", "1 to 4096", self.lora_alpha)
-        _check(0 <= self.lora_dropout <= 0.9, "training.lora_dropout", "0 to 0.9", self.lora_dropout)
         _check(
-            1e-7 <= self.learning_rate <= 1, "training.learning_rate", "1e-7 to 1", self.learning_rate
+            0 <= self.lora_dropout <= 0.9, "training.lora_dropout", "0 to 0.9", self.lora_dropout
+        )
+        _check(
+            1e-7 <= self.learning_rate <= 1,
+            "training.learning_rate",
+            "1e-7 to 1",
+            self.learning_rate,
         )
         _check(self.warmup_steps >= 0, "training.warmup_steps", ">= 0", self.warmup_steps)
         _check(0 <= self.weight_decay <= 1, "training.weight_decay", "0 to 1", self.weight_decay)
@@ -236,8 +243,9 @@ class TrainingConfig:
             self.gradient_accumulation_steps,
         )
         _check(self.save_steps >= 1, "training.save_steps", ">= 1", self.save_steps)
-        _check(self.keep_checkpoints >= 1, "training.keep_checkpoints", ">= 1", self.keep_checkpoints)
-        _check(self.max_nan_steps >= 1, "training.max_nan_steps", ">= 1", self.max_nan_steps)
+        _check(
+            self.keep_checkpoints >= 1, "training.keep_checkpoints", ">= 1", self.keep_checkpoints
+        )
         _check(self.seed >= 0, "training.seed", ">= 0", self.seed)
 
 
@@ -336,7 +344,9 @@ class GateConfig:
             "0 to 1",
             self.max_old_accuracy_drop,
         )
-        _check(self.max_old_loss_rise >= 0, "gate.max_old_loss_rise", ">= 0", self.max_old_loss_rise)
+        _check(
+            self.max_old_loss_rise >= 0, "gate.max_old_loss_rise", ">= 0", self.max_old_loss_rise
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -395,7 +405,10 @@ class SupervisorConfig:
             self.heartbeat_seconds,
         )
         _check(
-            0.05 <= self.idle_seconds <= 5, "supervisor.idle_seconds", "0.05 to 5", self.idle_seconds
+            0.05 <= self.idle_seconds <= 5,
+            "supervisor.idle_seconds",
+            "0.05 to 5",
+            self.idle_seconds,
         )
         _check(
             5 <= self.worker_stuck_seconds <= 86400,
@@ -421,7 +434,9 @@ class SupervisorConfig:
             "0.05 to 3600",
             self.retry_seconds,
         )
-        _check(self.log_max_bytes >= 4096, "supervisor.log_max_bytes", ">= 4096", self.log_max_bytes)
+        _check(
+            self.log_max_bytes >= 4096, "supervisor.log_max_bytes", ">= 4096", self.log_max_bytes
+        )
         _check(self.log_backups >= 1, "supervisor.log_backups", ">= 1", self.log_backups)
 
 

@@ -1,0 +1,84 @@
+"""
+The life of one training job, as a table.
+
+A job is one inbox file, or a few small ones that waited together, on its way
+to becoming a model version. Where all goes well it walks QUEUED, TRAINING,
+TRAINED, EVALUATING, PROMOTED. The two states that need a live process each
+have a state of rest to fall back to, so a daemon that wakes up after a power
+cut always knows where it stands.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from finetuned.errors import InvalidTransition
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"  # validated, waiting for the device
+    TRAINING = "training"  # a worker process is training on it
+    TRAINED = "trained"  # a candidate exists, waiting for evaluation
+    EVALUATING = "evaluating"  # a worker process is making its eval report
+    PROMOTED = "promoted"  # current_model became this version
+    REJECTED = "rejected"  # the gate said no
+    SKIPPED = "skipped"  # a person said no
+    FAILED = "failed"  # out of attempts, or it cannot work
+
+
+class JobEvent(StrEnum):
+    START = "start"  # a worker process was spawned
+    FINISH = "finish"  # it left a candidate behind
+    ACCEPT = "accept"  # the gate let the candidate through
+    REJECT = "reject"
+    SKIP = "skip"
+    INTERRUPT = "interrupt"  # it was stopped, by us or by a power cut; costs no attempt
+    RETRY = "retry"  # it failed and may try again; costs one attempt
+    RETRAIN = "retrain"  # the incumbent changed under it: start again from the new one
+    FAIL = "fail"
+
+
+_TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
+    (JobState.QUEUED, JobEvent.START): JobState.TRAINING,
+    (JobState.QUEUED, JobEvent.SKIP): JobState.SKIPPED,
+    (JobState.QUEUED, JobEvent.FAIL): JobState.FAILED,
+    (JobState.TRAINING, JobEvent.FINISH): JobState.TRAINED,
+    (JobState.TRAINING, JobEvent.SKIP): JobState.SKIPPED,
+    (JobState.TRAINING, JobEvent.INTERRUPT): JobState.QUEUED,
+    (JobState.TRAINING, JobEvent.RETRY): JobState.QUEUED,
+    (JobState.TRAINING, JobEvent.FAIL): JobState.FAILED,
+    (JobState.TRAINED, JobEvent.START): JobState.EVALUATING,
+    (JobState.TRAINED, JobEvent.SKIP): JobState.SKIPPED,
+    (JobState.TRAINED, JobEvent.RETRAIN): JobState.QUEUED,
+    (JobState.TRAINED, JobEvent.FAIL): JobState.FAILED,
+    (JobState.EVALUATING, JobEvent.ACCEPT): JobState.PROMOTED,
+    (JobState.EVALUATING, JobEvent.REJECT): JobState.REJECTED,
+    (JobState.EVALUATING, JobEvent.SKIP): JobState.SKIPPED,
+    (JobState.EVALUATING, JobEvent.INTERRUPT): JobState.TRAINED,
+    (JobState.EVALUATING, JobEvent.RETRY): JobState.TRAINED,
+    (JobState.EVALUATING, JobEvent.RETRAIN): JobState.QUEUED,
+    (JobState.EVALUATING, JobEvent.FAIL): JobState.FAILED,
+}
+
+LIVE_STATES = frozenset({JobState.TRAINING, JobState.EVALUATING})
+FINAL_STATES = frozenset(JobState) - {state for state, _ in _TRANSITIONS}
+
+
+def next_state(state: JobState, event: JobEvent) -> JobState:
+    """
+    Return the state *event* leads to from *state*.
+
+    Raises:
+        InvalidTransition: *event* cannot happen in *state*.
+    """
+    try:
+        return _TRANSITIONS[state, event]
+    except KeyError:
+        raise InvalidTransition(f"{event} cannot happen to a {state} job") from None
+
+
+def can(state: JobState, event: JobEvent) -> bool:
+    """
+    Return whether *event* may happen in *state*.
+    """
+    return (state, event) in _TRANSITIONS

@@ -1,0 +1,106 @@
+"""
+Which versions may go. A decision on names and parents; touches no file.
+
+What a person or a restart may still need is never on the list: the incumbent
+and everything it was trained on top of, what is pinned, and the version whose
+backup is the last known to be good. An ancestor of ours kept two versions by
+age alone and deleted the only good one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+
+_NAME = re.compile(r"v(?:0\d{3}|[1-9]\d{3,})")
+
+
+def version_name(number: int) -> str:
+    """
+    Return the folder name of version *number* (>= 1), e.g. ``v0007`` or ``v12345``.
+    """
+    return f"v{number:04d}"
+
+
+def version_number(name: str) -> int | None:
+    """
+    Return the number in a version's name, or None when *name* is not one.
+
+    Names order by this number, never as text: v10000 comes after v9999.
+    """
+    return int(name[1:]) if name.isascii() and _NAME.fullmatch(name) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    What prune would do, with the reason for everything it leaves alone.
+    """
+
+    keep: dict[str, str]
+    """Version -> why it stays. In order of numbers."""
+
+    remove: list[str]
+    """Versions that go, newest first: at no moment is a parent gone before its child."""
+
+
+def plan_prune(
+    versions: Mapping[str, str | None],
+    *,
+    incumbent: str | None,
+    pinned: Set[str],
+    keep_last: int,
+    last_backup: str | None,
+) -> Plan:
+    """
+    Decide which versions stay and which go.
+
+    Args:
+        versions: Every version that exists -> the version it was trained on top
+            of. A parent that no longer exists ends its chain.
+        incumbent: What current_model names, or None before the first promotion.
+        pinned: Versions a person wants kept.
+        keep_last: How many of the versions that nothing else protects stay,
+            newest first, >= 0.
+        last_backup: The newest version whose backup was verified, or None.
+
+    Returns:
+        A plan that names each version once. Whatever is kept has all its
+        ancestors kept as well, so every kept version can still be rolled back.
+    """
+    newest_first = sorted(versions, key=_order, reverse=True)
+    reasons: dict[str, str] = {}
+
+    def keep(version: str | None, why: str, of_parents: str) -> None:
+        if version is None or version not in versions:
+            return
+        reasons.setdefault(version, why)
+        for ancestor in _ancestors(version, versions):
+            reasons.setdefault(ancestor, of_parents)
+
+    keep(incumbent, "incumbent", "ancestor of the incumbent")
+    for version in newest_first:
+        if version in pinned:
+            keep(version, "pinned", f"ancestor of {version}, which is pinned")
+    keep(last_backup, "last verified backup", f"ancestor of {last_backup}, the last backup")
+    unprotected = [v for v in newest_first if v not in reasons]
+    for version in unprotected[:keep_last]:
+        keep(version, f"one of the last {keep_last}", f"ancestor of {version}, which is kept")
+    return Plan(
+        keep={v: reasons[v] for v in reversed(newest_first) if v in reasons},
+        remove=[v for v in newest_first if v not in reasons],
+    )
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (version_number(name) or 0, name)
+
+
+def _ancestors(version: str, parents: Mapping[str, str | None]) -> Iterator[str]:
+    seen = {version}
+    parent = parents.get(version)
+    while parent is not None and parent in parents and parent not in seen:
+        seen.add(parent)  # a parent that is its own grandchild is nonsense, but must not hang
+        yield parent
+        parent = parents[parent]

@@ -1,0 +1,49 @@
+"""
+Where a base model lies on this machine.
+
+Looks only at local folders; nothing here or elsewhere in the daemon downloads.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from finetuned.errors import BaseModelMissing
+from finetuned.layout import Layout
+
+_CHECKOUT_BASES = Path(__file__).resolve().parents[3] / "models" / "base"
+"""The embedded default travels with the code, whatever the root is."""
+
+
+def _hub_snapshot(name: str) -> Path | None:
+    """Return the newest complete snapshot of a hub id in the local cache."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    repo = home / "hub" / f"models--{name.replace('/', '--')}"
+    try:
+        revision = (repo / "refs" / "main").read_text().strip()
+    except OSError:
+        return None
+    return repo / "snapshots" / revision
+
+
+def find_base(layout: Layout, name: str) -> Path:
+    """
+    Return the directory of the base model *name*.
+
+    Args:
+        layout: The root; relative directories are taken from it.
+        name: A name under models/base/, a directory, or a downloaded hub id.
+
+    Raises:
+        BaseModelMissing: None of the places holds a config.json; the message says
+            where it looked and how to get the model.
+    """
+    places = [layout.bases / name, _CHECKOUT_BASES / name, layout.root / name]
+    snapshot = _hub_snapshot(name)
+    if snapshot is not None:
+        places.append(snapshot)
+    for place in places:
+        if (place / "config.json").is_file():
+            return place.resolve()
+    raise BaseModelMissing(name, places)

@@ -1,0 +1,123 @@
+"""
+The folder for orders: one small file per command, consumed once.
+
+An order is consumed by renaming it into control/ack/, which is also what makes
+it survive a crash: a consumed file without its JSON is an order that was
+received and not yet journalled. Knows nothing of jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from finetuned.core.command import Command, command_of
+from finetuned.files.atomic import fsync_dir, write_atomic
+from finetuned.layout import Layout
+
+REASON_BYTES = 500
+KEEP_ACKS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """
+    One consumed command.
+    """
+
+    id: str
+    """Sorts by arrival, e.g. ``000012-pause``."""
+    command: Command
+    reason: str
+    """First line of the file, or empty."""
+
+
+def _first_line(path: Path) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return ""
+        data = os.read(fd, REASON_BYTES)
+    finally:
+        os.close(fd)
+    line = data.split(b"\n", 1)[0].decode("utf-8", "replace")
+    return "".join(c for c in line if c.isprintable()).strip()
+
+
+def pending(layout: Layout) -> list[tuple[Command, str]]:
+    """
+    Return the orders that wait in control/, oldest first, with their file names.
+
+    Raises:
+        OSError: control/ is missing or not readable.
+    """
+    found = []
+    with os.scandir(layout.control) as entries:
+        for entry in entries:
+            command = command_of(entry.name)
+            if command is None:
+                continue
+            try:
+                age = entry.stat(follow_symlinks=False).st_mtime_ns
+            except FileNotFoundError:
+                continue
+            found.append((age, list(Command).index(command), command, entry.name))
+    return [(command, name) for _, _, command, name in sorted(found)]
+
+
+def consume(layout: Layout, name: str, command: Command, sequence: int) -> Order | None:
+    """
+    Take one order out of control/.
+
+    Returns:
+        The order, or None when the file is gone already.
+    """
+    order_id = f"{sequence:06d}-{command}"
+    taken = layout.acks / f"{order_id}.received"
+    try:
+        os.rename(layout.control / name, taken)
+    except FileNotFoundError:
+        return None
+    fsync_dir(layout.acks)
+    return Order(order_id, command, _first_line(taken))
+
+
+def unfinished(layout: Layout) -> list[Order]:
+    """
+    Return orders that were consumed but never acknowledged: the rest of a crash.
+    """
+    orders = []
+    for path in sorted(layout.acks.glob("*.received")):
+        command = command_of(path.stem.partition("-")[2])
+        if command is not None:
+            orders.append(Order(path.stem, command, _first_line(path)))
+    return orders
+
+
+def last_sequence(layout: Layout) -> int:
+    """
+    Return the highest order number on disk, 0 when there is none.
+    """
+    numbers = (p.name.partition("-")[0] for p in layout.acks.iterdir())
+    return max((int(n) for n in numbers if n.isdigit()), default=0)
+
+
+def acknowledge(layout: Layout, order: Order, answer: dict[str, Any]) -> None:
+    """
+    Write ``control/ack/<id>.json``, durably, and drop the consumed file.
+
+    Called again for the same order (received, then obeyed) it replaces the answer.
+    """
+    body = {"id": order.id, "command": order.command, "reason": order.reason, **answer}
+    write_atomic(layout.acks / f"{order.id}.json", orjson.dumps(body, option=orjson.OPT_INDENT_2))
+    (layout.acks / f"{order.id}.received").unlink(missing_ok=True)
+    for old in sorted(layout.acks.glob("*.json"))[:-KEEP_ACKS]:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,159 @@
+"""
+The folder through which a worker process talks to the supervisor.
+
+``spec.json`` is written by the supervisor before the worker is born, all else
+by the worker: ``heartbeat.json`` (replaced), ``metrics.jsonl`` (appended),
+``error.json`` (at a bad end), and the lock that tells whether it lives.
+Does not know what the worker does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from finetuned.errors import FinetunedError, Unavailable
+from finetuned.files.atomic import write_atomic
+
+SPEC = "spec.json"
+HEARTBEAT = "heartbeat.json"
+METRICS = "metrics.jsonl"
+ERROR = "error.json"
+LOCK = "lock"
+CHECKPOINTS = "checkpoints"
+CANDIDATE = "candidate"
+REPORT = "eval_report.json"
+
+
+def utc_now() -> str:
+    """
+    Return the wall clock as RFC 3339 UTC, e.g. ``2026-11-20T09:00:00.123Z``.
+    """
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """
+    Return the object in *path*, or None when the file is missing, cut or no object.
+    """
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def create_run(folder: Path, spec: dict[str, Any]) -> None:
+    """
+    Make a run folder with its spec, durably.
+
+    Raises:
+        OSError: The file system refused; at worst an empty folder is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / SPEC, orjson.dumps(spec, option=orjson.OPT_INDENT_2))
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """
+    Return what the supervisor asks of this run.
+
+    Raises:
+        Unavailable: It cannot be read.
+    """
+    spec = read_json(folder / SPEC)
+    if spec is None:
+        raise Unavailable("spec_missing", str(folder / SPEC))
+    return spec
+
+
+class Heartbeat:
+    """
+    What a worker shows of itself, at most every *interval_seconds*.
+
+    A beat also says that the worker goes on: it is written when something was
+    done, never by a timer.
+    """
+
+    def __init__(self, folder: Path, *, interval_seconds: float = 0.25) -> None:
+        self._path = folder / HEARTBEAT
+        self._interval = interval_seconds
+        self._last = 0.0
+        self.fields: dict[str, Any] = {"pid": os.getpid(), "beats": 0}
+
+    def beat(self, *, force: bool = False, **fields: Any) -> None:
+        """
+        Take in *fields* and write them unless that was done a moment ago.
+
+        A full disk is no reason to stop training: such a beat is dropped.
+        """
+        self.fields.update(fields)
+        self.fields["beats"] += 1
+        now = time.monotonic()
+        if not force and now - self._last < self._interval:
+            return
+        self._last = now
+        self.fields["at"] = utc_now()
+        try:
+            write_atomic(
+                self._path,
+                orjson.dumps(self.fields, option=orjson.OPT_SERIALIZE_NUMPY),
+                durable=False,
+            )
+        except OSError:
+            pass
+
+
+def append_metrics(folder: Path, record: dict[str, Any]) -> None:
+    """
+    Append one line to the run's metrics, in one write.
+    """
+    fd = os.open(folder / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, orjson.dumps(record) + b"\n")
+    finally:
+        os.close(fd)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """
+    Return the whole lines of a run's metrics; a line cut by a crash is left out.
+    """
+    try:
+        data = (folder / METRICS).read_bytes()
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in data.split(b"\n"):
+        try:
+            record = orjson.loads(line) if line else None
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def write_error(folder: Path, error: BaseException) -> None:
+    """
+    Leave class, message and traceback of a bad end, for the journal and the user.
+    """
+    body = {
+        "error_type": type(error).__name__,
+        "error_message": str(error),
+        "reason": error.reason if isinstance(error, Unavailable) else None,
+        "retryable": getattr(error, "retryable", True),
+        "ours": isinstance(error, FinetunedError),
+        "traceback": traceback.format_exception(error),
+        "at": utc_now(),
+    }
+    try:
+        write_atomic(folder / ERROR, orjson.dumps(body, option=orjson.OPT_INDENT_2))
+    except OSError:
+        pass  # nowhere to write it: the exit status has to say enough

@@ -1,0 +1,388 @@
+"""
+Published models: immutable folders, and the one link that says which is in use.
+
+Call commit_version() with what a worker left, promote() when the gate said yes;
+``current_model`` then names it. Folders and one symbolic link are all there is:
+no database, so the registry can be read, and repaired, with ls and ln.
+
+Does not know how a version was made, why it is better, or who uses it.
+Writers take registry_lock() themselves; readers need no lock, since a version
+folder appears whole and never changes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from finetuned.core.retention import version_name, version_number
+from finetuned.errors import CorruptFile, LockHeld, ModelError, RegistryError
+from finetuned.files.atomic import fsync_dir, publish_dir
+from finetuned.files.lock import FileLock
+from finetuned.files.manifest import read_manifest, verify_manifest, write_manifest
+from finetuned.files.run import read_json, utc_now
+from finetuned.layout import MANIFEST, Layout
+
+log = structlog.get_logger()
+
+BUILDING = ".building-"
+"""Prefix of a folder that is not finished; what a crash leaves, the next writer removes."""
+
+LOCK = ".registry.lock"
+HIGHEST = "highest_version.json"
+"""Remembers, in models/, the highest number that was ever emptied from the trash."""
+
+STATE_FILES = ("training_state/optimizer.safetensors", "training_state/state.json")
+"""Adam's moments and the schedule: without them the next dataset would start cold."""
+
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+
+_CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """
+    One version folder and what its manifest says.
+    """
+
+    name: str
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def parent(self) -> str | None:
+        """The version it was trained on top of; None for one made from the base."""
+        parent = self.manifest.get("parent")
+        return parent if isinstance(parent, str) else None
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files by the manifest, in bytes."""
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
+
+@contextmanager
+def registry_lock(layout: Layout, *, wait_seconds: float = 30.0) -> Iterator[None]:
+    """
+    Be the only writer of versions, backups, trash, pins and current_model.
+
+    Not reentrant: the functions that write take it themselves.
+
+    Raises:
+        LockHeld: Somebody else still had it after *wait_seconds*.
+    """
+    lock = FileLock(layout.models / LOCK)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            lock.acquire()
+            break
+        except LockHeld:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def list_versions(layout: Layout) -> list[str]:
+    """
+    Return the names of all version folders, oldest first, whole or not.
+    """
+    return _names(layout.versions)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        found = [p.name for p in folder.iterdir() if version_number(p.name) is not None]
+    except FileNotFoundError:
+        return []
+    return sorted(found, key=lambda name: version_number(name) or 0)
+
+
+def read_version(layout: Layout, name: str) -> Version:
+    """
+    Return version *name* without checking its files.
+
+    Raises:
+        RegistryError: *name* is not a version's name, or there is no such version.
+        ModelError: Its manifest is missing or unreadable.
+    """
+    if version_number(name) is None:
+        raise RegistryError(f"{name!r} is not a version name; they look like v0007")
+    path = layout.versions / name
+    if not path.is_dir():
+        known = ", ".join(list_versions(layout)[-5:]) or "none"
+        raise RegistryError(f"there is no version {name}; the newest are: {known}")
+    return Version(name, path, read_manifest(path))
+
+
+def verify_version(layout: Layout, name: str) -> Version:
+    """
+    Return version *name* after comparing every file with the manifest.
+
+    Raises:
+        RegistryError: There is no such version.
+        ModelError: It is incomplete, or says it is another version.
+        CorruptFile: A file is missing, changed, or was added later.
+    """
+    version = read_version(layout, name)
+    verify_folder(version.path, name)
+    return version
+
+
+def verify_folder(path: Path, name: str) -> dict[str, Any]:
+    """
+    Check that the folder *path* holds version *name*, whole and nothing else.
+
+    Raises:
+        ModelError, CorruptFile: It does not.
+    """
+    manifest = verify_manifest(path)
+    if manifest.get("version") != name:
+        raise ModelError(f"{path}: its manifest says it is {manifest.get('version')!r}")
+    for file in _files(path):
+        relative = str(file.relative_to(path))
+        if relative != MANIFEST and relative not in manifest["files"]:
+            raise CorruptFile(file, "a file that was added later", "nothing")
+    return manifest
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
+
+
+def _check_candidate(folder: Path) -> None:
+    files = {str(p.relative_to(folder)): p for p in _files(folder)}
+    adapter = {"adapter_model.safetensors", "adapter_config.json"} <= files.keys()
+    full = "config.json" in files and any(
+        name.startswith("model") and name.endswith(".safetensors") for name in files
+    )
+    if not (adapter or full):
+        raise ModelError(
+            f"{folder}: neither an adapter (adapter_model.safetensors, adapter_config.json) "
+            "nor a model (config.json, model*.safetensors)"
+        )
+    for name in STATE_FILES:
+        if name not in files:
+            raise ModelError(f"{folder}: {name} is missing")
+    for name, path in files.items():
+        if path.is_symlink() or not path.is_file():
+            raise ModelError(f"{path}: not a regular file")
+        if path.suffix.lower() in PICKLES:
+            raise ModelError(f"{folder}: {name} is a pickle; only safetensors and JSON are kept")
+
+
+def next_number(layout: Layout, floor: int = 0) -> int:
+    """
+    Return a version number that was never used: not by a version, a backup or the trash.
+
+    Args:
+        floor: The highest number the caller knows to have been used, >= 0.
+    """
+    highest = read_json(layout.models / HIGHEST) or {}
+    numbers = [floor, int(highest.get("number", 0)), version_number(_link_name(layout) or "") or 0]
+    for folder in (layout.versions, layout.backups, layout.trash):
+        if folder.is_dir():
+            # In the trash the name is followed by a time: v0007-20261120T...
+            heads = (p.name.partition("-")[0] for p in folder.iterdir())
+            numbers += [version_number(head) or 0 for head in heads]
+    return max(numbers) + 1
+
+
+def commit_version(
+    layout: Layout, candidate: Path, facts: Mapping[str, Any], *, floor: int = 0
+) -> str:
+    """
+    Publish what a worker left as a new version, whole, durable and for good.
+
+    Files are hard-linked where possible: a version costs no second copy on disk.
+    The worker must have finished; what it wrote is made read-only.
+
+    Args:
+        candidate: Adapter or full model with tokenizer, and training_state/.
+        facts: What the manifest shall say; must hold ``run_id``. ``parent``
+            names the version it was trained on top of, or is None.
+        floor: The highest version number the caller's own records know.
+
+    Returns:
+        The new version's name; or, when this run_id was committed before, that
+        version's, so that a commit can be repeated after a crash.
+
+    Raises:
+        RegistryError: The facts do not do.
+        ModelError: The candidate is incomplete or holds a pickle.
+        OSError: The file system refused. In all three cases no version appeared.
+    """
+    run_id, parent = facts.get("run_id"), facts.get("parent")
+    if not isinstance(run_id, str) or not run_id:
+        raise RegistryError("a version needs the run_id of the run that made it")
+    if parent is not None and (not isinstance(parent, str) or version_number(parent) is None):
+        raise RegistryError(f"parent must be a version name or None, got {parent!r}")
+    with registry_lock(layout):
+        for name in reversed(list_versions(layout)):
+            found = read_json(layout.versions / name / MANIFEST)
+            if found is not None and found.get("run_id") == run_id:
+                return name
+        _check_candidate(candidate)
+        clear_building(layout.versions)
+        name = version_name(next_number(layout, floor))
+        building = layout.versions / f"{BUILDING}{name}"
+        building.mkdir()
+        for file in _files(candidate):
+            if file.name != MANIFEST:
+                _link_or_copy(file, building / file.relative_to(candidate))
+        write_manifest(building, {"created_at": utc_now(), **facts, "version": name})
+        (building / MANIFEST).chmod(0o444)
+        publish_dir(building, layout.versions / name)
+    log.info("version_committed", version=name, parent=parent, run_id=run_id)
+    return name
+
+
+def clear_building(folder: Path) -> None:
+    """
+    Remove what an interrupted writer left in *folder*. Only under the lock.
+    """
+    for path in folder.glob(f"{BUILDING}*"):
+        shutil.rmtree(path)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        shutil.copyfile(source, target)
+    try:
+        target.chmod(0o444)
+    except PermissionError:
+        pass  # linked to somebody else's file; the hash will tell if he changes it
+
+
+def _link_name(layout: Layout) -> str | None:
+    """
+    Return the version that current_model names, whether it exists or not.
+    """
+    link = layout.current_model
+    try:
+        target = Path(os.readlink(link))
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise RegistryError(
+            f"{link} is not a symbolic link; move it away, then: tools/versions.py promote VERSION"
+        ) from None
+    if os.path.normpath(link.parent / target.parent) != os.path.normpath(layout.versions):
+        raise RegistryError(
+            f"{link} points to {target}, which is not in {layout.versions}; "
+            "put it right with: tools/versions.py promote VERSION"
+        )
+    return target.name
+
+
+def incumbent(layout: Layout) -> str | None:
+    """
+    Return the version that is in use, or None before the first promotion.
+
+    Raises:
+        RegistryError: current_model is no link of ours, or names a version that
+            is not there. The message says what to do.
+    """
+    name = _link_name(layout)
+    if name is not None and not (layout.versions / name / MANIFEST).is_file():
+        raise RegistryError(
+            f"{layout.current_model} names {name}, which is missing or incomplete; "
+            f"bring it back with: tools/versions.py restore {name}"
+        )
+    return name
+
+
+def promote(layout: Layout, name: str) -> None:
+    """
+    Make *name* the version in use, after verifying it. Harmless when it is already.
+
+    The link is replaced in one rename: a reader always finds the old or the new one.
+
+    Raises:
+        RegistryError, ModelError: No such version, not intact, or current_model
+            is a real file or folder; current_model is as before.
+    """
+    with registry_lock(layout):
+        verify_version(layout, name)
+        _flip(layout, name)
+    log.info("version_promoted", version=name)
+
+
+def _flip(layout: Layout, name: str) -> None:
+    link = layout.current_model
+    new = link.with_name(f".{link.name}.new")
+    new.unlink(missing_ok=True)
+    # Relative, so that a root can be moved or mounted elsewhere.
+    new.symlink_to(Path(os.path.relpath(layout.versions, link.parent), name))
+    if link.exists() and not link.is_symlink():
+        new.unlink()
+        raise RegistryError(f"{link} is not a symbolic link; move it away and try again")
+    os.replace(new, link)
+    fsync_dir(link.parent)
+
+
+def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) -> str | None:
+    """
+    Go back to the parent of the version in use, to version *to*, or to the base model.
+
+    Nothing is deleted: the version rolled back from can be promoted again.
+
+    Returns:
+        The version now in use; None after *to_base*, which removes current_model.
+
+    Raises:
+        RegistryError: Nothing was promoted yet, the first version has no parent,
+            or the parent is gone. current_model is as before.
+        ModelError: The target is not intact; current_model is as before.
+    """
+    with registry_lock(layout):
+        old = _link_name(layout)
+        if old is None:
+            raise RegistryError("nothing to roll back: no version is in use")
+        if to_base:
+            layout.current_model.unlink()
+            fsync_dir(layout.current_model.parent)
+            target = None
+        else:
+            target = to or _parent_of(layout, old)
+            verify_version(layout, target)
+            _flip(layout, target)
+    log.warning("version_rolled_back", version=old, to=target)
+    return target
+
+
+def _parent_of(layout: Layout, name: str) -> str:
+    places = [p / name for p in (layout.versions, layout.backups) if (p / name / MANIFEST).exists()]
+    if not places:
+        raise RegistryError(f"{name} is missing, so its parent is not known; name one with --to")
+    parent = read_manifest(places[0]).get("parent")
+    if parent is None:
+        raise RegistryError(
+            f"{name} is the first version and has no parent; "
+            "to go back to the bare base model: tools/versions.py rollback --to-base"
+        )
+    if not (layout.versions / parent).is_dir():
+        raise RegistryError(
+            f"{parent}, the parent of {name}, is not in {layout.versions}; "
+            f"bring it back with: tools/versions.py restore {parent}"
+        )
+    return str(parent)

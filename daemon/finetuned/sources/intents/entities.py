@@ -1,0 +1,200 @@
+"""
+Names of hosts, people, groups, shares and paths, in two halves that never meet.
+
+Every name is built around a stem, and a stem belongs to one half for good by
+its hash; an address does so as a whole. So a row of the test set can hold no
+name that training has seen, however many of either are drawn.
+
+Knows what names look like; does not know sentences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import random
+from collections.abc import Callable
+
+HELDOUT_SHARE = 6
+"""One stem in this many belongs to the test set."""
+
+_HOSTS = (
+    "api www mail db web app git ns auth cache proxy build docs wiki chat media files print "
+    "vpn ldap smtp imap ftp redis mongo kafka grafana jenkins vault node edge shop blog forum "
+    "monitor log stats queue registry mirror backup storage gateway portal status intranet "
+    "cloud demo test stage dev prod nas cam pi router switch printer plex jellyfin homebridge "
+    "radius dhcp ntp syslog elastic kibana nexus sonar gitlab runner billing crm erp payroll "
+    "helpdesk tickets calendar contacts photos music video search reports alerts metrics"
+).split()
+_DOMAINS = (
+    "example acme contoso initech umbra northwind globex bluebird redwood lakeside hillcrest "
+    "stonebridge mapleleaf sunrise harbor orchard summit meadow granite cobalt falcon heron "
+    "juniper willow cedar birch aspen quartz amber onyx pearl coral lotus tulip iris violet "
+    "office campus studio garage basement attic kitchen school clinic bakery library museum"
+).split()
+_PEOPLE = (
+    "john jane alice bob carol dave erin frank grace heidi ivan judy kevin laura mike nina oscar "
+    "peggy quinn rosa steve trudy uma victor wendy xavier yara zoe adam bella carlos diana elias "
+    "fatima george hanna igor julia karl lena marco nadia omar petra ralf sara tomas ulla vera "
+    "walter yusuf anna ben chloe daniel eva felix greta hugo ines jonas katja leon mia noah olga "
+    "paul rita simon tina viktor wanda amir bruno clara emil fiona gustav helga ida jakob kira "
+    "ludwig mara nils otto pia rudi sven thea tarek priya rahul mei chen yuki aiko dmitri ewa"
+).split()
+_GROUPS = (
+    "admins developers finance marketing sales support engineering operators editors teachers "
+    "students staff managers designers interns contractors auditors legal research accounting "
+    "security platform network helpers family guests parents kids backup printing sudo docker "
+    "samba wheel media ops qa hr devops release analysts writers trainers drivers nurses doctors "
+    "warehouse logistics purchasing planning board partners tenants volunteers librarians cooks"
+).split()
+_SHARES = (
+    "family photos music videos documents projects invoices contracts reports archive backups "
+    "scans downloads homework recipes public drafts templates designs drawings manuals budgets "
+    "payroll timesheets tax orders catalog campaigns research datasets models logs exports "
+    "imports uploads releases builds tools software drivers images fonts books podcasts movies "
+    "series games holidays meetings minutes training policies forms letters maps samples tests"
+).split()
+_SUFFIXES = ("local", "lan", "internal", "com", "net", "org", "home.arpa", "corp", "io", "de", "test")
+_PARENTS = ("/srv", "/srv/shares", "/data", "/mnt/data", "/mnt/storage", "/home", "/var/shares",
+            "/export", "/srv/samba", "/media", "/opt/shares", "/mnt/raid", "/tank", "/pool")
+_ONSETS = "b br c ch d dr f fl g gr h j k kl l m n p pr r s sh st t tr v w z".split()
+_NUCLEI = "a e i o u ai ea ou".split()
+_CODAS = ["", "", "", "n", "r", "l", "s", "x", "m", "t", "ck", "nd"]
+
+
+def is_heldout(stem: str) -> bool:
+    """
+    Tell whether *stem* (a bare name, or an IP address) belongs to the test half.
+    """
+    digest = hashlib.sha256(f"heldout:{stem}".encode()).digest()
+    return int.from_bytes(digest[:4]) % HELDOUT_SHARE == 0
+
+
+class Names:
+    """
+    A stream of names from one half.
+
+    Args:
+        rng: Where the draws come from.
+        heldout: True for the test half, False for the training half.
+    """
+
+    def __init__(self, rng: random.Random, *, heldout: bool) -> None:
+        self._rng = rng
+        self._heldout = heldout
+
+    def draw(self, kind: str) -> str:
+        """
+        Return a name of *kind*.
+
+        Args:
+            kind: A gap's name, with or without a final digit: zone, target,
+                wild, ip, ip4, ip6, user, group, share, path or secret.
+
+        Raises:
+            KeyError: There is no such kind.
+        """
+        makers: dict[str, Callable[[], str]] = {
+            "zone": self._zone,
+            "target": self._zone,
+            "wild": lambda: f"*.{self._zone()}",
+            "ip": lambda: self._ip6() if self._rng.random() < 0.2 else self._ip4(),
+            "ip4": self._ip4,
+            "ip6": self._ip6,
+            "user": self._user,
+            "group": self._group,
+            "share": self._share,
+            "path": self._path,
+            "secret": lambda: f"secret://{self._rng.choice(('', '', 'users/', 'vault/'))}"
+            f"{self._stem(_PEOPLE)}",
+        }
+        return makers[kind if kind in makers else kind.rstrip("0123456789")]()
+
+    def _stem(self, bank: list[str]) -> str:
+        # Invented words keep a model from learning the bank by heart.
+        while True:
+            if self._rng.random() < 0.5:
+                stem = self._rng.choice(bank)
+            else:
+                stem = "".join(
+                    self._rng.choice(part)
+                    for _ in range(self._rng.choice((1, 2, 2, 3)))
+                    for part in (_ONSETS, _NUCLEI, _CODAS)
+                )
+            if len(stem) > 2 and is_heldout(stem) == self._heldout:
+                return stem
+
+    def _zone(self) -> str:
+        rng = self._rng
+        host = self._stem(_HOSTS)
+        host += rng.choice(("", "", "", str(rng.randint(1, 99)), f"-{rng.randint(1, 30):02d}"))
+        if rng.random() < 0.1:
+            host += "-" + self._stem(_HOSTS)
+        form = rng.random()
+        if form < 0.35:
+            return f"{host}.{rng.choice(_SUFFIXES)}"
+        domain = self._stem(_DOMAINS)
+        if form < 0.9:
+            return f"{host}.{domain}.{rng.choice(_SUFFIXES)}"
+        return f"{host}.{self._stem(_DOMAINS)}.{domain}.{rng.choice(_SUFFIXES)}"
+
+    def _ip4(self) -> str:
+        rng = self._rng
+        while True:
+            a, b, c, d = (rng.randint(0, 255) for _ in range(4))
+            head = rng.choice(
+                (f"10.{b}.{c}", f"10.0.{c % 20}", f"192.168.{c}", f"172.{16 + b % 16}.{c}",
+                 f"{1 + a % 222}.{b}.{c}")
+            )
+            address = f"{head}.{1 + d % 254}"
+            if is_heldout(address) == self._heldout:
+                return address
+
+    def _ip6(self) -> str:
+        rng = self._rng
+        while True:
+            head = rng.choice(
+                ("fd00", f"fd{rng.randint(0, 255):02x}:{rng.randint(1, 65535):x}", "2001:db8",
+                 f"2001:db8:{rng.randint(1, 65535):x}", f"2a01:{rng.randint(1, 4095):x}", "fe80")
+            )
+            tail = rng.choice(
+                (f"{rng.randint(1, 255):x}", f"{rng.randint(1, 65535):x}",
+                 f"{rng.randint(1, 65535):x}:{rng.randint(1, 65535):x}")
+            )
+            address = str(ipaddress.ip_address(f"{head}::{tail}"))
+            if is_heldout(address) == self._heldout:
+                return address
+
+    def _user(self) -> str:
+        rng = self._rng
+        stem = self._stem(_PEOPLE)
+        return rng.choice(
+            (stem, stem, stem, f"{rng.choice('abcdefghijklmnoprstvw')}.{stem}",
+             f"{stem}{rng.randint(1, 99)}", f"{stem}_{rng.choice('abcdefghijklmnoprstvw')}",
+             f"{stem}.{self._stem(_PEOPLE)}", f"svc-{stem}")
+        )
+
+    def _group(self) -> str:
+        rng = self._rng
+        stem = self._stem(_GROUPS)
+        return rng.choice(
+            (stem, stem, stem, f"{stem}-{rng.choice(('team', 'rw', 'ro', 'eu', 'all'))}",
+             f"{stem}{rng.randint(1, 9)}", f"{stem}_{rng.choice(('users', 'team', 'ext'))}")
+        )
+
+    def _share(self) -> str:
+        rng = self._rng
+        stem = self._stem(_SHARES)
+        return rng.choice(
+            (stem, stem, stem, f"{stem}-{self._stem(_GROUPS)}", f"{stem}{rng.randint(2000, 2030)}",
+             f"{stem}_{rng.choice(('old', 'new', 'shared', 'team'))}")
+        )
+
+    def _path(self) -> str:
+        rng = self._rng
+        path = f"{rng.choice(_PARENTS)}/{self._stem(_SHARES)}"
+        if rng.random() < 0.25:
+            path += f"/{self._stem(_GROUPS)}"
+        if rng.random() < 0.15:
+            path += str(rng.randint(1, 2030))
+        return path

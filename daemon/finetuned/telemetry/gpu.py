@@ -1,0 +1,72 @@
+"""
+What the NVIDIA GPUs are doing right now, through NVML. Knows pynvml, not CUDA.
+
+NVML asks the driver and creates no CUDA context, so the supervisor may use it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+
+@lru_cache(maxsize=1)
+def _nvml() -> Any | None:
+    """
+    Return the initialised pynvml module, or None where there is no driver. Asked once.
+    """
+    try:
+        # Looked for before pynvml is: a machine without GPU need not carry the module.
+        ctypes.CDLL("libnvidia-ml.so.1")
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # a missing, mismatched or broken driver are all "no GPU" to the status
+        return None
+    return pynvml
+
+
+def _ask(question: Callable[..., Any], *arguments: object) -> Any | None:
+    try:
+        return question(*arguments)
+    except Exception:  # not every card knows every number, and cards fall off the bus
+        return None
+
+
+def gpu_readings() -> list[dict[str, Any]]:
+    """
+    Return one table per GPU, in the driver's order; empty without a driver. Never raises.
+
+    Returns:
+        ``index``, ``name``, ``utilisation_pct`` (0 to 100), ``memory_used_bytes``,
+        ``memory_total_bytes``, ``temperature_celsius``, ``power_watts``; None for
+        a number the card does not tell.
+    """
+    nvml = _nvml()
+    if nvml is None:
+        return []
+    readings = []
+    for index in range(_ask(nvml.nvmlDeviceGetCount) or 0):
+        handle = _ask(nvml.nvmlDeviceGetHandleByIndex, index)
+        if handle is None:
+            continue
+        name = _ask(nvml.nvmlDeviceGetName, handle)
+        memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+        busy = _ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+        milliwatts = _ask(nvml.nvmlDeviceGetPowerUsage, handle)
+        readings.append(
+            {
+                "index": index,
+                "name": name.decode("utf-8", "replace") if isinstance(name, bytes) else name,
+                "utilisation_pct": None if busy is None else int(busy.gpu),
+                "memory_used_bytes": None if memory is None else int(memory.used),
+                "memory_total_bytes": None if memory is None else int(memory.total),
+                "temperature_celsius": _ask(
+                    nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU
+                ),
+                "power_watts": None if milliwatts is None else milliwatts / 1000,
+            }
+        )
+    return readings

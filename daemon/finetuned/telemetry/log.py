@@ -1,0 +1,267 @@
+"""
+Structured logs: one JSON line per event in logs/<name>.log, pretty on a terminal.
+
+Every process has its own file, so that a line is one append by one author.
+Knows structlog and files; does not know jobs, nor which events exist (events.py).
+
+A log line must never stop the daemon. When the disk is full the line goes to
+stderr (the systemd journal keeps it) and the next line tries the file again.
+Nobody waits for the disk here: a power cut may take the last few lines.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+MAX_TEXT_CHARS = 16_384
+"""Longest string in a log line: a rejected 8 MiB line must not become an 8 MiB log line."""
+
+MAX_DEPTH = 8
+"""Deepest nesting that is logged as structure; what is below is logged as text."""
+
+# C0, DEL and C1 drive terminals; the others reverse or hide text (CVE-2021-42574),
+# or are surrogates, which no UTF-8 encoder takes.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+_MULTILINE_KEYS = frozenset({"exception", "stack"})
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte of a name that is not UTF-8
+        code -= 0xDC00
+    elif code > 0xFF:
+        return f"\\u{code:04x}"
+    return {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}.get(code, f"\\x{code:02x}")
+
+
+def printable(text: str) -> str:
+    """
+    Return *text* on one line, with everything a terminal might obey spelled out.
+
+    Args:
+        text: Any string, also a file name that is not UTF-8 (surrogateescape).
+
+    Returns:
+        UTF-8-encodable text of at most MAX_TEXT_CHARS characters and an ellipsis.
+    """
+    text = _UNPRINTABLE.sub(_escape, text)
+    return text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + "..."
+
+
+def _plain(value: object, depth: int = 0) -> Any:
+    """
+    Return *value* as something orjson can write and a terminal survives.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**63 else str(value)
+        case float():
+            # orjson would write null, and the one NaN that matters would be gone.
+            return value if math.isfinite(value) else str(value)
+        case str():
+            return printable(value)
+        case bytes() | os.PathLike():
+            return printable(os.fsdecode(value))
+    if depth < MAX_DEPTH:
+        if isinstance(value, Mapping):
+            return {printable(str(k)): _plain(v, depth + 1) for k, v in value.items()}
+        if isinstance(value, Sequence | set | frozenset):
+            return [_plain(v, depth + 1) for v in value]
+    try:
+        return printable(repr(value))
+    except Exception:  # its repr is broken or too deep; its class is still a clue
+        return f"<{type(value).__name__}>"
+
+
+def _clean(_logger: object, _method: str, event: EventDict) -> EventDict:
+    cleaned: EventDict = {}
+    for key, value in event.items():
+        if key in _MULTILINE_KEYS and isinstance(value, str):
+            lines = value.split("\n")
+            cleaned[key] = "\n".join(printable(line) for line in lines)
+        else:
+            cleaned[key] = _plain(value)
+    return cleaned
+
+
+def _pass_through(_logger: object, _method: str, event: EventDict) -> tuple[Any, Any]:
+    # structlog spreads a dict over keyword arguments; the sink wants it whole.
+    return ((event,), {})
+
+
+class LogFile:
+    """
+    One append-only file of lines, rotated by size. Owns a descriptor; thread-safe.
+
+    ``x.log`` is the newest, ``x.log.1`` the one before, and so on. Rotation is
+    renames only, oldest first: a crash between two of them leaves a gap in the
+    numbers and no line lost.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self.backups = backups
+        self._fd = -1
+        self._mutex = threading.Lock()
+
+    def append(self, line: bytes) -> bool:
+        """
+        Append *line* (with its newline), rotating first where it would not fit.
+
+        Returns:
+            Whether the whole line is in the file. False leaves the file as it was.
+        """
+        with self._mutex:
+            try:
+                size = self._open()
+                if size > 0 and size + len(line) > self.max_bytes:
+                    size = self._rotate(size)
+                written = os.write(self._fd, line)
+            except OSError:
+                return False
+            if written == len(line):
+                return True
+            try:  # full in the middle of a line: take the piece back
+                os.ftruncate(self._fd, size)
+            except OSError:
+                pass  # the next start mends it, see _open
+            return False
+
+    def close(self) -> None:
+        """
+        Close the descriptor; a later append opens the file again.
+        """
+        with self._mutex:
+            self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> int:
+        """
+        Make sure the descriptor is the file at the path, and return its size in bytes.
+        """
+        if self._fd >= 0:
+            found = os.fstat(self._fd)
+            if found.st_nlink > 0:
+                return found.st_size
+            self._close()  # somebody deleted the file; our lines would go nowhere
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(self.path, flags, 0o644)
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            # A power cut or a full disk left half a line: end it, so that only it is broken.
+            size += os.write(self._fd, b"\n")
+        return size
+
+    def _rotate(self, size: int) -> int:
+        """
+        Move the file out of the way and open a new one; on refusal go on with the old one.
+        """
+        try:
+            for n in range(self.backups - 1, 0, -1):
+                older, newer = self._numbered(n + 1), self._numbered(n)
+                if newer.exists():
+                    os.replace(newer, older)
+            os.replace(self.path, self._numbered(1))
+        except OSError:
+            return size  # a file that is too long is better than a line that is lost
+        self._close()
+        return self._open()
+
+    def _numbered(self, n: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{n}")
+
+
+class _Sink:
+    """
+    Where structlog's finished events go: the file, the console, or stderr in need.
+    """
+
+    def __init__(self, file: LogFile | None, *, console: bool) -> None:
+        self._file = file
+        self._pretty = (
+            structlog.dev.ConsoleRenderer(colors=True, pad_event_to=28)
+            if console and not sys.stdout.closed and sys.stdout.isatty()
+            else None
+        )
+        self._console = console
+
+    def msg(self, event: EventDict) -> None:
+        line = orjson.dumps(event) + b"\n"
+        if self._file is not None and not self._file.append(line):
+            _write(sys.stderr, line.decode())
+        if self._pretty is not None:
+            _write(sys.stdout, str(self._pretty(None, "", dict(event))) + "\n")
+        elif self._console:
+            _write(sys.stdout, line.decode())
+
+    debug = info = warning = error = critical = msg
+
+
+def _write(stream: Any, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):
+        pass  # the reader of the pipe is gone, or the stream is closed; there is nobody to tell
+
+
+def configure(
+    path: Path | None,
+    *,
+    console: bool,
+    max_bytes: int = 20 * 2**20,
+    backups: int = 5,
+) -> None:
+    """
+    Set up structlog for this process; a second call replaces the first.
+
+    Bind what many lines share once: ``structlog.contextvars.bind_contextvars(run_id=...)``.
+
+    Args:
+        path: The process's own file under logs/, or None for no file. It need
+            not be writable yet.
+        console: Whether to print too: pretty where stdout is a terminal, the
+            same JSON lines where it is not (systemd's journal, a pipe).
+        max_bytes: Size at which the file is rotated, in bytes.
+        backups: Rotated files kept, >= 1.
+    """
+    file = None if path is None else LogFile(path, max_bytes=max_bytes, backups=backups)
+    sink = _Sink(file, console=console)
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        structlog.processors.format_exc_info,
+        _clean,
+        _pass_through,
+    ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        logger_factory=lambda *_: sink,
+        # Modules take their logger at import; what they log after configure() must obey it.
+        cache_logger_on_first_use=False,
+    )
