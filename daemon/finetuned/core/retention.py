@@ -72,21 +72,18 @@ def plan_prune(
     newest_first = sorted(versions, key=_order, reverse=True)
     reasons: dict[str, str] = {}
 
-    def keep(version: str | None, why: str, of_parents: str) -> None:
-        if version is None or version not in versions:
-            return
-        reasons.setdefault(version, why)
-        for ancestor in _ancestors(version, versions):
-            reasons.setdefault(ancestor, of_parents)
+    def keep(names: list[str], why: str) -> None:
+        for name in names:
+            reasons.setdefault(name, why)
+        for name in names:
+            for ancestor in _ancestors(name, versions):
+                reasons.setdefault(ancestor, f"ancestor of {name}: {why}")
 
-    keep(incumbent, "incumbent", "ancestor of the incumbent")
-    for version in newest_first:
-        if version in pinned:
-            keep(version, "pinned", f"ancestor of {version}, which is pinned")
-    keep(last_backup, "last verified backup", f"ancestor of {last_backup}, the last backup")
+    keep([v for v in newest_first if v == incumbent], "incumbent")
+    keep([v for v in newest_first if v in pinned], "pinned")
+    keep([v for v in newest_first if v == last_backup], "last verified backup")
     unprotected = [v for v in newest_first if v not in reasons]
-    for version in unprotected[:keep_last]:
-        keep(version, f"one of the last {keep_last}", f"ancestor of {version}, which is kept")
+    keep(unprotected[:keep_last], f"one of the last {keep_last}")
     return Plan(
         keep={v: reasons[v] for v in reversed(newest_first) if v in reasons},
         remove=[v for v in newest_first if v not in reasons],

@@ -18,10 +18,17 @@ from typing import Any, Final
 import orjson
 
 from finetuned.data.intents import IntentError, canonical, dumps, is_intent, redact
-from finetuned.data.strict_json import parse_line
+from finetuned.data.messages import (
+    Message,
+    kind_of,
+    parse_list,
+    parse_message,
+    parse_sharegpt_message,
+    parse_tools,
+    required_text,
+    text_of,
+)
 from finetuned.errors import MalformedExample
-
-Message = dict[str, Any]
 
 FORMATS: Final = (
     "messages",
@@ -33,27 +40,6 @@ FORMATS: Final = (
 )
 """What a row may look like, as error messages list it."""
 
-_ROLES: Final = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
-_SHAREGPT_ROLES: Final = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "function_call": "function_call",
-    "tool_call": "function_call",
-    "observation": "tool",
-    "tool": "tool",
-    "tool_response": "tool",
-    "function_response": "tool",
-}
 _SCALAR: Final = (str, int, float, bool)
 
 
@@ -101,7 +87,7 @@ def to_example(obj: object) -> Example:
             the place in the row.
     """
     if not isinstance(obj, dict):
-        raise MalformedExample("not_an_object", f"a row must be a JSON object, got {_kind(obj)}")
+        raise MalformedExample("not_an_object", f"a row must be a JSON object, got {kind_of(obj)}")
     for keys, convert in _CONVERTERS:
         if all(key in obj for key in keys):
             return convert(obj)
@@ -182,150 +168,6 @@ def _hash64(value: object) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
-def _kind(value: object) -> str:
-    names: dict[type, str] = {
-        dict: "an object", list: "a list", str: "a string", int: "an integer",
-        float: "a number", bool: "a boolean", type(None): "null",
-    }  # fmt: skip
-    shown = "" if isinstance(value, dict | list) or value is None else f" {str(value)[:40]!r}"
-    return names[type(value)] + shown
-
-
-def _text_of(value: object, where: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(_part(part, f"{where}[{i}]") for i, part in enumerate(value))
-    raise MalformedExample("bad_content", f"{where} must be a string, got {_kind(value)}")
-
-
-def _part(part: object, where: str) -> str:
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, dict) or part.get("type", "text") != "text":
-        kind = part.get("type") if isinstance(part, dict) else _kind(part)
-        raise MalformedExample("bad_content", f"{where} must be a text part, got {kind!s:.40}")
-    if not isinstance(part.get("text"), str):
-        raise MalformedExample(
-            "bad_content", f"{where}.text must be a string, got {_kind(part.get('text'))}"
-        )
-    return str(part["text"])
-
-
-def _required(value: object, where: str) -> str:
-    text = _text_of(value, where)
-    if not text.strip():
-        raise MalformedExample("empty_content", f"{where} is empty")
-    return text
-
-
-def _embedded(value: object, where: str, code: str) -> object:
-    """
-    Return *value*, parsed first where it is a string that holds JSON.
-    """
-    if not isinstance(value, str):
-        return value
-    try:
-        return parse_line(value.encode())
-    except MalformedExample as error:
-        raise MalformedExample(code, f"{where} is not JSON: {error.reason}") from None
-
-
-def _tools(value: object) -> list[dict[str, Any]] | None:
-    if value is None or value == "":
-        return None
-    value = _embedded(value, "tools", "bad_tools")
-    if not isinstance(value, list):
-        raise MalformedExample("bad_tools", f"tools must be a list, got {_kind(value)}")
-    tools: list[dict[str, Any]] = []
-    for i, tool in enumerate(value):
-        # Written flat by some: {"name", "description", "parameters"}.
-        function = tool.get("function", tool) if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise MalformedExample("bad_tools", f"tools[{i}] has no function name")
-        tools.append(tool if "function" in tool else {"type": "function", "function": tool})
-    return tools or None
-
-
-def _tool_calls(value: object, where: str) -> list[dict[str, Any]]:
-    calls = value if isinstance(value, list) else [value]
-    result: list[dict[str, Any]] = []
-    for i, call in enumerate(calls):
-        place = f"{where}[{i}]"
-        function = call.get("function", call) if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise MalformedExample("bad_tool_call", f"{place} has no function name")
-        given = function.get("arguments", function.get("parameters", {}))
-        arguments = _embedded(given, f"{place}.arguments", "bad_tool_call")
-        if not isinstance(arguments, dict):
-            raise MalformedExample(
-                "bad_tool_call", f"{place}.arguments must be an object, got {_kind(arguments)}"
-            )
-        made = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
-        if isinstance(call, dict) and isinstance(call.get("id"), str):
-            made["id"] = call["id"]
-        result.append(made)
-    return result
-
-
-def _message(value: object, where: str) -> Message:
-    if not isinstance(value, dict):
-        raise MalformedExample("bad_content", f"{where} must be an object, got {_kind(value)}")
-    given = value.get("role")
-    role = _ROLES.get(given) if isinstance(given, str) else None
-    if role is None:
-        raise MalformedExample(
-            "bad_role", f"{where}.role must be one of {', '.join(_ROLES)}, got {given!r:.60}"
-        )
-    if value.get("weight", 1) != 1:
-        raise MalformedExample(
-            "bad_content", f"{where}.weight is not supported: every assistant turn is trained on"
-        )
-    calls = value.get("tool_calls") or value.get("function_call")
-    message: Message = {"role": role, "content": ""}
-    place = f"{where}.content"
-    if calls:
-        if role != "assistant":
-            raise MalformedExample("bad_tool_call", f"{where}: only the assistant calls tools")
-        message["tool_calls"] = _tool_calls(calls, f"{where}.tool_calls")
-        if value.get("content") is not None:
-            message["content"] = _text_of(value["content"], place)
-    elif role == "tool":
-        message["content"] = _text_of(value.get("content"), place)
-    else:
-        message["content"] = _required(value.get("content"), place)
-    for key in ("name", "tool_call_id", "reasoning_content"):
-        if isinstance(value.get(key), str):
-            message[key] = value[key]
-    return message
-
-
-def _sharegpt_message(value: object, where: str) -> Message:
-    if not isinstance(value, dict):
-        raise MalformedExample("bad_content", f"{where} must be an object, got {_kind(value)}")
-    if "role" in value and "from" not in value:
-        return _message(value, where)
-    given = value.get("from")
-    role = _SHAREGPT_ROLES.get(given) if isinstance(given, str) else None
-    if role is None:
-        raise MalformedExample(
-            "bad_role", f"{where}.from must be one of {', '.join(_SHAREGPT_ROLES)}, got {given!r:.60}"
-        )
-    if role == "function_call":
-        place = f"{where}.value"
-        calls = _embedded(_required(value.get("value"), place), place, "bad_tool_call")
-        return {"role": "assistant", "content": "", "tool_calls": _tool_calls(calls, place)}
-    if role == "tool":
-        return {"role": role, "content": _text_of(value.get("value"), f"{where}.value")}
-    return {"role": role, "content": _required(value.get("value"), f"{where}.value")}
-
-
-def _listed(value: object, where: str, convert: Callable[[object, str], Message]) -> list[Message]:
-    if not isinstance(value, list):
-        raise MalformedExample("bad_content", f"{where} must be a list, got {_kind(value)}")
-    return [convert(item, f"{where}[{i}]") for i, item in enumerate(value)]
-
-
 def _conversation(
     name: str, messages: list[Message], obj: Mapping[str, Any], used: tuple[str, ...]
 ) -> Example:
@@ -340,7 +182,7 @@ def _conversation(
         kind="conversation",
         format=name,
         messages=messages,
-        tools=_tools(obj.get("tools")),
+        tools=parse_tools(obj.get("tools")),
         metadata=_metadata(obj, (*used, "tools")),
     )
 
@@ -371,7 +213,7 @@ def _redacted(prompt: str, intent: Mapping[str, Any]) -> tuple[str, str]:
 def _metadata(obj: Mapping[str, Any], used: tuple[str, ...]) -> dict[str, Any]:
     given = obj.get("metadata")
     if given is not None and not isinstance(given, dict):
-        raise MalformedExample("bad_metadata", f"metadata must be an object, got {_kind(given)}")
+        raise MalformedExample("bad_metadata", f"metadata must be an object, got {kind_of(given)}")
     others = {
         key: value
         for key, value in obj.items()
@@ -382,14 +224,14 @@ def _metadata(obj: Mapping[str, Any], used: tuple[str, ...]) -> dict[str, Any]:
 
 def _from_messages(obj: dict[str, Any]) -> Example:
     return _conversation(
-        "messages", _listed(obj["messages"], "messages", _message), obj, ("messages",)
+        "messages", parse_list(obj["messages"], "messages", parse_message), obj, ("messages",)
     )
 
 
 def _from_conversations(obj: dict[str, Any]) -> Example:
-    messages = _listed(obj["conversations"], "conversations", _sharegpt_message)
+    messages = parse_list(obj["conversations"], "conversations", parse_sharegpt_message)
     if obj.get("system"):
-        messages.insert(0, {"role": "system", "content": _required(obj["system"], "system")})
+        messages.insert(0, {"role": "system", "content": required_text(obj["system"], "system")})
     return _conversation("conversations", messages, obj, ("conversations", "system"))
 
 
@@ -398,9 +240,9 @@ def _from_prompt(obj: dict[str, Any]) -> Example:
     for key, role in (("prompt", "user"), ("completion", "assistant")):
         value = obj[key]
         if isinstance(value, list):
-            messages += _listed(value, key, _message)
+            messages += parse_list(value, key, parse_message)
         else:
-            messages.append({"role": role, "content": _required(value, key)})
+            messages.append({"role": role, "content": required_text(value, key)})
     if messages and messages[-1]["role"] != "assistant":
         raise MalformedExample("no_assistant", "completion does not end with an assistant turn")
     return _conversation("prompt", messages, obj, ("prompt", "completion"))
@@ -409,26 +251,26 @@ def _from_prompt(obj: dict[str, Any]) -> Example:
 def _from_alpaca(obj: dict[str, Any]) -> Example:
     messages: list[Message] = []
     if obj.get("system"):
-        messages.append({"role": "system", "content": _required(obj["system"], "system")})
+        messages.append({"role": "system", "content": required_text(obj["system"], "system")})
     history = obj.get("history") or []
     if not isinstance(history, list):
-        raise MalformedExample("bad_content", f"history must be a list, got {_kind(history)}")
+        raise MalformedExample("bad_content", f"history must be a list, got {kind_of(history)}")
     for i, pair in enumerate(history):
         if not isinstance(pair, list) or len(pair) != 2:
             raise MalformedExample("bad_content", f"history[{i}] must be [question, answer]")
         for j, role in enumerate(("user", "assistant")):
-            messages.append({"role": role, "content": _required(pair[j], f"history[{i}][{j}]")})
-    question = _required(obj["instruction"], "instruction")
+            messages.append({"role": role, "content": required_text(pair[j], f"history[{i}][{j}]")})
+    question = required_text(obj["instruction"], "instruction")
     if obj.get("input") not in (None, ""):
-        question = f"{question}\n{_text_of(obj['input'], 'input')}"
+        question = f"{question}\n{text_of(obj['input'], 'input')}"
     messages.append({"role": "user", "content": question})
-    messages.append({"role": "assistant", "content": _required(obj["output"], "output")})
+    messages.append({"role": "assistant", "content": required_text(obj["output"], "output")})
     used = ("instruction", "input", "output", "system", "history")
     return _conversation("alpaca", messages, obj, used)
 
 
 def _from_input(obj: dict[str, Any]) -> Example:
-    question = _required(obj["input"], "input")
+    question = required_text(obj["input"], "input")
     output = obj["output"]
     intent = output
     if isinstance(output, str) and output.lstrip().startswith("{"):
@@ -441,7 +283,7 @@ def _from_input(obj: dict[str, Any]) -> Example:
     elif isinstance(output, dict):
         answer = orjson.dumps(output).decode()
     else:
-        answer = _required(output, "output")
+        answer = required_text(output, "output")
     messages = [
         {"role": "user", "content": question},
         {"role": "assistant", "content": answer},
@@ -452,7 +294,7 @@ def _from_input(obj: dict[str, Any]) -> Example:
 def _from_text(obj: dict[str, Any]) -> Example:
     text = obj["text"]
     if not isinstance(text, str):
-        raise MalformedExample("bad_content", f"text must be a string, got {_kind(text)}")
+        raise MalformedExample("bad_content", f"text must be a string, got {kind_of(text)}")
     if not text.strip():
         raise MalformedExample("empty_content", "text is empty")
     return Example(kind="text", format="text", text=text, metadata=_metadata(obj, ("text",)))

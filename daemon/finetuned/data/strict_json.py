@@ -191,7 +191,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, _ in pairs:
             if key in seen:
                 raise MalformedExample(
-                    "duplicate_key", f"found the key {key[:60]!a} twice in one object, expected once"
+                    "duplicate_key",
+                    f"found the key {key[:60]!a} twice in one object, expected once",
                 )
             seen.add(key)
     return result

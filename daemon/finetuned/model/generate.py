@@ -31,7 +31,7 @@ class Answer:
     """Whether the deadline cut it; such an answer counts as wrong."""
 
 
-class _Deadline(StoppingCriteria):
+class _Deadline(StoppingCriteria):  # type: ignore[misc]
     """Ends generation between two tokens once time is up, and reports each token."""
 
     def __init__(self, at: float, on_token: Callable[[], None] | None) -> None:
@@ -45,8 +45,7 @@ class _Deadline(StoppingCriteria):
         if self.on_token is not None:
             self.on_token()
         self.passed = self.passed or time.monotonic() >= self.at
-        done = torch.full((input_ids.shape[0],), self.passed, device=input_ids.device)
-        return done  # type: ignore[return-value]
+        return torch.full((input_ids.shape[0],), self.passed, device=input_ids.device)  # type: ignore[return-value]
 
 
 @contextmanager

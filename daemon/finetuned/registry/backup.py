@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from finetuned.core.retention import version_number
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import fsync_dir, fsync_tree, publish_dir, write_atomic
 from finetuned.files.manifest import read_manifest
@@ -23,11 +24,147 @@ from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.prune import trash_path
 from finetuned.registry.versions import (
     BUILDING,
-    _names,
     clear_building,
     registry_lock,
     verify_folder,
     verify_version,
+    version_names,
 )
 
 log = structlog.get_logger()
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def backup(layout: Layout, name: str) -> Path:
+    """
+    Copy version *name* to models/backups/, and read the copy back from the disk.
+
+    A backup that is already there and intact is left alone; a damaged one goes
+    to the trash first.
+
+    Returns:
+        The folder of the backup.
+
+    Raises:
+        RegistryError, ModelError: There is no such version, or it is not intact.
+        OSError: The file system refused; no backup of that name appeared.
+    """
+    final = layout.backups / name
+    with registry_lock(layout):
+        version = verify_version(layout, name)
+        clear_building(layout.backups)
+        if final.exists():
+            if _intact(final, name):
+                return final
+            _to_trash(layout, final)
+        building = layout.backups / f"{BUILDING}{name}"
+        _copy(version.path, building)
+        verify_folder(building, name)
+        publish_dir(building, final)
+    log.info("version_backed_up", version=name)
+    return final
+
+
+def last_verified_backup(layout: Layout) -> str | None:
+    """
+    Return the newest version whose backup is intact right now, or None. Reads its files.
+    """
+    for name in reversed(version_names(layout.backups)):
+        if _intact(layout.backups / name, name):
+            return name
+    return None
+
+
+def restore(layout: Layout, name: str) -> bool:
+    """
+    Rebuild version *name* from its backup, where it is missing or damaged.
+
+    The damaged folder changes places with the good copy in one rename and ends
+    in the trash, so current_model resolves throughout.
+
+    Returns:
+        Whether anything was done; False when the version was intact.
+
+    Raises:
+        RegistryError: There is no backup of it.
+        ModelError: The backup is damaged too; nothing was changed.
+        OSError: The file system refused; the version folder is as before.
+    """
+    source, final = layout.backups / name, layout.versions / name
+    if version_number(name) is None or not source.is_dir():
+        known = ", ".join(version_names(layout.backups)) or "none"
+        raise RegistryError(f"there is no backup of {name!r}; backups: {known}")
+    with registry_lock(layout):
+        verify_folder(source, name)
+        if _intact(final, name):
+            return False
+        clear_building(layout.versions)
+        if final.exists():
+            # Built where the damaged one shall end: one exchange then does both moves.
+            building = trash_path(layout, name)
+        else:
+            building = layout.versions / f"{BUILDING}{name}"
+        _copy(source, building)
+        verify_folder(building, name)
+        if final.exists():
+            fsync_tree(building)
+            _exchange(building, final)
+            fsync_dir(layout.versions)
+            fsync_dir(layout.trash)
+        else:
+            publish_dir(building, final)
+    log.warning("version_restored", version=name)
+    return True
+
+
+def _intact(folder: Path, name: str) -> bool:
+    try:
+        verify_folder(folder, name)
+    except (ModelError, OSError):
+        return False
+    return True
+
+
+def _to_trash(layout: Layout, folder: Path) -> None:
+    os.rename(folder, trash_path(layout, folder.name))
+    fsync_dir(folder.parent)
+    fsync_dir(layout.trash)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """
+    Copy what the manifest of *source* names, bytes by bytes, the manifest last.
+    """
+    target.mkdir(parents=True)
+    for relative in read_manifest(source)["files"]:
+        copy = target / relative
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / relative, copy)
+        copy.chmod(0o444)
+        with copy.open("rb") as f:
+            os.fsync(f.fileno())
+            # Out of the page cache: what is verified next is what the disk has.
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    write_atomic(target / MANIFEST, (source / MANIFEST).read_bytes(), mode=0o444)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """
+    Swap two folders' names in one step (renameat2 with RENAME_EXCHANGE, Linux >= 3.15).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.renameat2(
+        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
+    )
+    if done == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(code, os.strerror(code), str(one), None, str(other))
+    # A file system without the exchange (NFS, some FUSE): for a moment the name is
+    # missing, which is the best there is; a crash in that moment needs restore again.
+    aside = one.with_name(f"{one.name}-damaged")
+    os.rename(other, aside)
+    os.rename(one, other)

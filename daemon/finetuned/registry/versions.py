@@ -101,10 +101,13 @@ def list_versions(layout: Layout) -> list[str]:
     """
     Return the names of all version folders, oldest first, whole or not.
     """
-    return _names(layout.versions)
+    return version_names(layout.versions)
 
 
-def _names(folder: Path) -> list[str]:
+def version_names(folder: Path) -> list[str]:
+    """
+    Return the names in *folder* that are version names, oldest first.
+    """
     try:
         found = [p.name for p in folder.iterdir() if version_number(p.name) is not None]
     except FileNotFoundError:
@@ -192,8 +195,12 @@ def next_number(layout: Layout, floor: int = 0) -> int:
     Args:
         floor: The highest number the caller knows to have been used, >= 0.
     """
-    highest = read_json(layout.models / HIGHEST) or {}
-    numbers = [floor, int(highest.get("number", 0)), version_number(_link_name(layout) or "") or 0]
+    emptied = (read_json(layout.models / HIGHEST) or {}).get("number")
+    numbers = [floor, emptied if isinstance(emptied, int) else 0]
+    try:
+        numbers.append(version_number(_link_name(layout) or "") or 0)
+    except RegistryError:
+        pass  # somebody's own link or folder; promote will say so, a commit need not wait for it
     for folder in (layout.versions, layout.backups, layout.trash):
         if folder.is_dir():
             # In the trash the name is followed by a time: v0007-20261120T...
@@ -203,7 +210,7 @@ def next_number(layout: Layout, floor: int = 0) -> int:
 
 
 def commit_version(
-    layout: Layout, candidate: Path, facts: Mapping[str, Any], *, floor: int = 0
+    layout: Layout, candidate_dir: Path, facts: Mapping[str, Any], *, floor: int = 0
 ) -> str:
     """
     Publish what a worker left as a new version, whole, durable and for good.
@@ -212,7 +219,7 @@ def commit_version(
     The worker must have finished; what it wrote is made read-only.
 
     Args:
-        candidate: Adapter or full model with tokenizer, and training_state/.
+        candidate_dir: Adapter or full model with tokenizer, and training_state/.
         facts: What the manifest shall say; must hold ``run_id``. ``parent``
             names the version it was trained on top of, or is None.
         floor: The highest version number the caller's own records know.
@@ -236,14 +243,14 @@ def commit_version(
             found = read_json(layout.versions / name / MANIFEST)
             if found is not None and found.get("run_id") == run_id:
                 return name
-        _check_candidate(candidate)
+        _check_candidate(candidate_dir)
         clear_building(layout.versions)
         name = version_name(next_number(layout, floor))
         building = layout.versions / f"{BUILDING}{name}"
         building.mkdir()
-        for file in _files(candidate):
+        for file in _files(candidate_dir):
             if file.name != MANIFEST:
-                _link_or_copy(file, building / file.relative_to(candidate))
+                _link_or_copy(file, building / file.relative_to(candidate_dir))
         write_manifest(building, {"created_at": utc_now(), **facts, "version": name})
         (building / MANIFEST).chmod(0o444)
         publish_dir(building, layout.versions / name)
@@ -329,13 +336,12 @@ def promote(layout: Layout, name: str) -> None:
 
 def _flip(layout: Layout, name: str) -> None:
     link = layout.current_model
+    if link.exists() and not link.is_symlink():
+        raise RegistryError(f"{link} is not a symbolic link; move it away and try again")
     new = link.with_name(f".{link.name}.new")
     new.unlink(missing_ok=True)
     # Relative, so that a root can be moved or mounted elsewhere.
     new.symlink_to(Path(os.path.relpath(layout.versions, link.parent), name))
-    if link.exists() and not link.is_symlink():
-        new.unlink()
-        raise RegistryError(f"{link} is not a symbolic link; move it away and try again")
     os.replace(new, link)
     fsync_dir(link.parent)
 

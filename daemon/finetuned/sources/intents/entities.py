@@ -18,47 +18,16 @@ from collections.abc import Callable
 HELDOUT_SHARE = 6
 """One stem in this many belongs to the test set."""
 
-_HOSTS = (
-    "api www mail db web app git ns auth cache proxy build docs wiki chat media files print "
-    "vpn ldap smtp imap ftp redis mongo kafka grafana jenkins vault node edge shop blog forum "
-    "monitor log stats queue registry mirror backup storage gateway portal status intranet "
-    "cloud demo test stage dev prod nas cam pi router switch printer plex jellyfin homebridge "
-    "radius dhcp ntp syslog elastic kibana nexus sonar gitlab runner billing crm erp payroll "
-    "helpdesk tickets calendar contacts photos music video search reports alerts metrics"
-).split()
-_DOMAINS = (
-    "example acme contoso initech umbra northwind globex bluebird redwood lakeside hillcrest "
-    "stonebridge mapleleaf sunrise harbor orchard summit meadow granite cobalt falcon heron "
-    "juniper willow cedar birch aspen quartz amber onyx pearl coral lotus tulip iris violet "
-    "office campus studio garage basement attic kitchen school clinic bakery library museum"
-).split()
-_PEOPLE = (
-    "john jane alice bob carol dave erin frank grace heidi ivan judy kevin laura mike nina oscar "
-    "peggy quinn rosa steve trudy uma victor wendy xavier yara zoe adam bella carlos diana elias "
-    "fatima george hanna igor julia karl lena marco nadia omar petra ralf sara tomas ulla vera "
-    "walter yusuf anna ben chloe daniel eva felix greta hugo ines jonas katja leon mia noah olga "
-    "paul rita simon tina viktor wanda amir bruno clara emil fiona gustav helga ida jakob kira "
-    "ludwig mara nils otto pia rudi sven thea tarek priya rahul mei chen yuki aiko dmitri ewa"
-).split()
-_GROUPS = (
-    "admins developers finance marketing sales support engineering operators editors teachers "
-    "students staff managers designers interns contractors auditors legal research accounting "
-    "security platform network helpers family guests parents kids backup printing sudo docker "
-    "samba wheel media ops qa hr devops release analysts writers trainers drivers nurses doctors "
-    "warehouse logistics purchasing planning board partners tenants volunteers librarians cooks"
-).split()
-_SHARES = (
-    "family photos music videos documents projects invoices contracts reports archive backups "
-    "scans downloads homework recipes public drafts templates designs drawings manuals budgets "
-    "payroll timesheets tax orders catalog campaigns research datasets models logs exports "
-    "imports uploads releases builds tools software drivers images fonts books podcasts movies "
-    "series games holidays meetings minutes training policies forms letters maps samples tests"
-).split()
+_HOSTS = ["api", "www", "mail", "db", "web", "app", "git", "ns", "auth", "cache", "proxy", "build", "docs", "wiki", "chat", "media", "files", "print", "vpn", "ldap", "smtp", "imap", "ftp", "redis", "mongo", "kafka", "grafana", "jenkins", "vault", "node", "edge", "shop", "blog", "forum", "monitor", "log", "stats", "queue", "registry", "mirror", "backup", "storage", "gateway", "portal", "status", "intranet", "cloud", "demo", "test", "stage", "dev", "prod", "nas", "cam", "pi", "router", "switch", "printer", "plex", "jellyfin", "homebridge", "radius", "dhcp", "ntp", "syslog", "elastic", "kibana", "nexus", "sonar", "gitlab", "runner", "billing", "crm", "erp", "payroll", "helpdesk", "tickets", "calendar", "contacts", "photos", "music", "video", "search", "reports", "alerts", "metrics"]
+_DOMAINS = ["example", "acme", "contoso", "initech", "umbra", "northwind", "globex", "bluebird", "redwood", "lakeside", "hillcrest", "stonebridge", "mapleleaf", "sunrise", "harbor", "orchard", "summit", "meadow", "granite", "cobalt", "falcon", "heron", "juniper", "willow", "cedar", "birch", "aspen", "quartz", "amber", "onyx", "pearl", "coral", "lotus", "tulip", "iris", "violet", "office", "campus", "studio", "garage", "basement", "attic", "kitchen", "school", "clinic", "bakery", "library", "museum"]
+_PEOPLE = ["john", "jane", "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kevin", "laura", "mike", "nina", "oscar", "peggy", "quinn", "rosa", "steve", "trudy", "uma", "victor", "wendy", "xavier", "yara", "zoe", "adam", "bella", "carlos", "diana", "elias", "fatima", "george", "hanna", "igor", "julia", "karl", "lena", "marco", "nadia", "omar", "petra", "ralf", "sara", "tomas", "ulla", "vera", "walter", "yusuf", "anna", "ben", "chloe", "daniel", "eva", "felix", "greta", "hugo", "ines", "jonas", "katja", "leon", "mia", "noah", "olga", "paul", "rita", "simon", "tina", "viktor", "wanda", "amir", "bruno", "clara", "emil", "fiona", "gustav", "helga", "ida", "jakob", "kira", "ludwig", "mara", "nils", "otto", "pia", "rudi", "sven", "thea", "tarek", "priya", "rahul", "mei", "chen", "yuki", "aiko", "dmitri", "ewa"]
+_GROUPS = ["admins", "developers", "finance", "marketing", "sales", "support", "engineering", "operators", "editors", "teachers", "students", "staff", "managers", "designers", "interns", "contractors", "auditors", "legal", "research", "accounting", "security", "platform", "network", "helpers", "family", "guests", "parents", "kids", "backup", "printing", "sudo", "docker", "samba", "wheel", "media", "ops", "qa", "hr", "devops", "release", "analysts", "writers", "trainers", "drivers", "nurses", "doctors", "warehouse", "logistics", "purchasing", "planning", "board", "partners", "tenants", "volunteers", "librarians", "cooks"]
+_SHARES = ["family", "photos", "music", "videos", "documents", "projects", "invoices", "contracts", "reports", "archive", "backups", "scans", "downloads", "homework", "recipes", "public", "drafts", "templates", "designs", "drawings", "manuals", "budgets", "payroll", "timesheets", "tax", "orders", "catalog", "campaigns", "research", "datasets", "models", "logs", "exports", "imports", "uploads", "releases", "builds", "tools", "software", "drivers", "images", "fonts", "books", "podcasts", "movies", "series", "games", "holidays", "meetings", "minutes", "training", "policies", "forms", "letters", "maps", "samples", "tests"]
 _SUFFIXES = ("local", "lan", "internal", "com", "net", "org", "home.arpa", "corp", "io", "de", "test")
 _PARENTS = ("/srv", "/srv/shares", "/data", "/mnt/data", "/mnt/storage", "/home", "/var/shares",
             "/export", "/srv/samba", "/media", "/opt/shares", "/mnt/raid", "/tank", "/pool")
-_ONSETS = "b br c ch d dr f fl g gr h j k kl l m n p pr r s sh st t tr v w z".split()
-_NUCLEI = "a e i o u ai ea ou".split()
+_ONSETS = ["b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kl", "l", "m", "n", "p", "pr", "r", "s", "sh", "st", "t", "tr", "v", "w", "z"]
+_NUCLEI = ["a", "e", "i", "o", "u", "ai", "ea", "ou"]
 _CODAS = ["", "", "", "n", "r", "l", "s", "x", "m", "t", "ck", "nd"]
 
 

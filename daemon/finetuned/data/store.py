@@ -1,0 +1,247 @@
+"""
+The tokenised dataset on disk: written as a stream, read through the page cache.
+
+models/datasets/<dataset_id>/
+    tokens.u32               all token ids, one sequence after another
+    supervised.u8            0 or 1 for each of them
+    sequences.bin            one SEQUENCE record each, those to train first
+    prompts_train.u64        sorted hashes of the prompts trained
+    prompts_heldout.u64      and of those that must never be
+    heldout_ngrams.u64       what leak.py looks for in later datasets
+    heldout_answers.u64
+    heldout.jsonl            the held-out examples, readable
+    rejects.jsonl            refused lines with their reasons
+    report.json              counts
+    manifest.json            last
+
+Knows bytes and records; does not know tokenizers or who trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from finetuned.data.holdout import TRAIN, Hashes, Holdout
+from finetuned.errors import CorruptFile
+from finetuned.files.manifest import read_manifest
+
+TOKENS: Final = "tokens.u32"
+SUPERVISED: Final = "supervised.u8"
+SEQUENCES: Final = "sequences.bin"
+PROMPTS_TRAIN: Final = "prompts_train.u64"
+PROMPTS_HELD_OUT: Final = "prompts_heldout.u64"
+HELD_OUT_NGRAMS: Final = "heldout_ngrams.u64"
+HELD_OUT_ANSWERS: Final = "heldout_answers.u64"
+HELD_OUT_EXAMPLES: Final = "heldout.jsonl"
+REJECTS: Final = "rejects.jsonl"
+REPORT: Final = "report.json"
+_ROWS: Final = ".rows.tmp"
+
+SEQUENCE: Final = np.dtype(
+    [
+        ("offset", "<u8"),
+        ("length", "<u4"),
+        ("n_supervised", "<u4"),
+        ("line", "<u4"),
+        ("prompt_hash", "<u8"),
+        ("split", "u1"),
+    ]
+)
+"""One sequence: its first token's number, its length in tokens, the line it came from."""
+
+ROW: Final = np.dtype(
+    [("offset", "<u8"), ("length", "<u4"), ("line", "<u4"), ("prompt_hash", "<u8")]
+)
+"""One accepted line of the source, while the dataset is being made: where its bytes are."""
+
+_CHUNK_RECORDS: Final = 1 << 16
+
+
+class DatasetWriter:
+    """
+    Writes the token files of one dataset into a folder that nobody else sees yet.
+
+    Rows are added in the order of their lines; then ``finish_rows``, then
+    ``apply_holdout``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.n_rows = 0
+        self.n_sequences = 0
+        self.n_tokens = 0
+        self.n_supervised = 0
+        self._files: dict[str, BinaryIO] = {
+            name: (folder / name).open("wb") for name in (TOKENS, SUPERVISED, SEQUENCES, _ROWS)
+        }
+
+    def add(
+        self,
+        *,
+        line: int,
+        offset: int,
+        n_bytes: int,
+        prompt_hash: int,
+        sequences: Iterable[tuple[list[int], list[bool]]],
+    ) -> None:
+        """
+        Append one accepted row.
+
+        Args:
+            line: Its line number in the source, from 1.
+            offset: Where the line begins in the source, in bytes.
+            n_bytes: Its length there.
+            prompt_hash: examples.prompt_hash of it.
+            sequences: Token ids and mask of each of its sequences, same lengths.
+        """
+        records = []
+        for input_ids, supervised in sequences:
+            mask = np.array(supervised, dtype=np.uint8)
+            n_supervised = int(mask.sum())
+            self._files[TOKENS].write(np.array(input_ids, dtype="<u4").tobytes())
+            self._files[SUPERVISED].write(mask.tobytes())
+            records.append((self.n_tokens, len(input_ids), n_supervised, line, prompt_hash, TRAIN))
+            self.n_tokens += len(input_ids)
+            self.n_supervised += n_supervised
+        self._files[SEQUENCES].write(np.array(records, dtype=SEQUENCE).tobytes())
+        self._files[_ROWS].write(
+            np.array([(offset, n_bytes, line, prompt_hash)], dtype=ROW).tobytes()
+        )
+        self.n_sequences += len(records)
+        self.n_rows += 1
+
+    def close(self) -> None:
+        """
+        Close the files; nothing can be added after.
+        """
+        for f in self._files.values():
+            f.close()
+
+    def rows(self) -> Iterator[npt.NDArray[Any]]:
+        """
+        Yield the ROW records in order, in chunks; the files must be closed.
+        """
+        return _chunks(self.folder / _ROWS, ROW)
+
+    def prompt_hashes(self) -> Iterator[Hashes]:
+        """
+        Yield the prompt hash of every row, in chunks.
+        """
+        for rows in self.rows():
+            yield rows["prompt_hash"].copy()
+
+    def apply_holdout(self, holdout: Holdout) -> int:
+        """
+        Write each sequence's split and put those to train first, both in their order.
+
+        Returns:
+            The number of sequences to train.
+        """
+        source = self.folder / SEQUENCES
+        target = self.folder / ".sequences.tmp"
+        n_train = 0
+        with target.open("wb") as f:
+            for training in (True, False):
+                for records in _chunks(source, SEQUENCE):
+                    split = holdout.split(records["prompt_hash"].copy())
+                    records["split"] = split
+                    kept = records[(split == TRAIN) == training]
+                    f.write(kept.tobytes())
+                    n_train += len(kept) if training else 0
+        target.replace(source)
+        return n_train
+
+    def forget_rows(self) -> None:
+        """
+        Remove the table of rows, which belongs to the making and not to the dataset.
+        """
+        (self.folder / _ROWS).unlink()
+
+
+def _chunks(path: Path, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
+    with path.open("rb") as f:
+        while data := f.read(_CHUNK_RECORDS * dtype.itemsize):
+            yield np.frombuffer(bytearray(data), dtype=dtype)
+
+
+def _map(path: Path, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype=dtype)  # an empty file cannot be mapped
+    return np.memmap(path, dtype=dtype, mode="r")
+
+
+class TokenisedDataset:
+    """
+    The training sequences of one finished dataset, as a random-access list.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.dataset_id: str = manifest["dataset_id"]
+        self._n: int = manifest["n_train_sequences"]
+        self._records = _map(folder / SEQUENCES, SEQUENCE)[: self._n]
+        self._tokens = _map(folder / TOKENS, "<u4")
+        self._supervised = _map(folder / SUPERVISED, "u1")
+        if len(self._records) != self._n or len(self._tokens) != len(self._supervised):
+            raise CorruptFile(folder, "files of other lengths", f"{self._n} training sequences")
+
+    @classmethod
+    def open(cls, folder: Path) -> TokenisedDataset:
+        """
+        Open the dataset in *folder*, without reading it or checking its hashes.
+
+        Raises:
+            ModelError: It has no manifest, so it is not finished.
+            CorruptFile: Its files do not have the lengths they must have.
+        """
+        return cls(folder, read_manifest(folder))
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, i: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """
+        Return token ids and mask of training sequence *i*, shape (length,) each.
+        """
+        if not 0 <= i < self._n:
+            raise IndexError(i)
+        record = self._records[i]
+        span = slice(int(record["offset"]), int(record["offset"]) + int(record["length"]))
+        return self._tokens[span].astype(np.int64), self._supervised[span].astype(np.bool_)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Length in tokens of each training sequence, shape (len,)."""
+        return self._records["length"].astype(np.int64)
+
+    @property
+    def supervised_counts(self) -> npt.NDArray[np.int64]:
+        """Tokens with loss in each training sequence, shape (len,), at least 1."""
+        return self._records["n_supervised"].astype(np.int64)
+
+    def example_id(self, i: int) -> str:
+        """
+        Return "<dataset_id>:<line>", the row that training sequence *i* came from.
+
+        A conversation that became several sequences gives each the same id.
+        """
+        return f"{self.dataset_id}:{int(self._records['line'][i])}"
+
+    def heldout(self) -> Iterator[dict[str, Any]]:
+        """
+        Yield the held-out rows as records that examples.from_record understands.
+
+        Beside those keys: ``id``, ``line``, ``system``, ``prompt`` (the last
+        user message) and ``golden`` (the answer as the model must write it);
+        the last three are null for a text.
+        """
+        with (self.folder / HELD_OUT_EXAMPLES).open("rb") as f:
+            for line in f:
+                yield orjson.loads(line)

@@ -1,0 +1,220 @@
+"""
+The demo's training rows and its fixed test set, from a seed.
+
+Knows quotas and that the two sets share no name and, in one half of the test
+set, no phrasing; does not know what a model makes of them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from finetuned.data.intents import dumps
+from finetuned.errors import DatasetError
+from finetuned.files.atomic import write_atomic
+from finetuned.sources.intents import heldout
+from finetuned.sources.intents.catalog import (
+    Sentence,
+    composed,
+    key_of,
+    realise,
+    single,
+)
+from finetuned.sources.intents.entities import Names
+from finetuned.sources.intents.grammar import GAP
+
+Row = dict[str, Any]
+
+QUOTAS: Mapping[str, Mapping[str, int]] = {
+    "dns": {
+        "dns_add": 370,
+        "dns_add_v4": 40,
+        "dns_add_v6": 90,
+        "dns_cname": 190,
+        "dns_wild": 90,
+        "dns_remove": 220,
+    },
+    "users": {"user_add": 170, "user_add_secret": 50, "user_remove": 170, "group_add": 210},
+    "samba": {"share_create": 260, "share_grant": 240},
+    "complex": {"batch": 70, "joined": 50, "clarify": 100, "none": 80},
+}
+"""Rows of each block out of 2400: dns 1000, users 600, samba 500, complex 300."""
+
+_TOTAL = sum(sum(blocks.values()) for blocks in QUOTAS.values())
+
+_TEST_BLOCKS: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "dns": (("dns_add", 7), ("dns_add_v6", 4), ("dns_cname", 5), ("dns_wild", 3), ("dns_remove", 6)),
+    "users": (("user_add", 7), ("user_add_secret", 1), ("user_remove", 8), ("group_add", 9)),
+    "samba": (("share_create", 13), ("share_grant", 12)),
+    "complex": (("batch", 6), ("joined", 4), ("clarify", 7), ("none", 8)),
+}
+"""Rows of each block in the entity-disjoint half, 25 for each group."""
+
+_TEST_SEED = 200
+_TRIES = 40
+"""Draws for one row before a block is called exhausted."""
+
+
+def training_rows(seed: int = 0, n: int = 2400) -> list[Row]:
+    """
+    Generate the demo's training rows.
+
+    Args:
+        seed: Every seed gives other rows; the same seed the same ones.
+        n: Rows wanted. Each class gets its share of ``QUOTAS``, rounded.
+
+    Returns:
+        About *n* unique rows ``{"messages", "metadata"}`` in random order.
+
+    Raises:
+        DatasetError: A class has fewer unique rows than its quota; nothing was
+            written.
+    """
+    rng = random.Random(f"intents:train:{seed}")
+    names = Names(rng, heldout=False)
+    forbidden = {key_of(p) for block in heldout.GROUPS.values() for p, _ in block}
+    rows: dict[str, Row] = {}
+    for group, blocks in QUOTAS.items():
+        wanted = {block: round(quota * n / _TOTAL) for block, quota in blocks.items()}
+        got = Counter(r["metadata"]["class"] for r in rows.values())[group]
+        for block, count in wanted.items():
+            _extend(rows, group, block, count, rng=rng, names=names, forbidden=forbidden)
+        unique = sum(r["metadata"]["class"] == group for r in rows.values()) - got
+        if unique < sum(wanted.values()):
+            raise DatasetError(f"{group}: {unique} unique rows, {sum(wanted.values())} wanted")
+    result = list(rows.values())
+    rng.shuffle(result)
+    return result
+
+
+def _extend(
+    rows: dict[str, Row],
+    group: str,
+    block: str,
+    count: int,
+    *,
+    rng: random.Random,
+    names: Names,
+    forbidden: set[tuple[str, ...]],
+) -> None:
+    before = len(rows)
+    for _ in range(count * _TRIES):
+        if len(rows) - before == count:
+            return
+        sentence = draw_sentence(block, rng)
+        if key_of(sentence.phrasing) in forbidden:
+            continue
+        row = _row(sentence, values_for(sentence, names, rng), group)
+        rows.setdefault(row["messages"][0]["content"], row)
+
+
+def draw_sentence(block: str, rng: random.Random) -> Sentence:
+    """
+    Draw a training sentence of *block*: a catalog block, or ``joined``.
+    """
+    return composed(rng) if block == "joined" else single(block, rng)
+
+
+def values_for(sentence: Sentence, names: Names, rng: random.Random) -> dict[str, str]:
+    """
+    Draw a name for every gap of *sentence*, no two of them equal.
+    """
+    values: dict[str, str] = {}
+    for gap in dict.fromkeys(GAP.findall(sentence.phrasing)):
+        kind = gap
+        if gap == "zone" and sentence.spec.startswith("dns_") and rng.random() < 0.07:
+            kind = "wild"
+        while (name := names.draw(kind)) in values.values():
+            pass
+        values[gap] = name
+    return values
+
+
+def test_rows() -> list[Row]:
+    """
+    Generate the fixed test set: 200 rows, 50 for each group.
+
+    Half of a group says known sentences about unknown names (``metadata.split``
+    is ``entity_disjoint``), half says unknown sentences about unknown names
+    (``phrasing_disjoint``).
+
+    Returns:
+        The 200 rows, always the same.
+    """
+    rng = random.Random(f"intents:test:{_TEST_SEED}")
+    names = Names(rng, heldout=True)
+    known: dict[str, list[Sentence]] = {}
+    for row in training_rows():
+        meta = row["metadata"]
+        sentence = Sentence(meta["template_id"], meta["spec"], meta["phrasing"])
+        # Without a gap the row itself would be a training row.
+        if GAP.search(sentence.phrasing):
+            known.setdefault(meta["block"], []).append(sentence)
+    rows: list[Row] = []
+    for group, blocks in _TEST_BLOCKS.items():
+        for block, count in blocks:
+            for sentence in rng.sample(known[block], count):
+                row = _row(sentence, values_for(sentence, names, rng), group)
+                row["metadata"]["split"] = "entity_disjoint"
+                rows.append(row)
+        for i, (phrasing, spec) in enumerate(heldout.GROUPS[group]):
+            sentence = Sentence(f"heldout.{group}.{i:02d}", spec, phrasing)
+            row = _row(sentence, values_for(sentence, names, rng), group)
+            row["metadata"]["split"] = "phrasing_disjoint"
+            rows.append(row)
+    return rows
+
+
+def _row(sentence: Sentence, values: Mapping[str, str], group: str) -> Row:
+    prompt, intent = realise(sentence, values)
+    block = sentence.template_id.partition(".")[0].partition(":")[0]
+    return {
+        "messages": [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": dumps(intent)},
+        ],
+        "metadata": {
+            "class": group,
+            "block": block,
+            "action": intent["action"],
+            "template_id": sentence.template_id,
+            "spec": sentence.spec,
+            "phrasing": sentence.phrasing,
+        },
+    }
+
+
+def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """
+    Return *rows* as JSON lines, UTF-8, one final newline each.
+    """
+    return b"".join(orjson.dumps(dict(row)) + b"\n" for row in rows)
+
+
+def drop(rows: Iterable[Mapping[str, Any]], inbox: Path, name: str) -> Path:
+    """
+    Put *rows* into an inbox directory as one dataset, like anybody else would.
+
+    Args:
+        rows: Examples, one JSON object each.
+        inbox: An existing directory.
+        name: File name; must end in ``.jsonl`` and not start with a dot.
+
+    Returns:
+        The path of the file, which appeared whole.
+
+    Raises:
+        ValueError: The daemon would not look at a file of this name.
+        OSError: The disk refused; no part of the file is visible.
+    """
+    if not name.endswith(".jsonl") or name.startswith(".") or Path(name).name != name:
+        raise ValueError(f"{name!r} is not the name of a dataset")
+    path = inbox / name
+    write_atomic(path, to_jsonl(rows))
+    return path

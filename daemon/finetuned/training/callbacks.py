@@ -1,0 +1,298 @@
+"""
+What happens between two optimizer steps: measure, tell, save, look, obey.
+
+Does not train and does not know the supervisor: everything leaves through the
+run folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from finetuned.config import TrainingConfig
+from finetuned.core.answer import count_think_tags
+from finetuned.files.run import CHECKPOINTS, Heartbeat, append_metrics, utc_now
+from finetuned.model.ask import Outcome
+from finetuned.telemetry.lifeline import Lifeline
+from finetuned.training.checkpoint import (
+    Parameters,
+    Progress,
+    list_checkpoints,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from finetuned.training.live_eval import LiveEval
+
+RECENT_EXAMPLES = 5
+EVAL_SAMPLES = 50
+HISTORY = 200
+_PROMPT_CHARACTERS = 2000
+
+
+@dataclass
+class RunState:
+    """
+    Where the run is, for the heartbeat and the checkpoint.
+    """
+
+    start: Progress
+    """Where the job was when this process took it up."""
+    total_steps: int
+    plan_digest: str
+    job_step: int = 0
+    training_began: float = 0.0
+    seconds_checkpoint: float = 0.0
+    seconds_per_step: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+    tokens: deque[int] = field(default_factory=lambda: deque(maxlen=50))
+    losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+    recent: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    totals: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def lineage_step(self) -> int:
+        """Optimizer steps of the whole lineage."""
+        return self.start.lineage_step + self.job_step - self.start.job_step
+
+    def add(self, name: str, amount: float) -> None:
+        """
+        Add to a running sum of the job.
+        """
+        self.totals[name] = self.totals.get(name, 0.0) + amount
+
+    def progress(self) -> Progress:
+        """
+        Return what a checkpoint has to say.
+        """
+        return Progress(self.job_step, self.lineage_step, self.plan_digest, dict(self.totals))
+
+
+class RunCallback(TrainerCallback):  # type: ignore[misc]
+    """
+    Ties one Trainer to its run folder.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        state: RunState,
+        *,
+        config: TrainingConfig,
+        eval_steps: int,
+        parameters: Parameters,
+        optimizer: torch.optim.Optimizer,
+        heartbeat: Heartbeat,
+        lifeline: Lifeline,
+        live_eval: LiveEval | None,
+        describe_step: Callable[[int], dict[str, Any]],
+        read_step: Callable[[], dict[str, float]],
+    ) -> None:
+        """
+        Args:
+            run_dir: Where everything goes.
+            state: Shared with the worker.
+            config: save_steps and keep_checkpoints.
+            eval_steps: Steps between two live evals.
+            parameters: What is trained, by name.
+            optimizer: Saved with them.
+            heartbeat: Where progress is shown.
+            lifeline: Asked after each step.
+            live_eval: None switches live evals off.
+            describe_step: Job step -> ``examples``, ``current_file``, ``epoch``, ``tokens``.
+            read_step: The trainer's loss, grad_norm and supervised_tokens of the last step.
+        """
+        self._run_dir = run_dir
+        self._state = state
+        self._config = config
+        self._eval_steps = eval_steps
+        self._parameters = parameters
+        self._optimizer = optimizer
+        self._heartbeat = heartbeat
+        self._lifeline = lifeline
+        self._live_eval = live_eval
+        self._eval_due = False
+        self._describe_step = describe_step
+        self._read_step = read_step
+        self._step_began = 0.0
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """
+        Start the clock of the step.
+        """
+        self._step_began = time.monotonic()
+        if not self._state.training_began:
+            self._state.training_began = self._step_began
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **_: Any,
+    ) -> None:
+        """
+        Record the step, then save, look and obey where it is time for it.
+        """
+        run = self._state
+        took = time.monotonic() - self._step_began
+        run.job_step = run.start.job_step + state.global_step
+        self._record(took)
+        stopping = self._lifeline.stopping
+        last = run.job_step == run.total_steps
+        if stopping or last or run.job_step % self._config.save_steps == 0:
+            self.save()
+        self._eval_due = self._eval_due or run.job_step % self._eval_steps == 0 or run.job_step == 1
+        if self._live_eval is not None and self._eval_due and not stopping:
+            rows = self._live_eval.rows_affordable(time.monotonic() - run.training_began)
+            if rows:
+                self._eval_due = False
+                self._look(self._live_eval, model, rows)
+        if self._lifeline.stopping:
+            if not stopping:
+                self.save()
+            control.should_training_stop = True
+
+    def save(self) -> Path:
+        """
+        Write a checkpoint now, load it, and let the oldest go.
+        """
+        run = self._state
+        began = time.monotonic()
+        self._heartbeat.beat(force=True, phase="checkpointing")
+        folder = self._run_dir / CHECKPOINTS
+        known = list_checkpoints(folder)
+        path = save_checkpoint(
+            folder,
+            parameters=self._parameters,
+            optimizer=self._optimizer,
+            progress=run.progress(),
+        )
+        if path not in known:
+            prune_checkpoints(folder, self._config.keep_checkpoints)
+            size = sum(f.stat().st_size for f in path.iterdir())
+            self._heartbeat.beat(checkpoint_step=run.job_step, checkpoint_bytes=size)
+        took = time.monotonic() - began
+        run.add("seconds_checkpoint", took)
+        self._heartbeat.beat(force=True, phase="training", checkpoint_seconds=round(took, 3))
+        return path
+
+    def _record(self, took: float) -> None:
+        run = self._state
+        step = self._read_step()
+        about = self._describe_step(run.job_step)
+        rate = self._optimizer.param_groups[0]["lr"]
+        run.seconds_per_step.append(took)
+        run.tokens.append(int(about["tokens"]))
+        run.losses = [*run.losses, step["loss"]][-HISTORY:]
+        run.add("seconds_steps", took)
+        run.add("tokens", about["tokens"])
+        run.add("supervised_tokens", step["supervised_tokens"])
+        append_metrics(
+            self._run_dir,
+            {
+                "step": run.job_step,
+                "lineage_step": run.lineage_step,
+                "loss": step["loss"],
+                "grad_norm": step["grad_norm"],
+                "learning_rate": rate,
+                "supervised_tokens": step["supervised_tokens"],
+                "tokens": about["tokens"],
+                "seconds": round(took, 4),
+                "examples": about["examples"],
+                "at": utc_now(),
+            },
+        )
+        mean_step = sum(run.seconds_per_step) / len(run.seconds_per_step)
+        elapsed = time.monotonic() - run.training_began
+        done = run.job_step - run.start.job_step
+        self._heartbeat.beat(
+            phase="training",
+            current_step=run.lineage_step,
+            total_steps=run.lineage_step + run.total_steps - run.job_step,
+            batch_step=run.job_step,
+            batch_total_steps=run.total_steps,
+            epoch=about["epoch"],
+            current_file=about["current_file"],
+            loss=step["loss"],
+            grad_norm=step["grad_norm"],
+            learning_rate=rate,
+            train_loss_history=[round(x, 6) for x in run.losses],
+            tokens_per_second=round(sum(run.tokens) / sum(run.seconds_per_step), 1),
+            tokens_per_second_avg=round(run.totals["tokens"] / run.totals["seconds_steps"], 1),
+            seconds_per_step=round(mean_step, 4),
+            eta_seconds=round(elapsed / done * (run.total_steps - run.job_step), 1),
+        )
+
+    def _look(self, live_eval: LiveEval, model: Any, rows: int) -> None:
+        run = self._state
+        before = live_eval.seconds
+        self._heartbeat.beat(force=True, phase="evaluating")
+        outcomes = live_eval.look(model, rows)
+        run.add("seconds_eval", live_eval.seconds - before)
+        for outcome in outcomes:
+            self._show(outcome)
+        if run.totals.get("evals"):
+            accuracy = 100 * run.totals.get("correct", 0.0) / run.totals["evals"]
+            run.accuracies = [*run.accuracies, round(accuracy, 2)][-HISTORY:]
+        wall = time.monotonic() - run.training_began
+        n_tokens = sum(o.n_tokens for o in outcomes)
+        loss = sum(o.loss_sum for o in outcomes) / n_tokens if n_tokens else None
+        fields: dict[str, Any] = {} if loss is None else {"validation_loss": round(loss, 6)}
+        self._heartbeat.beat(
+            force=True,
+            phase="training",
+            recent_examples=run.recent,
+            eval_samples=run.samples,
+            accuracy_history=run.accuracies,
+            total_evals=int(run.totals.get("evals", 0)),
+            total_correct=int(run.totals.get("correct", 0)),
+            eval_share=round(live_eval.seconds / wall, 4),
+            last_eval_rows=len(outcomes),
+            **fields,
+        )
+
+    def _show(self, outcome: Outcome) -> None:
+        run = self._state
+        question = outcome.question
+        loss = outcome.loss_sum / outcome.n_tokens if outcome.n_tokens else None
+        if outcome.matches is None:
+            return  # a language modelling row: it has a loss and no answer
+        run.add("evals", 1)
+        run.add("correct", float(outcome.matches))
+        run.add("think_tags", float(count_think_tags(outcome.answer or "")))
+        shown = {
+            "step": run.lineage_step,
+            "current_file": self._describe_step(run.job_step)["current_file"],
+            "system_prompt": question.system[:_PROMPT_CHARACTERS],
+            "prompt": question.prompt[:_PROMPT_CHARACTERS],
+            "golden": question.golden,
+            "model_output": outcome.answer,
+            "matches": outcome.matches,
+            "loss": None if loss is None else round(loss, 6),
+            "timed_out": outcome.timed_out,
+            "golden_tokens": outcome.golden_tokens,
+            "answer_tokens": outcome.answer_tokens,
+        }
+        run.recent = [*run.recent, shown][-RECENT_EXAMPLES:]
+        sample = {
+            "id": question.id,
+            "step": run.lineage_step,
+            "prompt": shown["prompt"],
+            "golden": question.golden,
+            "model_answer": outcome.answer,
+            "answer_matches": outcome.matches,
+            "held_out": True,
+        }
+        run.samples = [*run.samples, sample][-EVAL_SAMPLES:]

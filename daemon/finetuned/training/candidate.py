@@ -1,0 +1,113 @@
+"""
+What a finished run leaves behind: a folder that can become a version.
+
+It loads with ``PeftModel.from_pretrained(base, folder)`` (or as a full model),
+brings its tokenizer and template, and under ``training_state/`` the optimizer
+that the next job goes on with. Does not know whether it is any good.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from safetensors.torch import load_file, save_file
+
+from finetuned.errors import ModelError
+from finetuned.files.atomic import publish_dir
+from finetuned.files.manifest import write_manifest
+from finetuned.files.run import CANDIDATE
+from finetuned.training.checkpoint import (
+    OPTIMIZER,
+    STATE,
+    Parameters,
+    Progress,
+    optimizer_tensors,
+)
+
+TRAINING_STATE = "training_state"
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "generation_config.json",
+)
+
+
+def save_candidate(
+    run_dir: Path,
+    *,
+    model: Any,
+    base: Path,
+    parameters: Parameters,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    facts: dict[str, Any],
+) -> Path:
+    """
+    Write ``candidate/`` in the run folder, whole and durable, manifest last.
+
+    Args:
+        run_dir: The run.
+        model: The trained model, adapter or full.
+        base: Whose tokenizer and template it was trained with.
+        parameters: What was trained, by name.
+        optimizer: Its state goes along.
+        progress: Steps and sums.
+        facts: What else the manifest has to say (job, datasets, parent ...).
+
+    Raises:
+        OSError: The disk refused; there is no candidate.
+    """
+    final = run_dir / CANDIDATE
+    if final.exists():
+        return final
+    building = run_dir / f".building-{CANDIDATE}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir()
+    try:
+        model.save_pretrained(building, safe_serialization=True)
+        (building / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        for name in _TOKENIZER_FILES:
+            if (base / name).is_file() and not (building / name).exists():
+                shutil.copyfile(base / name, building / name)
+        state = building / TRAINING_STATE
+        state.mkdir()
+        save_file(optimizer_tensors(optimizer, parameters), state / OPTIMIZER)
+        (state / STATE).write_bytes(orjson.dumps(progress))
+        write_manifest(building, {"kind": "candidate", **facts})
+        publish_dir(building, final)
+    except OSError:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return final
+
+
+def load_training_state(version: Path) -> tuple[dict[str, torch.Tensor], int] | None:
+    """
+    Return the optimizer tensors and lineage step a version was left with.
+
+    Returns:
+        None when the version carries no training state; training then starts
+        with a fresh optimizer, and says so.
+
+    Raises:
+        ModelError: There is a state and it cannot be read.
+    """
+    folder = version / TRAINING_STATE
+    if not folder.is_dir():
+        return None
+    try:
+        state = orjson.loads((folder / STATE).read_bytes())
+        return load_file(folder / OPTIMIZER), int(state["lineage_step"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: unreadable training state: {error}") from error

@@ -1,0 +1,259 @@
+"""
+The whole state of a run on disk: safetensors and JSON, never a pickle.
+
+A stock Trainer checkpoint holds four pickles and is written in place. Ours is
+built aside, hashed, synced and renamed, so it is there whole or not at all,
+and it is loaded once before the one before it goes.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import torch
+from safetensors.torch import load_file, save_file
+
+from finetuned.errors import ModelError
+from finetuned.files.atomic import publish_dir, remove_tree
+from finetuned.files.manifest import verify_manifest, write_manifest
+
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+RNG = "rng.safetensors"
+STATE = "state.json"
+_PREFIX = "checkpoint-"
+
+Parameters = dict[str, torch.nn.Parameter]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    How far a job is. What a resumed run needs to go on where the last one ended.
+    """
+
+    job_step: int
+    """Optimizer steps of this job that are in the weights, >= 0."""
+    lineage_step: int
+    """Optimizer steps of the whole lineage, this job included, >= job_step."""
+    plan_digest: str
+    """Digest of the plan that job_step counts in."""
+    totals: dict[str, float]
+    """Running sums of the job: seconds, tokens, evals ..."""
+
+
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, parameters: Parameters
+) -> dict[str, torch.Tensor]:
+    """
+    Return Adam's state as named tensors: ``exp_avg/<parameter>``, ``step/<parameter>`` ...
+    """
+    return {
+        f"{key}/{name}": torch.as_tensor(value).detach().cpu().contiguous()
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: Parameters, tensors: dict[str, torch.Tensor]
+) -> None:
+    """
+    Put saved state back, and refuse to go on with a part of it.
+
+    Raises:
+        ModelError: State of some parameter is missing, or belongs to none, or has
+            another shape: an optimizer that was silently reset is the ancestor's
+            worst bug.
+    """
+    state: dict[str, dict[str, torch.Tensor]] = {name: {} for name in parameters}
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition("/")
+        if name not in parameters:
+            raise ModelError(f"optimizer state for unknown parameter {name}")
+        if kind != "step" and tensor.shape != parameters[name].shape:
+            raise ModelError(f"optimizer state {key} has shape {tuple(tensor.shape)}")
+        state[name][kind] = tensor
+    missing = [name for name, kinds in state.items() if not {"exp_avg", "step"} <= kinds.keys()]
+    if missing:
+        raise ModelError(f"no optimizer state for {len(missing)} parameters, first {missing[0]}")
+    for name, parameter in parameters.items():
+        optimizer.state[parameter] = {
+            kind: t.clone() if kind == "step" else t.to(parameter.device).clone()
+            for kind, t in state[name].items()
+        }
+
+
+def rng_tensors() -> dict[str, torch.Tensor]:
+    """
+    Return the state of every generator that training may draw from.
+    """
+    tensors = {"torch_cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        for i, state in enumerate(torch.cuda.get_rng_state_all()):
+            tensors[f"torch_cuda_{i}"] = state
+    version, words, gauss = random.getstate()
+    if version != 3 or gauss is not None:
+        raise ModelError(f"unknown state of Python's generator: version {version}")
+    tensors["python"] = torch.tensor(words, dtype=torch.int64)
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    tensors["numpy_keys"] = torch.from_numpy(np.asarray(keys, dtype=np.int64).copy())
+    tensors["numpy_rest"] = torch.tensor(
+        [float(position), float(has_gauss), float(cached)], dtype=torch.float64
+    )
+    if kind != "MT19937":
+        raise ModelError(f"unknown numpy generator {kind}")
+    return tensors
+
+
+def restore_rng(tensors: dict[str, torch.Tensor]) -> None:
+    """
+    Put every generator back to a saved state.
+    """
+    torch.set_rng_state(tensors["torch_cpu"].to(torch.uint8))
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            if f"torch_cuda_{i}" in tensors:
+                torch.cuda.set_rng_state(tensors[f"torch_cuda_{i}"].to(torch.uint8), i)
+    random.setstate((3, tuple(tensors["python"].tolist()), None))
+    position, has_gauss, cached = tensors["numpy_rest"].tolist()
+    np.random.set_state(
+        (
+            "MT19937",
+            tensors["numpy_keys"].numpy().astype(np.uint32),
+            int(position),
+            int(has_gauss),
+            cached,
+        )
+    )
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    parameters: Parameters,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> Path:
+    """
+    Write ``checkpoint-<job_step>`` into *folder*, whole and durable.
+
+    Args:
+        folder: ``checkpoints/`` of the run; made when missing.
+        parameters: What is trained, by name.
+        optimizer: Its Adam state is saved by parameter name.
+        progress: Where the run is.
+
+    Returns:
+        The finished checkpoint.
+
+    Raises:
+        OSError: The disk refused; every earlier checkpoint is untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"{_PREFIX}{progress.job_step}"
+    building = folder / f".building-{progress.job_step}"
+    shutil.rmtree(building, ignore_errors=True)
+    if final.exists():
+        return final
+    building.mkdir()
+    try:
+        save_file(
+            {name: p.detach().cpu().contiguous() for name, p in parameters.items()},
+            building / WEIGHTS,
+        )
+        save_file(optimizer_tensors(optimizer, parameters), building / OPTIMIZER)
+        save_file(rng_tensors(), building / RNG)
+        (building / STATE).write_bytes(orjson.dumps(progress))
+        write_manifest(building, {"kind": "checkpoint", "job_step": progress.job_step})
+        publish_dir(building, final)
+    except OSError:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """
+    Return the checkpoints in *folder* by step, as numbers and not as text.
+    """
+    if not folder.is_dir():
+        return []
+    found = [
+        (int(p.name.removeprefix(_PREFIX)), p)
+        for p in folder.iterdir()
+        if p.name.startswith(_PREFIX) and p.name.removeprefix(_PREFIX).isdigit()
+    ]
+    return [path for _, path in sorted(found)]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """
+    A checkpoint read back, every hash checked.
+    """
+
+    path: Path
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    rng: dict[str, torch.Tensor]
+    progress: Progress
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """
+    Read a checkpoint back after checking every byte against its manifest.
+
+    Raises:
+        ModelError: It is incomplete or corrupt; nothing was loaded.
+    """
+    verify_manifest(path)
+    state = orjson.loads((path / STATE).read_bytes())
+    return Checkpoint(
+        path,
+        load_file(path / WEIGHTS),
+        load_file(path / OPTIMIZER),
+        load_file(path / RNG),
+        Progress(**state),
+    )
+
+
+def newest_loadable(folders: list[Path]) -> Checkpoint | None:
+    """
+    Return the checkpoint with the highest step that loads, over several runs of one job.
+
+    A corrupt one is passed over for the one before it.
+    """
+    paths = sorted(
+        (path for folder in folders for path in list_checkpoints(folder)),
+        key=lambda p: int(p.name.removeprefix(_PREFIX)),
+        reverse=True,
+    )
+    for path in paths:
+        try:
+            return load_checkpoint(path)
+        except (ModelError, OSError, ValueError):
+            continue
+    return None
+
+
+def prune_checkpoints(folder: Path, keep: int) -> list[Path]:
+    """
+    Remove all but the *keep* newest checkpoints, after loading the newest.
+
+    Returns:
+        What was removed; nothing when the newest does not load.
+    """
+    paths = list_checkpoints(folder)
+    doomed = paths[:-keep]
+    if not doomed:
+        return []
+    load_checkpoint(paths[-1])
+    for path in doomed:
+        remove_tree(path)
+    return doomed

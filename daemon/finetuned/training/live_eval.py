@@ -1,0 +1,95 @@
+"""
+A look at held-out rows every few steps, inside a time budget.
+
+The cost is measured and the next look adapts to it: fewer rows, or none until
+the share of wall time fits again. Does not decide anything about the model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from finetuned.config import EvaluationConfig
+from finetuned.data.render import Renderer
+from finetuned.model.ask import Outcome, Question, ask
+
+MAX_ROWS = 8
+
+
+class _StopAsked(Exception):  # noqa: N818  not an error: a way out of generate()
+    pass
+
+
+class LiveEval:
+    """
+    Asks a rotating few of the held-out questions.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        renderer: Renderer,
+        config: EvaluationConfig,
+        *,
+        on_progress: Callable[[], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._questions = list(questions)
+        self._renderer = renderer
+        self._config = config
+        self._on_progress = on_progress
+        self._stopping = stopping
+        self._next = 0
+        self._seconds_per_row = 0.0
+        self.seconds = 0.0
+        """Wall time spent in evals in this process."""
+
+    def rows_affordable(self, training_seconds: float) -> int:
+        """
+        Return how many rows the budget allows now, 0 to MAX_ROWS.
+
+        Args:
+            training_seconds: Wall time of this process since training began, evals included.
+        """
+        if not self._questions:
+            return 0
+        budget = self._config.max_wall_fraction * training_seconds - self.seconds
+        if self._seconds_per_row == 0.0:
+            # The first look costs what it costs: one row, so that the status has an answer early.
+            return 1
+        return max(0, min(MAX_ROWS, len(self._questions), int(budget / self._seconds_per_row)))
+
+    def look(self, model: Any, rows: int) -> list[Outcome]:
+        """
+        Ask the next *rows* questions, by the deadline of the configuration.
+
+        A question that was not answered in time is not in the result.
+        """
+        n = len(self._questions)
+        picked = [self._questions[(self._next + i) % n] for i in range(min(rows, n))]
+        self._next = (self._next + len(picked)) % n
+        began = time.monotonic()
+        outcomes: list[Outcome] = []
+        try:
+            outcomes += ask(
+                model,
+                self._renderer,
+                picked,
+                max_new_tokens=self._config.max_new_tokens,
+                batch_size=self._config.batch_size,
+                deadline=began + self._config.timeout_seconds,
+                on_progress=self._between_tokens,
+            )
+        except _StopAsked:
+            pass  # what was answered before the stop still counts
+        took = time.monotonic() - began
+        self.seconds += took
+        self._seconds_per_row = max(took / max(1, len(picked)), 1e-6)
+        return outcomes
+
+    def _between_tokens(self) -> None:
+        self._on_progress()
+        if self._stopping():
+            raise _StopAsked

@@ -1,0 +1,76 @@
+"""
+What the crash test's child does, one action by name: registry_actions.py ROOT ACTION.
+
+Imported by the test as well, which repeats an interrupted action in-process.
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+from finetuned.layout import Layout
+from finetuned.registry.backup import backup, last_verified_backup, restore
+from finetuned.registry.prune import empty_trash, prune
+from finetuned.registry.versions import commit_version, promote, rollback
+from finetuned.telemetry.log import configure
+
+
+def commit(layout: Layout, run_id: str) -> str:
+    """
+    Publish the run's candidate on top of v0002.
+    """
+    facts = {"run_id": run_id, "parent": "v0002"}
+    return commit_version(layout, layout.runs / run_id, facts)
+
+
+def prune_all(layout: Layout) -> None:
+    """
+    Throw away all that is not protected.
+    """
+    prune(layout, keep_last=0, last_backup=last_verified_backup(layout), apply=True)
+
+
+def act(layout: Layout, action: str) -> None:
+    """
+    Do one action, from the state that the test's fixture makes.
+    """
+    match action:
+        case "commit":
+            commit(layout, "r-new")
+        case "promote":
+            promote(layout, "v0003")
+        case "rollback":
+            rollback(layout, "v0001")
+        case "backup":
+            backup(layout, "v0002")
+        case "restore":
+            restore(layout, "v0001")
+        case "restore-incumbent":
+            restore(layout, "v0002")
+        case "prune":
+            prune_all(layout)
+        case "empty-trash":
+            empty_trash(layout)
+        case _:
+            raise ValueError(action)
+
+
+def act_for_ever(layout: Layout, prefix: str) -> None:
+    """
+    Go round all of them until somebody kills us or the candidates run out.
+    """
+    for n in itertools.count(1):
+        promote(layout, commit(layout, f"{prefix}-{n}"))
+        backup(layout, "v0002")
+        rollback(layout, "v0002")
+        prune_all(layout)
+        empty_trash(layout)
+
+
+if __name__ == "__main__":
+    configure(None, console=False)
+    root = Layout(Path(sys.argv[1]))
+    if sys.argv[2].startswith("for-ever:"):
+        act_for_ever(root, sys.argv[2].partition(":")[2])
+    else:
+        act(root, sys.argv[2])

@@ -1,0 +1,199 @@
+"""
+The registry under SIGKILL: at random moments, and at every step of every commit.
+
+The law is one sentence: once a version was promoted, current_model always
+names a complete, verified version, and whatever was interrupted can be done
+again. Checked from the disk alone.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from registry_actions import act
+
+from finetuned.layout import Layout
+from finetuned.registry.backup import backup, last_verified_backup
+from finetuned.registry.versions import (
+    commit_version,
+    incumbent,
+    list_versions,
+    promote,
+    verify_version,
+)
+
+STRACE = shutil.which("strace")
+# A pyenv shim is a shell script whose own system calls would be counted.
+PYTHON = os.path.realpath(sys.executable)
+STEPS = "rename,?renameat,?renameat2,fsync,unlink,?unlinkat,symlink,?symlinkat,?rmdir"
+TRACE = (STRACE, "-f", "--seccomp-bpf", "-qq")  # seccomp: other system calls run at full speed
+CHILD = Path(__file__).with_name("registry_actions.py")
+
+
+def candidate(folder: Path) -> Path:
+    """
+    What a worker leaves; small, since each file costs a system call and a kill.
+    """
+    (folder / "training_state").mkdir(parents=True)
+    for name in (
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "training_state/optimizer.safetensors",
+        "training_state/state.json",
+    ):
+        (folder / name).write_text(f"{name} of {folder.name}")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    """
+    v0001 <- v0002 (in use) and an unused v0003, with backups of the first two.
+    """
+    layout = Layout(tmp_path / "root")
+    for folder in layout.folders():
+        folder.mkdir(parents=True, exist_ok=True)
+    for run_id, parent in (("r-1", None), ("r-2", "v0001"), ("r-3", "v0001")):
+        commit_version(
+            layout, candidate(layout.runs / run_id), {"run_id": run_id, "parent": parent}
+        )
+    promote(layout, "v0001")
+    promote(layout, "v0002")
+    backup(layout, "v0001")
+    candidate(layout.runs / "r-new")
+    return layout.root
+
+
+def damage(folder: Path) -> None:
+    path = folder / "adapter_model.safetensors"
+    path.unlink()
+    path.write_text("damaged")
+
+
+def prepare(root: Path, action: str) -> None:
+    """
+    Break what the action is there to mend.
+    """
+    layout = Layout(root)
+    match action:
+        case "restore":
+            shutil.rmtree(layout.versions / "v0001")
+        case "restore-incumbent":
+            backup(layout, "v0002")
+            damage(layout.versions / "v0002")
+        case "empty-trash":
+            shutil.copytree(layout.versions / "v0003", layout.trash / "v0003-20261120T000000Z")
+
+
+def child(root: Path, action: str, before: tuple[str, ...] = ()) -> list[str]:
+    return [*before, PYTHON, str(CHILD), str(root), action]
+
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    "PYTHONDONTWRITEBYTECODE": "1",  # its system calls are not the registry's
+}
+
+
+def check(root: Path, *, damaged: str | None = None) -> None:
+    """
+    Hold the law: the link resolves, and every listed version is whole.
+    """
+    layout = Layout(root)
+    name = incumbent(layout)
+    assert name is not None
+    assert (layout.current_model / "manifest.json").is_file()
+    for version in list_versions(layout):
+        if version != damaged:
+            verify_version(layout, version)
+    backups = [p for p in layout.backups.iterdir() if not p.name.startswith(".")]
+    assert not backups or last_verified_backup(layout) is not None
+
+
+OUTCOMES = {
+    "commit": lambda layout: "v0004" == list_versions(layout)[-1],
+    "promote": lambda layout: "v0003" == incumbent(layout),
+    "rollback": lambda layout: "v0001" == incumbent(layout),
+    "backup": lambda layout: "v0002" == last_verified_backup(layout),
+    "restore": lambda layout: verify_version(layout, "v0001"),
+    "restore-incumbent": lambda layout: verify_version(layout, "v0002"),
+    "prune": lambda layout: ["v0001", "v0002"] == list_versions(layout),
+    "empty-trash": lambda layout: [] == list(layout.trash.iterdir()),
+}
+
+
+def steps_of(root: Path, action: str, log: Path) -> list[tuple[str, int]]:
+    """
+    Run the action once under strace and return each (system call, its ordinal).
+    """
+    tracer = (*TRACE, "-o", str(log), "-e", f"trace={STEPS}")
+    subprocess.run(child(root, action, tracer), check=True, env=ENVIRONMENT)
+    counts: Counter[str] = Counter()
+    steps = []
+    for line in log.read_text().splitlines():
+        call = line.split(maxsplit=1)[1].split("(")[0]
+        if call.isidentifier():
+            counts[call] += 1
+            steps.append((call, counts[call]))
+    return steps
+
+
+@pytest.mark.skipif(STRACE is None, reason="needs strace (apt-get install strace)")
+@pytest.mark.parametrize("action", OUTCOMES)
+def test_a_kill_before_any_step_breaks_nothing(root, tmp_path, action):
+    """
+    Each system call that changes a name or waits for the disk is once the last one reached.
+    """
+    prepare(root, action)
+    pristine = tmp_path / "pristine"
+    shutil.copytree(root, pristine, symlinks=True)
+    try:
+        steps = steps_of(root, action, tmp_path / "trace")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"strace cannot trace here: {error}")
+    assert OUTCOMES[action](Layout(root))
+    assert len(steps) >= 3
+
+    for call, ordinal in steps:
+        shutil.rmtree(root)
+        shutil.copytree(pristine, root, symlinks=True)
+        inject = f"inject={call}:signal=SIGKILL:when={ordinal}"
+        tracer = (*TRACE, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        killed = subprocess.run(
+            child(root, action, tracer), check=False, env=ENVIRONMENT, capture_output=True
+        )
+        assert -9 == killed.returncode, (call, ordinal, killed.stderr)
+        check(root, damaged="v0002" if action == "restore-incumbent" else None)
+        act(Layout(root), action)  # the same again, without the kill, must go through
+        assert OUTCOMES[action](Layout(root)), (call, ordinal)
+        check(root)
+
+
+def test_kills_at_random_moments_break_nothing(root):
+    """
+    Whatever the registry was doing, the next process finds a version in use.
+    """
+    rng = random.Random(7)
+    kills = int(os.environ.get("FINETUNED_KILLS", "30"))
+    for n in range(kills):
+        for run in range(1, 60):
+            folder = Layout(root).runs / f"r-loop-{n}-{run}"
+            candidate(folder)
+        process = subprocess.Popen(child(root, f"for-ever:r-loop-{n}"), env=ENVIRONMENT)
+        deadline = time.monotonic() + 20
+        first = Layout(root).runs / f"r-loop-{n}-1"
+        while os.stat(first / "adapter_config.json").st_nlink == 1:  # its first commit has begun
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.15))
+        process.kill()
+        assert -9 == process.wait()
+        check(root)

@@ -1,0 +1,172 @@
+"""
+Laws of what may be thrown away, over random lineages.
+"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuned.core.retention import plan_prune, version_name, version_number
+
+
+@st.composite
+def lineages(draw):
+    """
+    Versions whose parents are older, missing, or none; some numbers are gaps.
+    """
+    numbers = sorted(draw(st.sets(st.integers(1, 12_000), max_size=12)))
+    names = [version_name(n) for n in numbers]
+    versions = {}
+    for i, name in enumerate(names):
+        parents = [None, "v9999", *names[:i]]
+        versions[name] = draw(st.sampled_from(parents))
+    choice = st.sampled_from([None, *names])
+    return versions, {
+        "incumbent": draw(choice),
+        "pinned": draw(st.sets(st.sampled_from(names))) if names else set(),
+        "keep_last": draw(st.integers(0, 5)),
+        "last_backup": draw(choice),
+    }
+
+
+def ancestors(name, versions):
+    found = []
+    while (name := versions.get(name)) in versions:
+        found.append(name)
+    return found
+
+
+@given(lineages())
+def test_every_version_is_either_kept_or_removed(case):
+    """
+    A plan speaks of each version exactly once, and of no other.
+    """
+    versions, facts = case
+    plan = plan_prune(versions, **facts)
+
+    assert sorted(versions) == sorted([*plan.keep, *plan.remove])
+
+
+@given(lineages())
+def test_what_may_be_needed_is_never_removed(case):
+    """
+    The incumbent, all it was trained on top of, pins, and the last verified backup.
+    """
+    versions, facts = case
+    plan = plan_prune(versions, **facts)
+    needed = {facts["incumbent"], facts["last_backup"], *facts["pinned"]} & versions.keys()
+
+    assert needed <= plan.keep.keys()
+
+
+@given(lineages())
+def test_whatever_is_kept_keeps_its_ancestors(case):
+    """
+    A kept version can be rolled back as far as its parents reach.
+    """
+    versions, facts = case
+    plan = plan_prune(versions, **facts)
+
+    for name in plan.keep:
+        assert set(ancestors(name, versions)) <= plan.keep.keys()
+
+
+@given(lineages())
+def test_a_child_goes_before_its_parent(case):
+    """
+    A crash half-way through a prune leaves no version without its parent.
+    """
+    versions, facts = case
+    remove = plan_prune(versions, **facts).remove
+
+    for i, name in enumerate(remove):
+        assert versions[name] not in remove[:i]
+
+
+@given(lineages())
+def test_no_kept_version_is_older_than_it_must_be(case):
+    """
+    Of the unprotected, the newest keep_last stay: none that goes is newer than one of them.
+    """
+    versions, facts = case
+    plan = plan_prune(versions, **facts)
+    lasts = [n for n, why in plan.keep.items() if why.startswith("one of the last")]
+
+    assert len(lasts) <= facts["keep_last"]
+    if lasts and plan.remove:
+        assert max(map(version_number, plan.remove)) < min(map(version_number, lasts))
+    if plan.remove:
+        assert len(lasts) == facts["keep_last"]
+
+
+@given(lineages())
+def test_pruning_twice_changes_nothing(case):
+    """
+    What is left after a prune is all kept by the same rules.
+    """
+    versions, facts = case
+    kept = plan_prune(versions, **facts).keep
+    again = plan_prune({n: versions[n] for n in kept}, **facts)
+
+    assert [] == again.remove
+
+
+def test_the_reason_names_the_strongest_rule():
+    """
+    A person reads why something was kept: the first rule that applies.
+    """
+    versions = {
+        "v0001": None,
+        "v0002": "v0001",
+        "v0003": "v0002",
+        "v0004": "v0002",
+        "v0005": "v0004",
+        "v0006": "v0003",
+        "v0007": "v0003",
+    }
+    plan = plan_prune(
+        versions, incumbent="v0003", pinned={"v0004"}, keep_last=1, last_backup="v0002"
+    )
+
+    assert {
+        "v0001": "ancestor of v0003: incumbent",
+        "v0002": "ancestor of v0003: incumbent",
+        "v0003": "incumbent",
+        "v0004": "pinned",
+        "v0007": "one of the last 1",
+    } == plan.keep
+    assert ["v0006", "v0005"] == plan.remove
+
+
+def test_a_circle_of_parents_does_not_hang():
+    """
+    Manifests are files; a broken one must not stop the daemon.
+    """
+    plan = plan_prune(
+        {"v0001": "v0002", "v0002": "v0001"},
+        incumbent="v0001",
+        pinned=set(),
+        keep_last=0,
+        last_backup=None,
+    )
+
+    assert [] == plan.remove
+
+
+@given(st.integers(1, 10**7))
+def test_numbers_and_names_are_one_to_one(number):
+    """
+    v0007 is the only way to write 7, and 10000 has five digits.
+    """
+    assert number == version_number(version_name(number))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["v7", "v00007", "v0007 ", "v0007\n", "V0007", "0007", "v٠٠٠٧", "", "v0007-x", "../v0007"],
+)
+def test_nothing_else_is_a_version_name(name):
+    """
+    A name from a command line becomes a path; only the one spelling is taken.
+    """
+    assert version_number(name) is None
