@@ -261,7 +261,9 @@ class EvaluationConfig:
     """
 
     timeout_seconds: float = 60.0
-    """Deadline of one eval while training, in seconds, 0.1 to 3600; a late answer counts as wrong."""
+    """
+    Deadline of one eval while training, in seconds, 0.1 to 3600. A late answer is wrong.
+    """
 
     max_new_tokens: int = 256
     """Longest generated answer in tokens, 1 to 8192."""
@@ -380,7 +382,10 @@ class SupervisorConfig:
     """
 
     worker_stop_seconds: float = 60.0
-    """How long a worker may take to checkpoint after a stop, in seconds, 1 to 3600, then SIGKILL."""
+    """
+    How long a worker may take to checkpoint after a stop, in seconds, 1 to 3600;
+    then SIGKILL. Work since the last checkpoint is then done again.
+    """
 
     disk_reserve_bytes: int = 256 * 2**20
     """
@@ -389,7 +394,10 @@ class SupervisorConfig:
     """
 
     retry_seconds: float = 5.0
-    """Pause before an action that the file system refused is tried again, in seconds, 0.05 to 3600."""
+    """
+    Pause before an action that the file system refused is tried again, in seconds,
+    0.05 to 3600.
+    """
 
     log_max_bytes: int = 20 * 2**20
     """Size at which a log file is rotated, in bytes, >= 4096."""

@@ -22,6 +22,7 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from finetuned.data.examples import Example
 from finetuned.data.holdout import Hashes, PromptIndex
@@ -48,8 +49,10 @@ def answers(example: Example) -> list[int]:
     for message in example.messages:
         if message["role"] == "user":
             question = message["content"]
-        elif message["role"] == "assistant" and message["content"]:
-            hashes.append(_hash(f"{question}\0{message['content']}"))
+        elif message["role"] == "assistant":
+            calls = [c["function"] for c in message.get("tool_calls", ())]
+            said = message["content"] + (orjson.dumps(calls).decode() if calls else "")
+            hashes.append(_hash(f"{question}\0{said}"))
     return hashes
 
 

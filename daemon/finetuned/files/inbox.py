@@ -68,8 +68,10 @@ def _is_ours(name: bytes) -> bool:
     )
 
 
-def _problem(mode: int) -> str | None:
+def _problem(mode: int, path: bytes) -> str | None:
     if stat.S_ISREG(mode):
+        if not os.access(path, os.R_OK):
+            return "not readable by the daemon's user; change its mode or owner"
         return None
     kinds = {
         stat.S_IFLNK: "a symbolic link",
@@ -114,7 +116,7 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
                             path=os.path.join(folder, entry.name) if folder else entry.name,
                             priority=priority,
                             seen=Seen(info.st_size, info.st_mtime_ns, info.st_ino),
-                            problem=_problem(info.st_mode),
+                            problem=_problem(info.st_mode, entry.path),
                         )
             except FileNotFoundError:
                 if not folder:
@@ -126,7 +128,8 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
     Take one file out of the inbox, by rename into ``processing/<key>/``.
 
     The folder keeps the file's own name, so that a crash right after the
-    rename loses nothing: recovery reads the name from there.
+    rename loses nothing: recovery reads the name from there. Nothing is synced:
+    after a power cut the file is here or there, and both are found again.
 
     Args:
         layout: The root.
@@ -149,7 +152,6 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
     except OSError:
         folder.rmdir()
         raise
-    fsync_dir(folder)
     return Path(os.fsdecode(target))
 
 

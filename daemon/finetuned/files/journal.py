@@ -197,13 +197,13 @@ class Journal:
             else:
                 self._set("paused", reason)
 
-    def next_number(self, name: str, floor: int = 0) -> int:
+    def next_number(self, name: str, *, floor: int = 0, count: int = 1) -> int:
         """
-        Return a number never given before under *name*, above *floor*.
+        Return the first of *count* numbers never given before under *name*, above *floor*.
         """
         with self._write():
             last = max(int(self._setting(f"last_{name}") or 0), floor)
-            self._set(f"last_{name}", str(last + 1))
+            self._set(f"last_{name}", str(last + count))
         return last + 1
 
     # -- datasets ---------------------------------------------------------------
@@ -230,6 +230,12 @@ class Journal:
         return self._rows(
             "SELECT * FROM datasets WHERE state = ? ORDER BY key LIMIT ?", (state, limit)
         )
+
+    def dataset(self, key: str) -> dict[str, Any] | None:
+        """
+        Return one dataset, or None.
+        """
+        return self._row("SELECT * FROM datasets WHERE key = ?", (key,))
 
     def dataset_keys(self) -> set[str]:
         """
@@ -273,6 +279,14 @@ class Journal:
         """
         with self._write():
             self._db.execute("DELETE FROM datasets WHERE key = ? AND state = 'claimed'", (key,))
+
+    def accepted_without_job(self) -> list[dict[str, Any]]:
+        """
+        Return validated datasets that wait for a job, by arrival.
+        """
+        return self._rows(
+            "SELECT * FROM datasets WHERE state = 'accepted' AND job_id IS NULL ORDER BY key"
+        )
 
     def job_datasets(self, job_id: str) -> list[dict[str, Any]]:
         """

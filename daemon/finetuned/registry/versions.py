@@ -16,7 +16,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,7 +210,12 @@ def next_number(layout: Layout, floor: int = 0) -> int:
 
 
 def commit_version(
-    layout: Layout, candidate_dir: Path, facts: Mapping[str, Any], *, floor: int = 0
+    layout: Layout,
+    candidate_dir: Path,
+    facts: Mapping[str, Any],
+    *,
+    extra_files: Sequence[Path] = (),
+    floor: int = 0,
 ) -> str:
     """
     Publish what a worker left as a new version, whole, durable and for good.
@@ -222,6 +227,8 @@ def commit_version(
         candidate_dir: Adapter or full model with tokenizer, and training_state/.
         facts: What the manifest shall say; must hold ``run_id``. ``parent``
             names the version it was trained on top of, or is None.
+        extra_files: Evidence that goes into the version beside the candidate's
+            files, such as the eval report and the configuration.
         floor: The highest version number the caller's own records know.
 
     Returns:
@@ -251,6 +258,8 @@ def commit_version(
         for file in _files(candidate_dir):
             if file.name != MANIFEST:
                 _link_or_copy(file, building / file.relative_to(candidate_dir))
+        for file in extra_files:
+            _link_or_copy(file, building / file.name)
         write_manifest(building, {"created_at": utc_now(), **facts, "version": name})
         (building / MANIFEST).chmod(0o444)
         publish_dir(building, layout.versions / name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -251,6 +251,37 @@ def key_of(phrasing: str) -> tuple[str, ...]:
 
     words = re.findall(r"\{\w+\}|[\w']+", GAP.sub(plain, phrasing).lower())
     return tuple(w for w in words if w not in _SOFT_WORDS)
+
+
+class Forbidden:
+    """
+    Phrasings that are too near to one of the test set's own.
+
+    Near means: the same words, or one word added, left out or exchanged, after
+    ``key_of``.
+    """
+
+    def __init__(self, phrasings: Iterable[str]) -> None:
+        self._keys = {key_of(p) for p in phrasings}
+        self._shorter = {short for key in self._keys for short in _without_one(key)}
+        self._masked = {mask for key in self._keys for mask in _with_one_masked(key)}
+
+    def __contains__(self, phrasing: str) -> bool:
+        key = key_of(phrasing)
+        return (
+            key in self._keys
+            or key in self._shorter
+            or any(short in self._keys for short in _without_one(key))
+            or any(mask in self._masked for mask in _with_one_masked(key))
+        )
+
+
+def _without_one(key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return (key[:i] + key[i + 1 :] for i in range(len(key)))
+
+
+def _with_one_masked(key: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return ((*key[:i], "", *key[i + 1 :]) for i in range(len(key)))
 
 
 def realise(sentence: Sentence, draw: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

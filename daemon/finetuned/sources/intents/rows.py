@@ -20,9 +20,9 @@ from finetuned.errors import DatasetError
 from finetuned.files.atomic import write_atomic
 from finetuned.sources.intents import heldout
 from finetuned.sources.intents.catalog import (
+    Forbidden,
     Sentence,
     composed,
-    key_of,
     realise,
     single,
 )
@@ -78,7 +78,7 @@ def training_rows(seed: int = 0, n: int = 2400) -> list[Row]:
     """
     rng = random.Random(f"intents:train:{seed}")
     names = Names(rng, heldout=False)
-    forbidden = {key_of(p) for block in heldout.GROUPS.values() for p, _ in block}
+    forbidden = heldout_phrasings()
     rows: dict[str, Row] = {}
     for group, blocks in QUOTAS.items():
         wanted = {block: round(quota * n / _TOTAL) for block, quota in blocks.items()}
@@ -93,6 +93,13 @@ def training_rows(seed: int = 0, n: int = 2400) -> list[Row]:
     return result
 
 
+def heldout_phrasings() -> Forbidden:
+    """
+    Return what no training sentence, here or in a base model's corpus, may say.
+    """
+    return Forbidden(p for block in heldout.GROUPS.values() for p, _ in block)
+
+
 def _extend(
     rows: dict[str, Row],
     group: str,
@@ -101,14 +108,14 @@ def _extend(
     *,
     rng: random.Random,
     names: Names,
-    forbidden: set[tuple[str, ...]],
+    forbidden: Forbidden,
 ) -> None:
     before = len(rows)
     for _ in range(count * _TRIES):
         if len(rows) - before == count:
             return
         sentence = draw_sentence(block, rng)
-        if key_of(sentence.phrasing) in forbidden:
+        if sentence.phrasing in forbidden:
             continue
         row = _row(sentence, values_for(sentence, names, rng), group)
         rows.setdefault(row["messages"][0]["content"], row)

@@ -1,0 +1,47 @@
+"""
+What all datasets so far trained and held out, as four sets of hashes.
+
+Kept by one worker for the length of its run: it is the only author of
+datasets, so what it read at its start and added itself is all there is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from finetuned.data import store
+from finetuned.data.holdout import PromptIndex
+from finetuned.layout import MANIFEST
+
+
+class History:
+    """
+    What all published datasets trained and held out.
+    """
+
+    def __init__(self) -> None:
+        self.trained = PromptIndex()
+        self.held_out = PromptIndex()
+        self.ngrams = PromptIndex()
+        self.answers = PromptIndex()
+
+    @classmethod
+    def load(cls, datasets_dir: Path) -> History:
+        """
+        Read the hashes of every finished dataset under *datasets_dir*.
+        """
+        history = cls()
+        for entry in sorted(os.listdir(datasets_dir)):
+            if not entry.startswith(".") and (datasets_dir / entry / MANIFEST).is_file():
+                history.add(datasets_dir / entry)
+        return history
+
+    def add(self, folder: Path) -> None:
+        """
+        Add the hashes of the finished dataset in *folder*.
+        """
+        self.trained.add_file(folder / store.PROMPTS_TRAIN)
+        self.held_out.add_file(folder / store.PROMPTS_HELD_OUT)
+        self.ngrams.add_file(folder / store.HELD_OUT_NGRAMS)
+        self.answers.add_file(folder / store.HELD_OUT_ANSWERS)

@@ -1,0 +1,143 @@
+"""
+What an ingestion says about its file: counts that add up, in constant memory.
+
+Knows what is worth counting; does not know files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence as AbstractSequence
+from typing import Any, Final
+
+import numpy as np
+
+from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN, Holdout
+from finetuned.data.render import Sequence
+
+_FIRST_REJECTS: Final = 5
+
+
+class Report:
+    """
+    The running counts of one file.
+    """
+
+    def __init__(self, name: str, dataset_id: str, n_bytes: int, max_length: int) -> None:
+        self.name = name
+        self.dataset_id = dataset_id
+        self.n_bytes = n_bytes
+        self.max_length = max_length
+        self.rows_accepted = 0
+        self.rows_rejected = 0
+        self.seconds = 0.0
+        self.train_rows = 0
+        self.heldout_rows = 0
+        self.leaks: dict[str, int] | None = None
+        self._split: dict[str, Any] | None = None
+        self._formats: Counter[str] = Counter()
+        self._codes: Counter[str] = Counter()
+        self._first_rejects: list[dict[str, Any]] = []
+        self._n_tokens = 0
+        self._n_supervised = 0
+        self._n_split_rows = 0
+        # One count per length: percentiles without keeping the lengths.
+        self._lengths = np.zeros(max_length + 1, dtype=np.int64)
+
+    @property
+    def rows_read(self) -> int:
+        """Lines that are not blank."""
+        return self.rows_accepted + self.rows_rejected
+
+    def count_accepted(self, format_name: str, sequences: list[Sequence]) -> None:
+        """
+        Count one accepted row.
+        """
+        self.rows_accepted += 1
+        self._formats[format_name] += 1
+        self._n_split_rows += len(sequences) > 1
+        for sequence in sequences:
+            self._n_tokens += len(sequence.input_ids)
+            self._n_supervised += sum(sequence.supervised)
+            self._lengths[len(sequence.input_ids)] += 1
+
+    def count_rejected(self, entry: dict[str, Any]) -> None:
+        """
+        Count one refused line; the first few are kept whole.
+        """
+        self.rows_rejected += 1
+        self._codes[entry["code"]] += 1
+        if len(self._first_rejects) < _FIRST_REJECTS:
+            self._first_rejects.append(entry)
+
+    def set_split(
+        self, rows_of: AbstractSequence[int], holdout: Holdout, n_train_sequences: int
+    ) -> None:
+        """
+        Record how many rows went where, by the numbers of holdout's splits.
+        """
+        self.train_rows = rows_of[TRAIN]
+        self.heldout_rows = rows_of[HELD_OUT]
+        self._split = {
+            "distinct_prompts": holdout.n_prompts,
+            "train_rows": rows_of[TRAIN],
+            "train_sequences": n_train_sequences,
+            "heldout_rows": rows_of[HELD_OUT],
+            "heldout_prompts": len(holdout.held_out),
+            "reserved_rows": rows_of[RESERVED],
+            "no_heldout_because": holdout.reason,
+        }
+
+    def refusal(self, max_rejected_fraction: float) -> str | None:
+        """
+        Return why the whole dataset is refused, or None.
+        """
+        if self.rows_read == 0:
+            return "the file has no lines" if self.n_bytes == 0 else "all lines are blank"
+        fraction = self.rows_rejected / self.rows_read
+        if self.rows_accepted and fraction <= max_rejected_fraction:
+            return None
+        codes = ", ".join(f"{n} {code}" for code, n in self._codes.most_common(4))
+        first = self._first_rejects[0]
+        return (
+            f"{self.rows_rejected} of {self.rows_read} lines are rejected ({fraction:.1%}; "
+            f"data.max_rejected_fraction allows {max_rejected_fraction:.1%}): {codes}; "
+            f"the first is line {first['line']}: {first['reason']}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """
+        Return the report as report.json holds it.
+        """
+        return {
+            "dataset_id": self.dataset_id,
+            "source_name": self.name,
+            "source_bytes": self.n_bytes,
+            "rows_read": self.rows_read,
+            "rows_accepted": self.rows_accepted,
+            "rows_rejected": self.rows_rejected,
+            "rejected": dict(self._codes.most_common()),
+            "first_rejects": self._first_rejects,
+            "formats": dict(self._formats.most_common()),
+            "sequences": int(self._lengths.sum()),
+            "rows_split_into_several_sequences": self._n_split_rows,
+            "tokens": self._n_tokens,
+            "supervised_tokens": self._n_supervised,
+            "supervised_share": round(self._n_supervised / max(1, self._n_tokens), 4),
+            "length_tokens": self._percentiles(),
+            "max_length": self.max_length,
+            "split": self._split,
+            "leaks": self.leaks,
+            "seconds": self.seconds,
+        }
+
+    def _percentiles(self) -> dict[str, int] | None:
+        total = int(self._lengths.sum())
+        if total == 0:
+            return None
+        running = np.cumsum(self._lengths)
+        shares = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+        return {
+            name: int(np.searchsorted(running, max(1, -(-total * share // 1))))
+            for name, share in shares.items()
+        }

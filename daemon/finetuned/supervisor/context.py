@@ -1,0 +1,118 @@
+"""
+What the parts of the supervisor share: paths, configuration, journal, status.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from finetuned.config import Config, load_config
+from finetuned.errors import ConfigError, FinetunedError
+from finetuned.files.base import find_base
+from finetuned.files.journal import Journal
+from finetuned.layout import Layout
+from finetuned.supervisor.status import StatusBoard
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Context:
+    """
+    Owned by the loop, handed to its parts.
+    """
+
+    layout: Layout
+    config: Config
+    journal: Journal
+    board: StatusBoard
+    blocked_reason: str | None = None
+    _blocked_until: float = 0.0
+    _config_stamp: tuple[int, int] | None = field(default=None)
+
+    def block(self, reason: str, detail: str) -> None:
+        """
+        Start nothing new for a while, and show why.
+        """
+        text = f"{reason}: {detail}"
+        if self.blocked_reason != text:
+            log.warning("work_blocked", reason=reason, detail=detail)
+        self.blocked_reason = text
+        self._blocked_until = time.monotonic() + self.config.supervisor.retry_seconds
+
+    def blocked(self) -> str | None:
+        """
+        Return why nothing new may start now; None once it is time to try again.
+
+        The reason stays in the status until an action succeeds: see unblock().
+        """
+        return self.blocked_reason if time.monotonic() < self._blocked_until else None
+
+    def unblock(self) -> None:
+        """
+        Note that the file system obeys again.
+        """
+        if self.blocked_reason is not None:
+            log.info("work_unblocked", reason=self.blocked_reason)
+        self.blocked_reason = None
+        self._blocked_until = 0.0
+
+    def reload_config(self) -> None:
+        """
+        Read config.toml again at a job boundary; a bad edit is shown and not used.
+        """
+        stamp = self._stamp()
+        if stamp == self._config_stamp:
+            return
+        self._config_stamp = stamp
+        try:
+            config = load_config(self.layout.config)
+            find_base(self.layout, config.model.base)
+        except FinetunedError as error:
+            log.warning("config_rejected", error=str(error))
+            self.board.update(config_error=str(error))
+            return
+        if config != self.config:
+            log.info("config_changed")
+        self.config = config
+        self.board.update(config_error=None)
+
+    def note_config(self) -> None:
+        """
+        Remember the file as it is now: what start-up has just read.
+        """
+        self._config_stamp = self._stamp()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            info = self.layout.config.stat()
+        except OSError:
+            return None
+        return info.st_mtime_ns, info.st_size
+
+    def base(self) -> Path:
+        """
+        Return the directory of the configured base model.
+
+        Raises:
+            BaseModelMissing: It went away since the start.
+        """
+        return find_base(self.layout, self.config.model.base)
+
+
+def check_root(layout: Layout) -> None:
+    """
+    Make the folders of a root.
+
+    Raises:
+        ConfigError: The root itself does not exist or is no directory.
+        OSError: The file system refused.
+    """
+    if not layout.root.is_dir():
+        raise ConfigError(f"root {layout.root} is not a directory; create it first")
+    for folder in layout.folders():
+        folder.mkdir(parents=True, exist_ok=True)

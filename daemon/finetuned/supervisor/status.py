@@ -1,0 +1,252 @@
+"""
+status/training_status.json: what the daemon shows of itself, to jq and to people.
+
+One snapshot, replaced atomically. Fields never disappear and a crash never
+zeroes them: at start the last file is read back, and what a worker says is laid
+over what was known. docs/training_status.schema.json is its contract.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from finetuned.core.metrics import trend
+from finetuned.files.atomic import write_atomic
+from finetuned.files.run import read_json, utc_now
+
+SCHEMA_VERSION = 1
+
+DEFAULTS: dict[str, Any] = {
+    # what the ancestor's scripts read
+    "status": "idle",
+    "current_step": 0,
+    "total_steps": 0,
+    "epoch": 0,
+    "loss": 0.0,
+    "learning_rate": 0.0,
+    "timestamp": None,
+    "max_output_tokens": None,
+    "context_window": None,
+    "batch_step": 0,
+    "batch_total_steps": 0,
+    "batch_number": None,
+    "batch_queue_size": None,
+    "current_file": None,
+    "current_system_prompt": None,
+    "current_prompt": None,
+    "golden_answer": None,
+    "model_answer": None,
+    "answer_matches": None,
+    "recent_examples": [],
+    "eval_samples": [],
+    "total_evals": 0,
+    "total_correct": 0,
+    "accuracy_percent": 0.0,
+    "train_loss_history": [],
+    "accuracy_history": [],
+    "fixed_eval_em": None,
+    "fixed_eval_ce": None,
+    "fixed_eval_ece": None,
+    "fixed_eval_trend": None,
+    "accuracy_last_20": None,
+    "accuracy_last_50": None,
+    "accuracy_trend": None,
+    "pattern_heatmap": None,
+    "lora_stats": None,
+    "lora_summary": None,
+    "streaming_ce": None,
+    "loss_variance": None,
+    "token_entropy": None,
+    "loss_trend": None,
+    "active_alerts": [],
+    "alert_summary": None,
+    "tokens_per_sec": None,
+    "tokens_per_sec_avg": None,
+    "tokens_per_sec_baseline": None,
+    "throughput_trend": None,
+    "validation_loss": None,
+    "val_train_gap": None,
+    "think_tag_count": 0,
+    "think_tag_percent": 0.0,
+    "max_golden_output_length": None,
+    "max_model_output_length": None,
+    "current_golden_output_length": None,
+    "current_model_output_length": None,
+    "error_message": None,
+    "error_type": None,
+    # ours
+    "schema_version": SCHEMA_VERSION,
+    "pid": 0,
+    "boot_id": "",
+    "heartbeat_at": None,
+    "phase": "starting",
+    "waiting_reason": None,
+    "paused_reason": None,
+    "job": None,
+    "queue": {},
+    "eta_seconds": None,
+    "tokens_per_second": None,
+    "seconds_per_step": None,
+    "grad_norm": None,
+    "eval_share": None,
+    "checkpoint_step": None,
+    "checkpoint_bytes": None,
+    "checkpoint_seconds": None,
+    "optimizer_state": None,
+    "validating": None,
+    "evaluation_done": None,
+    "evaluation_total": None,
+    "version": None,
+    "last_verdict": None,
+    "last_command": None,
+    "config_error": None,
+    "inbox_problems": [],
+    "restarts": 0,
+    "host": {},
+    "gpus": [],
+}
+
+_FROM_WORKER = (
+    "current_step",
+    "total_steps",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "batch_step",
+    "batch_total_steps",
+    "current_file",
+    "recent_examples",
+    "eval_samples",
+    "total_evals",
+    "total_correct",
+    "train_loss_history",
+    "accuracy_history",
+    "validation_loss",
+    "eta_seconds",
+    "tokens_per_second",
+    "seconds_per_step",
+    "grad_norm",
+    "eval_share",
+    "checkpoint_step",
+    "checkpoint_bytes",
+    "checkpoint_seconds",
+    "optimizer_state",
+    "evaluation_done",
+    "evaluation_total",
+)
+
+
+def boot_id() -> str:
+    """
+    Return the kernel's id of this boot: a pid means something only together with it.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"boot-{int(psutil.boot_time())}"
+
+
+class StatusBoard:
+    """
+    The one writer of the status file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        previous = read_json(path) or {}
+        self.fields: dict[str, Any] = {
+            name: previous.get(name, default) for name, default in DEFAULTS.items()
+        }
+        self.fields.update(schema_version=SCHEMA_VERSION, pid=os.getpid(), boot_id=boot_id())
+        for name in ("recent_examples", "eval_samples", "train_loss_history", "accuracy_history"):
+            if not isinstance(self.fields[name], list):
+                self.fields[name] = []
+
+    def update(self, **fields: Any) -> None:
+        """
+        Lay *fields* over what is known.
+
+        Raises:
+            KeyError: A field that the schema does not know.
+        """
+        for name, value in fields.items():
+            if name not in DEFAULTS:
+                raise KeyError(name)
+            self.fields[name] = value
+
+    def take_heartbeat(self, beat: dict[str, Any]) -> None:
+        """
+        Lay a worker's heartbeat over what is known, and derive the rest.
+        """
+        for name in _FROM_WORKER:
+            if name in beat:
+                self.fields[name] = beat[name]
+        self._derive(beat)
+
+    def _derive(self, beat: dict[str, Any]) -> None:
+        fields = self.fields
+        fields["tokens_per_sec"] = fields["tokens_per_second"]
+        fields["tokens_per_sec_avg"] = beat.get(
+            "tokens_per_second_avg", fields["tokens_per_sec_avg"]
+        )
+        losses = fields["train_loss_history"]
+        fields["loss_trend"] = trend(losses, tolerance=0.01, higher_is_better=False)
+        if len(losses) > 1:
+            fields["loss_variance"] = round(statistics.pvariance(losses[-50:]), 6)
+        if fields["validation_loss"] is not None and losses:
+            fields["val_train_gap"] = round(fields["validation_loss"] - losses[-1], 6)
+        self._derive_accuracy()
+        recent = fields["recent_examples"]
+        if recent:
+            last = recent[-1]
+            fields.update(
+                current_system_prompt=last["system_prompt"],
+                current_prompt=last["prompt"],
+                golden_answer=last["golden"],
+                model_answer=last["model_output"],
+                answer_matches=last["matches"],
+                current_golden_output_length=last.get("golden_tokens"),
+                current_model_output_length=last.get("answer_tokens"),
+                max_golden_output_length=max(e.get("golden_tokens") or 0 for e in recent),
+                max_model_output_length=max(e.get("answer_tokens") or 0 for e in recent),
+            )
+
+    def _derive_accuracy(self) -> None:
+        fields = self.fields
+        matches = [bool(s["answer_matches"]) for s in fields["eval_samples"]]
+        for n in (20, 50):
+            tail = matches[-n:]
+            fields[f"accuracy_last_{n}"] = round(100 * sum(tail) / len(tail), 2) if tail else None
+        if fields["total_evals"]:
+            fields["accuracy_percent"] = round(
+                100 * fields["total_correct"] / fields["total_evals"], 2
+            )
+        fields["accuracy_trend"] = trend(
+            [100.0 * m for m in matches], tolerance=5.0, higher_is_better=True
+        )
+        answers = [s["model_answer"] or "" for s in fields["eval_samples"]]
+        fields["think_tag_count"] = sum(a.count("<think>") for a in answers)
+        fields["think_tag_percent"] = (
+            round(100 * sum("<think>" in a for a in answers) / len(answers), 2) if answers else 0.0
+        )
+
+    def write(self, *, durable: bool) -> None:
+        """
+        Replace the status file.
+
+        Args:
+            durable: At a change of state; a mere heartbeat need not reach the disk.
+
+        Raises:
+            OSError: The file system refused; the last snapshot is still there.
+        """
+        now = utc_now()
+        self.fields["heartbeat_at"] = now
+        self.fields["timestamp"] = now
+        write_atomic(self._path, orjson.dumps(self.fields), durable=durable)

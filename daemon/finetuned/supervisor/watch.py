@@ -1,0 +1,77 @@
+"""
+File system events, as a hint that makes the next look come earlier.
+
+A watcher that was stopped lost most of 20,000 files: nothing here is ever the
+truth, the scan is. What only an event can tell is that a file arrived by
+rename, and so is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import structlog
+from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+from watchdog.observers.inotify import InotifyObserver
+
+log = structlog.get_logger()
+
+
+class Watcher(FileSystemEventHandler):
+    """
+    Wakes the loop when something happens in the inbox or in control/.
+    """
+
+    def __init__(self, inbox: Path, control: Path, wake: threading.Event) -> None:
+        self._inbox = os.fsencode(inbox)
+        self._folders = (inbox, *(inbox / p for p in ("high", "normal", "low")), control)
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._renamed: set[bytes] = set()
+        self._observer: InotifyObserver | None = None
+
+    def start(self) -> None:
+        """
+        Begin to watch; where that is impossible, say so once and rely on the scan.
+        """
+        # Full events keep apart what was created here and what was moved in.
+        observer = InotifyObserver(generate_full_events=True)
+        try:
+            for folder in self._folders:
+                observer.schedule(self, str(folder), recursive=False)
+            observer.start()
+        except OSError as error:
+            log.warning("watcher_unavailable", error=str(error))
+            return
+        self._observer = observer
+
+    def stop(self) -> None:
+        """
+        End the threads.
+        """
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(timeout=5)
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """
+        Take one event, on the observer's thread.
+        """
+        if event.event_type in ("opened", "closed_no_write"):
+            return
+        if isinstance(event, FileMovedEvent) and event.dest_path:
+            path = os.fsencode(event.dest_path)
+            if path.startswith(self._inbox + b"/"):
+                with self._lock:
+                    self._renamed.add(path[len(self._inbox) + 1 :])
+        self._wake.set()
+
+    def take_renamed(self) -> set[bytes]:
+        """
+        Return the paths below inbox/ that arrived by rename since the last call.
+        """
+        with self._lock:
+            renamed, self._renamed = self._renamed, set()
+        return renamed

@@ -1,0 +1,148 @@
+"""
+Every knob is documented, bounded, and named in the error when it is wrong.
+"""
+
+import dataclasses
+import inspect
+import tomllib
+
+import config as tool  # tools/config.py
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuned import config as rooms
+from finetuned.config import Config, config_from_dict, load_config
+from finetuned.errors import EXIT_CONFIG, ConfigError
+
+KNOBS = [
+    (section.name, knob)
+    for section in dataclasses.fields(Config)
+    for knob in dataclasses.fields(getattr(Config(), section.name))
+]
+IDS = [f"{section}.{knob.name}" for section, knob in KNOBS]
+
+
+def test_the_printed_default_is_the_default():
+    """
+    tools/config.py > config.toml changes nothing.
+    """
+    assert Config() == config_from_dict(tomllib.loads(tool.default_toml()))
+
+
+@pytest.mark.parametrize(("section", "knob"), KNOBS, ids=IDS)
+def test_every_knob_is_documented_and_printed(section, knob):
+    """
+    The text under the field is the manual; no field goes without.
+    """
+    text = tool.field_docs(rooms)[type(getattr(Config(), section)).__name__, knob.name]
+
+    assert len(text) > 15
+    assert text.endswith((".", ";", ")"))
+    assert f"# {text.splitlines()[0]}\n" in tool.default_toml()
+
+
+NUMBERS = [(s, k) for s, k in KNOBS if k.type in ("int", "float")]
+
+
+@pytest.mark.parametrize(("section", "knob"), NUMBERS, ids=[f"{s}.{k.name}" for s, k in NUMBERS])
+def test_every_number_has_a_range_that_is_held_and_documented(section, knob):
+    """
+    A value below the range is refused by name, and the text says where the range begins.
+    """
+    with pytest.raises(ConfigError, match=rf"{section}\.{knob.name} must be"):
+        config_from_dict({section: {knob.name: -1e9 if knob.type == "float" else -(10**9)}})
+    text = tool.field_docs(rooms)[type(getattr(Config(), section)).__name__, knob.name]
+    assert any(mark in text for mark in (">=", ">", " to "))
+
+
+@pytest.mark.parametrize(("section", "knob"), KNOBS, ids=IDS)
+def test_a_wrong_type_is_refused_by_name(section, knob):
+    """
+    A list is never what a knob wants.
+    """
+    with pytest.raises(ConfigError, match=rf"{section}\.{knob.name} must be"):
+        config_from_dict({section: {knob.name: []}})
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[training]\nlearning_rat = 1", "training.learning_rat"),
+        ("[trainin]\nr = 1", "trainin"),
+        ("training = 3", "training"),
+        ("r = 3", "r"),
+        ("[training]\nr = true", "training.r"),
+        ("[training]\nr = 1.5", "training.r"),
+        ("[inbox]\nscan_seconds = nan", "inbox.scan_seconds"),
+        ("[inbox]\nstability_seconds = inf", "inbox.stability_seconds"),
+        ("[training\nr = 1", "not TOML"),
+        ("\xff", "config.toml"),
+    ],
+)
+def test_a_mistake_is_an_error_that_names_it(tmp_path, text, named):
+    """
+    A typing error must not silently mean the default.
+    """
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert named in str(caught.value)
+    assert "config.toml" in str(caught.value)
+
+
+def test_no_file_means_all_defaults(tmp_path):
+    """
+    The daemon starts on an empty root.
+    """
+    assert Config() == load_config(tmp_path / "config.toml")
+
+
+def test_a_resolved_configuration_reads_back_as_itself():
+    """
+    What is recorded beside a run can be used to run it again.
+    """
+    config = config_from_dict({"training": {"r": 8}, "model": {"base": "x"}})
+
+    assert config == config_from_dict(config.as_dict())
+
+
+@given(st.text(min_size=1))
+def test_any_text_can_be_written_as_toml(text):
+    """
+    The printed default stays TOML whatever a default holds.
+    """
+    assert text == tomllib.loads(f"x = {tool._toml(text)}")["x"]
+
+
+def test_check_exits_78_and_names_the_mistake(tmp_path, capsys):
+    """
+    78 is what the daemon would exit with, so a deployment can ask beforehand.
+    """
+    path = tmp_path / "config.toml"
+    path.write_text("[training]\nr = 0\n")
+
+    assert EXIT_CONFIG == tool.main(["--check", str(path)])
+    assert "training.r must be 1 to 1024, got 0" in capsys.readouterr().err
+    path.write_text("[training]\nr = 8\n")
+    assert 0 == tool.main(["--check", str(path)])
+    assert "training.r = 8" in capsys.readouterr().out
+    assert EXIT_CONFIG == tool.main(["--check", str(tmp_path / "gone.toml")])
+
+
+def test_every_class_of_knobs_says_what_it_is_for_or_is_a_section():
+    """
+    A section that nobody can set would be dead code.
+    """
+    classes = {
+        name
+        for name, cls in inspect.getmembers(rooms, dataclasses.is_dataclass)
+        if cls is not Config
+    }
+    used = {
+        type(getattr(Config(), section.name)).__name__ for section in dataclasses.fields(Config)
+    }
+
+    assert classes == used
