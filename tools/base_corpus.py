@@ -159,9 +159,7 @@ def _as_call(step: dict[str, Any]) -> str:
 
 
 def _as_line(step: dict[str, Any]) -> str:
-    parts = [
-        f"{k}={v if isinstance(v, str) else ','.join(v)}" for k, v in _values(step).items()
-    ]
+    parts = [f"{k}={v if isinstance(v, str) else ','.join(v)}" for k, v in _values(step).items()]
     return " ".join((*_OPS[step["action"]], *parts))
 
 

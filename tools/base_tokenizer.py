@@ -95,8 +95,9 @@ def frequent_words(n_documents: int = 12000) -> Counter[str]:
     for document in islice(documents(-1), n_documents):
         for message in document["messages"]:
             # Names stand in the answer too, or have digits, dots and slashes in them.
-            counts.update(re.findall(r"(?<![\w./:*-])[A-Za-z]{2,}(?![\w/:@-]|\.\w)",
-                                     message["content"]))
+            counts.update(
+                re.findall(r"(?<![\w./:*-])[A-Za-z]{2,}(?![\w/:@-]|\.\w)", message["content"])
+            )
     for word in list(counts):
         if word.lower() in names and word not in KEYS:
             del counts[word]

@@ -24,6 +24,7 @@ import argparse
 import ast
 import inspect
 import json
+import signal
 import sys
 import textwrap
 from dataclasses import fields
@@ -72,7 +73,8 @@ def _toml(value: object) -> str:
         case int() | float():
             return repr(value)
         case str():
-            return json.dumps(value, ensure_ascii=False)  # a TOML basic string, like JSON's
+            # A TOML basic string is a JSON string, but for DEL.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     raise TypeError(f"no TOML for {value!r}")
 
 
@@ -132,4 +134,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # | head ends it quietly
     sys.exit(main())

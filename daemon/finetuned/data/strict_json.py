@@ -226,7 +226,11 @@ _DECODER: Final = json.JSONDecoder(
 
 
 def iter_lines(
-    fd: int, max_line_bytes: int, *, on_bytes: Callable[[bytes], object] | None = None
+    fd: int,
+    max_line_bytes: int,
+    *,
+    on_bytes: Callable[[bytes], object] | None = None,
+    read_bytes: int = READ_BYTES,
 ) -> Iterator[tuple[int, int, bytes | Oversized]]:
     """
     Yield the lines of an open file from where it stands, in constant memory.
@@ -235,6 +239,7 @@ def iter_lines(
         fd: A file descriptor open for reading.
         max_line_bytes: Longest line that is handed out, in bytes without its line break.
         on_bytes: Is given every chunk that was read, for a running hash.
+        read_bytes: Most bytes to read at once.
 
     Returns:
         Triples of line number (from 1; blank lines count but are not handed
@@ -249,7 +254,7 @@ def iter_lines(
     parts: list[bytes] = []  # the start of a line that is not complete yet
     held = 0  # its length so far, which may be more than is in parts
     while True:
-        chunk = os.read(fd, READ_BYTES)
+        chunk = os.read(fd, read_bytes)
         if on_bytes is not None and chunk:
             on_bytes(chunk)
         *complete, tail = chunk.split(b"\n") if chunk else (b"", b"")

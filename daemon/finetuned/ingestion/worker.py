@@ -107,7 +107,10 @@ class IngestionRun:
             except Exception as error:
                 error.add_note(f"while ingesting dataset_key {source.dataset_key}")
                 raise
-            write_atomic(results / f"{source.dataset_key}.json", orjson.dumps(result))
+            # Not durable: after a power cut the published dataset, which is, says it again.
+            write_atomic(
+                results / f"{source.dataset_key}.json", orjson.dumps(result), durable=False
+            )
             n_done += 1
             self.heartbeat.beat(files_done=n_done)
         self.heartbeat.beat(force=True, phase="done", file=None)

@@ -29,7 +29,6 @@ from finetuned.files.inbox import (
     scan,
     unclaim,
 )
-from finetuned.files.refusal import refusal_reason
 from finetuned.files.run import ERROR, HEARTBEAT, create_run, read_json, utc_now
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.spawn import WorkerProcess
@@ -360,8 +359,8 @@ class Intake:
     # -- retiring ---------------------------------------------------------------
 
     def _label(self, key: str) -> str:
-        path = claimed_file(self._context.layout, key)
-        return safe_stem(os.fsencode(path.name)) if path is not None else "dataset"
+        row = self._context.journal.dataset(key)
+        return "dataset" if row is None else safe_stem(bytes(row["inbox_path"]))
 
     def _publish_rejects(self, key: str, source: Path) -> None:
         if not source.is_file() or source.stat().st_size == 0:

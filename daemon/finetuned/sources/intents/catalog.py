@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from finetuned.data.intents import canonical
-from finetuned.sources.intents import wording, wording_complex, wording_shares
+from finetuned.sources.intents import states, wording, wording_complex, wording_shares
 from finetuned.sources.intents.grammar import GAP, fill, pick, tidy
 
 _MACROS: Mapping[str, str] = {
@@ -90,7 +90,14 @@ def catalog() -> Mapping[str, tuple[Template, ...]]:
         "clarify": [(f"clarify {what}", t) for what, t in wording_complex.CLARIFY],
         "none": [(f"none {reason}", t) for reason, t in wording_complex.NONE],
     }
-    return {name: _templates(name, block) for name, block in blocks.items()}
+    result = {name: _templates(name, block) for name, block in blocks.items()}
+    for name, predicates in states.PREDICATES.items():
+        framed = [
+            (spec, states.FRAMES.replace("SUBJECT", subject).replace("PREDICATE", predicate))
+            for spec, subject, predicate in predicates
+        ]
+        result[f"{name}.framed"] = _templates(f"{name}.framed", framed)
+    return result
 
 
 def _templates(name: str, block: list[tuple[str, str]]) -> tuple[Template, ...]:
@@ -136,9 +143,15 @@ def single(block: str, rng: random.Random) -> Sentence:
     """
     Draw one sentence of *block*, softened.
     """
-    template = rng.choice(catalog()[block])
+    template = _template(block, rng)
     bare = pick(template.text, rng)
     return Sentence(template.template_id, template.spec, soften(bare, rng, order=template.order))
+
+
+def _template(block: str, rng: random.Random) -> Template:
+    # Said by its result as often as said as an order, where both ways exist.
+    framed = block in states.PREDICATES and rng.random() < 0.5
+    return rng.choice(catalog()[f"{block}.framed" if framed else block])
 
 
 _CLAUSES = (
@@ -148,8 +161,9 @@ _CLAUSES = (
 _JOINTS = (
     "{} and {}", "{} and {}", "{}, then {}", "{} and then {}", "{}; {}", "{}. {}", "{}, and {}",
     "{} and also {}", "first {}, then {}", "{}. Also {}", "two things: {}, {}", "{}, {}",
-    "1) {} 2) {}", "{} + {}", "{} as well as {}", "{}; also {}", "both: {} and {}", "{}, after that {}",
-    "{}, {} and {}", "{}, then {}, then {}", "1. {} 2. {} 3. {}", "{}; {}; {}", "three things: {}, {}, {}",
+    "1) {} 2) {}", "{} + {}", "{} as well as {}", "{}; also {}", "both: {} and {}",
+    "{}, after that {}", "{}, {} and {}", "{}, then {}, then {}", "1. {} 2. {} 3. {}",
+    "{}; {}; {}", "three things: {}, {}, {}",
 )  # fmt: skip
 
 
@@ -163,7 +177,7 @@ def composed(rng: random.Random) -> Sentence:
     specs: list[str] = []
     ids: list[str] = []
     for _ in range(joint.count("{}")):
-        template = rng.choice(catalog()[rng.choice(_CLAUSES)])
+        template = _template(rng.choice(_CLAUSES), rng)
         bare = pick(template.text, rng).rstrip("?. ")
         names = {gap: _fresh(gap, seen) for gap in dict.fromkeys(GAP.findall(bare))}
         clauses.append(GAP.sub(lambda m, names=names: f"{{{names[m.group(1)]}}}", bare))
@@ -246,7 +260,9 @@ def key_of(phrasing: str) -> tuple[str, ...]:
     kinds = {"ip4": "ip", "ip6": "ip", "wild": "zone", "target": "zone"}
 
     def plain(match: re.Match[str]) -> str:
-        kind = match.group(1).rstrip("0123456789") if match.group(1) not in kinds else match.group(1)
+        kind = (
+            match.group(1).rstrip("0123456789") if match.group(1) not in kinds else match.group(1)
+        )
         return f" {{{kinds.get(kind, kind)}}} "
 
     words = re.findall(r"\{\w+\}|[\w']+", GAP.sub(plain, phrasing).lower())

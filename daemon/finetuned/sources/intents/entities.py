@@ -18,15 +18,93 @@ from collections.abc import Callable
 HELDOUT_SHARE = 6
 """One stem in this many belongs to the test set."""
 
-_HOSTS = ["api", "www", "mail", "db", "web", "app", "git", "ns", "auth", "cache", "proxy", "build", "docs", "wiki", "chat", "media", "files", "print", "vpn", "ldap", "smtp", "imap", "ftp", "redis", "mongo", "kafka", "grafana", "jenkins", "vault", "node", "edge", "shop", "blog", "forum", "monitor", "log", "stats", "queue", "registry", "mirror", "backup", "storage", "gateway", "portal", "status", "intranet", "cloud", "demo", "test", "stage", "dev", "prod", "nas", "cam", "pi", "router", "switch", "printer", "plex", "jellyfin", "homebridge", "radius", "dhcp", "ntp", "syslog", "elastic", "kibana", "nexus", "sonar", "gitlab", "runner", "billing", "crm", "erp", "payroll", "helpdesk", "tickets", "calendar", "contacts", "photos", "music", "video", "search", "reports", "alerts", "metrics"]
-_DOMAINS = ["example", "acme", "contoso", "initech", "umbra", "northwind", "globex", "bluebird", "redwood", "lakeside", "hillcrest", "stonebridge", "mapleleaf", "sunrise", "harbor", "orchard", "summit", "meadow", "granite", "cobalt", "falcon", "heron", "juniper", "willow", "cedar", "birch", "aspen", "quartz", "amber", "onyx", "pearl", "coral", "lotus", "tulip", "iris", "violet", "office", "campus", "studio", "garage", "basement", "attic", "kitchen", "school", "clinic", "bakery", "library", "museum"]
-_PEOPLE = ["john", "jane", "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kevin", "laura", "mike", "nina", "oscar", "peggy", "quinn", "rosa", "steve", "trudy", "uma", "victor", "wendy", "xavier", "yara", "zoe", "adam", "bella", "carlos", "diana", "elias", "fatima", "george", "hanna", "igor", "julia", "karl", "lena", "marco", "nadia", "omar", "petra", "ralf", "sara", "tomas", "ulla", "vera", "walter", "yusuf", "anna", "ben", "chloe", "daniel", "eva", "felix", "greta", "hugo", "ines", "jonas", "katja", "leon", "mia", "noah", "olga", "paul", "rita", "simon", "tina", "viktor", "wanda", "amir", "bruno", "clara", "emil", "fiona", "gustav", "helga", "ida", "jakob", "kira", "ludwig", "mara", "nils", "otto", "pia", "rudi", "sven", "thea", "tarek", "priya", "rahul", "mei", "chen", "yuki", "aiko", "dmitri", "ewa"]
-_GROUPS = ["admins", "developers", "finance", "marketing", "sales", "support", "engineering", "operators", "editors", "teachers", "students", "staff", "managers", "designers", "interns", "contractors", "auditors", "legal", "research", "accounting", "security", "platform", "network", "helpers", "family", "guests", "parents", "kids", "backup", "printing", "sudo", "docker", "samba", "wheel", "media", "ops", "qa", "hr", "devops", "release", "analysts", "writers", "trainers", "drivers", "nurses", "doctors", "warehouse", "logistics", "purchasing", "planning", "board", "partners", "tenants", "volunteers", "librarians", "cooks"]
-_SHARES = ["family", "photos", "music", "videos", "documents", "projects", "invoices", "contracts", "reports", "archive", "backups", "scans", "downloads", "homework", "recipes", "public", "drafts", "templates", "designs", "drawings", "manuals", "budgets", "payroll", "timesheets", "tax", "orders", "catalog", "campaigns", "research", "datasets", "models", "logs", "exports", "imports", "uploads", "releases", "builds", "tools", "software", "drivers", "images", "fonts", "books", "podcasts", "movies", "series", "games", "holidays", "meetings", "minutes", "training", "policies", "forms", "letters", "maps", "samples", "tests"]
-_SUFFIXES = ("local", "lan", "internal", "com", "net", "org", "home.arpa", "corp", "io", "de", "test")
-_PARENTS = ("/srv", "/srv/shares", "/data", "/mnt/data", "/mnt/storage", "/home", "/var/shares",
-            "/export", "/srv/samba", "/media", "/opt/shares", "/mnt/raid", "/tank", "/pool")
-_ONSETS = ["b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kl", "l", "m", "n", "p", "pr", "r", "s", "sh", "st", "t", "tr", "v", "w", "z"]
+
+def _bank(words: str) -> tuple[str, ...]:
+    return tuple(words.split())
+
+
+_HOSTS = _bank(
+    """
+    api www mail db web app git ns auth cache proxy build docs wiki chat media files print vpn
+    ldap smtp imap ftp redis mongo kafka grafana jenkins vault node edge shop blog forum
+    monitor log stats queue registry mirror backup storage gateway portal status intranet
+    cloud demo test stage dev prod nas cam pi router switch printer plex jellyfin homebridge
+    radius dhcp ntp syslog elastic kibana nexus sonar gitlab runner billing crm erp payroll
+    helpdesk tickets calendar contacts photos music video search reports alerts metrics
+    """
+)
+_DOMAINS = _bank(
+    """
+    example acme contoso initech umbra northwind globex bluebird redwood lakeside hillcrest
+    stonebridge mapleleaf sunrise harbor orchard summit meadow granite cobalt falcon heron
+    juniper willow cedar birch aspen quartz amber onyx pearl coral lotus tulip iris violet
+    office campus studio garage basement attic kitchen school clinic bakery library museum
+    """
+)
+_PEOPLE = _bank(
+    """
+    john jane alice bob carol dave erin frank grace heidi ivan judy kevin laura mike nina
+    oscar peggy quinn rosa steve trudy uma victor wendy xavier yara zoe adam bella carlos
+    diana elias fatima george hanna igor julia karl lena marco nadia omar petra ralf sara
+    tomas ulla vera walter yusuf anna ben chloe daniel eva felix greta hugo ines jonas katja
+    leon mia noah olga paul rita simon tina viktor wanda amir bruno clara emil fiona gustav
+    helga ida jakob kira ludwig mara nils otto pia rudi sven thea tarek priya rahul mei chen
+    yuki aiko dmitri ewa
+    """
+)
+_GROUPS = _bank(
+    """
+    admins developers finance marketing sales support engineering operators editors teachers
+    students staff managers designers interns contractors auditors legal research accounting
+    security platform network helpers family guests parents kids backup printing sudo docker
+    samba wheel media ops qa hr devops release analysts writers trainers drivers nurses
+    doctors warehouse logistics purchasing planning board partners tenants volunteers
+    librarians cooks
+    """
+)
+_SHARES = _bank(
+    """
+    family photos music videos documents projects invoices contracts reports archive backups
+    scans downloads homework recipes public drafts templates designs drawings manuals budgets
+    payroll timesheets tax orders catalog campaigns research datasets models logs exports
+    imports uploads releases builds tools software drivers images fonts books podcasts movies
+    series games holidays meetings minutes training policies forms letters maps samples tests
+    """
+)
+_SUFFIXES = (
+    "local",
+    "lan",
+    "internal",
+    "com",
+    "net",
+    "org",
+    "home.arpa",
+    "corp",
+    "io",
+    "de",
+    "test",
+)
+_PARENTS = (
+    "/srv",
+    "/srv/shares",
+    "/data",
+    "/mnt/data",
+    "/mnt/storage",
+    "/home",
+    "/var/shares",
+    "/export",
+    "/srv/samba",
+    "/media",
+    "/opt/shares",
+    "/mnt/raid",
+    "/tank",
+    "/pool",
+)
+_ONSETS = _bank(
+    """
+    b br c ch d dr f fl g gr h j k kl l m n p pr r s sh st t tr v w z
+    """
+)
 _NUCLEI = ["a", "e", "i", "o", "u", "ai", "ea", "ou"]
 _CODAS = ["", "", "", "n", "r", "l", "s", "x", "m", "t", "ck", "nd"]
 
@@ -74,8 +152,9 @@ class Names:
             "group": self._group,
             "share": self._share,
             "path": self._path,
-            "secret": lambda: f"secret://{self._rng.choice(('', '', 'users/', 'vault/'))}"
-            f"{self._stem(_PEOPLE)}",
+            "secret": lambda: (
+                f"secret://{self._rng.choice(('', '', 'users/', 'vault/'))}{self._stem(_PEOPLE)}"
+            ),
         }
         return makers[kind if kind in makers else kind.rstrip("0123456789")]()
 
@@ -112,8 +191,13 @@ class Names:
         while True:
             a, b, c, d = (rng.randint(0, 255) for _ in range(4))
             head = rng.choice(
-                (f"10.{b}.{c}", f"10.0.{c % 20}", f"192.168.{c}", f"172.{16 + b % 16}.{c}",
-                 f"{1 + a % 222}.{b}.{c}")
+                (
+                    f"10.{b}.{c}",
+                    f"10.0.{c % 20}",
+                    f"192.168.{c}",
+                    f"172.{16 + b % 16}.{c}",
+                    f"{1 + a % 222}.{b}.{c}",
+                )
             )
             address = f"{head}.{1 + d % 254}"
             if is_heldout(address) == self._heldout:
@@ -123,12 +207,21 @@ class Names:
         rng = self._rng
         while True:
             head = rng.choice(
-                ("fd00", f"fd{rng.randint(0, 255):02x}:{rng.randint(1, 65535):x}", "2001:db8",
-                 f"2001:db8:{rng.randint(1, 65535):x}", f"2a01:{rng.randint(1, 4095):x}", "fe80")
+                (
+                    "fd00",
+                    f"fd{rng.randint(0, 255):02x}:{rng.randint(1, 65535):x}",
+                    "2001:db8",
+                    f"2001:db8:{rng.randint(1, 65535):x}",
+                    f"2a01:{rng.randint(1, 4095):x}",
+                    "fe80",
+                )
             )
             tail = rng.choice(
-                (f"{rng.randint(1, 255):x}", f"{rng.randint(1, 65535):x}",
-                 f"{rng.randint(1, 65535):x}:{rng.randint(1, 65535):x}")
+                (
+                    f"{rng.randint(1, 255):x}",
+                    f"{rng.randint(1, 65535):x}",
+                    f"{rng.randint(1, 65535):x}:{rng.randint(1, 65535):x}",
+                )
             )
             address = str(ipaddress.ip_address(f"{head}::{tail}"))
             if is_heldout(address) == self._heldout:
@@ -138,25 +231,44 @@ class Names:
         rng = self._rng
         stem = self._stem(_PEOPLE)
         return rng.choice(
-            (stem, stem, stem, f"{rng.choice('abcdefghijklmnoprstvw')}.{stem}",
-             f"{stem}{rng.randint(1, 99)}", f"{stem}_{rng.choice('abcdefghijklmnoprstvw')}",
-             f"{stem}.{self._stem(_PEOPLE)}", f"svc-{stem}")
+            (
+                stem,
+                stem,
+                stem,
+                f"{rng.choice('abcdefghijklmnoprstvw')}.{stem}",
+                f"{stem}{rng.randint(1, 99)}",
+                f"{stem}_{rng.choice('abcdefghijklmnoprstvw')}",
+                f"{stem}.{self._stem(_PEOPLE)}",
+                f"svc-{stem}",
+            )
         )
 
     def _group(self) -> str:
         rng = self._rng
         stem = self._stem(_GROUPS)
         return rng.choice(
-            (stem, stem, stem, f"{stem}-{rng.choice(('team', 'rw', 'ro', 'eu', 'all'))}",
-             f"{stem}{rng.randint(1, 9)}", f"{stem}_{rng.choice(('users', 'team', 'ext'))}")
+            (
+                stem,
+                stem,
+                stem,
+                f"{stem}-{rng.choice(('team', 'rw', 'ro', 'eu', 'all'))}",
+                f"{stem}{rng.randint(1, 9)}",
+                f"{stem}_{rng.choice(('users', 'team', 'ext'))}",
+            )
         )
 
     def _share(self) -> str:
         rng = self._rng
         stem = self._stem(_SHARES)
         return rng.choice(
-            (stem, stem, stem, f"{stem}-{self._stem(_GROUPS)}", f"{stem}{rng.randint(2000, 2030)}",
-             f"{stem}_{rng.choice(('old', 'new', 'shared', 'team'))}")
+            (
+                stem,
+                stem,
+                stem,
+                f"{stem}-{self._stem(_GROUPS)}",
+                f"{stem}{rng.randint(2000, 2030)}",
+                f"{stem}_{rng.choice(('old', 'new', 'shared', 'team'))}",
+            )
         )
 
     def _path(self) -> str:

@@ -49,7 +49,13 @@ QUOTAS: Mapping[str, Mapping[str, int]] = {
 _TOTAL = sum(sum(blocks.values()) for blocks in QUOTAS.values())
 
 _TEST_BLOCKS: Mapping[str, tuple[tuple[str, int], ...]] = {
-    "dns": (("dns_add", 7), ("dns_add_v6", 4), ("dns_cname", 5), ("dns_wild", 3), ("dns_remove", 6)),
+    "dns": (
+        ("dns_add", 7),
+        ("dns_add_v6", 4),
+        ("dns_cname", 5),
+        ("dns_wild", 3),
+        ("dns_remove", 6),
+    ),
     "users": (("user_add", 7), ("user_add_secret", 1), ("user_remove", 8), ("group_add", 9)),
     "samba": (("share_create", 13), ("share_grant", 12)),
     "complex": (("batch", 6), ("joined", 4), ("clarify", 7), ("none", 8)),

@@ -11,33 +11,43 @@ BATCH: tuple[tuple[str, str], ...] = (
     (
         "user_add user & group_add_member user group",
         """
-@MK [user|an account for|] {user} [and|, then|and then|;] [add|put|place] [them|him|her|the user|{user}] [to|into|in]
+@MK [user|an account for|] {user} [and|, then|and then|;] [add|put|place] [them|him|her|the user
+|{user}] [to|into|in]
  [the|] [group {group}|{group} group]
-@MK [user|an account for] {user} [in|as a member of|with group|and make them a member of] [the|] [group|] {group}
-= [first|] @MK [user|a user|an account for] {user} , [then|next|afterwards|second] [add|put] [them|the user|{user}] [to|in]
+@MK [user|an account for] {user} [in|as a member of|with group|and make them a member of] [the|]
+ [group|] {group}
+= [first|] @MK [user|a user|an account for] {user} , [then|next|afterwards|second] [add|put]
+ [them|the user|{user}] [to|in]
  [the|] {group} [group|]
 = new user {user} [, member of|in|, group|, belongs to] [the|] [group|] {group}
-= {user} [needs|gets|should get] an account and [membership in|a place in|must be in|should join] [the|] [{group} group
+= {user} [needs|gets|should get] an account and [membership in|a place in|must be in|should
+ join] [the|] [{group} group
 |group {group}]
-= {user} is new [, create the account|, needs an account|: make a login] and [join|add to|put into] [the group|group] {group}
+= {user} is new [, create the account|, needs an account|: make a login] and [join|add to|put
+ into] [the group|group] {group}
 """,
     ),
     (
         "user_add user & share_grant user share",
         """
-@MK [user|an account for] {user} [and|, then|and then] [give|grant|allow] [them|him|her|the user] access to [the|] [share {share}
+@MK [user|an account for] {user} [and|, then|and then] [give|grant|allow] [them|him|her|the
+ user] access to [the|] [share {share}
 |{share} share]
-= {user} [needs|gets|should get] [an account|a login] and access to [the|] [{share} share|share {share}]
+= {user} [needs|gets|should get] [an account|a login] and access to [the|] [{share} share|share
+ {share}]
 = new user {user} with access to [the|] [share {share}|{share} share]
-= [first|] @MK [a|the] login for {user} , [then|next|after that] [open|unlock|grant] [the|] share {share} for [them|{user}]
+= [first|] @MK [a|the] login for {user} , [then|next|after that] [open|unlock|grant] [the|]
+ share {share} for [them|{user}]
 """,
     ),
     (
         "user_add user & group_add_member user group & share_grant user share",
         """
-@MK [user|an account for] {user} , add them to [the|] [{group} group|group {group}] and give [them|] access to [the|]
+@MK [user|an account for] {user} , add them to [the|] [{group} group|group {group}] and give
+ [them|] access to [the|]
  [{share} share|share {share}]
-= {user} [needs|should get] [an account|a login] , [membership in|the] group {group} and [access to|] the [share {share}|{share} share]
+= {user} [needs|should get] [an account|a login] , [membership in|the] group {group} and [access
+ to|] the [share {share}|{share} share]
 = new [user|colleague] {user} : [account|login], group {group} , [access to|] share {share}
 """,
     ),
@@ -45,18 +55,23 @@ BATCH: tuple[tuple[str, str], ...] = (
         "share_create share path & share_grant user share",
         """
 @MK [a|the|] share {share} [at|for|on] {path} and [give|grant|allow] {user} access [to it|]
-[share|export|publish|provide] {path} as {share} [and|, then|and then] [let|allow|permit] {user} [use it|in|access it|to use it|open it]
+[share|export|publish|provide] {path} as {share} [and|, then|and then] [let|allow|permit] {user}
+ [use it|in|access it|to use it|open it]
 = [we|I] need [a|] share {share} at {path} [with access for|, open to|, accessible to|for] {user}
-= {path} [should|must] be shared as {share} [and|;] {user} [should|must|needs to] have access [to it|]
+= {path} [should|must] be shared as {share} [and|;] {user} [should|must|needs to] have access
+ [to it|]
 """,
     ),
     (
         "share_create share path & share_grant user share & share_grant user2 share",
         """
-@MK [a|the|] share {share} [at|for|on] {path} and [give|grant|allow] {user} and {user2} access [to it|]
+@MK [a|the|] share {share} [at|for|on] {path} and [give|grant|allow] {user} and {user2} access
+ [to it|]
 [share|export|publish] {path} as {share} [for|and let in|and allow] [both|] {user} and {user2}
-= [a|the] share {share} [on|at|for] {path} is needed , {user} and {user2} [should|must] [both|] [have access|use it|get access]
-= when share {share} at {path} [exists|is ready|is there] , [grant|allow] [both|] {user} and {user2} [access|]
+= [a|the] share {share} [on|at|for] {path} is needed , {user} and {user2} [should|must] [both|]
+ [have access|use it|get access]
+= when share {share} at {path} [exists|is ready|is there] , [grant|allow] [both|] {user} and
+ {user2} [access|]
 """,
     ),
     (
@@ -64,7 +79,8 @@ BATCH: tuple[tuple[str, str], ...] = (
         """
 [add|put|place] [both|] {user} and {user2} [to|in|into] [the|] [{group} group|group {group}]
 [make|appoint] {user} and {user2} members of [the|] [group|] {group}
-= {user} and {user2} [should|must|need to] [both|] [be in|belong to|be members of|be added to] [the|] [group {group}|{group} group]
+= {user} and {user2} [should|must|need to] [both|] [be in|belong to|be members of|be added to]
+ [the|] [group {group}|{group} group]
 = [the group|group] {group} gets [two|] new members : {user} and {user2}
 = [both|] {user} and {user2} [go|belong|should go] [in|into|to] [the|] group {group}
 """,
@@ -81,23 +97,27 @@ BATCH: tuple[tuple[str, str], ...] = (
         """
 @MK [the|] [users|accounts|users named|accounts for|logins for] {user} and {user2}
 = [both|] {user} and {user2} [need|should get|get] [accounts|an account|logins|a login]
-= [we have|there are] two new [users|colleagues|people] , {user} and {user2} [, create accounts|, make logins|]
+= [we have|there are] two new [users|colleagues|people] , {user} and {user2} [, create accounts
+|, make logins|]
 """,
     ),
     (
         "user_remove user & user_remove user2",
         """
 @DEL [the|] [users|accounts|users named|accounts of] {user} and {user2}
-= [both|] {user} and {user2} [left|are gone|have left] [, remove their accounts|, delete them|, remove both]
+= [both|] {user} and {user2} [left|are gone|have left] [, remove their accounts|, delete them|,
+ remove both]
 """,
     ),
     (
         "user_remove user & user_add user2",
         """
 [replace|swap|exchange] [user|the account|] {user} [with|by|for] [user|the new user|] {user2}
-= {user2} [replaces|follows|succeeds|takes the place of] {user} [: delete the old account and create the new one|
+= {user2} [replaces|follows|succeeds|takes the place of] {user} [: delete the old account and
+ create the new one|
 , update the accounts|, so one account goes and one is made|, remove the one and add the other]
-= {user} [left|is leaving|is gone] and {user2} [starts|is the successor|joins] [, update the accounts|, swap the accounts
+= {user} [left|is leaving|is gone] and {user2} [starts|is the successor|joins] [, update the
+ accounts|, swap the accounts
 |: delete the first and create the second|]
 """,
     ),
@@ -106,17 +126,23 @@ BATCH: tuple[tuple[str, str], ...] = (
         """
 [replace|exchange|substitute] [the record|] {zone} [with|by] {zone2} [at|pointing to|on] {ip4}
 [rename|change] {zone} to {zone2} [, address|with ip|at|, it points to] {ip4}
-= {zone} [goes away|is replaced|has to go] , {zone2} [comes|takes its place|comes instead] [at|with address|on] {ip4}
-= [the old name|first] {zone} [goes|is deleted|is removed], [the new name|then] {zone2} [points to|is at|gets] {ip4}
+= {zone} [goes away|is replaced|has to go] , {zone2} [comes|takes its place|comes instead] [at
+|with address|on] {ip4}
+= [the old name|first] {zone} [goes|is deleted|is removed], [the new name|then] {zone2} [points
+ to|is at|gets] {ip4}
 """,
     ),
     (
         "dns_add zone ip4 & dns_add zone2 target=zone",
         """
-[add|create|point|map] {zone} [to|at|->] {ip4} and [make|add|create] {zone2} [an alias for it|a cname to it|as its alias|a cname for {zone}]
-[add|create] [a record|an A record] for {zone} [to|at|with] {ip4} and [an alias|a cname] [{zone2}|{zone2} to it|from {zone2}]
-= {zone} [should|must] [point|resolve|go] to {ip4} and {zone2} [should|must] be [its alias|an alias for it|an alias of {zone}]
-= [we need|I want] two [records|entries|changes] : {zone} [to|at] {ip4} , [and|] {zone2} [as a cname to it|as its alias|as an alias of {zone}]
+[add|create|point|map] {zone} [to|at|->] {ip4} and [make|add|create] {zone2} [an alias for it|a
+ cname to it|as its alias|a cname for {zone}]
+[add|create] [a record|an A record] for {zone} [to|at|with] {ip4} and [an alias|a cname]
+ [{zone2}|{zone2} to it|from {zone2}]
+= {zone} [should|must] [point|resolve|go] to {ip4} and {zone2} [should|must] be [its alias|an
+ alias for it|an alias of {zone}]
+= [we need|I want] two [records|entries|changes] : {zone} [to|at] {ip4} , [and|] {zone2} [as a
+ cname to it|as its alias|as an alias of {zone}]
 """,
     ),
     (
@@ -139,17 +165,24 @@ CLARIFY: tuple[tuple[str, str], ...] = (
     (
         "username",
         """
-@MK [a|a new|an|one|another] @ACCT [|for somebody|for someone|for the new one|for a colleague|for our intern|for the new guy]
+@MK [a|a new|an|one|another] @ACCT [|for somebody|for someone|for the new one|for a colleague
+|for our intern|for the new guy]
 @DEL [a|an|one|the] @ACCT [of somebody|of someone|of one colleague|that is not needed]
 [delete|remove|close] the [old|unused|other|wrong] [user|account]
-[add|put] [somebody|someone|the new one|my colleague|a user|the intern|a person] [to|in|into] [the|] [group {group}|{group} group]
-[give|grant] [somebody|someone|a user|my colleague|the new one|the intern] access to [the|] [share {share}|{share} share]
-= [somebody|someone|a colleague|one person|an employee] [left|is leaving|is gone|quit] [, remove the account|, delete the user]
-= [somebody|someone|a new colleague|a new employee|our intern] [starts|is joining|arrives|will start] [today|tomorrow|soon|]
+[add|put] [somebody|someone|the new one|my colleague|a user|the intern|a person] [to|in|into]
+ [the|] [group {group}|{group} group]
+[give|grant] [somebody|someone|a user|my colleague|the new one|the intern] access to [the|]
+ [share {share}|{share} share]
+= [somebody|someone|a colleague|one person|an employee] [left|is leaving|is gone|quit] [, remove
+ the account|, delete the user]
+= [somebody|someone|a new colleague|a new employee|our intern] [starts|is joining|arrives|will
+ start] [today|tomorrow|soon|]
  [, create an account|, add a user|, set up the login]
 = [a|our] new [colleague|employee|intern|person] [needs|should get|wants] [an account|a login]
-= [the new one|somebody|someone|a colleague|the intern] [should|must|needs to] [be in|join|be added to] [the group|group] {group}
-= [the new one|somebody|someone|a colleague] [needs|should have|wants] access to [the|] [{share} share|share {share}]
+= [the new one|somebody|someone|a colleague|the intern] [should|must|needs to] [be in|join|be
+ added to] [the group|group] {group}
+= [the new one|somebody|someone|a colleague] [needs|should have|wants] access to [the|] [{share}
+ share|share {share}]
 = [we|I] [need|want] [a|a new|another] [user|account|login]
 """,
     ),
@@ -158,13 +191,16 @@ CLARIFY: tuple[tuple[str, str], ...] = (
         """
 @NEW [a|an|the|] [dns|A|] [record|entry] for {zone}
 @NEW {zone} [in|to] [dns|DNS|the dns server]
-[point|map|direct|resolve|send] {zone} [to|at] [the new server|the other machine|our server|its new address|the right address|a new ip|some address]
+[point|map|direct|resolve|send] {zone} [to|at] [the new server|the other machine|our server|its
+ new address|the right address|a new ip|some address]
 [change|set|update] the [ip|address] of {zone}
-= {zone} [should|must|needs to] [point|resolve|go|lead] [somewhere else|to the new server|to another machine|to a new address|elsewhere]
+= {zone} [should|must|needs to] [point|resolve|go|lead] [somewhere else|to the new server|to
+ another machine|to a new address|elsewhere]
 = {zone} [needs|should get|wants|gets] [an address|a dns record|an ip|a new address|an A record]
 = [we|I] [need|want] a [dns record|dns entry|record] for {zone}
 [make|let] {zone} [point|lead|go] to [our new server|the other box|the machine|the new host]
-= {zone} [moved|has moved] [, update dns|, change the record|to another machine|to a new server, update the record]
+= {zone} [moved|has moved] [, update dns|, change the record|to another machine|to a new server,
+ update the record]
 """,
     ),
     (
@@ -178,13 +214,17 @@ CLARIFY: tuple[tuple[str, str], ...] = (
     (
         "zone",
         """
-[point|map|add|register|enter] [a name|something|a host|a record|the new host|a domain] [to|at|for|with] {ip}
-@DEL [a|an|one|the old|that|the unused|the wrong] [dns record|dns entry|A record|record|dns name|cname]
+[point|map|add|register|enter] [a name|something|a host|a record|the new host|a domain] [to|at
+|for|with] {ip}
+@DEL [a|an|one|the old|that|the unused|the wrong] [dns record|dns entry|A record|record|dns name
+|cname]
 = {ip} [should|must|needs to] [get|have|be given] a [name|dns name|hostname|record]
 = [we|I] [need|want] [a name|a dns record|a hostname|a dns name] for {ip}
 [give|assign] {ip} a [name|hostname|dns name]
-= [a|the|our] [server|machine|host|box] [at|with ip|with address] {ip} [needs|should get|has no|wants] [a name|a dns entry|a record|a hostname] [yet|]
-= [an old|one|some] [host|server] is gone [, remove the record|, delete its dns entry|, clean up dns]
+= [a|the|our] [server|machine|host|box] [at|with ip|with address] {ip} [needs|should get|has no
+|wants] [a name|a dns entry|a record|a hostname] [yet|]
+= [an old|one|some] [host|server] is gone [, remove the record|, delete its dns entry|, clean up
+ dns]
 @NEW an alias for {target}
 = {target} [needs|should get|wants] [an alias|another name|a second name|a cname]
 """,
@@ -194,15 +234,18 @@ CLARIFY: tuple[tuple[str, str], ...] = (
         """
 @NEW [an alias|a cname|a CNAME record|an alias record] [named|called|from|] {zone}
 [make|let] {zone} [be|] [an alias|a cname] [of something|of the other host|for another host|]
-= {zone} [should|must] [be|become] [an alias|a cname] [for another host|of something|for the other name|]
+= {zone} [should|must] [be|become] [an alias|a cname] [for another host|of something|for the
+ other name|]
 """,
     ),
     (
         "group",
         """
 [add|put|place|move] [user|] {user} [to|in|into] [a|the|another|some|the right|one of our] group
-= {user} [should|must|needs to] [be in|join|be added to|belong to] [a|another|some|the other|one of the] [group|groups]
-= {user} [needs|wants|gets] [to change the group|a group|another group|a new group|to join a group]
+= {user} [should|must|needs to] [be in|join|be added to|belong to] [a|another|some|the other|one
+ of the] [group|groups]
+= {user} [needs|wants|gets] [to change the group|a group|another group|a new group|to join a
+ group]
 [make|let] {user} [a member of|join|be in] [a|some|another] group
 [give|assign] {user} [a|another] group
 = [we|I] [need|want] {user} in [a|another|a new] group
@@ -211,10 +254,14 @@ CLARIFY: tuple[tuple[str, str], ...] = (
     (
         "share",
         """
-[give|grant|allow] [user|] {user} access [to a share|to the share|to some share|to the files|to a folder|]
-[let|allow] {user} [use|access|open|read|see|on|onto] [a share|the share|some folder|the files|the shared folder]
-= {user} [needs|should get|wants|should have] access [to a share|to the files|to a folder|to the share|to one of the shares]
-= {user} [can not|cannot] [open|reach|access] [the share|the files|a share] [, give access|, grant it|, allow it]
+[give|grant|allow] [user|] {user} access [to a share|to the share|to some share|to the files|to
+ a folder|]
+[let|allow] {user} [use|access|open|read|see|on|onto] [a share|the share|some folder|the files
+|the shared folder]
+= {user} [needs|should get|wants|should have] access [to a share|to the files|to a folder|to the
+ share|to one of the shares]
+= {user} [can not|cannot] [open|reach|access] [the share|the files|a share] [, give access|,
+ grant it|, allow it]
 [open|unlock] [the|a] share [for|to] {user}
 [put|add] {user} on the [access list|list] of [the|a] share
 """,
@@ -240,7 +287,8 @@ CLARIFY: tuple[tuple[str, str], ...] = (
     (
         "name",
         """
-[share|export|publish|expose|provide] {path} [over samba|via smb|over the network|in the network|with samba|to all|]
+[share|export|publish|expose|provide] {path} [over samba|via smb|over the network|in the network
+|with samba|to all|]
 @MK [a|a new|the] [samba |network |file |] share [at|for|on] {path}
 [make|turn] {path} [into a share|available over the network|a network share|available via samba]
 = {path} [should|must|has to] be [shared|exported|a share|available in the network|published]
@@ -253,24 +301,30 @@ NONE: tuple[tuple[str, str], ...] = (
     (
         "question",
         """
-= what [is|does] [a|an|the] [CNAME|A record|AAAA record|wildcard|samba share|group|zone|alias|user account] [mean|do|] [?|]
+= what [is|does] [a|an|the] [CNAME|A record|AAAA record|wildcard|samba share|group|zone|alias
+|user account] [mean|do|] [?|]
 = what [is the|] [ip|address|ip address] [of|for|has|does] {zone} [have|] [?|]
 = [which|what] [ip|address|record] [does|has] {zone} [have|point to|use|] [?|]
 = where does {zone} [point|resolve|go|lead] [to|] [?|]
-= [how many|which] [users|accounts|groups|shares|records|members] [are there|do we have|exist] [?|]
+= [how many|which] [users|accounts|groups|shares|records|members] [are there|do we have|exist]
+ [?|]
 = [who|which users] [is|are] [in|a member of|part of] [the|] [group {group}|{group} group] [?|]
-= [who|which people|which users] [has|have|can use|can access|may use|may open] [access to|] [the|] [share {share}|{share} share] [?|]
+= [who|which people|which users] [has|have|can use|can access|may use|may open] [access to|]
+ [the|] [share {share}|{share} share] [?|]
 = [does|do we have] [user|account|an account for|] {user} [exist|already exist|] [?|]
-= is there [already|] [a|an] [user|account|record|share|entry] [called|named|for] [{user}|{zone}|{share}] [?|]
+= is there [already|] [a|an] [user|account|record|share|entry] [called|named|for] [{user}|{zone}
+|{share}] [?|]
 = is [user|] {user} [already|] [in|a member of] [the|] [group {group}|{group} group] [?|]
 = [does|is] {zone} [exist|resolve|in dns|up|reachable|work|known|taken|free] [already|] [?|]
 = [is|was] {zone} [ever|already|still|] [in dns|added|set up|used|there] [?|]
 [list|show|print|display] [me|] [all|the|] [users|groups|shares|records|accounts|dns records]
 [show|tell|give] [me|us] [the|] [address|ip|record|record type] of {zone}
 [explain|describe] [what|how] [dns|samba|a cname|a group|a wildcard record|ipv6] [is|works|does]
-[explain|describe|tell me] [the difference|what differs] between [a user and a group|a share and a folder|dns and dhcp|ipv4 and ipv6
+[explain|describe|tell me] [the difference|what differs] between [a user and a group|a share and
+ a folder|dns and dhcp|ipv4 and ipv6
 |an A record and an AAAA record|a zone and a domain|samba and nfs|tcp and udp]
-= how [do|can|does] [I|we|one|somebody] [add|create|remove|set up] [a|an] [user|share|dns record|group|alias|cname] [?|]
+= how [do|can|does] [I|we|one|somebody] [add|create|remove|set up] [a|an] [user|share|dns record
+|group|alias|cname] [?|]
 = when was [user {user}|{zone}|share {share}|{user}] [created|added|changed|set up] [?|]
 = why [is|does|can] [{zone}|{user}|share {share}] [not|] [work|resolve|reachable|there|slow] [?|]
 = [what|which folder|which path] [is|] [behind|in|does] [the|] share {share} [use|have|] [?|]
@@ -281,49 +335,70 @@ NONE: tuple[tuple[str, str], ...] = (
     (
         "out_of_scope",
         """
-[restart|reboot|start|stop|upgrade|shut down|power off|wake] [{zone}|the server|nginx|the database|the machine {zone}|apache|all containers]
-[install|upgrade|update|patch|compile|uninstall] [docker|nginx|python|postgres|the firmware|java|linux|the kernel|the packages|windows] [on {zone}|
+[restart|reboot|start|stop|upgrade|shut down|power off|wake] [{zone}|the server|nginx|the
+ database|the machine {zone}|apache|all containers]
+[install|upgrade|update|patch|compile|uninstall] [docker|nginx|python|postgres|the firmware|java
+|linux|the kernel|the packages|windows] [on {zone}|
 |on the server|on every machine]
-[write|send|read|answer|forward] [an email|a mail|a letter|a message] to [{user}|the team|my boss|everybody]
-[order|buy|bring|cook] [me|us|] [a pizza|some coffee|new laptops|a sandwich|lunch|more paper|a cake]
+[write|send|read|answer|forward] [an email|a mail|a letter|a message] to [{user}|the team|my
+ boss|everybody]
+[order|buy|bring|cook] [me|us|] [a pizza|some coffee|new laptops|a sandwich|lunch|more paper|a
+ cake]
 [tell|sing|write] [me|us] [a joke|a story|a poem|a song|something funny]
-[translate|summarize|proofread|print] [this|the|my] [text|document|letter|page|report] [into french|to german|]
+[translate|summarize|proofread|print] [this|the|my] [text|document|letter|page|report] [into
+ french|to german|]
 [open|close|block|forward] port [22|80|443|8080|25|53] [on|for] [{zone}|the firewall|{ip}]
 [ping|scan|trace|monitor|benchmark] [{ip}|{zone}|the network]
 [mount|format|encrypt|defragment|check] the [disk|drive|usb stick|raid|partition] [on {zone}|]
-[book|plan|schedule|move|cancel] [a|the] [meeting|flight|room|call|holiday] [for|with|on] [{user}|monday|friday|next week]
+[book|plan|schedule|move|cancel] [a|the] [meeting|flight|room|call|holiday] [for|with|on]
+ [{user}|monday|friday|next week]
 [back up|backup|restore|migrate] [{zone}|the database|my laptop|the mail server]
-[configure|set up|fix|repair] the [printer|firewall|vpn|mail server|router|wifi|camera|phone|monitor]
+[configure|set up|fix|repair] the [printer|firewall|vpn|mail server|router|wifi|camera|phone
+|monitor]
 [turn|switch] [on|off] the [lights|heating|projector|fan|alarm|music] [in the office|]
-= what is the [weather|time|date|capital of france|meaning of life|score|news|price of gold] [today|tomorrow|] [?|]
-= the [printer|toilet|elevator|lamp|phone|screen|keyboard|heating|fridge|car|door|projector|window] [in the hall|in room 12|on the first floor|
+= what is the [weather|time|date|capital of france|meaning of life|score|news|price of gold]
+ [today|tomorrow|] [?|]
+= the [printer|toilet|elevator|lamp|phone|screen|keyboard|heating|fridge|car|door|projector
+|window] [in the hall|in room 12|on the first floor|
 |in the kitchen] is [broken|stuck|leaking|dead|too loud|empty|dirty|out of order]
-= my [screen|mouse|laptop|phone|chair|keyboard|headset] [is broken|does not work|is too slow|is lost|makes noise]
+= my [screen|mouse|laptop|phone|chair|keyboard|headset] [is broken|does not work|is too slow|is
+ lost|makes noise]
 = [who|when|why] [won|lost] the [game|war|election|match|race] [?|]
-= [we|I] [need|want] [more coffee|a new chair|a holiday|a raise|better weather|a faster laptop|new monitors]
+= [we|I] [need|want] [more coffee|a new chair|a holiday|a raise|better weather|a faster laptop
+|new monitors]
 [calculate|compute|work out] [the sum|17 times 23|the square root of 81|my taxes|the average]
 [renew|issue|replace] the [tls|ssl|] certificate [of|for] {zone}
-[deploy|roll out|release] [the app|version 2|the new build|the website] [to|on] [{zone}|production|staging]
+[deploy|roll out|release] [the app|version 2|the new build|the website] [to|on] [{zone}
+|production|staging]
 """,
     ),
     (
         "unsafe",
         """
-[delete|remove|wipe|erase|purge|destroy] [all|every|all the|each] [users|user|accounts|account|shares|share|dns records|record|groups|files] [now|on the server|without asking|]
-[delete|remove|wipe|erase|destroy|format] [everything|all data|the whole server|the entire system|the whole zone|all disks] [on {zone}|in {path}|]
-[show|tell|give|send|print|reveal|find out] [me|us] the [password|passwords|secret|secrets|private key|pin|credentials] of [{user}|all users|the admin|root|user {user}]
+[delete|remove|wipe|erase|purge|destroy] [all|every|all the|each] [users|user|accounts|account
+|shares|share|dns records|record|groups|files] [now|on the server|without asking|]
+[delete|remove|wipe|erase|destroy|format] [everything|all data|the whole server|the entire
+ system|the whole zone|all disks] [on {zone}|in {path}|]
+[show|tell|give|send|print|reveal|find out] [me|us] the [password|passwords|secret|secrets
+|private key|pin|credentials] of [{user}|all users|the admin|root|user {user}]
 = what is [{user}'s password|the password of {user}|the root password|the admin password] [?|]
 = [which|what] password [does|did] [{user}|the admin|user {user}|root] [have|use|choose|set] [?|]
-[give|grant] [everyone|everybody|all users|the whole world|anonymous|strangers] [root|access to everything|admin rights|full access|all rights]
-[disable|turn off|bypass|remove|skip] [the|all|] [authentication|passwords|firewall rules|security|access control|audit log|logging]
-[read|open|copy|steal|forward] [{user}'s|the boss's] [mail|private files|messages|home directory|letters] [without telling|secretly|]
-[crack|guess|hack|break|brute force] [the password of {user}|{user}'s account|the wifi|the server|{zone}|into {zone}]
+[give|grant] [everyone|everybody|all users|the whole world|anonymous|strangers] [root|access to
+ everything|admin rights|full access|all rights]
+[disable|turn off|bypass|remove|skip] [the|all|] [authentication|passwords|firewall rules
+|security|access control|audit log|logging]
+[read|open|copy|steal|forward] [{user}'s|the boss's] [mail|private files|messages|home directory
+|letters] [without telling|secretly|]
+[crack|guess|hack|break|brute force] [the password of {user}|{user}'s account|the wifi|the
+ server|{zone}|into {zone}]
 [attack|flood|take down|overload|ddos] {zone}
 [hide|delete|forge|change] [the logs|my tracks|the audit trail|the evidence] [on {zone}|]
-[send|upload|leak|mail] [all|the|] [customer data|passwords|payroll files|private keys|secrets] to [{zone}|a stranger|my private mail|the press]
+[send|upload|leak|mail] [all|the|] [customer data|passwords|payroll files|private keys|secrets]
+ to [{zone}|a stranger|my private mail|the press]
 [let|allow] [anyone|everybody|everyone|the internet] [log in|in] [without|with no] [a|] password
 = [nobody|no one] should [have|need] a password [any more|]
-[infect|encrypt] [{zone}|all computers|the file server] [with a virus|and ask for money|with malware]
+[infect|encrypt] [{zone}|all computers|the file server] [with a virus|and ask for money|with
+ malware]
 [lock out|throw out] [all|every] [users|administrators|user|admin] [except me|]
 """,
     ),

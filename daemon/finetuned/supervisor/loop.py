@@ -1,0 +1,408 @@
+"""
+One turn of the daemon: look, decide, perform, publish.
+
+The supervisor never loads torch: a CUDA crash, an out-of-memory kill or a
+driver that hangs takes a worker down and not the inbox.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from finetuned.config import Config
+from finetuned.core.decide import (
+    Accepted,
+    Action,
+    Claim,
+    Leave,
+    MakeJob,
+    Situation,
+    SkipJob,
+    StartEvaluation,
+    StartIngestion,
+    StartTraining,
+    StopIngestion,
+    StopWorker,
+    WarmUp,
+    decide,
+)
+from finetuned.core.job import FINAL_STATES, JobState
+from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, ConfigError, FinetunedError
+from finetuned.files.base import find_base
+from finetuned.files.refusal import refusal_reason
+from finetuned.layout import Layout
+from finetuned.supervisor.conclude import follow_journal
+from finetuned.supervisor.context import Context, check_root
+from finetuned.supervisor.intake import Intake
+from finetuned.supervisor.jobs import JobRunner
+from finetuned.supervisor.orders import Orders
+from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
+from finetuned.supervisor.status import StatusBoard
+from finetuned.supervisor.watch import Watcher
+from finetuned.telemetry import notify
+from finetuned.telemetry.gpu import gpu_readings
+from finetuned.telemetry.host import host_reading
+
+log = structlog.get_logger()
+
+STATUS_SECONDS_BUSY = 0.9
+STATUS_SECONDS_IDLE = 5.0
+HOST_SECONDS = 5.0
+SLOW_LOOK_SECONDS = 1.0
+"""Least time between two reads of what changes slowly (disk, retired jobs)."""
+
+
+class Supervisor:
+    """
+    The daemon of one root. The caller holds the root's lock.
+    """
+
+    def __init__(self, layout: Layout, config: Config, *, until_idle: bool) -> None:
+        """
+        Raises:
+            ConfigError: The root is not a directory.
+            OSError, sqlite3.OperationalError: The file system refused.
+        """
+        check_root(layout)
+        self._board = StatusBoard(layout.status_file)
+        self._context = Context(layout, config, open_journal(layout), self._board)
+        self._context.note_config()
+        self._intake = Intake(self._context)
+        self._jobs = JobRunner(self._context)
+        self._orders = Orders(self._context, self._jobs.skippable)
+        self._until_idle = until_idle
+        self._wake = threading.Event()
+        self._watcher = Watcher(layout.inbox, layout.control, self._wake)
+        self._terminations = 0
+        self._leaving = False
+        self._last_write = float("-inf")
+        self._last_signature: Any = None
+        self._last_host = float("-inf")
+        self._last_slow = float("-inf")
+        self._low_disk: str | None = None
+        self._checkpoint_bytes = 0
+        self._problem: str | None = None
+
+    # -- life -------------------------------------------------------------------
+
+    def run(self) -> int:
+        """
+        Work until told to stop, or until idle when that was asked for.
+
+        Returns:
+            0 after a graceful end; 75 when a second SIGTERM cut it short.
+
+        Raises:
+            BaseModelMissing: There is no base model; nothing was touched.
+            ModelError: The incumbent is corrupt and cannot be mended.
+        """
+        find_base(self._context.layout, self._context.config.model.base)
+        self._install_signals()
+        self._recover()
+        self._watcher.start()
+        notify.ready("watching inbox/")
+        log.info("supervisor_started", pid=os.getpid(), root=str(self._context.layout.root))
+        try:
+            while not self._leaving:
+                self.turn()
+                if self._terminations > 1:
+                    return self._cut_short()
+                if not self._leaving:
+                    self._wait()
+        finally:
+            self._watcher.stop()
+            self._jobs.cool_down()
+        self._orders.settle(worker_gone=True, leaving=True, skipped=False)
+        self._board.update(status="stopped", phase="stopped", waiting_reason=None)
+        self._write_status(durable=True)
+        log.info("supervisor_stopped")
+        self._context.journal.close()
+        return EXIT_OK
+
+    def _install_signals(self) -> None:
+        def terminate(number: int, _: FrameType | None) -> None:
+            self._terminations += 1
+            self._wake.set()
+
+        def child_ended(number: int, _: FrameType | None) -> None:
+            self._wake.set()
+
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGINT, terminate)
+        signal.signal(signal.SIGCHLD, child_ended)
+
+    def _recover(self) -> None:
+        context = self._context
+        if self._board.fields["phase"] not in ("stopped", "starting"):
+            self._board.update(restarts=self._board.fields["restarts"] + 1)
+        self._board.update(status="idle", phase="recovering")
+        self._write_status(durable=True)
+        end_orphans(
+            context.layout, context.journal, patience=context.config.supervisor.worker_stop_seconds
+        )
+        sweep(context.layout)
+        self._jobs.recover()
+        self._intake.recover()
+        check_incumbent(context)
+        follow_journal(context)
+        self._orders.recover()
+        self._retire()
+
+    def _cut_short(self) -> int:
+        log.warning("supervisor_cut_short")
+        self._intake.kill()
+        self._jobs.kill()
+        self._context.journal.close()
+        return EXIT_TEMPFAIL
+
+    # -- one turn ---------------------------------------------------------------
+
+    def turn(self) -> None:
+        """
+        Look, decide, perform, publish; what the file system refuses is tried again.
+        """
+        woken = self._wake.is_set()
+        self._wake.clear()
+        self._problem = None
+        self._try(self._orders.look, "control")
+        self._try(lambda: self._look_at_inbox(woken), "inbox")
+        self._try(self._intake.poll, "ingestion")
+        self._try(self._jobs.poll, "worker")
+        self._try(self._look_at_slow_things, "housekeeping")
+        now = self._situation()
+        inbox = self._context.config.inbox
+        for action in decide(
+            now,
+            clock=time.monotonic(),
+            share_examples=inbox.share_run_max_examples,
+            share_files=inbox.share_run_max_files,
+        ):
+            self._try(lambda action=action: self._perform(action), type(action).__name__)  # type: ignore[misc]
+        self._settle()
+        self._publish()
+        notify.watchdog()
+
+    def _try(self, step: Callable[[], object], name: str) -> bool:
+        """Perform one step; a refusal becomes a reason in the status and a later try."""
+        context = self._context
+        try:
+            step()
+        except OSError as error:
+            context.block(refusal_reason(error), f"{name}: {error}")
+        except sqlite3.OperationalError as error:
+            reason = "disk_full" if "full" in str(error) else "journal_unavailable"
+            context.block(reason, f"{name}: {error}")
+        except FinetunedError as error:
+            # Waiting may help: a person mends the configuration, or restores a version.
+            word = "configuration" if isinstance(error, ConfigError) else "refused"
+            context.block(word, f"{name}: {error}")
+        else:
+            return True
+        return False
+
+    def _look_at_inbox(self, woken: bool) -> None:
+        self._intake.look(time.monotonic(), woken=woken, renamed=self._watcher.take_renamed())
+
+    def _look_at_slow_things(self) -> None:
+        if time.monotonic() - self._last_slow < SLOW_LOOK_SECONDS:
+            return
+        self._last_slow = time.monotonic()
+        self._checkpoint_bytes = max(self._checkpoint_bytes, self._jobs.checkpoint_bytes)
+        self._low_disk = self._disk_is_low()
+        self._retire()
+
+    def _retire(self) -> None:
+        for job in self._context.journal.unretired_jobs():
+            follow_journal(self._context)
+            self._intake.retire_job(job)
+            self._jobs.clean_runs(job["id"])
+
+    def _disk_is_low(self) -> str | None:
+        layout = self._context.layout
+        disk = os.statvfs(layout.models)
+        free = disk.f_bavail * disk.f_frsize
+        needed = self._context.config.supervisor.disk_reserve_bytes + 2 * self._checkpoint_bytes
+        if free >= needed:
+            return None
+        return f"disk_full: {free >> 20} MiB free under models/, {needed >> 20} MiB needed"
+
+    def _situation(self) -> Situation:
+        context = self._context
+        blocked = self._low_disk or context.blocked()
+        return Situation(
+            stopping=self._terminations > 0 or self._orders.stop_requested,
+            paused=self._orders.paused,
+            skip_job=self._orders.skip_job,
+            blocked=blocked,
+            stable_files=self._intake.stable_files,
+            files_waiting=self._intake.files_waiting,
+            claimed=context.journal.count_datasets().get("claimed", 0),
+            accepted=[
+                Accepted(row["key"], row["priority"], row["n_train"] or 0)
+                for row in context.journal.accepted_without_job()
+            ],
+            jobs=self._jobs.waiting(),
+            worker=self._jobs.view(),
+            ingesting=self._intake.validating,
+            until_idle=self._until_idle,
+            scanned=self._intake.scanned,
+        )
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Claim():
+                self._intake.claim_stable()
+            case StartIngestion():
+                self._intake.start()
+            case StopIngestion():
+                self._intake.stop()
+            case MakeJob(keys, priority):
+                self._jobs.make_job(keys, priority)
+                self._wake.set()
+            case StartTraining(job_id):
+                self._jobs.start_training(job_id)
+            case StartEvaluation(job_id):
+                self._jobs.start_evaluation(job_id)
+            case StopWorker(cause):
+                notify.extend_timeout(self._context.config.supervisor.worker_stop_seconds + 10)
+                self._jobs.stop(cause)
+            case SkipJob(job_id):
+                self._jobs.skip(job_id)
+            case WarmUp():
+                self._jobs.warm_up()
+            case Leave():
+                self._leaving = True
+                return
+        if not isinstance(action, StopWorker | StopIngestion | SkipJob | WarmUp):
+            self._context.unblock()
+
+    def _settle(self) -> None:
+        skip = self._orders.skip_job
+        skipped = (
+            skip is not None and JobState(self._context.journal.job(skip)["state"]) in FINAL_STATES
+        )
+        self._try(
+            lambda: self._orders.settle(
+                worker_gone=self._jobs.view() is None, leaving=self._leaving, skipped=skipped
+            ),
+            "acknowledge",
+        )
+
+    # -- publishing -------------------------------------------------------------
+
+    def _publish(self) -> None:
+        now = time.monotonic()
+        fields = self._describe()
+        self._board.update(**fields)
+        signature = (
+            fields["phase"],
+            fields["status"],
+            fields["waiting_reason"],
+            fields["version"],
+            str(fields["job"]),
+            str(self._board.fields["last_command"]),
+            self._board.fields["config_error"],
+        )
+        changed = signature != self._last_signature
+        busy = self._jobs.view() is not None or self._intake.validating
+        interval = STATUS_SECONDS_BUSY if busy else STATUS_SECONDS_IDLE
+        if not changed and now - self._last_write < interval:
+            return
+        if now - self._last_host >= HOST_SECONDS:
+            self._last_host = now
+            pid = self._jobs.worker_pid or self._intake.worker_pid
+            self._board.update(
+                host=host_reading(self._context.layout.root, worker_pid=pid), gpus=gpu_readings()
+            )
+        if changed:
+            notify.status(f"{fields['phase']}: {fields['waiting_reason'] or fields['version']}")
+        if self._write_status(durable=changed):
+            self._last_signature = signature
+            self._last_write = now
+
+    def _write_status(self, *, durable: bool) -> bool:
+        try:
+            self._board.write(durable=durable)
+        except OSError as error:
+            # The last snapshot stands, with its old heartbeat; the log says why.
+            if self._problem is None:
+                log.warning("status_not_written", error=str(error))
+            self._problem = str(error)
+            return False
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        context, view = self._context, self._jobs.view()
+        paused = context.journal.paused()
+        reason = self._low_disk or context.blocked_reason or self._intake.unavailable
+        stopping = self._terminations > 0 or self._orders.stop_requested
+        if view is not None:
+            phase = f"stopping ({view.stopping})" if view.stopping else self._jobs.phase
+            status = "training"
+        elif stopping:
+            phase, status = "stopping", "idle"
+        elif paused is not None:
+            phase = status = "paused"
+        elif reason is not None:
+            phase, status = "waiting", "idle"
+        elif self._intake.validating:
+            phase, status = "validating", "idle"
+        else:
+            phase, status = "idle", "idle"
+        if context.board.fields["error_type"] is not None and view is not None:
+            context.board.update(error_type=None, error_message=None)
+        counts, jobs = context.journal.count_datasets(), context.journal.count_jobs()
+        return {
+            "status": status,
+            "phase": phase,
+            "waiting_reason": reason,
+            "paused_reason": paused,
+            "version": context.journal.incumbent(),
+            "job": self._describe_job(),
+            "queue": {
+                "inbox": self._intake.files_waiting,
+                "claimed": counts.get("claimed", 0),
+                "accepted": len(context.journal.accepted_without_job()),
+                "duplicate": counts.get("duplicate", 0),
+                "quarantined": counts.get("quarantined", 0),
+                **{str(state): jobs.get(state, 0) for state in JobState},
+            },
+            "batch_queue_size": jobs.get(JobState.QUEUED, 0),
+            "context_window": context.config.data.max_length,
+            "max_output_tokens": context.config.evaluation.max_new_tokens,
+        }
+
+    def _describe_job(self) -> dict[str, Any] | None:
+        view = self._jobs.view()
+        if view is None:
+            return None
+        job = self._context.journal.job(view.job_id)
+        datasets = self._context.journal.job_datasets(view.job_id)
+        return {
+            "id": job["id"],
+            "state": job["state"],
+            "attempts": job["attempts"],
+            "parent": job["parent"],
+            "datasets": [d["name"] for d in datasets[:10]],
+            "n_datasets": len(datasets),
+        }
+
+    def _wait(self) -> None:
+        config = self._context.config.supervisor
+        busy = self._jobs.view() is not None or self._intake.validating
+        timeout = config.heartbeat_seconds if busy else config.idle_seconds
+        due = self._intake.next_due(time.monotonic())
+        if due is not None:
+            timeout = min(timeout, max(0.05, due))
+        if self._orders.skip_job is not None or self._orders.stop_requested:
+            timeout = min(timeout, 0.1)
+        self._wake.wait(timeout)

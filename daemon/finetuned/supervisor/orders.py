@@ -1,0 +1,151 @@
+"""
+Orders from control/: consumed once, obeyed, acknowledged.
+
+Does not stop anything itself: it sets what core.decide looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from finetuned.core.command import Command
+from finetuned.files.control import Order, acknowledge, consume, last_sequence, pending, unfinished
+from finetuned.files.run import utc_now
+from finetuned.supervisor.context import Context
+
+log = structlog.get_logger()
+
+ORDERS_PER_TURN = 50
+
+
+class Orders:
+    """
+    What people have asked for and what came of it.
+    """
+
+    def __init__(self, context: Context, skippable: Callable[[], str | None]) -> None:
+        """
+        Args:
+            context: Shared state.
+            skippable: Returns the job that a skip means now, or None.
+        """
+        self._context = context
+        self._skippable = skippable
+        self._waiting: list[Order] = []
+        self.stop_requested = False
+        self.skip_job: str | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause is in force; it survives a restart."""
+        return self._context.journal.paused() is not None
+
+    def recover(self) -> None:
+        """
+        Obey orders that were consumed just before a crash.
+        """
+        for order in unfinished(self._context.layout):
+            if order.command is Command.STOP:
+                # It did end that daemon; this one was started since, by someone who wants it.
+                self._answer(order, "obeyed: the daemon had ended")
+            else:
+                self._take(order)
+
+    def look(self) -> None:
+        """
+        Take in new orders, oldest first.
+
+        Raises:
+            OSError: control/ is missing or refuses; nothing was lost.
+        """
+        for command, name in pending(self._context.layout)[:ORDERS_PER_TURN]:
+            number = self._context.journal.next_number(
+                "order", floor=last_sequence(self._context.layout)
+            )
+            order = consume(self._context.layout, name, command, number)
+            if order is not None:
+                self._take(order)
+
+    def _take(self, order: Order) -> None:
+        self._context.journal.add_command(order.id, order.command, order.reason)
+        log.info("command_received", command=order.command, reason=order.reason)
+        self._context.board.update(
+            last_command={
+                "id": order.id,
+                "command": order.command,
+                "reason": order.reason,
+                "received_at": utc_now(),
+                "outcome": "received",
+            }
+        )
+        match order.command:
+            case Command.PAUSE:
+                self._context.journal.set_paused(order.reason)
+                self._wait(order)
+            case Command.RESUME:
+                was_paused = self.paused
+                self._context.journal.set_paused(None)
+                for waiting in [w for w in self._waiting if w.command is Command.PAUSE]:
+                    self._finish(waiting, "ended by resume")
+                self._answer(order, "obeyed" if was_paused else "nothing to do: not paused")
+            case Command.SKIP:
+                self.skip_job = self.skip_job or self._skippable()
+                if self.skip_job is None:
+                    self._answer(order, "nothing to do: no dataset is being trained")
+                else:
+                    self._wait(order)
+            case Command.STOP:
+                self.stop_requested = True
+                self._wait(order)
+
+    def _wait(self, order: Order) -> None:
+        acknowledge(self._context.layout, order, {"received_at": utc_now(), "outcome": "received"})
+        self._waiting.append(order)
+
+    def settle(self, *, worker_gone: bool, leaving: bool, skipped: bool) -> None:
+        """
+        Acknowledge as obeyed what has taken effect.
+
+        Args:
+            worker_gone: No training or evaluation worker lives.
+            leaving: The daemon is about to end.
+            skipped: The job to skip is in a final state.
+        """
+        for order in list(self._waiting):
+            if (
+                (order.command is Command.PAUSE and worker_gone)
+                or (order.command is Command.STOP and leaving)
+                or (order.command is Command.SKIP and skipped)
+            ):
+                outcome = "obeyed"
+                if order.command is Command.SKIP:
+                    outcome = f"obeyed: {self.skip_job} skipped"
+                self._finish(order, outcome)
+        if skipped:
+            self.skip_job = None
+
+    def _finish(self, order: Order, outcome: str) -> None:
+        self._waiting.remove(order)
+        self._answer(order, outcome)
+
+    def _answer(self, order: Order, outcome: str) -> None:
+        board = self._context.board
+        step = board.fields["current_step"]
+        acknowledge(
+            self._context.layout,
+            order,
+            {"obeyed_at": utc_now(), "outcome": outcome, "step": step},
+        )
+        self._context.journal.finish_command(order.id, outcome)
+        log.info("command_obeyed", command=order.command, outcome=outcome, step=step)
+        board.update(
+            last_command={
+                "id": order.id,
+                "command": order.command,
+                "reason": order.reason,
+                "obeyed_at": utc_now(),
+                "outcome": outcome,
+            }
+        )

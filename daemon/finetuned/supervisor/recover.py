@@ -1,0 +1,128 @@
+"""
+What a start finds after whatever ended the last supervisor, and how it mends it.
+
+The journal is the truth and folders follow it. Where the journal itself is
+lost or corrupt it is put aside and made again from the manifests of versions
+and datasets, which carry their own lineage.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import structlog
+
+from finetuned.errors import ModelError, RegistryError
+from finetuned.files.journal import Journal
+from finetuned.layout import Layout
+from finetuned.registry.backup import restore
+from finetuned.registry.versions import incumbent, list_versions, read_version, verify_version
+from finetuned.supervisor.context import Context
+from finetuned.supervisor.spawn import end_orphan
+
+log = structlog.get_logger()
+
+
+def open_journal(layout: Layout) -> Journal:
+    """
+    Open the journal, or make it again from the manifests when it is corrupt or gone.
+
+    Raises:
+        sqlite3.OperationalError: The file system refused.
+    """
+    existed = layout.journal.exists()
+    try:
+        journal = Journal(layout.journal)
+    except ModelError as error:
+        aside = layout.journal.with_name(f"{layout.journal.name}.corrupt-{int(time.time())}")
+        log.error("journal_corrupt", error=str(error), kept_as=aside.name)
+        os.replace(layout.journal, aside)
+        for suffix in ("-wal", "-shm"):
+            layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
+        journal = Journal(layout.journal)
+        existed = False
+    if not existed:
+        rebuild(layout, journal)
+    return journal
+
+
+def rebuild(layout: Layout, journal: Journal) -> None:
+    """
+    Fill an empty journal from what the manifests say.
+
+    Versions, the incumbent, and which datasets each version was trained on come
+    back; runs, orders and evals of the past do not.
+    """
+    versions = []
+    for name in list_versions(layout):
+        try:
+            versions.append(read_version(layout, name))
+        except (ModelError, RegistryError) as error:
+            log.error("version_unreadable", version=name, error=str(error))
+    for version in versions:
+        journal.restore_version(version.name, version.manifest)
+    try:
+        current = incumbent(layout)
+    except RegistryError as error:
+        log.error("current_model_unreadable", error=str(error))
+        current = None
+    if current is not None:
+        journal.set_incumbent(current, "rebuild")
+    if versions:
+        log.warning("journal_rebuilt", versions=len(versions), incumbent=current)
+    for folder in layout.runs.iterdir() if layout.runs.is_dir() else ():
+        number = folder.name.removeprefix("r")
+        if number.isdigit():
+            journal.next_number("run", floor=int(number))
+
+
+def end_orphans(layout: Layout, journal: Journal, *, patience: float) -> None:
+    """
+    See to it that no worker of an earlier supervisor still runs.
+    """
+    for run in journal.open_runs():
+        killed = end_orphan(
+            layout.runs / run["id"], run["pid"], run["pid_started"], patience=patience
+        )
+        if killed:
+            log.warning("orphan_killed", run_id=run["id"], pid=run["pid"])
+
+
+def sweep(layout: Layout) -> None:
+    """
+    Remove half-built folders that a crash left; none of them has a manifest anyone trusts.
+    """
+    for parent in (layout.datasets, layout.versions, layout.backups, layout.runs):
+        if not parent.is_dir():
+            continue
+        for path in parent.iterdir():
+            if path.name.startswith((".building-", ".removing-")):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def check_incumbent(context: Context) -> None:
+    """
+    Verify the incumbent before anything is trained on it; mend it from its backup.
+
+    Raises:
+        ModelError: Neither the version nor its backup is intact. The message says
+            what to do.
+    """
+    name = context.journal.incumbent()
+    if name is None:
+        return
+    try:
+        verify_version(context.layout, name)
+        return
+    except (ModelError, RegistryError) as error:
+        log.error("version_corrupt", version=name, error=str(error))
+    try:
+        restore(context.layout, name)
+    except (ModelError, RegistryError) as error:
+        raise ModelError(
+            f"{name} is corrupt and has no intact backup ({error}); "
+            "go back with: tools/versions.py rollback"
+        ) from error
+    log.warning("version_restored", version=name)
