@@ -20,7 +20,7 @@ from typing import Any
 import base_wording
 from finetuned.sources.intents.catalog import Sentence, intent_of, soften
 from finetuned.sources.intents.entities import Names
-from finetuned.sources.intents.grammar import GAP, fill, pick
+from finetuned.sources.intents.grammar import GAP, fill, pick, tidy
 from finetuned.sources.intents.rows import draw_sentence, heldout_phrasings, values_for
 
 Message = dict[str, Any]
@@ -33,10 +33,10 @@ _BLOCKS = (
     ("group_add", 8), ("share_create", 10), ("share_grant", 9), ("batch", 7), ("joined", 7),
     ("clarify", 9), ("none", 9),
 )  # fmt: skip
-_WORDS = (
-    "zone ip name host user group share path record type target username port size color owner "
-    "state id label kind value key note region level team login role task unit page count"
-).split()
+_WORDS = tidy("""
+zone ip name host user group share path record type target username port size color owner
+state id label kind value key note region level team login role task unit page count
+""").split()
 
 
 def documents(seed: int) -> Iterator[Document]:

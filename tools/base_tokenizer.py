@@ -12,7 +12,6 @@ Knows tokens and the chat template; does not know the model.
 
 from __future__ import annotations
 
-import random
 import re
 from collections import Counter
 from itertools import islice
@@ -20,6 +19,7 @@ from typing import Any
 
 from base_corpus import documents
 from finetuned.sources.intents import entities
+from finetuned.sources.intents.grammar import tidy
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Padding; start of a turn; end of a turn, the one stop token."""
@@ -28,11 +28,13 @@ GLUE = (
     '{"', '"}', '":"', '","', '":', ',"', '":["', '"]}', '":[{"', '"},{"', '"}]}', '"]', '["',
     ": ", ", ", "; ", ". ", "://", "::", "*.",
 )  # fmt: skip
-KEYS = (
-    "user assistant system tool action zone ip name host type record target username password "
-    "ref group path share steps batch clarify missing none reason question out scope unsafe dns "
-    "add remove member create grant A AAAA CNAME secret local lan internal com net org home arpa "
-    "corp io de test srv data mnt shares svc"
+KEYS = tidy(
+    """
+    user assistant system tool action zone ip name host type record target username password
+    ref group path share steps batch clarify missing none reason question out scope unsafe dns
+    add remove member create grant A AAAA CNAME secret local lan internal com net org home arpa
+    corp io de test srv data mnt shares svc
+    """
 ).split()
 """Words that are tokens whatever the corpus counts: roles, JSON keys, common name parts."""
 
@@ -140,8 +142,8 @@ def build_tokenizer() -> Any:
     tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in MARKUP])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        pad_token=SPECIAL[0],
+        eos_token=SPECIAL[2],
         chat_template=TEMPLATE,
         model_max_length=2048,
         padding_side="right",

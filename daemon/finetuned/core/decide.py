@@ -82,6 +82,8 @@ class Situation:
     jobs: Sequence[JobView] = ()
     worker: WorkerView | None = None
     ingesting: bool = False
+    unretired: int = 0
+    """Finished jobs whose originals are not in their last place yet."""
     until_idle: bool = False
     scanned: bool = False
     """Whether the inbox was looked at since the start."""
@@ -267,6 +269,7 @@ def _idle(now: Situation) -> bool:
         and not now.claimed
         and not now.accepted
         and not now.jobs
+        and not now.unretired
     )
 
 

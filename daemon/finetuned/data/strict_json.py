@@ -42,7 +42,7 @@ class Oversized:
     """
 
     n_bytes: int
-    """Its length without the line break."""
+    """Its length without the line feed; a CR counts."""
 
     head: bytes
     """Its first 800 bytes, for the report."""
@@ -267,7 +267,7 @@ def iter_lines(
                 if line.endswith(b"\r"):
                     line = line[:-1]
                 if len(line) > max_line_bytes:
-                    yield number, offset, Oversized(len(line), line[:800])
+                    yield number, offset, Oversized(n_bytes, line[:800])
                 elif line and not line.isspace():
                     yield number, offset, line
             else:

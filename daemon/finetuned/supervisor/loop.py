@@ -253,6 +253,7 @@ class Supervisor:
             jobs=self._jobs.waiting(),
             worker=self._jobs.view(),
             ingesting=self._intake.validating,
+            unretired=len(context.journal.unretired_jobs()),
             until_idle=self._until_idle,
             scanned=self._intake.scanned,
         )

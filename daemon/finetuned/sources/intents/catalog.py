@@ -15,7 +15,13 @@ from functools import cache
 from typing import Any
 
 from finetuned.data.intents import canonical
-from finetuned.sources.intents import states, wording, wording_complex, wording_shares
+from finetuned.sources.intents import (
+    states,
+    wording,
+    wording_complex,
+    wording_none,
+    wording_shares,
+)
 from finetuned.sources.intents.grammar import GAP, fill, pick, tidy
 
 _MACROS: Mapping[str, str] = {
@@ -81,14 +87,14 @@ def catalog() -> Mapping[str, tuple[Template, ...]]:
         "dns_wild": [("dns_add wild *", wording.DNS_WILD)],
         "dns_remove": [("dns_remove zone", wording.DNS_REMOVE)],
         "user_add": [("user_add user", wording.USER_ADD)],
-        "user_add_secret": [("user_add user secret", wording.USER_ADD_SECRET)],
+        "user_add_secret": [("user_add user secret", wording.USER_ADD_STORED)],
         "user_remove": [("user_remove user", wording.USER_REMOVE)],
         "group_add": [("group_add_member user group", wording.GROUP_ADD)],
         "share_create": [("share_create share path", wording_shares.SHARE_CREATE)],
         "share_grant": [("share_grant user share", wording_shares.SHARE_GRANT)],
         "batch": list(wording_complex.BATCH),
         "clarify": [(f"clarify {what}", t) for what, t in wording_complex.CLARIFY],
-        "none": [(f"none {reason}", t) for reason, t in wording_complex.NONE],
+        "none": [(f"none {reason}", t) for reason, t in wording_none.NONE],
     }
     result = {name: _templates(name, block) for name, block in blocks.items()}
     for name, predicates in states.PREDICATES.items():
@@ -180,7 +186,7 @@ def composed(rng: random.Random) -> Sentence:
         template = _template(rng.choice(_CLAUSES), rng)
         bare = pick(template.text, rng).rstrip("?. ")
         names = {gap: _fresh(gap, seen) for gap in dict.fromkeys(GAP.findall(bare))}
-        clauses.append(GAP.sub(lambda m, names=names: f"{{{names[m.group(1)]}}}", bare))
+        clauses.append(fill(bare, {gap: f"{{{new}}}" for gap, new in names.items()}))
         specs.append(" ".join(names.get(word, word) for word in template.spec.split()))
         ids.append(template.template_id)
     return Sentence(

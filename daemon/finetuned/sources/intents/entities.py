@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 HELDOUT_SHARE = 6
 """One stem in this many belongs to the test set."""
@@ -158,7 +158,7 @@ class Names:
         }
         return makers[kind if kind in makers else kind.rstrip("0123456789")]()
 
-    def _stem(self, bank: list[str]) -> str:
+    def _stem(self, bank: Sequence[str]) -> str:
         # Invented words keep a model from learning the bank by heart.
         while True:
             if self._rng.random() < 0.5:

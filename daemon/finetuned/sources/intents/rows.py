@@ -63,17 +63,16 @@ _TEST_BLOCKS: Mapping[str, tuple[tuple[str, int], ...]] = {
 """Rows of each block in the entity-disjoint half, 25 for each group."""
 
 _TEST_SEED = 200
-_TRIES = 40
-"""Draws for one row before a block is called exhausted."""
 
 
-def training_rows(seed: int = 0, n: int = 2400) -> list[Row]:
+def training_rows(seed: int = 0, n: int = 2400, *, tries: int = 40) -> list[Row]:
     """
     Generate the demo's training rows.
 
     Args:
         seed: Every seed gives other rows; the same seed the same ones.
         n: Rows wanted. Each class gets its share of ``QUOTAS``, rounded.
+        tries: Draws allowed for each row before a class is called exhausted.
 
     Returns:
         About *n* unique rows ``{"messages", "metadata"}`` in random order.
@@ -90,7 +89,9 @@ def training_rows(seed: int = 0, n: int = 2400) -> list[Row]:
         wanted = {block: round(quota * n / _TOTAL) for block, quota in blocks.items()}
         got = Counter(r["metadata"]["class"] for r in rows.values())[group]
         for block, count in wanted.items():
-            _extend(rows, group, block, count, rng=rng, names=names, forbidden=forbidden)
+            _extend(
+                rows, group, block, count, tries=tries, rng=rng, names=names, forbidden=forbidden
+            )
         unique = sum(r["metadata"]["class"] == group for r in rows.values()) - got
         if unique < sum(wanted.values()):
             raise DatasetError(f"{group}: {unique} unique rows, {sum(wanted.values())} wanted")
@@ -112,12 +113,13 @@ def _extend(
     block: str,
     count: int,
     *,
+    tries: int,
     rng: random.Random,
     names: Names,
     forbidden: Forbidden,
 ) -> None:
     before = len(rows)
-    for _ in range(count * _TRIES):
+    for _ in range(count * tries):
         if len(rows) - before == count:
             return
         sentence = draw_sentence(block, rng)
@@ -141,8 +143,9 @@ def values_for(sentence: Sentence, names: Names, rng: random.Random) -> dict[str
     values: dict[str, str] = {}
     for gap in dict.fromkeys(GAP.findall(sentence.phrasing)):
         kind = gap
-        if gap == "zone" and sentence.spec.startswith("dns_") and rng.random() < 0.07:
-            kind = "wild"
+        plain = sentence.template_id.startswith("heldout.")
+        if gap == "zone" and sentence.spec.startswith("dns_") and not plain:
+            kind = "wild" if rng.random() < 0.07 else "zone"
         while (name := names.draw(kind)) in values.values():
             pass
         values[gap] = name

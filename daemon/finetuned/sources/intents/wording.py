@@ -205,7 +205,7 @@ user [add|create|new]: {user}
 |a login]
 """
 
-USER_ADD_SECRET = """
+USER_ADD_STORED = """
 @MK [a|the|a new|] @ACCT [for|called|named|] {user} [with|using] [password|the password|secret
 |the secret
 |credentials|the credentials] [from|in|at|] {secret}
