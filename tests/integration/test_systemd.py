@@ -60,7 +60,7 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path):
     A misspelled directive is ignored by systemd with a line in the log that nobody reads.
     """
     assert "" == verify(tmp_path, UNIT.read_text(), GPU.read_text())
-    assert "UMask" in verify(tmp_path, UNIT.read_text().replace("UMask=0027", "UMask=no"))
+    assert "Failed to parse" in verify(tmp_path, UNIT.read_text().replace("UMask=0027", "UMask=no"))
     assert "Unknown key" in verify(tmp_path, UNIT.read_text(), GPU.read_text() + "Devices=no\n")
 
 
@@ -390,7 +390,7 @@ def test_a_killed_supervisor_is_restarted(service):
     service.settings("RestartSec=100ms")
     service.run("systemctl", "start", "finetuned")
     first = service.show("MainPID")
-    service.run("kill", "-9", first)
+    service.run("systemctl", "kill", "--kill-who=main", "-s", "KILL", "finetuned")
     service.wait(
         lambda: service.show("NRestarts") == "1" and service.show("ActiveState") == "active"
     )
@@ -407,7 +407,7 @@ def test_a_hung_supervisor_is_restarted_by_the_watchdog(service):
     service.run("systemctl", "start", "finetuned")
     time.sleep(5)  # longer than the interval: a live supervisor is left alone
     assert "0" == service.show("NRestarts")
-    service.run("kill", "-STOP", service.show("MainPID"))
+    service.run("systemctl", "kill", "--kill-who=main", "-s", "STOP", "finetuned")
     service.wait(
         lambda: service.show("NRestarts") == "1" and service.show("ActiveState") == "active"
     )
@@ -448,30 +448,33 @@ def probe(service, script: str) -> str:
 
 
 WALLS = """
-import socket
+import errno, socket
 from pathlib import Path
 
-def refused(do):
+def refusal(do):
     try:
         do()
-    except OSError:
-        return True
-    return False
+    except OSError as error:
+        return errno.errorcode[error.errno]
 
 closed = ("/etc", "/usr", "/opt/finetuned")
-answers = [refused(lambda p=p: Path(p, "x").write_text("x")) for p in closed]
-answers.append(refused(lambda: list(Path("/root").iterdir())))
-answers.append(refused(lambda: socket.socket(socket.AF_INET)))
-answers.append(not Path("/dev/kmsg").exists())
-Path("/var/lib/finetuned/probe").write_text(repr(answers))
+answers = [refusal(lambda p=p: Path(p, "x").write_text("x")) for p in closed]
+answers.append(refusal(lambda: list(Path("/home").iterdir())))
+answers.append(refusal(lambda: socket.socket(socket.AF_INET)))
+answers.append(refusal(lambda: Path("/tmp/x").write_text("x")))
+Path("/var/lib/finetuned/probe").write_text(" ".join(map(str, answers)))
 """
 
 
 def test_the_service_writes_nowhere_but_in_its_root(service):
     """
-    Read-only system, no homes, no network, no devices; its own root is open to it.
+    Read-only system, no homes, no network; a temporary directory and the root are open to it.
+
+    The error says which wall it was: EROFS is not the mere lack of permission.
     """
-    assert [True] * 6 == eval(probe(service, WALLS))  # noqa: S307  the script above wrote it
+    expected = "EROFS EROFS EROFS EACCES EAFNOSUPPORT None"
+
+    assert expected == probe(service, WALLS)
 
 
 ARITHMETIC = """
@@ -486,7 +489,7 @@ for dtype in (torch.float32, torch.bfloat16):
         loss = (a @ a).float().square().mean()
     loss.backward()
     answers.append(bool(a.grad.isfinite().all()))
-Path("/var/lib/finetuned/probe").write_text(repr(answers))
+Path("/var/lib/finetuned/probe").write_text(" ".join(map(str, answers)))
 """
 
 
@@ -494,7 +497,7 @@ def test_torch_computes_on_all_cores_inside_the_walls(service):
     """
     MemoryDenyWriteExecute breaks bfloat16, and a refused sched_setaffinity halves the speed.
     """
-    assert [True] * 3 == eval(probe(service, ARITHMETIC))  # noqa: S307
+    assert "True True True" == probe(service, ARITHMETIC)
 
 
 def test_a_member_of_the_group_can_drop_a_file_and_read_the_status(service):

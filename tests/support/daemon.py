@@ -79,7 +79,14 @@ class Daemon:
                 [sys.executable, "-m", "finetuned", "run", "--root", str(root), *arguments],
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": str(PACKAGE_PARENT), **(env or {})},
+                # One thread: on a busy machine two of them wait for each other at every layer
+                # of a model this small.
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(PACKAGE_PARENT),
+                    "OMP_NUM_THREADS": "1",
+                    **(env or {}),
+                },
                 start_new_session=True,
             )
 

@@ -54,6 +54,7 @@ from finetuned.ingestion.source import (
     require_unchanged,
     why_unreadable,
 )
+from finetuned.telemetry.log import printable
 
 BATCH_ROWS: Final = 256
 BATCH_BYTES: Final = 1 << 20
@@ -344,7 +345,9 @@ def _reject_entry(number: int, error: MalformedExample, line: bytes | Oversized)
     # A refused row is written down too, but not its passwords.
     for secret in set(_PASSWORD.findall(text)):
         text = text.replace(secret, "***")
-    return {"line": number, "code": error.code, "reason": error.reason, "text": text[:200]}
+    # Printable: people read this file in a terminal, where some characters act.
+    shown = printable(text)[:200]
+    return {"line": number, "code": error.code, "reason": printable(error.reason), "text": shown}
 
 
 def _rows_of(

@@ -1,0 +1,224 @@
+"""
+Files in a row: one optimizer, one schedule, no step lost, no moment forgotten.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuned.files.manifest import read_manifest
+from finetuned.files.run import read_json, read_metrics
+
+ROWS = (("a.jsonl", 60), ("b.jsonl", 33), ("c.jsonl", 47))
+
+
+@pytest.fixture(scope="module")
+def chain(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """
+    Three jobs, each going on from the candidate of the one before.
+    """
+    from support.fork_run import fork_main, ingest, make_run
+
+    import finetuned.training.trainer  # noqa: F401
+    from finetuned.training.worker import main
+
+    root = tmp_path_factory.mktemp("chain")
+    datasets = ingest(root, tiny_base, list(ROWS))
+    runs: list[Path] = []
+    for i, dataset in enumerate(datasets):
+        run = make_run(
+            root / f"r{i:06d}",
+            base=tiny_base,
+            datasets=[dataset],
+            job_id=f"j{i:06d}",
+            parent=runs[-1] / "candidate" if runs else None,
+            training={"lora_dropout": 0.0},
+        )
+        assert 0 == fork_main(main, run), (run / "output.txt").read_text()
+        runs.append(run)
+    return {"root": root, "base": tiny_base, "datasets": datasets, "runs": runs}
+
+
+def optimizer_of(run: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(run / "candidate" / "training_state" / "optimizer.safetensors")
+
+
+def test_steps_add_up_over_files(chain: dict[str, Any]) -> None:
+    """
+    steps(N-1) + steps(N) = total, and Adam has counted the same.
+    """
+    total = 0
+    for run in chain["runs"]:
+        metrics = read_metrics(run)
+        total += len(metrics)
+        assert total == metrics[-1]["lineage_step"]
+        assert total == read_manifest(run / "candidate")["lineage_step"]
+        steps = {float(t) for k, t in optimizer_of(run).items() if k.startswith("step/")}
+        assert {float(total)} == steps
+
+
+def test_the_learning_rate_warms_up_once(chain: dict[str, Any]) -> None:
+    """
+    The first step of a file has the learning rate of the last step before it.
+    """
+    rates = [[m["learning_rate"] for m in read_metrics(run)] for run in chain["runs"]]
+
+    assert rates[0][-1] > rates[0][0]
+    assert rates[0][-1] == rates[1][0]
+    assert {rates[1][0]} == {*rates[1], *rates[2]}
+
+
+def test_moments_are_the_same_before_and_after_a_file_boundary(
+    chain: dict[str, Any], tmp_path: Path
+) -> None:
+    """
+    What the next job starts from is bit for bit what the last one ended with.
+    """
+    import torch
+
+    from finetuned.config import config_from_dict
+    from finetuned.model.load import load_for_training, trainable_parameters
+    from finetuned.training.candidate import load_training_state
+    from finetuned.training.checkpoint import optimizer_tensors, restore_optimizer
+    from finetuned.training.trainer import make_optimizer
+
+    spec = read_json(chain["runs"][1] / "spec.json")
+    assert spec is not None
+    config = config_from_dict(spec["config"])
+    parent = chain["runs"][0] / "candidate"
+    model = load_for_training(chain["base"], parent, config.model, config.training)
+    parameters = trainable_parameters(model)
+    optimizer = make_optimizer(parameters, config.training)
+    state = load_training_state(parent)
+    assert state is not None
+    restore_optimizer(optimizer, parameters, state[0])
+
+    saved = optimizer_of(chain["runs"][0])
+    restored = optimizer_tensors(optimizer, parameters)
+    assert saved.keys() == restored.keys()
+    assert all(torch.equal(saved[k], restored[k]) for k in saved)
+    assert any(float(t.abs().sum()) > 0 for k, t in saved.items() if k.startswith("exp_avg/"))
+
+
+def test_three_files_in_a_row_equal_one_run_over_the_same_batches(
+    chain: dict[str, Any], tmp_path: Path
+) -> None:
+    """
+    File boundaries leave no trace in weights and moments.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from finetuned.config import config_from_dict
+    from finetuned.data.plan import plan_batches
+    from finetuned.model.load import load_for_training, trainable_parameters
+    from finetuned.training.checkpoint import optimizer_tensors
+    from finetuned.training.rows import JobRows
+    from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
+    from finetuned.training.worker import job_seed
+
+    torch.set_num_threads(1)  # as the forked runs: other thread counts sum in another order
+    spec = read_json(chain["runs"][0] / "spec.json")
+    assert spec is not None
+    config = config_from_dict(spec["config"])
+    folders = [Path(d["dir"]) for d in chain["datasets"]]
+    rows = JobRows(folders, [d["name"] for d in chain["datasets"]])
+    steps: list[list[list[int]]] = []
+    for i, folder in enumerate(folders):
+        alone = JobRows([folder], [""])
+        offset = sum(len(JobRows([f], [""])) for f in folders[:i])
+        plan = plan_batches(
+            alone.lengths,
+            batch_size=4,
+            accumulation=1,
+            epochs=1,
+            seed=job_seed(config.training.seed, f"j{i:06d}"),
+        )
+        steps += [[[n + offset for n in batch] for batch in step] for step in plan.steps]
+
+    model = load_for_training(chain["base"], None, config.model, config.training)
+    parameters = trainable_parameters(model)
+    optimizer = make_optimizer(parameters, config.training)
+    StreamTrainer(
+        model,
+        rows=rows,
+        steps=steps,
+        pad_token_id=257,
+        optimizer=optimizer,
+        schedule=make_schedule(optimizer, config.training, 0),
+        config=config.training,
+        scratch=tmp_path,
+        callbacks=[],
+        before_first_step=lambda: None,
+    ).train()
+
+    last = chain["runs"][-1] / "candidate"
+    saved = load_file(last / "adapter_model.safetensors")
+    found = {k.replace(".default.", "."): p for k, p in parameters.items()}
+    assert saved.keys() == found.keys()
+    assert all(torch.equal(saved[k], found[k].detach()) for k in saved)
+    moments = optimizer_tensors(optimizer, parameters)
+    assert all(torch.equal(t, moments[k]) for k, t in optimizer_of(chain["runs"][-1]).items())
+
+
+def test_a_partial_optimizer_state_stops_the_run(chain: dict[str, Any]) -> None:
+    """
+    Moments are all there or the run does not start: never a silent reset.
+    """
+    from finetuned.config import config_from_dict
+    from finetuned.errors import ModelError
+    from finetuned.model.load import load_for_training, trainable_parameters
+    from finetuned.training.checkpoint import restore_optimizer
+    from finetuned.training.trainer import make_optimizer
+
+    spec = read_json(chain["runs"][1] / "spec.json")
+    assert spec is not None
+    config = config_from_dict(spec["config"])
+    model = load_for_training(
+        chain["base"], chain["runs"][0] / "candidate", config.model, config.training
+    )
+    parameters = trainable_parameters(model)
+    tensors = optimizer_of(chain["runs"][0])
+    lost = next(k for k in tensors if k.startswith("exp_avg/"))
+    del tensors[lost]
+
+    with pytest.raises(ModelError, match="no optimizer state"):
+        restore_optimizer(make_optimizer(parameters, config.training), parameters, tensors)
+
+
+def test_exactly_one_adapter_is_trained(chain: dict[str, Any]) -> None:
+    """
+    Going on from an adapter does not put a second one on top of it.
+    """
+    from finetuned.config import config_from_dict
+    from finetuned.model.load import load_for_training, trainable_parameters
+
+    spec = read_json(chain["runs"][1] / "spec.json")
+    assert spec is not None
+    config = config_from_dict(spec["config"])
+    fresh = trainable_parameters(
+        load_for_training(chain["base"], None, config.model, config.training)
+    )
+    again = trainable_parameters(
+        load_for_training(
+            chain["base"], chain["runs"][0] / "candidate", config.model, config.training
+        )
+    )
+
+    assert fresh.keys() == again.keys()
+    assert all("lora_" in name for name in again)
+
+
+def test_no_pickle_is_ever_written(chain: dict[str, Any]) -> None:
+    """
+    Checkpoints and candidates are safetensors and JSON, tokenizers text.
+    """
+    allowed = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ""}
+    written = {p.suffix for run in chain["runs"] for p in run.rglob("*") if p.is_file()}
+
+    assert written <= allowed
