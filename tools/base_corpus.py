@@ -12,6 +12,7 @@ Knows what a document says; does not know tokens or models.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ _WORDS = tidy("""
 zone ip name host user group share path record type target username port size color owner
 state id label kind value key note region level team login role task unit page count
 """).split()
+_FIRST_EXERCISES = 4000
+"""Documents at the start of which most are copying exercises."""
 
 
 def documents(seed: int) -> Iterator[Document]:
@@ -62,8 +65,14 @@ def documents(seed: int) -> Iterator[Document]:
         (3, _story),
     ]
     weights = [w for w, _ in makers]
-    while True:
-        (_, make) = rng.choices(makers, weights)[0]
+    exercises: list[Callable[[random.Random, Names], Document]] = [_repeat, _objects, _lookup]
+    for n in itertools.count():
+        # Copying comes first: everything else here needs it, and it is learned
+        # much sooner from documents that are little else.
+        if n < _FIRST_EXERCISES and rng.random() < 0.7:
+            make = rng.choice(exercises)
+        else:
+            (_, make) = rng.choices(makers, weights)[0]
         yield make(rng, names)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import sys
 import time
@@ -54,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.steps < 1 or args.batch < 1:
         parser.error("--steps and --batch are at least 1")
 
+    # A thread that waits for the other must not keep it from running (busy machine);
+    # read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     tokenizer = build_tokenizer()
     model = pretrain(tokenizer, args)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -160,7 +164,8 @@ def pretrain(tokenizer: Any, args: argparse.Namespace) -> Any:
     model.train()
     for step in range(1, args.steps + 1):
         rows, weights = next(source)
-        width = max(map(len, rows))
+        # Few different shapes: the CPU kernels keep a plan (and its memory) for each.
+        width = -(-max(map(len, rows)) // 16) * 16
         pad = tokenizer.pad_token_id
         ids = torch.tensor([r + [pad] * (width - len(r)) for r in rows])
         weight = torch.tensor([w + [0.0] * (width - len(w)) for w in weights])[:, 1:]

@@ -273,12 +273,10 @@ def test_a_bad_edit_is_shown_and_the_last_good_configuration_stays(root: Path) -
     """
     Configuration is read again at a job boundary, and a typing error costs nothing.
     """
-    with Daemon(root, "--until-idle") as daemon:
-        daemon.wait_for(lambda s: s, "start")
-        assert 0 == daemon.wait_exit()
-    drop(root, "a.jsonl", 40)
     with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: s["phase"] == "idle", "idle")
         (root / "config.toml").write_text("[training]\nr = 0\n")
+        drop(root, "a.jsonl", 40)
         status = daemon.wait_for(lambda s: s["config_error"], "the complaint")
         assert "training.r must be 1 to 1024" in status["config_error"]
         daemon.wait_for(lambda s: s["queue"]["training"] == 1, "training all the same")
@@ -426,4 +424,4 @@ def test_the_one_liners_answer_from_the_first_second(
         text=True,
         check=True,
     )
-    assert expected == found.stdout.strip()
+    assert json.loads(expected) == json.loads(found.stdout)

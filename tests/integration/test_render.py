@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -205,7 +206,10 @@ def test_no_merge_crosses_from_the_prompt_into_the_answer(name: str, answer: str
     begin, _ = next(_runs(sequence))
 
     assert renderer.prompt_ids(example) == sequence.input_ids[:begin]
-    assert answer.strip() in renderer.decode(sequence.input_ids[begin:])
+    # Qwen3's tokenizer composes characters; Phi-3's decoder takes one space off the front.
+    expected = unicodedata.normalize("NFC", renderer.golden(example)) + STOPS[name]
+    learned = unicodedata.normalize("NFC", renderer.decode(sequence.input_ids[begin:]))
+    assert learned in (expected, expected[1:] if name == "phi3" and answer[0] == " " else expected)
 
 
 def test_stop_tokens_are_found_without_being_told() -> None:

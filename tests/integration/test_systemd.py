@@ -70,19 +70,22 @@ def test_the_service_is_hardened(tmp_path, drop_in):
     """
     Exposure of at most 1.0 of 10 by systemd's own scale; a bare unit has 9.6.
     """
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text() + (drop_in.read_text() if drop_in else ""))
+    assert exposure(tmp_path, UNIT.read_text() + (drop_in.read_text() if drop_in else "")) <= 1.0
+    assert exposure(tmp_path, "[Service]\nExecStart=/bin/true\n") > 9
+
+
+def exposure(folder: Path, text: str) -> float:
+    unit = folder / UNIT.name
+    unit.write_text(text)
     result = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=10", unit],
+        ["systemd-analyze", "security", "--offline=true", unit],
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
-
-    assert 0 == result.returncode, result.stdout + result.stderr
-    exposure = re.search(r"exposure level for .*: ([\d.]+)", result.stdout)
-    assert exposure is not None
-    assert float(exposure[1]) <= 1.0
+    found = re.search(r"exposure level for .*: ([\d.]+)", result.stdout)
+    assert found is not None, result.stdout
+    return float(found[1])
 
 
 def install(*args, status=0):
@@ -524,7 +527,8 @@ def test_a_member_of_the_group_can_drop_a_file_and_read_the_status(service):
     service.wait(done, 120)
     seen = service.run(*as_alice, "cat", "/var/lib/finetuned/status/training_status.json")
     assert 0 < json.loads(seen)["current_step"]
-    assert "v0001" in service.run("ls", "/var/lib/finetuned/models/versions")
+    version = "/var/lib/finetuned/models/versions/v0001"
+    assert "LORA" in service.run(*as_alice, "cat", f"{version}/adapter_config.json")
 
 
 SMALL = """

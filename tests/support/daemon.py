@@ -62,7 +62,11 @@ def make_root(root: Path, base: Path, **sections: str) -> Path:
     (root / "models" / "base").mkdir(parents=True)
     (root / "models" / "base" / "tiny").symlink_to(base)
     names = ("inbox", "data", "training", "evaluation", "supervisor")
-    (root / "config.toml").write_text(CONFIG.format(**{n: sections.get(n, "") for n in names}))
+    text = CONFIG
+    for line in "\n".join(sections.values()).splitlines():
+        key = line.partition("=")[0].strip()
+        text = "\n".join(old for old in text.splitlines() if not old.startswith(f"{key} ="))
+    (root / "config.toml").write_text(text.format(**{n: sections.get(n, "") for n in names}))
     return root
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.data import holdout as module
@@ -53,6 +53,7 @@ def _index(values: list[int]) -> PromptIndex:
     return index
 
 
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
@@ -115,6 +116,7 @@ def test_the_lowest_hashes_are_held_out() -> None:
         (2, 0.5, 200, 1),
         (1, 0.5, 200, 0),
         (100, 0.0, 200, 0),
+        (4, 1.0, 200, 3),
     ],
 )
 def test_the_number_held_out_is_the_fraction_within_its_bounds(
@@ -184,6 +186,7 @@ def test_a_dataset_that_was_trained_before_holds_nothing_out() -> None:
     assert "trained every prompt" in str(chosen.reason)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1)), max_size=20), st.lists(st.integers(0, 9)))
 def test_an_index_contains_exactly_what_was_added(added: list[list[int]], asked: list[int]) -> None:
     """

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from finetuned.data import leak as module
 from finetuned.data.examples import Example, to_example
 from finetuned.data.holdout import PromptIndex
 from finetuned.data.leak import LeakCheck, LeakCounts, ngrams
@@ -89,6 +92,17 @@ def test_ten_rows_are_not_boilerplate_yet(tmp_path: Path) -> None:
     for batch in (1, 3, 100):
         found = _check(tmp_path, [_row(passage, "a")], training, batch)
         assert (10, 1, 0) == (found.ngram_rows, found.heldout_rows, found.boilerplate_ngrams)
+
+
+def test_a_row_whose_hits_are_read_in_two_parts_is_one_row() -> None:
+    """
+    Where the file of hits is cut does not change the count.
+    """
+    hits = np.array([(0, 5), (1, 5), (1, 6), (2, 9), (3, 6), (3, 6)], dtype=module._HIT)
+    shared = np.array([5, 6], dtype=np.uint64)
+
+    for cut in range(7):
+        assert 3 == module._count_rows(iter([hits[:cut], hits[cut:]]), shared)
 
 
 def test_rows_held_out_by_earlier_datasets_are_looked_for_too(tmp_path: Path) -> None:

@@ -91,6 +91,9 @@ def test_a_key_spelled_with_escapes_is_still_the_same_key() -> None:
     """
     assert "duplicate_key" == _refusal(b'{"a":1,"\\u0061":2}').code
     assert "duplicate_key" == _refusal(b'{"\\u003a":1,":":2}').code
+    # An escaped colon in the value that is kept must not stand in for the lost pair's.
+    assert "duplicate_key" == _refusal(b'{"a":1,"a":"\\u003a"}').code
+    assert "duplicate_key" == _refusal(b'{"a":1,"a":"\\u003A"}').code
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])

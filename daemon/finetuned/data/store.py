@@ -77,6 +77,7 @@ class DatasetWriter:
         self.n_sequences = 0
         self.n_tokens = 0
         self.n_supervised = 0
+        self._few_rows: npt.NDArray[Any] | None = None
         self._files: dict[str, BinaryIO] = {
             name: (folder / name).open("wb") for name in (TOKENS, SUPERVISED, SEQUENCES, _ROWS)
         }
@@ -127,7 +128,12 @@ class DatasetWriter:
         """
         Yield the ROW records in order, in chunks; the files must be closed.
         """
-        return _chunks(self.folder / _ROWS, ROW)
+        if self._few_rows is None and self.n_rows <= _CHUNK_RECORDS:
+            # Asked for several times; a small file's table is not worth opening again.
+            self._few_rows = np.fromfile(self.folder / _ROWS, dtype=ROW)
+        return (
+            _chunks(self.folder / _ROWS, ROW) if self._few_rows is None else iter([self._few_rows])
+        )
 
     def prompt_hashes(self) -> Iterator[Hashes]:
         """

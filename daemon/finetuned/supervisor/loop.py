@@ -144,7 +144,12 @@ class Supervisor:
         context = self._context
         if self._board.fields["phase"] not in ("stopped", "starting"):
             self._board.update(restarts=self._board.fields["restarts"] + 1)
-        self._board.update(status="idle", phase="recovering")
+        self._board.update(
+            status="idle",
+            phase="recovering",
+            context_window=context.config.data.max_length,
+            max_output_tokens=context.config.evaluation.max_new_tokens,
+        )
         self._write_status(durable=True)
         end_orphans(
             context.layout, context.journal, patience=context.config.supervisor.worker_stop_seconds

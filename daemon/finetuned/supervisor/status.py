@@ -16,11 +16,15 @@ from typing import Any
 import orjson
 import psutil
 
+from finetuned.core.job import JobState
 from finetuned.core.metrics import trend
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json, utc_now
 
 SCHEMA_VERSION = 1
+
+QUEUE = ("inbox", "claimed", "accepted", "duplicate", "quarantined", *map(str, JobState))
+"""What ``queue`` counts: files in the inbox, datasets and jobs by state."""
 
 DEFAULTS: dict[str, Any] = {
     # what the ancestor's scripts read
@@ -36,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_step": 0,
     "batch_total_steps": 0,
     "batch_number": None,
-    "batch_queue_size": None,
+    "batch_queue_size": 0,
     "current_file": None,
     "current_system_prompt": None,
     "current_prompt": None,
@@ -89,7 +93,7 @@ DEFAULTS: dict[str, Any] = {
     "waiting_reason": None,
     "paused_reason": None,
     "job": None,
-    "queue": {},
+    "queue": {name: 0 for name in QUEUE},
     "eta_seconds": None,
     "tokens_per_second": None,
     "seconds_per_step": None,
