@@ -289,7 +289,9 @@ def test_equal_bytes_train_once_and_equal_names_never_meet(root: Path) -> None:
     drop(root, "a.jsonl", 40, "a")
     with Daemon(root) as daemon:
         daemon.wait_for(lambda s: s["queue"]["promoted"] + s["queue"]["rejected"], "first job")
-        shutil.copy(next((root / "inbox" / "done").iterdir()), root / "inbox" / "copy.jsonl")
+        done = root / "inbox" / "done"
+        daemon.wait_for(lambda _: list(done.iterdir()), "the original in done/")
+        shutil.copy(next(done.iterdir()), root / "inbox" / "copy.jsonl")
         daemon.wait_for(lambda s: s["queue"]["duplicate"] == 1, "the duplicate")
         drop(root, "a.jsonl", 40, "b")
         daemon.wait_for(

@@ -42,7 +42,7 @@ HIGHEST = "highest_version.json"
 """Remembers, in models/, the highest number that was ever emptied from the trash."""
 
 STATE_FILES = ("training_state/optimizer.safetensors", "training_state/state.json")
-"""Adam's moments and the schedule: without them the next dataset would start cold."""
+"""Adam's moments and the schedule: without them the next dataset starts cold."""
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 
@@ -315,8 +315,7 @@ def incumbent(layout: Layout) -> str | None:
     Return the version that is in use, or None before the first promotion.
 
     Raises:
-        RegistryError: current_model is no link of ours, or names a version that
-            is not there. The message says what to do.
+        RegistryError: It is no link of ours, or dangles; the message says what to do.
     """
     name = _link_name(layout)
     if name is not None and not (layout.versions / name / MANIFEST).is_file():
@@ -335,7 +334,7 @@ def promote(layout: Layout, name: str) -> None:
 
     Raises:
         RegistryError, ModelError: No such version, not intact, or current_model
-            is a real file or folder; current_model is as before.
+            is a real folder; it is as before.
     """
     with registry_lock(layout):
         verify_version(layout, name)
@@ -365,9 +364,8 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
         The version now in use; None after *to_base*, which removes current_model.
 
     Raises:
-        RegistryError: Nothing was promoted yet, the first version has no parent,
-            or the parent is gone. current_model is as before.
-        ModelError: The target is not intact; current_model is as before.
+        RegistryError: Nothing was promoted yet, or the parent is none or gone.
+        ModelError: The target is not intact. In both cases current_model is as before.
     """
     with registry_lock(layout):
         old = _link_name(layout)

@@ -292,9 +292,12 @@ class JobRunner:
 
     # -- watching ---------------------------------------------------------------
 
-    def poll(self) -> None:
+    def poll(self) -> bool:
         """
         Take in the worker's heartbeat and, if it ended, what that means.
+
+        Returns:
+            Whether the worker ended.
 
         Raises:
             OSError: The file system refused; the end is taken in at a later turn.
@@ -303,16 +306,17 @@ class JobRunner:
             self._warm.close()
             self._warm = None
         if self._worker is None:
-            return
+            return False
         status = self._worker.poll()
         run_dir = self._context.layout.runs / self._run_id
         self._take_beat(run_dir)
         if status is None:
             self._check_patience()
-            return
+            return False
         self._take_end(run_dir, status)
         self._worker.close()
         self._worker = None
+        return True
 
     def _take_beat(self, run_dir: Path) -> None:
         beat = read_json(run_dir / HEARTBEAT)

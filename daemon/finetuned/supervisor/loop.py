@@ -181,7 +181,7 @@ class Supervisor:
         self._try(self._orders.look, "control")
         self._try(lambda: self._look_at_inbox(woken), "inbox")
         self._try(self._intake.poll, "ingestion")
-        self._try(self._jobs.poll, "worker")
+        self._try(self._poll_worker, "worker")
         self._try(self._look_at_slow_things, "housekeeping")
         now = self._situation()
         inbox = self._context.config.inbox
@@ -216,6 +216,10 @@ class Supervisor:
 
     def _look_at_inbox(self, woken: bool) -> None:
         self._intake.look(time.monotonic(), woken=woken, renamed=self._watcher.take_renamed())
+
+    def _poll_worker(self) -> None:
+        if self._jobs.poll():
+            self._last_slow = float("-inf")  # its originals can go to their last place
 
     def _look_at_slow_things(self) -> None:
         if time.monotonic() - self._last_slow < SLOW_LOOK_SECONDS:
