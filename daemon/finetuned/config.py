@@ -8,6 +8,7 @@ does not know who uses a value.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -482,6 +483,8 @@ def _section(name: str, cls: type, table: object) -> Any:
         expected = hints[key]
         if expected is float and type(value) is int:
             value = float(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name}.{key} must be a finite number, got {value}")
         if type(value) is not expected:
             raise ConfigError(
                 f"{name}.{key} must be {expected.__name__}, got {type(value).__name__} {value!r}"

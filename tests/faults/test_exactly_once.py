@@ -25,10 +25,9 @@ def job(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """
     A dataset and the uninterrupted run that every other one has to equal.
     """
-    from support.fork_run import fork_main, ingest, make_run
-
     import finetuned.training.trainer  # noqa: F401  imported once, for every fork
     from finetuned.training.worker import main
+    from support.fork_run import fork_main, ingest, make_run
 
     root = tmp_path_factory.mktemp("job")
     datasets = ingest(root, tiny_base, [("a.jsonl", EXAMPLES)])
@@ -67,9 +66,8 @@ def test_killed_at_random_moments_every_example_is_trained_exactly_once(
     """
     After SIGKILL of the whole worker group, resumes lose nothing and repeat nothing.
     """
-    from support.fork_run import fork_main, fork_start, make_run
-
     from finetuned.training.worker import main
+    from support.fork_run import fork_main, fork_start, make_run
 
     rng = random.Random(int(os.environ.get("FINETUNED_SEED", "0")))
     began = time.monotonic()
@@ -122,9 +120,8 @@ def test_a_graceful_stop_at_every_third_step_changes_nothing(
     """
     SIGTERM checkpoints and leaves with 75; the pieces add up to the whole run.
     """
-    from support.fork_run import fork_start, make_run
-
     from finetuned.training.worker import main
+    from support.fork_run import fork_start, make_run
 
     runs: list[Path] = []
     for attempt in range(30):

@@ -20,10 +20,9 @@ def chain(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """
     Three jobs, each going on from the candidate of the one before.
     """
-    from support.fork_run import fork_main, ingest, make_run
-
     import finetuned.training.trainer  # noqa: F401
     from finetuned.training.worker import main
+    from support.fork_run import fork_main, ingest, make_run
 
     root = tmp_path_factory.mktemp("chain")
     datasets = ingest(root, tiny_base, list(ROWS))

@@ -20,18 +20,18 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
-from support.daemon import Daemon, make_root
-from support.tiny_base import write_rows
 
 from finetuned.files.run import read_json, read_metrics
+from support.daemon import Daemon, make_root
+from support.tiny_base import write_rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCHEMA = CHECKOUT / "docs" / "training_status.schema.json"
 
 
-def journal(root: Path, sql: str) -> list[tuple[Any, ...]]:
+def journal(root: Path, sql: str, *arguments: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(root / "models" / "journal.sqlite3") as db:
-        return db.execute(sql).fetchall()
+        return db.execute(sql, arguments).fetchall()
 
 
 def committed(root: Path, job_id: str = "j000001") -> Counter[str]:
@@ -39,7 +39,7 @@ def committed(root: Path, job_id: str = "j000001") -> Counter[str]:
     Count the examples in the committed lineage of a job, from its run folders.
     """
     runs = journal(
-        root, f"SELECT id FROM runs WHERE job_id = '{job_id}' AND kind = 'training' ORDER BY id"
+        root, "SELECT id FROM runs WHERE job_id = ? AND kind = 'training' ORDER BY id", job_id
     )
     records: dict[int, list[str]] = {}
     for (run,) in runs:
@@ -95,7 +95,8 @@ def test_a_dropped_file_becomes_the_current_model(root: Path, tiny_base: Path) -
     assert (root / "current_model" / "eval_report.json").is_file()
     assert (root / "models" / "backups" / "v0001" / "manifest.json").is_file()
     load = (
-        "import sys; from peft import PeftModel; from transformers import AutoModelForCausalLM as A;"
+        "import sys; from peft import PeftModel;"
+        "from transformers import AutoModelForCausalLM as A;"
         "PeftModel.from_pretrained(A.from_pretrained(sys.argv[1]), sys.argv[2])"
     )
     subprocess.run(

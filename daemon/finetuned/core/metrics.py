@@ -55,7 +55,8 @@ def wilson_interval(successes: int, n: int, *, z: float = 1.959964) -> tuple[flo
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding may put a bound on the wrong side of the estimate at 0 and n successes.
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
 
 def trend(values: Sequence[float], *, tolerance: float, higher_is_better: bool) -> str:

@@ -79,17 +79,17 @@ def _is_plain(value: object, colons: int) -> bool:
     with it, so the count of those left over tells exactly (an escaped colon
     would not count, which is why the caller looks for one).
     """
-    stack: list[tuple[object, int]] = [(value, 1)]
+    stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
         kind = type(item)
         if kind is str:
-            colons -= item.count(":")  # type: ignore[attr-defined]
+            colons -= item.count(":")
         elif kind is dict:
             if depth > MAX_DEPTH:
                 return False
-            colons -= len(item)  # type: ignore[arg-type]
-            for key, inner in item.items():  # type: ignore[attr-defined]
+            colons -= len(item)
+            for key, inner in item.items():
                 if ":" in key:
                     colons -= key.count(":")
                 if type(inner) is str:
@@ -99,8 +99,8 @@ def _is_plain(value: object, colons: int) -> bool:
         elif kind is list:
             if depth > MAX_DEPTH:
                 return False
-            stack.extend((inner, depth + 1) for inner in item)  # type: ignore[attr-defined]
-        elif kind is float and not -_FIRST_ROUNDED < item < _FIRST_ROUNDED:  # type: ignore[operator]
+            stack.extend((inner, depth + 1) for inner in item)
+        elif kind is float and not -_FIRST_ROUNDED < item < _FIRST_ROUNDED:
             return False
     return colons == 0
 

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from finetuned.core.stability import Seen
 from finetuned.files.atomic import fsync_dir
@@ -23,6 +24,7 @@ from finetuned.layout import PRIORITIES, Layout
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _SAFE_NAME_CHARACTERS = 80
+_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,23 @@ def safe_stem(name: bytes) -> str:
     stem = os.path.basename(name).removesuffix(b".jsonl").decode("ascii", "replace")
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)
     return kept.strip("._-")[:_SAFE_NAME_CHARACTERS] or "dataset"
+
+
+def encode_name(name: bytes) -> str:
+    """
+    Return *name* as an ASCII file name of at most 255 bytes, readable where it was plain.
+
+    decode_name gives it back, unless it was so long and so strange that it had to be cut.
+    """
+    text = quote_from_bytes(name, safe=" !#$&'()+,;=@[]{}~")
+    return text if len(text) <= _NAME_BYTES else f"{text[: _NAME_BYTES - 12]}.cut.jsonl"
+
+
+def decode_name(text: str) -> bytes:
+    """
+    Return the name that encode_name encoded.
+    """
+    return unquote_to_bytes(text)
 
 
 def _is_ours(name: bytes) -> bool:
@@ -127,9 +146,9 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
     """
     Take one file out of the inbox, by rename into ``processing/<key>/``.
 
-    The folder keeps the file's own name, so that a crash right after the
-    rename loses nothing: recovery reads the name from there. Nothing is synced:
-    after a power cut the file is here or there, and both are found again.
+    The folder keeps the file's own name, percent-encoded, so that a crash right
+    after the rename loses nothing: recovery reads the name from there. Nothing
+    is synced: after a power cut the file is here or there, and both are found.
 
     Args:
         layout: The root.
@@ -146,13 +165,13 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
     folder = layout.processing / key
     folder.mkdir()
     source = os.path.join(os.fsencode(layout.inbox), entry.path)
-    target = os.path.join(os.fsencode(folder), os.path.basename(entry.path))
+    target = folder / encode_name(os.path.basename(entry.path))
     try:
         os.rename(source, target)
     except OSError:
         folder.rmdir()
         raise
-    return Path(os.fsdecode(target))
+    return target
 
 
 def claimed_file(layout: Layout, key: str) -> Path | None:
@@ -160,13 +179,10 @@ def claimed_file(layout: Layout, key: str) -> Path | None:
     Return the file claimed under *key*, or None when the folder is empty or gone.
     """
     try:
-        with os.scandir(os.fsencode(layout.processing / key)) as entries:
-            names = sorted(e.name for e in entries)
+        names = sorted(os.listdir(layout.processing / key))
     except FileNotFoundError:
         return None
-    if not names:
-        return None
-    return Path(os.fsdecode(os.path.join(os.fsencode(layout.processing / key), names[0])))
+    return layout.processing / key / names[0] if names else None
 
 
 def claimed_keys(layout: Layout) -> list[str]:

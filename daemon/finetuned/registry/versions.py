@@ -120,7 +120,7 @@ def read_version(layout: Layout, name: str) -> Version:
     Return version *name* without checking its files.
 
     Raises:
-        RegistryError: *name* is not a version's name, or there is no such version.
+        RegistryError: There is no such version.
         ModelError: Its manifest is missing or unreadable.
     """
     if version_number(name) is None:
@@ -220,8 +220,7 @@ def commit_version(
     """
     Publish what a worker left as a new version, whole, durable and for good.
 
-    Files are hard-linked where possible: a version costs no second copy on disk.
-    The worker must have finished; what it wrote is made read-only.
+    Files are hard-linked where possible and made read-only: the worker is done with them.
 
     Args:
         candidate_dir: Adapter or full model with tokenizer, and training_state/.

@@ -23,6 +23,7 @@ from finetuned.files.inbox import (
     claim,
     claimed_file,
     claimed_keys,
+    decode_name,
     escape_name,
     retire,
     safe_stem,
@@ -197,9 +198,7 @@ class Intake:
             if path is None:
                 context.journal.forget_claim(row["key"])
                 continue
-            files.append(
-                {"dataset_key": row["key"], "path": os.fsdecode(path), "name": row["name"]}
-            )
+            files.append({"dataset_key": row["key"], "path": str(path), "name": row["name"]})
         if not files:
             return
         run_id = f"r{context.journal.next_number('run'):06d}"
@@ -433,7 +432,7 @@ class Intake:
             if path is None:
                 (layout.processing / key).rmdir()
             elif key not in known:
-                lost.append(self.claim_record(key, os.fsencode(path.name), "normal"))
+                lost.append(self.claim_record(key, decode_name(path.name), "normal"))
                 lost[-1]["bytes"] = path.lstat().st_size
         journal.add_datasets(lost)
         for row in journal.datasets("claimed"):

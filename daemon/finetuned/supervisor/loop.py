@@ -121,6 +121,7 @@ class Supervisor:
         finally:
             self._watcher.stop()
             self._jobs.cool_down()
+        notify.stopping("stopped")
         self._orders.settle(worker_gone=True, leaving=True, skipped=False)
         self._board.update(status="stopped", phase="stopped", waiting_reason=None)
         self._write_status(durable=True)
@@ -184,6 +185,9 @@ class Supervisor:
         self._try(self._poll_worker, "worker")
         self._try(self._look_at_slow_things, "housekeeping")
         now = self._situation()
+        if now.stopping:
+            # A save of a large model may take longer than systemd would wait.
+            notify.extend_timeout(self._context.config.supervisor.worker_stop_seconds + 10)
         inbox = self._context.config.inbox
         for action in decide(
             now,
@@ -283,7 +287,6 @@ class Supervisor:
             case StartEvaluation(job_id):
                 self._jobs.start_evaluation(job_id)
             case StopWorker(cause):
-                notify.extend_timeout(self._context.config.supervisor.worker_stop_seconds + 10)
                 self._jobs.stop(cause)
             case SkipJob(job_id):
                 self._jobs.skip(job_id)

@@ -125,4 +125,3 @@ def check_incumbent(context: Context) -> None:
             f"{name} is corrupt and has no intact backup ({error}); "
             "go back with: tools/versions.py rollback"
         ) from error
-    log.warning("version_restored", version=name)

@@ -17,6 +17,7 @@ import psutil
 
 from finetuned.files.lock import is_locked
 from finetuned.files.run import LOCK
+from finetuned.telemetry import notify
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +56,8 @@ class WorkerProcess:
             ),
         }
         # sd_notify is the supervisor's: a worker must not speak to systemd for it.
-        environment.pop("NOTIFY_SOCKET", None)
+        for name in notify.VARIABLES:
+            environment.pop(name, None)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", MODULES[kind]],

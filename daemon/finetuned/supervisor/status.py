@@ -93,7 +93,7 @@ DEFAULTS: dict[str, Any] = {
     "waiting_reason": None,
     "paused_reason": None,
     "job": None,
-    "queue": {name: 0 for name in QUEUE},
+    "queue": dict.fromkeys(QUEUE, 0),
     "eta_seconds": None,
     "tokens_per_second": None,
     "seconds_per_step": None,

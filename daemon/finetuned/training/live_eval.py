@@ -18,8 +18,8 @@ from finetuned.model.ask import Outcome, Question, ask
 MAX_ROWS = 8
 
 
-class _StopAsked(Exception):  # noqa: N818  not an error: a way out of generate()
-    pass
+class _StopAsked(Exception):
+    """Not an error: the way out of generate() when the worker has to stop."""
 
 
 class LiveEval:

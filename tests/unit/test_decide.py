@@ -1,0 +1,194 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuned.core.decide import (
+    Accepted,
+    Claim,
+    JobView,
+    Leave,
+    MakeJob,
+    Situation,
+    SkipJob,
+    StartEvaluation,
+    StartIngestion,
+    StartTraining,
+    StopCause,
+    StopWorker,
+    WorkerEnd,
+    WorkerView,
+    decide,
+    group,
+    judge_end,
+    next_job,
+)
+from finetuned.core.job import JobEvent, JobState
+
+QUEUED = JobView("j1", JobState.QUEUED, "normal")
+TRAINED = JobView("j2", JobState.TRAINED, "low")
+TRAINING = WorkerView("training", "j1", None)
+
+situations = st.builds(
+    Situation,
+    stopping=st.booleans(),
+    paused=st.booleans(),
+    skip_job=st.sampled_from([None, "j1", "j9"]),
+    blocked=st.sampled_from([None, "disk_full: 0"]),
+    stable_files=st.integers(0, 2),
+    files_waiting=st.integers(0, 3),
+    claimed=st.integers(0, 2),
+    accepted=st.lists(
+        st.builds(
+            Accepted,
+            st.sampled_from(["d1", "d2", "d3"]),
+            st.sampled_from(["high", "normal", "low"]),
+            st.integers(0, 1000),
+        ),
+        max_size=3,
+    ),
+    jobs=st.lists(st.sampled_from([QUEUED, TRAINED]), max_size=2, unique=True),
+    worker=st.sampled_from([None, TRAINING, replace(TRAINING, stopping=StopCause.PAUSE)]),
+    ingesting=st.booleans(),
+    unretired=st.integers(0, 1),
+    until_idle=st.booleans(),
+    scanned=st.booleans(),
+)
+
+
+def do(situation):
+    return decide(situation, clock=0.0, share_examples=500, share_files=100)
+
+
+def kinds(situation):
+    return [type(action) for action in do(situation)]
+
+
+@given(situations)
+def test_while_paused_or_blocked_no_worker_is_started(situation):
+    """
+    A pause and a full disk hold for every kind of work on the device.
+    """
+    for held in (replace(situation, paused=True), replace(situation, blocked="disk_full: 0")):
+        assert not {StartTraining, StartEvaluation} & set(kinds(held))
+
+
+@given(situations)
+def test_at_most_one_worker_has_the_device(situation):
+    """
+    Nothing is started beside a live worker.
+    """
+    started = [k for k in kinds(situation) if k in (StartTraining, StartEvaluation)]
+
+    assert len(started) <= (situation.worker is None)
+
+
+@given(situations)
+def test_a_stop_starts_nothing_and_ends_when_nothing_lives(situation):
+    """
+    After stop no file is claimed and no job begun; the end comes when workers are gone.
+    """
+    found = kinds(replace(situation, stopping=True))
+
+    assert not {Claim, StartIngestion, StartTraining, StartEvaluation, MakeJob} & set(found)
+    assert (Leave in found) == (situation.worker is None and not situation.ingesting)
+
+
+@given(situations)
+def test_until_idle_never_leaves_work_behind(situation):
+    """
+    It leaves only with an empty inbox, no job, no worker, and after a look.
+    """
+    calm = replace(situation, stopping=False)
+    if Leave in kinds(calm):
+        assert calm.until_idle
+        assert calm.scanned
+        assert 0 == calm.files_waiting + calm.claimed + calm.unretired
+        assert [[], []] == [list(calm.accepted), list(calm.jobs)]
+        assert calm.worker is None
+        assert not calm.ingesting
+
+
+def test_a_worker_is_asked_to_stop_once():
+    """
+    A second look does not signal again what is stopping already.
+    """
+    assert [StopWorker(StopCause.PAUSE)] == do(Situation(paused=True, worker=TRAINING))
+    stopping = replace(TRAINING, stopping=StopCause.PAUSE)
+
+    assert [] == do(Situation(paused=True, worker=stopping))
+
+
+def test_skip_is_bound_to_its_job():
+    """
+    A skip of one job does not touch another one that runs.
+    """
+    assert [StopWorker(StopCause.SKIP)] == do(Situation(skip_job="j1", worker=TRAINING))
+    assert [] == do(Situation(skip_job="j9", worker=TRAINING))
+    assert [SkipJob("j9")] == do(Situation(skip_job="j9", paused=True))
+
+
+def test_a_candidate_is_judged_before_the_next_file_is_trained():
+    """
+    What the next job starts from depends on the verdict.
+    """
+    assert TRAINED == next_job([QUEUED, TRAINED])
+
+
+def test_better_priority_goes_first_then_age():
+    """
+    high before normal before low, and the older first within one.
+    """
+    jobs = [
+        JobView("j3", JobState.QUEUED, "low"),
+        JobView("j5", JobState.QUEUED, "high"),
+        JobView("j4", JobState.QUEUED, "high"),
+    ]
+
+    assert "j4" == next_job(jobs).id
+
+
+def test_small_datasets_share_a_job_and_large_ones_do_not():
+    """
+    A run costs seconds whatever its size; a large file is worth its own.
+    """
+    small = [Accepted(f"d{i}", "normal", 10) for i in range(5)]
+    large = Accepted("d9", "normal", 10_000)
+
+    assert MakeJob(("d0", "d1", "d2"), "normal") == group(small, False, 500, 3)
+    assert MakeJob(("d9",), "normal") == group([large, *small], False, 500, 3)
+    assert group(small, True, 500, 3) is None
+    assert MakeJob(("d9",), "normal") == group([*small, large], True, 500, 3)
+
+
+@pytest.mark.parametrize(
+    ("end", "event"),
+    [
+        (WorkerEnd(0, None, None, ""), JobEvent.FINISH),
+        (WorkerEnd(0, StopCause.SKIP, None, ""), JobEvent.SKIP),
+        (WorkerEnd(75, StopCause.STOP, None, ""), JobEvent.INTERRUPT),
+        (WorkerEnd(75, None, "disk_full", ""), JobEvent.INTERRUPT),
+        (WorkerEnd(75, StopCause.SKIP, None, ""), JobEvent.SKIP),
+        (WorkerEnd(78, None, None, ""), JobEvent.INTERRUPT),
+        (WorkerEnd(65, None, None, ""), JobEvent.FAIL),
+        (WorkerEnd(70, None, None, ""), JobEvent.RETRY),
+        (WorkerEnd(-9, None, None, ""), JobEvent.RETRY),
+        (WorkerEnd(-9, StopCause.STUCK, None, ""), JobEvent.RETRY),
+        (WorkerEnd(-9, StopCause.PAUSE, None, ""), JobEvent.INTERRUPT),
+    ],
+)
+def test_what_the_end_of_a_worker_means(end, event):
+    """
+    Stops, full disks and wrong settings are free; crashes and hangs cost an attempt.
+    """
+    assert event == judge_end(end, attempts=0, max_attempts=3)
+
+
+def test_the_last_attempt_fails_the_job():
+    """
+    A job that always crashes ends, and the next one gets the device.
+    """
+    end = WorkerEnd(-11, None, None, "")
+
+    assert JobEvent.FAIL == judge_end(end, attempts=2, max_attempts=3)

@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from finetuned.supervisor.status import DEFAULTS, StatusBoard
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs" / "training_status.schema.json").read_text()
+)
+
+
+def beat(**fields):
+    return {"beats": 1, "current_step": 7, "loss": 0.5, "train_loss_history": [0.9, 0.5], **fields}
+
+
+def test_the_schema_names_every_field_and_no_other():
+    """
+    The contract and the file are the same list.
+    """
+    assert set(DEFAULTS) == set(SCHEMA["properties"]) == set(SCHEMA["required"])
+
+
+def test_a_crash_never_zeroes_a_field(tmp_path):
+    """
+    The next start goes on from the last snapshot.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.take_heartbeat(beat())
+    board.write(durable=True)
+    again = StatusBoard(tmp_path / "s.json")
+
+    assert (7, 0.5) == (again.fields["current_step"], again.fields["loss"])
+
+
+def test_fields_never_disappear_between_writes(tmp_path):
+    """
+    A heartbeat that knows less does not erase what was known.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.take_heartbeat(beat(validation_loss=0.4))
+    board.take_heartbeat(beat())
+    board.write(durable=False)
+    written = json.loads((tmp_path / "s.json").read_bytes())
+
+    assert 0.4 == written["validation_loss"]
+    assert set(DEFAULTS) == set(written)
+
+
+def test_a_damaged_snapshot_is_no_reason_to_fail(tmp_path):
+    """
+    Half a file from another program's editor is replaced, not obeyed.
+    """
+    (tmp_path / "s.json").write_bytes(b'{"recent_examples": null, "loss": 3')
+    board = StatusBoard(tmp_path / "s.json")
+
+    assert [] == board.fields["recent_examples"]
+
+
+def test_an_unknown_field_is_a_bug(tmp_path):
+    """
+    What the schema does not know is not written.
+    """
+    with pytest.raises(KeyError):
+        StatusBoard(tmp_path / "s.json").update(no_such_field=1)
+
+
+def test_accuracy_is_what_the_samples_say(tmp_path):
+    """
+    The corrected recipe and accuracy_last_20 agree.
+    """
+    samples = [{"answer_matches": i % 4 != 0, "model_answer": "x"} for i in range(20)]
+    board = StatusBoard(tmp_path / "s.json")
+    board.take_heartbeat(beat(eval_samples=samples, total_evals=20, total_correct=15))
+
+    assert 75.0 == board.fields["accuracy_last_20"] == board.fields["accuracy_percent"]
+
+
+def test_the_first_write_is_valid(tmp_path):
+    """
+    From the first second on, before any worker lived.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.update(max_output_tokens=1, context_window=1, batch_queue_size=0)
+    board.write(durable=True)
+
+    jsonschema.validate(json.loads((tmp_path / "s.json").read_bytes()), SCHEMA)
