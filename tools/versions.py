@@ -38,6 +38,7 @@ import orjson
 
 from finetuned.config import load_config
 from finetuned.errors import FinetunedError, ModelError, RegistryError
+from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup, restore
 from finetuned.registry.prune import empty_trash, list_trash, pin, prune, read_pins, unpin
@@ -131,13 +132,25 @@ def _show(layout: Layout, args: argparse.Namespace) -> Answer:
     return version.manifest, orjson.dumps(version.manifest, option=options).decode()
 
 
+def _record(layout: Layout, version: str | None, cause: str) -> None:
+    """
+    Tell the journal, which decides what current_model has to be, also while the daemon runs.
+    """
+    if layout.journal.exists():
+        journal = Journal(layout.journal)
+        journal.set_incumbent(version, cause)
+        journal.close()
+
+
 def _promote(layout: Layout, args: argparse.Namespace) -> Answer:
     promote(layout, args.version)
+    _record(layout, args.version, "promote")
     return {"current": args.version}, f"{args.version} verified; current_model names it now"
 
 
 def _rollback(layout: Layout, args: argparse.Namespace) -> Answer:
     name = rollback(layout, args.to, to_base=args.to_base)
+    _record(layout, name, "rollback")
     text = f"current_model names {name} now" if name else "no version is in use now"
     return {"current": name}, text
 

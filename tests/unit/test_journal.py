@@ -102,7 +102,7 @@ def test_readers_see_the_journal_while_it_is_written(journal):
     WAL: anybody may look at any time.
     """
     reader = sqlite3.connect(journal.path)
-    with journal._write() as db:
+    with journal.write() as db:
         db.execute("INSERT INTO settings VALUES ('x', '1')")
         assert 0 == reader.execute("SELECT count(*) FROM settings WHERE key = 'x'").fetchone()[0]
     assert 1 == reader.execute("SELECT count(*) FROM settings WHERE key = 'x'").fetchone()[0]

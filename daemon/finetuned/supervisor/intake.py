@@ -8,16 +8,13 @@ Nothing is opened here: hashing and parsing is the worker's.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 
 from finetuned.core.stability import StabilityTracker
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL
-from finetuned.files.atomic import fsync_dir, fsync_file, write_atomic
 from finetuned.files.inbox import (
     InboxEntry,
     claim,
@@ -25,13 +22,12 @@ from finetuned.files.inbox import (
     claimed_keys,
     decode_name,
     escape_name,
-    retire,
-    safe_stem,
     scan,
     unclaim,
 )
 from finetuned.files.run import ERROR, HEARTBEAT, create_run, read_json, utc_now
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.retire import publish_rejects, retire_dataset, write_reason
 from finetuned.supervisor.spawn import WorkerProcess
 
 log = structlog.get_logger()
@@ -317,7 +313,7 @@ class Intake:
                     reason=f"same bytes as {earlier['name']} ({earlier['key']})",
                 )
                 log.info("dataset_duplicate", key=key, duplicate_of=earlier["key"])
-                self.retire_dataset(key)
+                retire_dataset(self._context, key)
                 return
         if kind in ("accepted", "duplicate") and dataset_id is not None:
             self._accept(key, dataset_id, result)
@@ -344,78 +340,16 @@ class Intake:
             rows_rejected=report.get("rows_rejected"),
             n_heldout=manifest.get("n_heldout"),
         )
-        self._publish_rejects(key, folder / "rejects.jsonl")
+        publish_rejects(self._context, key, folder / "rejects.jsonl")
 
     def _quarantine(
         self, key: str, reason: str, report: dict[str, Any] | None, run_dir: Path
     ) -> None:
         self._context.journal.update_dataset(key, state="quarantined", reason=reason)
         log.warning("dataset_quarantined", key=key, reason=reason)
-        self._publish_rejects(key, run_dir / key / "rejects.jsonl")
-        self._write_reason(key, reason, report)
-        self.retire_dataset(key)
-
-    # -- retiring ---------------------------------------------------------------
-
-    def _label(self, key: str) -> str:
-        row = self._context.journal.dataset(key)
-        return "dataset" if row is None else safe_stem(bytes(row["inbox_path"]))
-
-    def _publish_rejects(self, key: str, source: Path) -> None:
-        if not source.is_file() or source.stat().st_size == 0:
-            return
-        folder = self._context.layout.quarantine
-        final = folder / f"{self._label(key)}.{key}.rejects.jsonl"
-        temporary = folder / f".{key}.rejects.tmp"
-        shutil.copyfile(source, temporary)
-        fsync_file(temporary)
-        temporary.replace(final)
-        fsync_dir(folder)
-
-    def _write_reason(self, key: str, reason: str, report: dict[str, Any] | None) -> None:
-        body = {"key": key, "reason": reason, "report": report}
-        write_atomic(
-            self._context.layout.quarantine / f"{self._label(key)}.{key}.reason.json",
-            orjson.dumps(body, option=orjson.OPT_INDENT_2),
-        )
-
-    def retire_dataset(self, key: str) -> None:
-        """
-        Move a claimed original to its last place and record it. Idempotent.
-
-        Raises:
-            OSError: The file system refused; recovery finishes it.
-        """
-        row = self._context.journal.dataset(key)
-        if row is None:
-            return
-        layout = self._context.layout
-        failed = row["state"] == "quarantined" or row["reason"] is not None
-        folder = layout.quarantine if failed and row["state"] != "duplicate" else layout.done
-        final = retire(layout, key, folder=folder, label=self._label(key))
-        if final is not None:
-            self._context.journal.update_dataset(
-                key, final_path=str(final.relative_to(layout.root))
-            )
-
-    def retire_job(self, job: dict[str, Any]) -> None:
-        """
-        Move the originals of a finished job to their last place. Idempotent.
-
-        Raises:
-            OSError: The file system refused; it is tried again.
-        """
-        journal = self._context.journal
-        for row in journal.job_datasets(job["id"]):
-            if row["state"] == "retired":
-                continue
-            if job["state"] == "failed":
-                reason = f"job {job['id']} failed: {job['error_message'] or job['reason']}"
-                self._write_reason(row["key"], reason, None)
-                journal.update_dataset(row["key"], reason=reason)
-            self.retire_dataset(row["key"])
-            journal.update_dataset(row["key"], state="retired")
-        journal.update_job(job["id"], retired=1)
+        publish_rejects(self._context, key, run_dir / key / "rejects.jsonl")
+        write_reason(self._context, key, reason, report)
+        retire_dataset(self._context, key)
 
     def recover(self) -> None:
         """
@@ -441,7 +375,7 @@ class Intake:
         for state in ("duplicate", "quarantined"):
             for row in journal.datasets(state):
                 if row["final_path"] is None:
-                    self.retire_dataset(row["key"])
+                    retire_dataset(self._context, row["key"])
         if lost:
             log.warning("claims_recovered", count=len(lost))
 

@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 
 from finetuned.core.decide import JobView, StopCause, WorkerEnd, WorkerView, judge_end
 from finetuned.core.job import JobEvent, JobState, can
-from finetuned.errors import EXIT_CONFIG, EXIT_OK, ConfigError, ModelError
+from finetuned.errors import EXIT_CONFIG, EXIT_OK, ModelError
 from finetuned.files.atomic import remove_tree
 from finetuned.files.journal import dump_config
 from finetuned.files.manifest import read_manifest
@@ -28,17 +27,21 @@ from finetuned.files.run import (
     read_json,
     utc_now,
 )
-from finetuned.registry.versions import read_version
 from finetuned.supervisor.conclude import conclude
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.spawn import WorkerProcess
+from finetuned.supervisor.specs import (
+    STUCK_IN_EVAL,
+    SUPERSEDED,
+    check_lineage,
+    evaluation_spec,
+    training_spec,
+)
 
 log = structlog.get_logger()
 
 EVAL_GRACE_SECONDS = 30.0
 """How far past its own deadline a live eval may be before its worker is killed."""
-
-STUCK_IN_EVAL = "stuck_in_eval"
 
 
 class JobRunner:
@@ -145,47 +148,11 @@ class JobRunner:
         if job["config"] is None:
             context.reload_config()
             parent = journal.incumbent()
-            self._check_lineage(parent)
+            check_lineage(context, parent)
             journal.update_job(job_id, config=dump_config(context.config.as_dict()), parent=parent)
             job = journal.job(job_id)
-        config = orjson.loads(job["config"])
-        runs = [r for r in journal.job_runs(job_id) if r["kind"] == "training"]
-        usable = [r for r in runs if r["outcome"] != "superseded"]
-        parent_dir = context.layout.versions / job["parent"] if job["parent"] else None
-        self._start(
-            "training",
-            job_id,
-            {
-                "base": str(context.base()),
-                "config": config,
-                "parent": str(parent_dir) if parent_dir else None,
-                "attempt": len(runs) + 1,
-                "datasets": [
-                    {
-                        "dir": str(context.layout.datasets / d["dataset_id"]),
-                        "dataset_id": d["dataset_id"],
-                        "sha256": d["sha256"],
-                        "name": d["name"],
-                    }
-                    for d in journal.job_datasets(job_id)
-                ],
-                "resume_from": [str(context.layout.runs / r["id"] / CHECKPOINTS) for r in usable],
-                "live_evals": all(r["outcome"] != STUCK_IN_EVAL for r in runs),
-            },
-            resumed_from=usable[-1]["id"] if usable else None,
-        )
-
-    def _check_lineage(self, parent: str | None) -> None:
-        """Refuse to train an adapter on a base it was not made for."""
-        if parent is None:
-            return
-        base = read_version(self._context.layout, parent).manifest.get("base")
-        wanted = self._context.config.model.base
-        if base != wanted:
-            raise ConfigError(
-                f"model.base is {wanted!r}, but current_model is {parent}, made on {base!r}; "
-                f"set model.base back, or start afresh: tools/versions.py rollback --to-base"
-            )
+        spec, resumed_from = training_spec(context, job)
+        self._start("training", job_id, spec, resumed_from=resumed_from)
 
     def start_evaluation(self, job_id: str) -> None:
         """
@@ -202,32 +169,11 @@ class JobRunner:
                 job_id, f"the incumbent is {incumbent}, it was trained on {job['parent']}"
             )
             return
-        candidate = context.layout.runs / job["candidate_run"] / CANDIDATE
-        self._start(
-            "evaluation",
-            job_id,
-            {
-                "base": str(context.base()),
-                "config": orjson.loads(job["config"]),
-                "candidate": str(candidate),
-                "incumbent": str(context.layout.versions / incumbent) if incumbent else None,
-                "incumbent_version": incumbent,
-                "new": [
-                    str(context.layout.datasets / d["dataset_id"])
-                    for d in journal.job_datasets(job_id)
-                ],
-                "old": [
-                    str(context.layout.datasets / dataset_id)
-                    for dataset_id in journal.earlier_dataset_ids(job_id)
-                    if (context.layout.datasets / dataset_id).is_dir()
-                ],
-            },
-            resumed_from=None,
-        )
+        self._start("evaluation", job_id, evaluation_spec(context, job), resumed_from=None)
 
     def _retrain(self, job_id: str, reason: str) -> None:
         for run in self._context.journal.job_runs(job_id):
-            self._context.journal.update_run(run["id"], outcome="superseded")
+            self._context.journal.update_run(run["id"], outcome=SUPERSEDED)
         self._move(job_id, JobEvent.RETRAIN, parent=None, config=None, reason=reason)
 
     def _start(

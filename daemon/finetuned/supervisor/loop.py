@@ -42,10 +42,12 @@ from finetuned.files.refusal import refusal_reason
 from finetuned.layout import Layout
 from finetuned.supervisor.conclude import follow_journal
 from finetuned.supervisor.context import Context, check_root
+from finetuned.supervisor.describe import describe
 from finetuned.supervisor.intake import Intake
 from finetuned.supervisor.jobs import JobRunner
 from finetuned.supervisor.orders import Orders
 from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
+from finetuned.supervisor.retire import retire_job
 from finetuned.supervisor.status import StatusBoard
 from finetuned.supervisor.watch import Watcher
 from finetuned.telemetry import notify
@@ -231,12 +233,12 @@ class Supervisor:
         self._last_slow = time.monotonic()
         self._checkpoint_bytes = max(self._checkpoint_bytes, self._jobs.checkpoint_bytes)
         self._low_disk = self._disk_is_low()
+        follow_journal(self._context)  # a person may have promoted or rolled back
         self._retire()
 
     def _retire(self) -> None:
         for job in self._context.journal.unretired_jobs():
-            follow_journal(self._context)
-            self._intake.retire_job(job)
+            retire_job(self._context, job)
             self._jobs.clean_runs(job["id"])
 
     def _disk_is_low(self) -> str | None:
@@ -314,7 +316,13 @@ class Supervisor:
 
     def _publish(self) -> None:
         now = time.monotonic()
-        fields = self._describe()
+        fields = describe(
+            self._context,
+            self._jobs,
+            self._intake,
+            low_disk=self._low_disk,
+            stopping=self._terminations > 0 or self._orders.stop_requested,
+        )
         self._board.update(**fields)
         signature = (
             fields["phase"],
@@ -352,62 +360,6 @@ class Supervisor:
             self._problem = str(error)
             return False
         return True
-
-    def _describe(self) -> dict[str, Any]:
-        context, view = self._context, self._jobs.view()
-        paused = context.journal.paused()
-        reason = self._low_disk or context.blocked_reason or self._intake.unavailable
-        stopping = self._terminations > 0 or self._orders.stop_requested
-        if view is not None:
-            phase = f"stopping ({view.stopping})" if view.stopping else self._jobs.phase
-            status = "training"
-        elif stopping:
-            phase, status = "stopping", "idle"
-        elif paused is not None:
-            phase = status = "paused"
-        elif reason is not None:
-            phase, status = "waiting", "idle"
-        elif self._intake.validating:
-            phase, status = "validating", "idle"
-        else:
-            phase, status = "idle", "idle"
-        if context.board.fields["error_type"] is not None and view is not None:
-            context.board.update(error_type=None, error_message=None)
-        counts, jobs = context.journal.count_datasets(), context.journal.count_jobs()
-        return {
-            "status": status,
-            "phase": phase,
-            "waiting_reason": reason,
-            "paused_reason": paused,
-            "version": context.journal.incumbent(),
-            "job": self._describe_job(),
-            "queue": {
-                "inbox": self._intake.files_waiting,
-                "claimed": counts.get("claimed", 0),
-                "accepted": len(context.journal.accepted_without_job()),
-                "duplicate": counts.get("duplicate", 0),
-                "quarantined": counts.get("quarantined", 0),
-                **{str(state): jobs.get(state, 0) for state in JobState},
-            },
-            "batch_queue_size": jobs.get(JobState.QUEUED, 0),
-            "context_window": context.config.data.max_length,
-            "max_output_tokens": context.config.evaluation.max_new_tokens,
-        }
-
-    def _describe_job(self) -> dict[str, Any] | None:
-        view = self._jobs.view()
-        if view is None:
-            return None
-        job = self._context.journal.job(view.job_id)
-        datasets = self._context.journal.job_datasets(view.job_id)
-        return {
-            "id": job["id"],
-            "state": job["state"],
-            "attempts": job["attempts"],
-            "parent": job["parent"],
-            "datasets": [d["name"] for d in datasets[:10]],
-            "n_datasets": len(datasets),
-        }
 
     def _wait(self) -> None:
         config = self._context.config.supervisor

@@ -16,6 +16,7 @@ import structlog
 
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.journal import Journal
+from finetuned.files.rebuild import restore_version
 from finetuned.layout import Layout
 from finetuned.registry.backup import restore
 from finetuned.registry.versions import incumbent, list_versions, read_version, verify_version
@@ -62,7 +63,7 @@ def rebuild(layout: Layout, journal: Journal) -> None:
         except (ModelError, RegistryError) as error:
             log.error("version_unreadable", version=name, error=str(error))
     for version in versions:
-        journal.restore_version(version.name, version.manifest)
+        restore_version(journal, version.name, version.manifest)
     try:
         current = incumbent(layout)
     except RegistryError as error:

@@ -1,0 +1,84 @@
+"""
+The daemon's own state in the words of the status file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetuned.core.job import JobState
+from finetuned.supervisor.context import Context
+from finetuned.supervisor.intake import Intake
+from finetuned.supervisor.jobs import JobRunner
+
+
+def describe(
+    context: Context, jobs: JobRunner, intake: Intake, *, low_disk: str | None, stopping: bool
+) -> dict[str, Any]:
+    """
+    Return the status fields that follow from the daemon's own state.
+
+    Args:
+        context: Shared state.
+        jobs: Asked for its worker.
+        intake: Asked for the inbox.
+        low_disk: Why the disk is too full to start anything, if it is.
+        stopping: Whether the daemon was asked to leave.
+    """
+    view = jobs.view()
+    paused = context.journal.paused()
+    reason = low_disk or context.blocked_reason or intake.unavailable
+    if view is not None:
+        phase = f"stopping ({view.stopping})" if view.stopping else jobs.phase
+        status = "training"
+    elif stopping:
+        phase, status = "stopping", "idle"
+    elif paused is not None:
+        phase = status = "paused"
+    elif reason is not None:
+        phase, status = "waiting", "idle"
+    elif intake.validating:
+        phase, status = "validating", "idle"
+    else:
+        phase, status = "idle", "idle"
+    if context.board.fields["error_type"] is not None and view is not None:
+        context.board.update(error_type=None, error_message=None)
+    counts, states = context.journal.count_datasets(), context.journal.count_jobs()
+    return {
+        "status": status,
+        "phase": phase,
+        "waiting_reason": reason,
+        "paused_reason": paused,
+        "version": context.journal.incumbent(),
+        "job": describe_job(context, jobs),
+        "queue": {
+            "inbox": intake.files_waiting,
+            "claimed": counts.get("claimed", 0),
+            "accepted": len(context.journal.accepted_without_job()),
+            "duplicate": counts.get("duplicate", 0),
+            "quarantined": counts.get("quarantined", 0),
+            **{str(state): states.get(state, 0) for state in JobState},
+        },
+        "batch_queue_size": states.get(JobState.QUEUED, 0),
+        "context_window": context.config.data.max_length,
+        "max_output_tokens": context.config.evaluation.max_new_tokens,
+    }
+
+
+def describe_job(context: Context, jobs: JobRunner) -> dict[str, Any] | None:
+    """
+    Return the job that has a worker, as the status shows it; None without one.
+    """
+    view = jobs.view()
+    if view is None:
+        return None
+    job = context.journal.job(view.job_id)
+    datasets = context.journal.job_datasets(view.job_id)
+    return {
+        "id": job["id"],
+        "state": job["state"],
+        "attempts": job["attempts"],
+        "parent": job["parent"],
+        "datasets": [d["name"] for d in datasets[:10]],
+        "n_datasets": len(datasets),
+    }

@@ -1,0 +1,80 @@
+"""
+Where originals end up: done/ or rejected/, with the reasons beside them.
+
+Nothing a person dropped is ever deleted; every move can be repeated.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from finetuned.files.atomic import fsync_dir, fsync_file, write_atomic
+from finetuned.files.inbox import retire, safe_stem
+from finetuned.supervisor.context import Context
+
+
+def label_of(context: Context, key: str) -> str:
+    row = context.journal.dataset(key)
+    return "dataset" if row is None else safe_stem(bytes(row["inbox_path"]))
+
+
+def publish_rejects(context: Context, key: str, source: Path) -> None:
+    if not source.is_file() or source.stat().st_size == 0:
+        return
+    folder = context.layout.quarantine
+    final = folder / f"{label_of(context, key)}.{key}.rejects.jsonl"
+    temporary = folder / f".{key}.rejects.tmp"
+    shutil.copyfile(source, temporary)
+    fsync_file(temporary)
+    temporary.replace(final)
+    fsync_dir(folder)
+
+
+def write_reason(context: Context, key: str, reason: str, report: dict[str, Any] | None) -> None:
+    body = {"key": key, "reason": reason, "report": report}
+    write_atomic(
+        context.layout.quarantine / f"{label_of(context, key)}.{key}.reason.json",
+        orjson.dumps(body, option=orjson.OPT_INDENT_2),
+    )
+
+
+def retire_dataset(context: Context, key: str) -> None:
+    """
+    Move a claimed original to its last place and record it. Idempotent.
+
+    Raises:
+        OSError: The file system refused; recovery finishes it.
+    """
+    row = context.journal.dataset(key)
+    if row is None:
+        return
+    layout = context.layout
+    failed = row["state"] == "quarantined" or row["reason"] is not None
+    folder = layout.quarantine if failed and row["state"] != "duplicate" else layout.done
+    final = retire(layout, key, folder=folder, label=label_of(context, key))
+    if final is not None:
+        context.journal.update_dataset(key, final_path=str(final.relative_to(layout.root)))
+
+
+def retire_job(context: Context, job: dict[str, Any]) -> None:
+    """
+    Move the originals of a finished job to their last place. Idempotent.
+
+    Raises:
+        OSError: The file system refused; it is tried again.
+    """
+    journal = context.journal
+    for row in journal.job_datasets(job["id"]):
+        if row["state"] == "retired":
+            continue
+        if job["state"] == "failed":
+            reason = f"job {job['id']} failed: {job['error_message'] or job['reason']}"
+            write_reason(context, row["key"], reason, None)
+            journal.update_dataset(row["key"], reason=reason)
+        retire_dataset(context, row["key"])
+        journal.update_dataset(row["key"], state="retired")
+    journal.update_job(job["id"], retired=1)

@@ -1,0 +1,98 @@
+"""
+What a worker is asked to do, as its spec.json.
+
+Reads journal and folders; starts nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from finetuned.errors import ConfigError
+from finetuned.files.run import CANDIDATE, CHECKPOINTS
+from finetuned.registry.versions import read_version
+from finetuned.supervisor.context import Context
+
+STUCK_IN_EVAL = "stuck_in_eval"
+"""Outcome of a run that was killed in a live eval; the job goes on without live evals."""
+
+SUPERSEDED = "superseded"
+"""Outcome of a run whose checkpoints no longer count: the incumbent changed under it."""
+
+
+def check_lineage(context: Context, parent: str | None) -> None:
+    """
+    Refuse to go on from a version on a base that it was not made on.
+
+    Raises:
+        ConfigError: model.base was changed; the message names the ways out.
+    """
+    if parent is None:
+        return
+    base = read_version(context.layout, parent).manifest.get("base")
+    wanted = context.config.model.base
+    if base != wanted:
+        raise ConfigError(
+            f"model.base is {wanted!r}, but current_model is {parent}, made on {base!r}; "
+            "set model.base back, or start afresh: tools/versions.py rollback --to-base"
+        )
+
+
+def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """
+    Return the spec of the next training run of *job*, and the run it resumes, if any.
+
+    Args:
+        context: Shared state.
+        job: The job's row, its configuration and parent decided.
+
+    Raises:
+        BaseModelMissing: The base went away.
+    """
+    layout, journal = context.layout, context.journal
+    runs = [r for r in journal.job_runs(job["id"]) if r["kind"] == "training"]
+    usable = [r for r in runs if r["outcome"] != SUPERSEDED]
+    spec = {
+        "base": str(context.base()),
+        "config": orjson.loads(job["config"]),
+        "parent": str(layout.versions / job["parent"]) if job["parent"] else None,
+        "attempt": len(runs) + 1,
+        "datasets": [
+            {
+                "dir": str(layout.datasets / d["dataset_id"]),
+                "dataset_id": d["dataset_id"],
+                "sha256": d["sha256"],
+                "name": d["name"],
+            }
+            for d in journal.job_datasets(job["id"])
+        ],
+        "resume_from": [str(layout.runs / r["id"] / CHECKPOINTS) for r in usable],
+        "live_evals": all(r["outcome"] != STUCK_IN_EVAL for r in runs),
+    }
+    return spec, usable[-1]["id"] if usable else None
+
+
+def evaluation_spec(context: Context, job: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the spec of the evaluation of a trained *job* against the incumbent.
+
+    Raises:
+        BaseModelMissing: The base went away.
+    """
+    layout, journal = context.layout, context.journal
+    incumbent = journal.incumbent()
+    return {
+        "base": str(context.base()),
+        "config": orjson.loads(job["config"]),
+        "candidate": str(layout.runs / job["candidate_run"] / CANDIDATE),
+        "incumbent": str(layout.versions / incumbent) if incumbent else None,
+        "incumbent_version": incumbent,
+        "new": [str(layout.datasets / d["dataset_id"]) for d in journal.job_datasets(job["id"])],
+        "old": [
+            str(layout.datasets / dataset_id)
+            for dataset_id in journal.earlier_dataset_ids(job["id"])
+            if (layout.datasets / dataset_id).is_dir()
+        ],
+    }
