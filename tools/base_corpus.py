@@ -2,7 +2,7 @@
 The text that the embedded base model is made from, generated from a seed.
 
 Commands about infrastructure with answers in notations of its own (a sentence,
-a call, lines, another JSON, picked fields), JSON and key/value exercises,
+a call, another JSON, picked fields), JSON and key/value exercises,
 small questions, sums and tool calls. The demo's answer schema does not occur,
 nor does any name of its test set, nor any sentence near to one of its held-out
 phrasings: ``documents`` refuses those.
@@ -55,14 +55,14 @@ def documents(seed: int) -> Iterator[Document]:
     rng = random.Random(f"base:{seed}")
     names = Names(rng, heldout=False)
     makers: list[tuple[int, Callable[[random.Random, Names], Document]]] = [
-        (70, _command),
-        (8, _objects),
+        (80, _command),
+        (5, _objects),
         (5, _lookup),
         (4, _repeat),
-        (3, _sum),
-        (4, _fact),
-        (3, _tools),
-        (3, _story),
+        (1, _sum),
+        (2, _fact),
+        (2, _tools),
+        (1, _story),
     ]
     weights = [w for w, _ in makers]
     exercises: list[Callable[[random.Random, Names], Document]] = [_repeat, _objects, _lookup]
@@ -113,15 +113,13 @@ def _command(rng: random.Random, names: Names) -> Document:
     intent = intent_of(sentence.spec, values)
     steps = intent["steps"] if intent["action"] == "batch" else [intent]
     form = rng.random()
-    if form < 0.40:
-        return _chat(prompt, _as_json(steps), "op")
     if form < 0.58:
+        return _chat(prompt, _as_json(steps), "op")
+    if form < 0.78:
         return _chat(prompt, " ".join(_as_words(s) for s in steps))
-    if form < 0.70:
+    if form < 0.85:
         return _chat(prompt, "; ".join(_as_call(s) for s in steps), "call")
-    if form < 0.80:
-        return _chat(prompt, "\n".join(_as_line(s) for s in steps), "lines")
-    if form < 0.86:
+    if form < 0.88:
         return _chat(prompt, " + ".join(_kind(s) for s in steps), "kind")
     return _fields(prompt, values, rng)
 
@@ -165,11 +163,6 @@ def _as_json(steps: list[dict[str, Any]]) -> str:
 def _as_call(step: dict[str, Any]) -> str:
     values = [v if isinstance(v, str) else ",".join(v) for v in _values(step).values()]
     return f"{_OPS[step['action']][1]}_{_OPS[step['action']][0]}({', '.join(values)})"
-
-
-def _as_line(step: dict[str, Any]) -> str:
-    parts = [f"{k}={v if isinstance(v, str) else ','.join(v)}" for k, v in _values(step).items()]
-    return " ".join((*_OPS[step["action"]], *parts))
 
 
 def _kind(step: dict[str, Any]) -> str:
@@ -243,16 +236,9 @@ def _pairs(rng: random.Random, names: Names) -> dict[str, str]:
 def _objects(rng: random.Random, names: Names) -> Document:
     pairs = _pairs(rng, names)
     lines = ", ".join(f"{k}={v}" for k, v in pairs.items())
-    match rng.randrange(4):
-        case 0:
-            return _chat(lines, _compact(pairs), "json")
-        case 1:
-            return _chat(_compact(pairs), lines, "pairs")
-        case 2:
-            return _chat(_compact(pairs), _compact(dict(sorted(pairs.items()))), "sort")
-        case _:
-            more = _pairs(rng, names)
-            return _chat(f"{_compact(pairs)}\n{_compact(more)}", _compact([pairs, more]), "list")
+    if rng.random() < 0.7:
+        return _chat(lines, _compact(pairs), "json")
+    return _chat(_compact(pairs), lines, "pairs")
 
 
 def _lookup(rng: random.Random, names: Names) -> Document:
