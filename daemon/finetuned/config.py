@@ -388,6 +388,12 @@ class SupervisorConfig:
     then SIGKILL. Work since the last checkpoint is then done again.
     """
 
+    warm_worker_seconds: float = 300.0
+    """
+    How long after a job a training worker with its imports done is kept ready for
+    the next file, in seconds, 0 to 86400. Saves seconds per file, costs about 400 MB.
+    """
+
     disk_reserve_bytes: int = 256 * 2**20
     """
     Free space below which nothing new is started, in bytes, >= 0; two checkpoints
@@ -430,6 +436,12 @@ class SupervisorConfig:
             "supervisor.worker_stop_seconds",
             "1 to 3600",
             self.worker_stop_seconds,
+        )
+        _check(
+            0 <= self.warm_worker_seconds <= 86400,
+            "supervisor.warm_worker_seconds",
+            "0 to 86400",
+            self.warm_worker_seconds,
         )
         _check(
             self.disk_reserve_bytes >= 0,

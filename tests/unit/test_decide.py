@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from finetuned.core.decide import (
     Accepted,
     Claim,
+    CoolDown,
     JobView,
     Leave,
     MakeJob,
@@ -17,6 +18,7 @@ from finetuned.core.decide import (
     StartTraining,
     StopCause,
     StopWorker,
+    WarmUp,
     WorkerEnd,
     WorkerView,
     decide,
@@ -52,6 +54,7 @@ situations = st.builds(
     worker=st.sampled_from([None, TRAINING, replace(TRAINING, stopping=StopCause.PAUSE)]),
     ingesting=st.booleans(),
     unretired=st.integers(0, 1),
+    keep_warm=st.booleans(),
     until_idle=st.booleans(),
     scanned=st.booleans(),
 )
@@ -127,6 +130,15 @@ def test_skip_is_bound_to_its_job():
     assert [StopWorker(StopCause.SKIP)] == do(Situation(skip_job="j1", worker=TRAINING))
     assert [] == do(Situation(skip_job="j9", worker=TRAINING))
     assert [SkipJob("j9")] == do(Situation(skip_job="j9", paused=True))
+
+
+def test_a_worker_is_kept_ready_only_while_files_may_come():
+    """
+    Right after a job, or with files in sight; otherwise the memory goes back.
+    """
+    assert [WarmUp()] == do(Situation(files_waiting=1))
+    assert [WarmUp()] == do(Situation(keep_warm=True))
+    assert [CoolDown()] == do(Situation())
 
 
 def test_a_candidate_is_judged_before_the_next_file_is_trained():

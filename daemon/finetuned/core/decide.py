@@ -84,6 +84,8 @@ class Situation:
     ingesting: bool = False
     unretired: int = 0
     """Finished jobs whose originals are not in their last place yet."""
+    keep_warm: bool = False
+    """Whether a job ended so lately that the next file may come any moment."""
     until_idle: bool = False
     scanned: bool = False
     """Whether the inbox was looked at since the start."""
@@ -142,6 +144,11 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True)
+class CoolDown:
+    """Let a worker that waits for work go."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """End the daemon."""
 
@@ -156,6 +163,7 @@ Action = (
     | StopWorker
     | SkipJob
     | WarmUp
+    | CoolDown
     | Leave
 )
 
@@ -188,7 +196,7 @@ def decide(now: Situation, *, clock: float, share_examples: int, share_files: in
         actions.append(StartIngestion())
     if now.worker is None and not now.paused and now.skip_job is None:
         actions += _next_work(now, clock, share_examples, share_files)
-    if not actions and now.until_idle and _idle(now):
+    if now.until_idle and _idle(now):
         actions.append(Leave())
     return actions
 
@@ -216,7 +224,7 @@ def _next_work(now: Situation, clock: float, share_examples: int, share_files: i
         return [StartTraining(job.id)]
     if now.files_waiting or now.claimed or now.ingesting:
         return [WarmUp()]
-    return []
+    return [WarmUp()] if now.keep_warm and not now.until_idle else [CoolDown()]
 
 
 def _rank(priority: str) -> int:

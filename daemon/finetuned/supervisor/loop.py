@@ -23,6 +23,7 @@ from finetuned.core.decide import (
     Accepted,
     Action,
     Claim,
+    CoolDown,
     Leave,
     MakeJob,
     Situation,
@@ -90,6 +91,7 @@ class Supervisor:
         self._last_signature: Any = None
         self._last_host = float("-inf")
         self._last_slow = float("-inf")
+        self._last_job_end = float("-inf")
         self._low_disk: str | None = None
         self._checkpoint_bytes = 0
         self._problem: str | None = None
@@ -226,6 +228,7 @@ class Supervisor:
     def _poll_worker(self) -> None:
         if self._jobs.poll():
             self._last_slow = float("-inf")  # its originals can go to their last place
+            self._last_job_end = time.monotonic()
 
     def _look_at_slow_things(self) -> None:
         if time.monotonic() - self._last_slow < SLOW_LOOK_SECONDS:
@@ -268,6 +271,8 @@ class Supervisor:
             jobs=self._jobs.waiting(),
             worker=self._jobs.view(),
             ingesting=self._intake.validating,
+            keep_warm=time.monotonic() - self._last_job_end
+            < context.config.supervisor.warm_worker_seconds,
             unretired=len(context.journal.unretired_jobs()),
             until_idle=self._until_idle,
             scanned=self._intake.scanned,
@@ -294,10 +299,12 @@ class Supervisor:
                 self._jobs.skip(job_id)
             case WarmUp():
                 self._jobs.warm_up()
+            case CoolDown():
+                self._jobs.cool_down()
             case Leave():
                 self._leaving = True
                 return
-        if not isinstance(action, StopWorker | StopIngestion | SkipJob | WarmUp):
+        if isinstance(action, Claim | StartIngestion | MakeJob | StartTraining | StartEvaluation):
             self._context.unblock()
 
     def _settle(self) -> None:

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""
+Measure what docs/measurements.md says of the daemon, on this machine.
+
+    $ tools/measure.py
+    supervisor RSS idle           44.1 MB
+    supervisor CPU idle            0.3 %
+    drop to first step, cold       5.1 s
+    drop to first step, warm       2.0 s
+    ...
+
+Runs the real daemon on a throw-away root with the embedded base model. Takes
+about three minutes; use an idle machine. Exit status: 0 measured, 1 a wait failed.
+"""
+
+from __future__ import annotations
+
+import _venv
+
+_venv.activate()
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from finetuned.files.run import read_json, read_metrics
+from finetuned.sources.intents import drop, training_rows
+
+CONFIG = "[inbox]\nstability_seconds = {stability}\n[training]\nnum_train_epochs = {epochs}\n"
+WAIT_SECONDS = 300.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    Measure and print; see the module's text for the exit status.
+    """
+    parser = argparse.ArgumentParser(
+        description="Measure the daemon on this machine.",
+        epilog="examples:\n  tools/measure.py\n  tools/measure.py --json > figures.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--idle-seconds", type=float, default=60.0, help="default 60")
+    parser.add_argument("--rows", type=int, default=600, help="rows of each file (default 600)")
+    args = parser.parse_args(argv)
+    root = Path(tempfile.mkdtemp(prefix="finetuned-measure-"))
+    try:
+        figures = measure(root, args.idle_seconds, args.rows)
+    except TimeoutError as error:
+        print(f"measure: {error}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    if args.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:<36} {value}")
+    return 0
+
+
+def measure(root: Path, idle_seconds: float, rows: int) -> dict[str, Any]:
+    """
+    Return every figure; times in seconds, memory in MB (10^6 bytes).
+
+    Raises:
+        TimeoutError: The daemon did not get where it should.
+    """
+    (root / "inbox").mkdir()
+    (root / "config.toml").write_text(CONFIG.format(stability=5.0, epochs=2))
+    with (root / "out.log").open("wb") as out:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "finetuned", "run", "--root", str(root)], stdout=out, stderr=out
+        )
+    try:
+        process = psutil.Process(daemon.pid)
+        wait(root, lambda s: s["phase"] == "idle", "idle")
+        time.sleep(3)
+        figures = idle_figures(process, idle_seconds)
+        figures["drop to first step, cold [s]"] = first_step(root, rows, seed=1, job=1)
+        figures["supervisor RSS while training [MB]"] = megabytes(process)
+        wait(root, lambda s: done(s) == 1, "the first verdict")
+        time.sleep(10)  # the spare worker does its imports
+        figures["drop to first step, warm [s]"] = first_step(root, rows, seed=2, job=2)
+        wait(root, lambda s: done(s) == 2, "the second verdict")
+        figures.update(run_figures(root))
+    finally:
+        daemon.terminate()
+        daemon.wait(90)
+    return figures
+
+
+def idle_figures(process: psutil.Process, seconds: float) -> dict[str, Any]:
+    """
+    Return memory and CPU share of the idle supervisor over *seconds*.
+    """
+    before = process.cpu_times()
+    began = time.monotonic()
+    time.sleep(seconds)
+    after = process.cpu_times()
+    spent = after.user + after.system - before.user - before.system
+    return {
+        "supervisor RSS idle [MB]": megabytes(process),
+        "supervisor CPU idle [%]": round(100 * spent / (time.monotonic() - began), 2),
+    }
+
+
+def megabytes(process: psutil.Process) -> float:
+    """
+    Return the resident memory of *process* in MB.
+    """
+    return round(process.memory_info().rss / 1e6, 1)
+
+
+def done(status: dict[str, Any]) -> int:
+    """
+    Return how many jobs have ended.
+    """
+    queue = status["queue"]
+    return int(sum(queue[state] for state in ("promoted", "rejected", "failed", "skipped")))
+
+
+def first_step(root: Path, rows: int, *, seed: int, job: int) -> float:
+    """
+    Drop one file by rename and return the seconds until its first optimizer step is in the status.
+    """
+    drop(training_rows(seed=seed, n=rows), root / "inbox", f"file{seed}.jsonl")
+    began = time.monotonic()
+
+    def stepped(status: dict[str, Any]) -> bool:
+        current = status["job"] or {}
+        return current.get("id") == f"j{job:06d}" and bool(read_metrics_of(root, job))
+
+    wait(root, stepped, "the first step")
+    return round(time.monotonic() - began, 2)
+
+
+def read_metrics_of(root: Path, job: int) -> list[dict[str, Any]]:
+    """
+    Return the metrics of the newest training run of a job.
+    """
+    for folder in sorted((root / "models" / "runs").iterdir(), reverse=True):
+        spec = read_json(folder / "spec.json") or {}
+        if spec.get("kind") == "training" and spec.get("job_id") == f"j{job:06d}":
+            return read_metrics(folder)
+    return []
+
+
+def run_figures(root: Path) -> dict[str, Any]:
+    """
+    Return how the worker's wall time was spent in the last job.
+    """
+    version = Path(os.path.realpath(root / "models" / "versions")) / "v0002"
+    totals = (read_json(version / "manifest.json") or {})["totals"]
+    metrics = read_metrics_of(root, 2)
+    return {
+        "steps of the second job": len(metrics),
+        "seconds in optimizer steps": totals["seconds_steps"],
+        "seconds in live evals": totals.get("seconds_eval", 0.0),
+        "seconds in checkpoints": totals.get("seconds_checkpoint", 0.0),
+        "live evals' share of wall time [%]": round(
+            100
+            * totals.get("seconds_eval", 0.0)
+            / sum(totals.get(f"seconds_{k}", 0.0) for k in ("steps", "eval", "checkpoint")),
+            2,
+        ),
+        "tokens per second": round(totals["tokens"] / totals["seconds_steps"]),
+    }
+
+
+def wait(root: Path, condition: Callable[[dict[str, Any]], bool], what: str) -> None:
+    """
+    Wait until the status fulfils *condition*.
+
+    Raises:
+        TimeoutError: It did not within five minutes.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        status = read_json(root / "status" / "training_status.json")
+        if status is not None and condition(status):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"waited for {what}: {status}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
