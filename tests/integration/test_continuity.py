@@ -217,7 +217,7 @@ def test_no_pickle_is_ever_written(chain: dict[str, Any]) -> None:
     """
     Checkpoints and candidates are safetensors and JSON, tokenizers text.
     """
-    allowed = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ""}
+    allowed = {".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".log", ""}
     written = {p.suffix for run in chain["runs"] for p in run.rglob("*") if p.is_file()}
 
     assert written <= allowed

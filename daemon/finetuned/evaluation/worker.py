@@ -33,7 +33,15 @@ from finetuned.errors import (
 from finetuned.files.atomic import write_atomic
 from finetuned.files.lock import FileLock
 from finetuned.files.refusal import refusal_reason
-from finetuned.files.run import LOCK, REPORT, Heartbeat, read_spec, utc_now, write_error
+from finetuned.files.run import (
+    LOCK,
+    REPORT,
+    Heartbeat,
+    read_spec,
+    redirect_output,
+    utc_now,
+    write_error,
+)
 from finetuned.telemetry.lifeline import Lifeline, run_folder_from
 
 SUITES = ("new", "old")
@@ -222,6 +230,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_OK
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
+        redirect_output(run_dir)
         with FileLock(run_dir / LOCK):
             EvaluationRun(run_dir, read_spec(run_dir), lifeline).run()
     except OSError as error:

@@ -29,6 +29,7 @@ LOCK = "lock"
 CHECKPOINTS = "checkpoints"
 CANDIDATE = "candidate"
 REPORT = "eval_report.json"
+OUTPUT = "output.log"
 
 
 def utc_now() -> str:
@@ -138,6 +139,19 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         if isinstance(record, dict):
             records.append(record)
     return records
+
+
+def redirect_output(folder: Path) -> None:
+    """
+    Send this process's standard output and error into its run folder, from now on.
+
+    What libraries print belongs to the run; before the run is known it goes to
+    the file that the supervisor opened.
+    """
+    fd = os.open(folder / OUTPUT, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 def write_error(folder: Path, error: BaseException) -> None:

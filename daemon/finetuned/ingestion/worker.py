@@ -41,7 +41,7 @@ from finetuned.errors import (
 from finetuned.files.atomic import write_atomic
 from finetuned.files.lock import FileLock
 from finetuned.files.refusal import refusal_reason
-from finetuned.files.run import LOCK, Heartbeat, read_spec, write_error
+from finetuned.files.run import LOCK, Heartbeat, read_spec, redirect_output, write_error
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
 from finetuned.telemetry.lifeline import Lifeline, run_folder_from
@@ -139,6 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     if run_dir is None:
         return EXIT_OK
     try:
+        redirect_output(run_dir)
         with FileLock(run_dir / LOCK):
             IngestionRun(run_dir, read_spec(run_dir), lifeline).run()
     except OSError as error:

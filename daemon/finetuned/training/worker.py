@@ -33,7 +33,7 @@ from finetuned.errors import (
 )
 from finetuned.files.lock import FileLock
 from finetuned.files.refusal import refusal_reason
-from finetuned.files.run import LOCK, Heartbeat, read_spec, utc_now, write_error
+from finetuned.files.run import LOCK, Heartbeat, read_spec, redirect_output, utc_now, write_error
 from finetuned.telemetry.lifeline import Lifeline, run_folder_from
 
 
@@ -311,6 +311,7 @@ def main(argv: list[str] | None = None) -> int:
     if run_dir is None:
         return EXIT_OK
     try:
+        redirect_output(run_dir)
         with FileLock(run_dir / LOCK):
             run = TrainingRun(run_dir, read_spec(run_dir), lifeline)
             run.heartbeat.beat(force=True, import_seconds=round(time.monotonic() - began, 2))
