@@ -11,8 +11,6 @@ system, 78 the configuration is wrong.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,27 +20,10 @@ import orjson
 
 from finetuned.config import config_from_dict
 from finetuned.core.metrics import mean_loss, wilson_interval
-from finetuned.errors import (
-    EXIT_OK,
-    EXIT_SOFTWARE,
-    EXIT_TEMPFAIL,
-    FinetunedError,
-    Interrupted,
-    Unavailable,
-)
+from finetuned.errors import Interrupted
 from finetuned.files.atomic import write_atomic
-from finetuned.files.lock import FileLock
-from finetuned.files.refusal import refusal_reason
-from finetuned.files.run import (
-    LOCK,
-    REPORT,
-    Heartbeat,
-    read_spec,
-    redirect_output,
-    utc_now,
-    write_error,
-)
-from finetuned.telemetry.lifeline import Lifeline, run_folder_from
+from finetuned.files.run import REPORT, Heartbeat, utc_now
+from finetuned.telemetry.lifeline import Lifeline, run_worker
 
 SUITES = ("new", "old")
 """Held-out rows of the datasets being trained, and of those trained before."""
@@ -219,30 +200,19 @@ def _score(outcomes: Sequence[Any], expected: int) -> dict[str, Any]:
     }
 
 
+def _imports() -> None:
+    import finetuned.model.load  # noqa: F401
+
+
 def main(argv: list[str] | None = None) -> int:
     """
     Run the worker; see the module's text for the exit status.
     """
-    lifeline = Lifeline()
-    lifeline.install()
-    run_dir = run_folder_from(sys.argv[1:] if argv is None else argv, lifeline)
-    if run_dir is None:
-        return EXIT_OK
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
-        redirect_output(run_dir)
-        with FileLock(run_dir / LOCK):
-            EvaluationRun(run_dir, read_spec(run_dir), lifeline).run()
-    except OSError as error:
-        write_error(run_dir, Unavailable(refusal_reason(error), str(error)))
-        return EXIT_TEMPFAIL
-    except FinetunedError as error:
-        write_error(run_dir, error)
-        return error.exit_status
-    except Exception as error:
-        write_error(run_dir, error)
-        return EXIT_SOFTWARE
-    return EXIT_OK
+
+    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+        EvaluationRun(run_dir, spec, lifeline).run()
+
+    return run_worker(argv, warm_up=_imports, work=work)
 
 
 if __name__ == "__main__":

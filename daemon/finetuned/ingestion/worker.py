@@ -30,21 +30,14 @@ import orjson
 from finetuned.config import config_from_dict
 from finetuned.data.render import Renderer
 from finetuned.errors import (
-    EXIT_OK,
-    EXIT_SOFTWARE,
-    EXIT_TEMPFAIL,
     ConfigError,
-    FinetunedError,
     Interrupted,
-    Unavailable,
 )
 from finetuned.files.atomic import write_atomic
-from finetuned.files.lock import FileLock
-from finetuned.files.refusal import refusal_reason
-from finetuned.files.run import LOCK, Heartbeat, read_spec, redirect_output, write_error
+from finetuned.files.run import Heartbeat
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
-from finetuned.telemetry.lifeline import Lifeline, run_folder_from
+from finetuned.telemetry.lifeline import Lifeline, run_worker
 from finetuned.telemetry.log import printable
 
 RESULTS: Final = "results"
@@ -126,32 +119,19 @@ class IngestionRun:
             )
 
 
+def _imports() -> None:
+    from transformers import PreTrainedTokenizerFast  # noqa: F401
+
+
 def main(argv: list[str] | None = None) -> int:
     """
     Run the worker; see the module's text for the exit status.
     """
-    lifeline = Lifeline()
-    lifeline.install()
-    # Imported before the run is known: this is what a warm start saves.
-    from transformers import PreTrainedTokenizerFast  # noqa: F401
 
-    run_dir = run_folder_from(sys.argv[1:] if argv is None else argv, lifeline)
-    if run_dir is None:
-        return EXIT_OK
-    try:
-        redirect_output(run_dir)
-        with FileLock(run_dir / LOCK):
-            IngestionRun(run_dir, read_spec(run_dir), lifeline).run()
-    except OSError as error:
-        write_error(run_dir, Unavailable(refusal_reason(error), str(error)))
-        return EXIT_TEMPFAIL
-    except FinetunedError as error:
-        write_error(run_dir, error)
-        return error.exit_status
-    except Exception as error:  # the run's record must say what happened
-        write_error(run_dir, error)
-        return EXIT_SOFTWARE
-    return EXIT_OK
+    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+        IngestionRun(run_dir, spec, lifeline).run()
+
+    return run_worker(argv, warm_up=_imports, work=work)
 
 
 def _source(entry: dict[str, str]) -> Source:

@@ -1,5 +1,5 @@
 """
-The thread between a worker and its supervisor.
+The thread between a worker and its supervisor, and a worker's life along it.
 
 SIGTERM or the end of standard input means: stop at the next step, checkpoint,
 leave. Standard input is a pipe whose other end only the supervisor holds, so
@@ -12,8 +12,18 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL, FinetunedError, Unavailable
+from finetuned.files.lock import FileLock
+from finetuned.files.refusal import refusal_reason
+from finetuned.files.run import LOCK, read_spec, redirect_output, write_error
+
+Work = Callable[[Path, dict[str, Any], "Lifeline"], None]
+"""What one worker does with its run folder and its spec."""
 
 
 class Lifeline:
@@ -86,3 +96,38 @@ def run_folder_from(argv: list[str], lifeline: Lifeline) -> Path | None:
         line += byte
     lifeline.watch_stdin()
     return Path(os.fsdecode(line[:-1]))
+
+
+def run_worker(argv: list[str] | None, *, warm_up: Callable[[], object], work: Work) -> int:
+    """
+    Live one worker's life: imports, run folder, lock, work, exit status.
+
+    Args:
+        argv: The run folder, or nothing to be told by standard input.
+        warm_up: Does the imports, before the run is known: what an early start saves.
+        work: Does the run.
+
+    Returns:
+        0 done, 70 a bug, 75 stopped or refused by the file system, else what the
+        error that ended it says. The error is in the run folder.
+    """
+    lifeline = Lifeline()
+    lifeline.install()
+    warm_up()
+    run_dir = run_folder_from(sys.argv[1:] if argv is None else argv, lifeline)
+    if run_dir is None:
+        return EXIT_OK
+    try:
+        redirect_output(run_dir)
+        with FileLock(run_dir / LOCK):
+            work(run_dir, read_spec(run_dir), lifeline)
+    except OSError as error:
+        write_error(run_dir, Unavailable(refusal_reason(error), str(error)))
+        return EXIT_TEMPFAIL
+    except FinetunedError as error:
+        write_error(run_dir, error)
+        return error.exit_status
+    except Exception as error:  # the run's record must say what happened
+        write_error(run_dir, error)
+        return EXIT_SOFTWARE
+    return EXIT_OK

@@ -25,6 +25,7 @@ from finetuned.training.checkpoint import (
     STATE,
     Parameters,
     Progress,
+    disk_errors,
     optimizer_tensors,
 )
 
@@ -75,14 +76,16 @@ def save_candidate(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
     try:
-        model.save_pretrained(building, safe_serialization=True)
+        with disk_errors():
+            model.save_pretrained(building, safe_serialization=True)
         (building / "README.md").unlink(missing_ok=True)  # peft's empty model card
         for name in _TOKENIZER_FILES:
             if (base / name).is_file() and not (building / name).exists():
                 shutil.copyfile(base / name, building / name)
         state = building / TRAINING_STATE
         state.mkdir()
-        save_file(optimizer_tensors(optimizer, parameters), state / OPTIMIZER)
+        with disk_errors():
+            save_file(optimizer_tensors(optimizer, parameters), state / OPTIMIZER)
         (state / STATE).write_bytes(orjson.dumps(progress))
         write_manifest(building, {"kind": "candidate", **facts})
         publish_dir(building, final)

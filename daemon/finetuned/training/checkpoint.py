@@ -8,14 +8,19 @@ and it is loaded once before the one before it goes.
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from finetuned.errors import ModelError
@@ -27,6 +32,7 @@ OPTIMIZER = "optimizer.safetensors"
 RNG = "rng.safetensors"
 STATE = "state.json"
 _PREFIX = "checkpoint-"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 Parameters = dict[str, torch.nn.Parameter]
 
@@ -133,6 +139,24 @@ def restore_rng(tensors: dict[str, torch.Tensor]) -> None:
     )
 
 
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """
+    Raise what the disk refused inside as OSError, also where safetensors met it.
+
+    Its writer names the errno only in the text of a SafetensorError; taken for
+    a bug, a full disk would cost the job an attempt.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        found = _OS_ERROR.search(str(error))
+        if found is None:
+            raise
+        code = int(found[1])
+        raise OSError(code, os.strerror(code)) from error
+
+
 def save_checkpoint(
     folder: Path,
     *,
@@ -163,12 +187,13 @@ def save_checkpoint(
         return final
     building.mkdir()
     try:
-        save_file(
-            {name: p.detach().cpu().contiguous() for name, p in parameters.items()},
-            building / WEIGHTS,
-        )
-        save_file(optimizer_tensors(optimizer, parameters), building / OPTIMIZER)
-        save_file(rng_tensors(), building / RNG)
+        with disk_errors():
+            save_file(
+                {name: p.detach().cpu().contiguous() for name, p in parameters.items()},
+                building / WEIGHTS,
+            )
+            save_file(optimizer_tensors(optimizer, parameters), building / OPTIMIZER)
+            save_file(rng_tensors(), building / RNG)
         (building / STATE).write_bytes(orjson.dumps(progress))
         write_manifest(building, {"kind": "checkpoint", "job_step": progress.job_step})
         publish_dir(building, final)
@@ -211,16 +236,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         ModelError: It is incomplete or corrupt; nothing was loaded.
+        OSError: The disk refused.
     """
     verify_manifest(path)
     state = orjson.loads((path / STATE).read_bytes())
-    return Checkpoint(
-        path,
-        load_file(path / WEIGHTS),
-        load_file(path / OPTIMIZER),
-        load_file(path / RNG),
-        Progress(**state),
-    )
+    with disk_errors():
+        return Checkpoint(
+            path,
+            load_file(path / WEIGHTS),
+            load_file(path / OPTIMIZER),
+            load_file(path / RNG),
+            Progress(**state),
+        )
 
 
 def newest_loadable(folders: list[Path]) -> Checkpoint | None:

@@ -14,27 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from finetuned.config import Config, config_from_dict
-from finetuned.errors import (
-    EXIT_OK,
-    EXIT_SOFTWARE,
-    EXIT_TEMPFAIL,
-    DatasetError,
-    FinetunedError,
-    Interrupted,
-    ModelError,
-    Unavailable,
-)
-from finetuned.files.lock import FileLock
-from finetuned.files.refusal import refusal_reason
-from finetuned.files.run import LOCK, Heartbeat, read_spec, redirect_output, utc_now, write_error
-from finetuned.telemetry.lifeline import Lifeline, run_folder_from
+from finetuned.errors import DatasetError, Interrupted, ModelError
+from finetuned.files.run import Heartbeat, utc_now
+from finetuned.telemetry.lifeline import Lifeline, run_worker
 
 
 def job_seed(seed: int, job_id: str) -> int:
@@ -296,36 +283,20 @@ class TrainingRun:
         }
 
 
+def _imports() -> None:
+    import peft  # noqa: F401
+    import transformers.trainer  # noqa: F401
+
+
 def main(argv: list[str] | None = None) -> int:
     """
     Run the worker; see the module's text for the exit status.
     """
-    lifeline = Lifeline()
-    lifeline.install()
-    began = time.monotonic()
-    # Imported before the run is known: this is what a warm start saves.
-    import peft  # noqa: F401
-    import transformers.trainer  # noqa: F401
 
-    run_dir = run_folder_from(sys.argv[1:] if argv is None else argv, lifeline)
-    if run_dir is None:
-        return EXIT_OK
-    try:
-        redirect_output(run_dir)
-        with FileLock(run_dir / LOCK):
-            run = TrainingRun(run_dir, read_spec(run_dir), lifeline)
-            run.heartbeat.beat(force=True, import_seconds=round(time.monotonic() - began, 2))
-            run.run()
-    except OSError as error:
-        write_error(run_dir, Unavailable(refusal_reason(error), str(error)))
-        return EXIT_TEMPFAIL
-    except FinetunedError as error:
-        write_error(run_dir, error)
-        return error.exit_status
-    except Exception as error:
-        write_error(run_dir, error)
-        return EXIT_SOFTWARE
-    return EXIT_OK
+    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+        TrainingRun(run_dir, spec, lifeline).run()
+
+    return run_worker(argv, warm_up=_imports, work=work)
 
 
 if __name__ == "__main__":
