@@ -168,7 +168,9 @@ def view(status: dict[str, Any]) -> Panel:
     bar = ProgressBar(
         total=max(1, status["batch_total_steps"]), completed=status["batch_step"], width=60
     )
-    parts: list[Any] = [numbers, bar]
+    line = Table.grid()  # a bar on its own ends without a line break
+    line.add_row(bar)
+    parts: list[Any] = [numbers, line]
     if status["recent_examples"]:
         last = status["recent_examples"][-1]
         colour = "green" if last["matches"] else "yellow"
