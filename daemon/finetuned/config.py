@@ -23,6 +23,26 @@ def _check(ok: bool, name: str, expected: str, found: object) -> None:
         raise ConfigError(f"{name} must be {expected}, got {found!r}")
 
 
+def _number(value: float) -> str:
+    return f"{value:.10g}".replace("e-0", "e-")
+
+
+def _ranges(section: str, config: object, **ranges: tuple[float, float | None]) -> None:
+    """Check that each named field lies in its range; None is no upper bound."""
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        expected = f">= {_number(low)}" if high is None else f"{_number(low)} to {_number(high)}"
+        inside = value >= low and (high is None or value <= high)
+        _check(inside, f"{section}.{name}", expected, value)
+
+
+def _words(section: str, config: object, **words: tuple[str, ...]) -> None:
+    """Check that each named field is one of its words."""
+    for name, allowed in words.items():
+        value = getattr(config, name)
+        _check(value in allowed, f"{section}.{name}", f"one of {allowed}", value)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     base: str = "micro"
@@ -49,10 +69,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check(bool(self.base.strip()), "model.base", "a name, directory or hub id", self.base)
-        dtypes = ("auto", "float32", "bfloat16")
-        _check(self.dtype in dtypes, "model.dtype", f"one of {dtypes}", self.dtype)
-        devices = ("auto", "cpu", "cuda", "mps")
-        _check(self.device in devices, "model.device", f"one of {devices}", self.device)
+        _words(
+            "model",
+            self,
+            dtype=("auto", "float32", "bfloat16"),
+            device=("auto", "cpu", "cuda", "mps"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,22 +104,14 @@ class InboxConfig:
     """Most datasets in one shared run, >= 1, so that a flood of files yields versions early."""
 
     def __post_init__(self) -> None:
-        _check(
-            self.stability_seconds >= 0, "inbox.stability_seconds", ">= 0", self.stability_seconds
-        )
-        _check(0.1 <= self.scan_seconds <= 60, "inbox.scan_seconds", "0.1 to 60", self.scan_seconds)
-        _check(self.max_attempts >= 1, "inbox.max_attempts", ">= 1", self.max_attempts)
-        _check(
-            self.share_run_max_examples >= 0,
-            "inbox.share_run_max_examples",
-            ">= 0",
-            self.share_run_max_examples,
-        )
-        _check(
-            self.share_run_max_files >= 1,
-            "inbox.share_run_max_files",
-            ">= 1",
-            self.share_run_max_files,
+        _ranges(
+            "inbox",
+            self,
+            stability_seconds=(0, None),
+            scan_seconds=(0.1, 60),
+            max_attempts=(1, None),
+            share_run_max_examples=(0, None),
+            share_run_max_files=(1, None),
         )
 
 
@@ -125,30 +139,14 @@ class DataConfig:
     """Most held-out rows of one dataset, 1 to 10000: enough for +-7 points, cheap to ask."""
 
     def __post_init__(self) -> None:
-        _check(16 <= self.max_length <= 131072, "data.max_length", "16 to 131072", self.max_length)
-        _check(
-            1024 <= self.max_line_bytes <= 2**30,
-            "data.max_line_bytes",
-            "1024 to 1073741824",
-            self.max_line_bytes,
-        )
-        _check(
-            0 <= self.max_rejected_fraction <= 1,
-            "data.max_rejected_fraction",
-            "0 to 1",
-            self.max_rejected_fraction,
-        )
-        _check(
-            0 <= self.holdout_fraction <= 0.5,
-            "data.holdout_fraction",
-            "0 to 0.5",
-            self.holdout_fraction,
-        )
-        _check(
-            1 <= self.holdout_max_rows <= 10000,
-            "data.holdout_max_rows",
-            "1 to 10000",
-            self.holdout_max_rows,
+        _ranges(
+            "data",
+            self,
+            max_length=(16, 131072),
+            max_line_bytes=(1024, 2**30),
+            max_rejected_fraction=(0, 1),
+            holdout_fraction=(0, 0.5),
+            holdout_max_rows=(1, 10000),
         )
 
 
@@ -209,45 +207,24 @@ class TrainingConfig:
     """Seed of shuffling, adapter initialisation and dropout, >= 0."""
 
     def __post_init__(self) -> None:
-        methods = ("lora", "full", "qlora")
-        _check(self.method in methods, "training.method", f"one of {methods}", self.method)
-        _check(1 <= self.r <= 1024, "training.r", "1 to 1024", self.r)
-        _check(1 <= self.lora_alpha <= 4096, "training.lora_alpha", "1 to 4096", self.lora_alpha)
-        _check(
-            0 <= self.lora_dropout <= 0.9, "training.lora_dropout", "0 to 0.9", self.lora_dropout
-        )
-        _check(
-            1e-7 <= self.learning_rate <= 1,
-            "training.learning_rate",
-            "1e-7 to 1",
-            self.learning_rate,
-        )
-        _check(self.warmup_steps >= 0, "training.warmup_steps", ">= 0", self.warmup_steps)
-        _check(0 <= self.weight_decay <= 1, "training.weight_decay", "0 to 1", self.weight_decay)
+        _words("training", self, method=("lora", "full", "qlora"))
         _check(self.max_grad_norm > 0, "training.max_grad_norm", "> 0", self.max_grad_norm)
-        _check(
-            1 <= self.num_train_epochs <= 1000,
-            "training.num_train_epochs",
-            "1 to 1000",
-            self.num_train_epochs,
+        _ranges(
+            "training",
+            self,
+            r=(1, 1024),
+            lora_alpha=(1, 4096),
+            lora_dropout=(0, 0.9),
+            learning_rate=(1e-7, 1),
+            warmup_steps=(0, None),
+            weight_decay=(0, 1),
+            num_train_epochs=(1, 1000),
+            per_device_train_batch_size=(1, 4096),
+            gradient_accumulation_steps=(1, 1024),
+            save_steps=(1, None),
+            keep_checkpoints=(1, None),
+            seed=(0, None),
         )
-        _check(
-            1 <= self.per_device_train_batch_size <= 4096,
-            "training.per_device_train_batch_size",
-            "1 to 4096",
-            self.per_device_train_batch_size,
-        )
-        _check(
-            1 <= self.gradient_accumulation_steps <= 1024,
-            "training.gradient_accumulation_steps",
-            "1 to 1024",
-            self.gradient_accumulation_steps,
-        )
-        _check(self.save_steps >= 1, "training.save_steps", ">= 1", self.save_steps)
-        _check(
-            self.keep_checkpoints >= 1, "training.keep_checkpoints", ">= 1", self.keep_checkpoints
-        )
-        _check(self.seed >= 0, "training.seed", ">= 0", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,38 +259,17 @@ class EvaluationConfig:
     """Rows generated together, 1 to 1024."""
 
     def __post_init__(self) -> None:
-        _check(self.eval_steps >= 1, "evaluation.eval_steps", ">= 1", self.eval_steps)
-        _check(
-            0.001 <= self.max_wall_fraction <= 0.5,
-            "evaluation.max_wall_fraction",
-            "0.001 to 0.5",
-            self.max_wall_fraction,
+        _ranges(
+            "evaluation",
+            self,
+            eval_steps=(1, None),
+            max_wall_fraction=(0.001, 0.5),
+            timeout_seconds=(0.1, 3600),
+            max_new_tokens=(1, 8192),
+            final_max_rows=(2, 100000),
+            final_timeout_seconds=(1, 86400),
+            batch_size=(1, 1024),
         )
-        _check(
-            0.1 <= self.timeout_seconds <= 3600,
-            "evaluation.timeout_seconds",
-            "0.1 to 3600",
-            self.timeout_seconds,
-        )
-        _check(
-            1 <= self.max_new_tokens <= 8192,
-            "evaluation.max_new_tokens",
-            "1 to 8192",
-            self.max_new_tokens,
-        )
-        _check(
-            2 <= self.final_max_rows <= 100000,
-            "evaluation.final_max_rows",
-            "2 to 100000",
-            self.final_max_rows,
-        )
-        _check(
-            1 <= self.final_timeout_seconds <= 86400,
-            "evaluation.final_timeout_seconds",
-            "1 to 86400",
-            self.final_timeout_seconds,
-        )
-        _check(1 <= self.batch_size <= 1024, "evaluation.batch_size", "1 to 1024", self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -334,21 +290,13 @@ class GateConfig:
     """Loss on earlier datasets' held-out rows may rise by at most this, nats per token, >= 0."""
 
     def __post_init__(self) -> None:
-        _check(self.min_loss_gain >= 0, "gate.min_loss_gain", ">= 0", self.min_loss_gain)
-        _check(
-            0 <= self.max_new_accuracy_drop <= 1,
-            "gate.max_new_accuracy_drop",
-            "0 to 1",
-            self.max_new_accuracy_drop,
-        )
-        _check(
-            0 <= self.max_old_accuracy_drop <= 1,
-            "gate.max_old_accuracy_drop",
-            "0 to 1",
-            self.max_old_accuracy_drop,
-        )
-        _check(
-            self.max_old_loss_rise >= 0, "gate.max_old_loss_rise", ">= 0", self.max_old_loss_rise
+        _ranges(
+            "gate",
+            self,
+            min_loss_gain=(0, None),
+            max_new_accuracy_drop=(0, 1),
+            max_old_accuracy_drop=(0, 1),
+            max_old_loss_rise=(0, None),
         )
 
 
@@ -365,7 +313,7 @@ class RegistryConfig:
     """Whether each promoted version is copied to models/backups/ and verified there."""
 
     def __post_init__(self) -> None:
-        _check(self.keep_last >= 0, "registry.keep_last", ">= 0", self.keep_last)
+        _ranges("registry", self, keep_last=(0, None))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -413,52 +361,19 @@ class SupervisorConfig:
     """Rotated log files kept, >= 1."""
 
     def __post_init__(self) -> None:
-        _check(
-            0.05 <= self.heartbeat_seconds <= 5,
-            "supervisor.heartbeat_seconds",
-            "0.05 to 5",
-            self.heartbeat_seconds,
+        _ranges(
+            "supervisor",
+            self,
+            heartbeat_seconds=(0.05, 5),
+            idle_seconds=(0.05, 5),
+            worker_stuck_seconds=(5, 86400),
+            worker_stop_seconds=(1, 3600),
+            warm_worker_seconds=(0, 86400),
+            disk_reserve_bytes=(0, None),
+            retry_seconds=(0.05, 3600),
+            log_max_bytes=(4096, None),
+            log_backups=(1, None),
         )
-        _check(
-            0.05 <= self.idle_seconds <= 5,
-            "supervisor.idle_seconds",
-            "0.05 to 5",
-            self.idle_seconds,
-        )
-        _check(
-            5 <= self.worker_stuck_seconds <= 86400,
-            "supervisor.worker_stuck_seconds",
-            "5 to 86400",
-            self.worker_stuck_seconds,
-        )
-        _check(
-            1 <= self.worker_stop_seconds <= 3600,
-            "supervisor.worker_stop_seconds",
-            "1 to 3600",
-            self.worker_stop_seconds,
-        )
-        _check(
-            0 <= self.warm_worker_seconds <= 86400,
-            "supervisor.warm_worker_seconds",
-            "0 to 86400",
-            self.warm_worker_seconds,
-        )
-        _check(
-            self.disk_reserve_bytes >= 0,
-            "supervisor.disk_reserve_bytes",
-            ">= 0",
-            self.disk_reserve_bytes,
-        )
-        _check(
-            0.05 <= self.retry_seconds <= 3600,
-            "supervisor.retry_seconds",
-            "0.05 to 3600",
-            self.retry_seconds,
-        )
-        _check(
-            self.log_max_bytes >= 4096, "supervisor.log_max_bytes", ">= 4096", self.log_max_bytes
-        )
-        _check(self.log_backups >= 1, "supervisor.log_backups", ">= 1", self.log_backups)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,9 +36,7 @@ OLDEST, OLD, NEW, NEXT = 9, 10, 11, 12  # a text sort would put 10 before 9
 KEEP = 2
 SAVED, REFUSED, BUG = 0, 75, 70
 
-needs_strace = pytest.mark.skipif(
-    STRACE is None, reason="needs strace (apt-get install strace)"
-)
+needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace (apt-get install strace)")
 
 
 def training(step: int) -> tuple[dict[str, Any], Any]:
@@ -133,16 +131,13 @@ def traced_commit(folder: Path, log: Path, *injections: str) -> int:
             status = SAVED
         except OSError:
             status = REFUSED
-        except Exception:
-            import traceback; traceback.print_exc()
         finally:
             os._exit(status)
     os.close(reader)
     options = [word for injection in injections for word in ("-e", f"inject={injection}")]
+    trace = ("-f", "-qq", "-o", log, "-e", f"trace=chdir,{CALLS}")
     tracer = subprocess.Popen(
-        [STRACE or "", "-f", "-qq", "-o", log, "-e", f"trace=chdir,{CALLS}", *options]
-        + ["-p", str(pid)],
-        stderr=subprocess.PIPE,
+        [STRACE or "", *trace, *options, "-p", str(pid)], stderr=subprocess.PIPE
     )
     try:
         deadline = time.monotonic() + 20
@@ -220,8 +215,16 @@ def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_checkpoint(
 @needs_strace
 @pytest.mark.parametrize(
     ("call", "code"),
-    [("write", "ENOSPC"), ("write", "EIO"), ("fsync", "ENOSPC"), ("fsync", "EIO"),
-     ("mkdir", "ENOSPC"), ("rename", "EIO"), ("renameat", "ENOSPC"), ("openat", "EMFILE")],
+    [
+        ("write", "ENOSPC"),
+        ("write", "EIO"),
+        ("fsync", "ENOSPC"),
+        ("fsync", "EIO"),
+        ("mkdir", "ENOSPC"),
+        ("rename", "EIO"),
+        ("renameat", "ENOSPC"),
+        ("openat", "EMFILE"),
+    ],
 )
 def test_what_the_disk_refuses_is_an_oserror_and_earlier_checkpoints_stand(
     pristine: Path, calls: list[tuple[str, int]], tmp_path: Path, call: str, code: str

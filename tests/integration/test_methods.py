@@ -15,9 +15,8 @@ from finetuned.files.run import read_json, read_metrics
 
 @pytest.fixture(scope="module")
 def data(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from support.fork_run import ingest
-
     import finetuned.training.trainer  # noqa: F401
+    from support.fork_run import ingest
 
     root = tmp_path_factory.mktemp("data")
     return {
@@ -27,9 +26,8 @@ def data(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def run(data: dict[str, Any], folder: Path, which: int = 0, **options: Any) -> int:
-    from support.fork_run import fork_main, make_run
-
     from finetuned.training.worker import main
+    from support.fork_run import fork_main, make_run
 
     make_run(folder, base=data["base"], datasets=[data["datasets"][which]], **options)
     return fork_main(main, folder)

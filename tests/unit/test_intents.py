@@ -15,7 +15,6 @@ from finetuned.data.intents import (
     ACTIONS,
     MISSING,
     REASONS,
-    REFERENCE_SCHEME,
     IntentError,
     canonical,
     dumps,
@@ -160,9 +159,10 @@ def test_other_json_is_not_taken_for_an_intent(other: object) -> None:
     assert not is_intent(other)
 
 
-PASSWORDS = st.text(
-    st.characters(min_codepoint=33, max_codepoint=126), min_size=4, max_size=16
-).filter(lambda p: p.lower() not in "create user zed with password secret://zed and log in.")
+# The first two letters make sure that no word of the prompt or key holds the password.
+PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=16).map(
+    "Q7".__add__
+)
 
 
 @given(password=PASSWORDS, code_form=st.booleans(), in_batch=st.booleans())
@@ -181,8 +181,7 @@ def test_no_password_survives_redaction(password: str, code_form: bool, in_batch
     intent = {"action": "batch", "steps": [user]} if in_batch else user
     prompt, clean = redact(f"create user zed with password {password} and log in", intent)
     stored = prompt + orjson.dumps(clean).decode()
-    if not password.startswith(REFERENCE_SCHEME):
-        assert password not in stored.replace("secret://zed", "")
+    assert password not in stored
     assert prompt == "create user zed with password secret://zed and log in"
     assert stored.count("secret://zed") == 2
 

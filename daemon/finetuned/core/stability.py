@@ -32,12 +32,19 @@ class StabilityTracker:
         self.stability_seconds = stability_seconds
         self._since: dict[bytes, tuple[Seen, float]] = {}
         self._renamed: set[bytes] = set()
+        self._doubted: set[bytes] = set()
 
     def renamed_in(self, name: bytes) -> None:
         """
         Note that *name* arrived by rename, so it need not wait.
         """
         self._renamed.add(name)
+
+    def doubt(self, name: bytes) -> None:
+        """
+        Note that *name* changed after it had been stable: being renamed back proves nothing.
+        """
+        self._doubted.add(name)
 
     def observe(self, files: dict[bytes, Seen], now: float) -> list[bytes]:
         """
@@ -54,10 +61,12 @@ class StabilityTracker:
             for name, seen in files.items()
         }
         self._renamed &= files.keys()
+        self._doubted &= files.keys()
         return [
             name
             for name, (_, since) in self._since.items()
-            if name in self._renamed or now - since >= self.stability_seconds
+            if (name in self._renamed and name not in self._doubted)
+            or now - since >= self.stability_seconds
         ]
 
     def next_due(self, now: float) -> float | None:

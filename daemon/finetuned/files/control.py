@@ -118,6 +118,10 @@ def acknowledge(layout: Layout, order: Order, answer: dict[str, Any]) -> None:
     """
     body = {"id": order.id, "command": order.command, "reason": order.reason, **answer}
     write_atomic(layout.acks / f"{order.id}.json", orjson.dumps(body, option=orjson.OPT_INDENT_2))
-    (layout.acks / f"{order.id}.received").unlink(missing_ok=True)
+    received = layout.acks / f"{order.id}.received"
+    try:
+        received.unlink(missing_ok=True)
+    except IsADirectoryError:  # somebody's folder named like an order: obeyed, and kept
+        os.replace(received, received.with_suffix(".folder"))
     for old in sorted(layout.acks.glob("*.json"))[:-KEEP_ACKS]:
         old.unlink(missing_ok=True)

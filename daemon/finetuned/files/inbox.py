@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _SAFE_NAME_CHARACTERS = 80
 _NAME_BYTES = 255
+_KEY = re.compile(r"d\d{8,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,17 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
                     raise
 
 
+def unchanged(layout: Layout, entry: InboxEntry) -> bool:
+    """
+    Return whether a file is still what the scan saw.
+    """
+    try:
+        info = os.lstat(os.path.join(os.fsencode(layout.inbox), entry.path))
+    except OSError:
+        return False
+    return Seen(info.st_size, info.st_mtime_ns, info.st_ino) == entry.seen
+
+
 def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
     """
     Take one file out of the inbox, by rename into ``processing/<key>/``.
@@ -163,7 +176,12 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
         OSError: The file system refused; the file is where it was.
     """
     folder = layout.processing / key
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except FileNotFoundError:
+        raise NotADirectoryError(
+            errno.ENOTDIR, "missing or not a directory", str(layout.processing)
+        ) from None
     source = os.path.join(os.fsencode(layout.inbox), entry.path)
     target = folder / encode_name(os.path.basename(entry.path))
     try:
@@ -177,11 +195,24 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
 def claimed_file(layout: Layout, key: str) -> Path | None:
     """
     Return the file claimed under *key*, or None when the folder is empty or gone.
+
+    Raises:
+        FileNotFoundError: processing/ itself is gone: nothing is known of the file.
+        OSError: The file system refused.
     """
+    # Through a descriptor, so that a claim that ended and an inbox that was
+    # unmounted can be told apart.
+    parent = os.open(layout.processing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        names = sorted(os.listdir(layout.processing / key))
+        folder = os.open(key, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
     except FileNotFoundError:
         return None
+    finally:
+        os.close(parent)
+    try:
+        names = sorted(os.listdir(folder))
+    finally:
+        os.close(folder)
     return layout.processing / key / names[0] if names else None
 
 
@@ -190,6 +221,17 @@ def claimed_keys(layout: Layout) -> list[str]:
     Return the keys of all claims on disk, oldest first.
     """
     return sorted(p.name for p in layout.processing.iterdir() if p.is_dir())
+
+
+def last_claim(layout: Layout) -> int:
+    """
+    Return the highest claim number that any file on disk carries, 0 when there is none.
+    """
+    numbers = [0]
+    for folder in (layout.processing, layout.done, layout.quarantine):
+        for name in os.listdir(folder) if folder.is_dir() else ():
+            numbers += [int(word[1:]) for word in name.split(".") if _KEY.fullmatch(word)]
+    return max(numbers)
 
 
 def rename_noreplace(source: Path, target: Path) -> None:

@@ -111,6 +111,8 @@ class Ingestion:
     def _ingest_open(self, fd: int, source: Source, building: Path, tick: Tick) -> dict[str, Any]:
         began = time.monotonic()
         before = os.fstat(fd)
+        if source.claimed_bytes not in (None, before.st_size):
+            raise UnstableDataset(f"{source.claimed_bytes} bytes when claimed, now more or less")
         digest = hash_source(fd, tick)
         dataset_id = digest[:16]
         facts: dict[str, Any] = {

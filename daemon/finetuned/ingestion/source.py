@@ -37,6 +37,9 @@ class Source:
     name: str
     """What people called the file, printable."""
 
+    claimed_bytes: int | None = None
+    """Its size when it was claimed; where it has another by now, its writer is still at it."""
+
 
 class SourceUnreadable(Exception):
     """

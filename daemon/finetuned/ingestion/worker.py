@@ -134,11 +134,16 @@ def main(argv: list[str] | None = None) -> int:
     return run_worker(argv, warm_up=_imports, work=work)
 
 
-def _source(entry: dict[str, str]) -> Source:
+def _source(entry: dict[str, Any]) -> Source:
     key = entry["dataset_key"]
     if not _KEY.fullmatch(key):
         raise ConfigError(f"dataset_key {key!r} cannot be the name of a file")
-    return Source(dataset_key=key, path=Path(entry["path"]), name=printable(entry["name"]))
+    return Source(
+        dataset_key=key,
+        path=Path(entry["path"]),
+        name=printable(entry["name"]),
+        claimed_bytes=entry.get("bytes"),
+    )
 
 
 def _size(path: Path) -> int:

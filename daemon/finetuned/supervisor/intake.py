@@ -7,6 +7,7 @@ Nothing is opened here: hashing and parsing is the worker's.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from finetuned.files.inbox import (
     decode_name,
     escape_name,
     scan,
+    unchanged,
     unclaim,
 )
 from finetuned.files.run import ERROR, HEARTBEAT, create_run, read_json, utc_now
@@ -96,7 +98,8 @@ class Intake:
         self._tracker.stability_seconds = config.stability_seconds
         for path in renamed:
             self._tracker.renamed_in(path)
-        due = self._tracker.next_due(now)
+        # What is known to be stable is claimed before anything is listed again.
+        due = None if self._stable else self._tracker.next_due(now)
         since = now - self._last_scan
         # A burst of events must not become a burst of scans of 20,000 names.
         if since < config.scan_seconds and not (since >= 0.2 and (woken or due == 0.0)):
@@ -104,6 +107,7 @@ class Intake:
         self._last_scan = now
         try:
             entries = list(scan(self._context.layout))
+            self._make_folders()
         except OSError as error:
             if self.unavailable is None:
                 log.warning("inbox_unavailable", error=str(error))
@@ -117,6 +121,17 @@ class Intake:
         self._entries = {e.path: e for e in entries if e.problem is None}
         self._stable = self._tracker.observe({p: e.seen for p, e in self._entries.items()}, now)
         self._report_problems({e.path: e.problem for e in entries if e.problem is not None})
+
+    def _make_folders(self) -> None:
+        """Complete an inbox that was made again, but never one whose claims are elsewhere."""
+        layout, counts = self._context.layout, self._context.journal.count_datasets()
+        if layout.processing.is_dir():
+            return
+        if counts.get("claimed", 0) + counts.get("accepted", 0):
+            code = errno.ENOENT
+            raise FileNotFoundError(code, "claimed files are missing", str(layout.processing))
+        for folder in (layout.done, layout.quarantine, layout.processing):
+            folder.mkdir(exist_ok=True)
 
     def _report_problems(self, problems: dict[bytes, str]) -> None:
         for path, problem in problems.items():
@@ -137,30 +152,40 @@ class Intake:
         Take some stable files out of the inbox and record them, best priority first.
 
         Raises:
-            OSError: The file system refused; what was claimed before is recorded.
+            OSError: The file system refused; what was claimed before is recorded,
+                the rest is where it was and found by the next scan.
         """
-        order = [p for p in self._entries if p in set(self._stable)][:CLAIMS_PER_TURN]
-        on_disk = claimed_keys(self._context.layout)
-        floor = max((int(k[1:]) for k in on_disk if k[1:].isdigit()), default=0)
-        first = self._context.journal.next_number("claim", floor=floor, count=len(order))
-        rows = []
+        waiting = [self._entries[p] for p in self._stable if p in self._entries]
+        order = [e for e in waiting[:CLAIMS_PER_TURN] if unchanged(self._context.layout, e)]
+        journal = self._context.journal
+        first = journal.next_number("claim", count=len(order))
+        claims = {f"d{n:08d}": entry for n, entry in enumerate(order, first)}
+        # Recorded before it is moved: a record without its file is dropped again, while a
+        # file without its record would be overlooked until the next start.
+        journal.add_datasets(
+            [
+                {**self.claim_record(key, e.path, e.priority), "bytes": e.seen.size}
+                for key, e in claims.items()
+            ]
+        )
+        taken: set[str] = set()
         try:
-            for number, path in enumerate(order, first):
-                entry = self._entries.pop(path)
+            for key, entry in claims.items():
                 try:
-                    claim(self._context.layout, entry, f"d{number:08d}")
+                    claim(self._context.layout, entry, key)
                 except FileNotFoundError:
                     continue  # taken back before we got to it
-                rows.append(self.claim_record(f"d{number:08d}", entry.path, entry.priority))
-                rows[-1]["bytes"] = entry.seen.size
+                taken.add(key)
         finally:
+            for entry in waiting[:CLAIMS_PER_TURN]:
+                del self._entries[entry.path]
             self._stable = [p for p in self._stable if p in self._entries]
-            if rows:
-                self._context.journal.add_datasets(rows)
-                for row in rows[:10]:
-                    log.info("dataset_claimed", key=row["key"], name=row["name"])
-                if len(rows) > 10:
-                    log.info("datasets_claimed", count=len(rows))
+            for key in [k for k in claims if k in taken][:10]:
+                log.info("dataset_claimed", key=key, name=escape_name(claims[key].path))
+            if len(taken) > 10:
+                log.info("datasets_claimed", count=len(taken))
+            for key in claims.keys() - taken:
+                journal.forget_claim(key)
 
     @staticmethod
     def claim_record(key: str, path: bytes, priority: str) -> dict[str, Any]:
@@ -194,7 +219,8 @@ class Intake:
             if path is None:
                 context.journal.forget_claim(row["key"])
                 continue
-            files.append({"dataset_key": row["key"], "path": str(path), "name": row["name"]})
+            about = {"name": row["name"], "bytes": row["bytes"]}
+            files.append({"dataset_key": row["key"], "path": str(path), **about})
         if not files:
             return
         run_id = f"r{context.journal.next_number('run'):06d}"
@@ -295,8 +321,13 @@ class Intake:
         kind, journal = result["result"], self._context.journal
         if kind == "unstable":
             row = journal.dataset(key)
-            if row is not None and unclaim(self._context.layout, key, bytes(row["inbox_path"])):
+            if row is None:
+                return
+            if unclaim(self._context.layout, key, bytes(row["inbox_path"])):
                 journal.forget_claim(key)
+                self._tracker.doubt(bytes(row["inbox_path"]))
+            elif (path := claimed_file(self._context.layout, key)) is not None:
+                journal.update_dataset(key, bytes=path.lstat().st_size)
             log.warning("dataset_changed_while_read", key=key)
             return
         report = result.get("report") or {}

@@ -40,8 +40,8 @@ from finetuned.supervisor.specs import (
 
 log = structlog.get_logger()
 
-EVAL_GRACE_SECONDS = 30.0
-"""How far past its own deadline a live eval may be before its worker is killed."""
+EVAL_GRACE_SECONDS = 5.0
+"""How far past its deadline, or half of it more, a live eval may be before its worker is killed."""
 
 
 class JobRunner:
@@ -293,7 +293,7 @@ class JobRunner:
         limit = supervisor.worker_stuck_seconds
         if self._beat.get("phase") == "evaluating":
             timeout = self._context.config.evaluation.timeout_seconds
-            limit = min(limit, timeout + EVAL_GRACE_SECONDS)
+            limit = min(limit, timeout + max(EVAL_GRACE_SECONDS, timeout / 2))
         if now - self._progress_at > limit:
             log.warning("worker_killed", run_id=self._run_id, cause="no progress", seconds=limit)
             self._asked, self._asked_at = StopCause.STUCK, now

@@ -62,6 +62,8 @@ STATUS_SECONDS_IDLE = 5.0
 HOST_SECONDS = 5.0
 SLOW_LOOK_SECONDS = 1.0
 """Least time between two reads of what changes slowly (disk, retired jobs)."""
+WORK = (Claim, StartIngestion, MakeJob, StartTraining, StartEvaluation)
+"""Actions that the file system may refuse; one that succeeds shows that it obeys again."""
 
 
 class Supervisor:
@@ -182,7 +184,6 @@ class Supervisor:
         """
         woken = self._wake.is_set()
         self._wake.clear()
-        self._problem = None
         self._try(self._orders.look, "control")
         self._try(lambda: self._look_at_inbox(woken), "inbox")
         self._try(self._intake.poll, "ingestion")
@@ -193,12 +194,15 @@ class Supervisor:
             # A save of a large model may take longer than systemd would wait.
             notify.extend_timeout(self._context.config.supervisor.worker_stop_seconds + 10)
         inbox = self._context.config.inbox
-        for action in decide(
+        actions = decide(
             now,
             clock=time.monotonic(),
             share_examples=inbox.share_run_max_examples,
             share_files=inbox.share_run_max_files,
-        ):
+        )
+        if now.blocked is None and not any(isinstance(a, WORK) for a in actions):
+            self._context.unblock()  # what was refused is over, or nobody wants it any more
+        for action in actions:
             self._try(lambda action=action: self._perform(action), type(action).__name__)  # type: ignore[misc]
         self._settle()
         self._publish()
@@ -236,6 +240,7 @@ class Supervisor:
         self._last_slow = time.monotonic()
         self._checkpoint_bytes = max(self._checkpoint_bytes, self._jobs.checkpoint_bytes)
         self._low_disk = self._disk_is_low()
+        self._watcher.follow()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self._retire()
 
@@ -304,7 +309,7 @@ class Supervisor:
             case Leave():
                 self._leaving = True
                 return
-        if isinstance(action, Claim | StartIngestion | MakeJob | StartTraining | StartEvaluation):
+        if isinstance(action, WORK):
             self._context.unblock()
 
     def _settle(self) -> None:
@@ -366,6 +371,7 @@ class Supervisor:
                 log.warning("status_not_written", error=str(error))
             self._problem = str(error)
             return False
+        self._problem = None
         return True
 
     def _wait(self) -> None:

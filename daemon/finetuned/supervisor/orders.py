@@ -34,6 +34,7 @@ class Orders:
         self._context = context
         self._skippable = skippable
         self._waiting: list[Order] = []
+        self._untaken: list[Order] = []
         self.stop_requested = False
         self.skip_job: str | None = None
 
@@ -51,7 +52,8 @@ class Orders:
                 # It did end that daemon; this one was started since, by someone who wants it.
                 self._answer(order, "obeyed: the daemon had ended")
             else:
-                self._take(order)
+                self._untaken.append(order)
+        self._take_untaken()
 
     def look(self) -> None:
         """
@@ -60,13 +62,21 @@ class Orders:
         Raises:
             OSError: control/ is missing or refuses; nothing was lost.
         """
-        for command, name in pending(self._context.layout)[:ORDERS_PER_TURN]:
-            number = self._context.journal.next_number(
-                "order", floor=last_sequence(self._context.layout)
-            )
-            order = consume(self._context.layout, name, command, number)
+        self._take_untaken()
+        layout = self._context.layout
+        for command, name in pending(layout)[:ORDERS_PER_TURN]:
+            layout.acks.mkdir(exist_ok=True)  # control/ may have been made again without it
+            number = self._context.journal.next_number("order", floor=last_sequence(layout))
+            order = consume(layout, name, command, number)
             if order is not None:
-                self._take(order)
+                self._untaken.append(order)
+                self._take_untaken()
+
+    def _take_untaken(self) -> None:
+        """Take in what was consumed; an order that the disk refuses is taken again."""
+        while self._untaken:
+            self._take(self._untaken[0])
+            del self._untaken[0]
 
     def _take(self, order: Order) -> None:
         self._context.journal.add_command(order.id, order.command, order.reason)
@@ -102,7 +112,8 @@ class Orders:
 
     def _wait(self, order: Order) -> None:
         acknowledge(self._context.layout, order, {"received_at": utc_now(), "outcome": "received"})
-        self._waiting.append(order)
+        if order not in self._waiting:
+            self._waiting.append(order)
 
     def settle(self, *, worker_gone: bool, leaving: bool, skipped: bool) -> None:
         """
@@ -127,8 +138,8 @@ class Orders:
             self.skip_job = None
 
     def _finish(self, order: Order, outcome: str) -> None:
+        self._answer(order, outcome)  # first: what is refused is answered at the next turn
         self._waiting.remove(order)
-        self._answer(order, outcome)
 
     def _answer(self, order: Order, outcome: str) -> None:
         board = self._context.board

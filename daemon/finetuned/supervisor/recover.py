@@ -15,6 +15,7 @@ import time
 import structlog
 
 from finetuned.errors import ModelError, RegistryError
+from finetuned.files.inbox import last_claim
 from finetuned.files.journal import Journal
 from finetuned.files.rebuild import restore_version
 from finetuned.layout import Layout
@@ -33,7 +34,7 @@ def open_journal(layout: Layout) -> Journal:
     Raises:
         sqlite3.OperationalError: The file system refused.
     """
-    existed = layout.journal.exists()
+    existed = layout.journal.exists() and layout.journal.stat().st_size > 0
     try:
         journal = Journal(layout.journal)
     except ModelError as error:
@@ -77,6 +78,8 @@ def rebuild(layout: Layout, journal: Journal) -> None:
         number = folder.name.removeprefix("r")
         if number.isdigit():
             journal.next_number("run", floor=int(number))
+    # What is dropped from now on must not be named like an original in done/.
+    journal.next_number("claim", floor=last_claim(layout))
 
 
 def end_orphans(layout: Layout, journal: Journal, *, patience: float) -> None:

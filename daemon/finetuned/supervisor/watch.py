@@ -31,11 +31,13 @@ class Watcher(FileSystemEventHandler):
         self._lock = threading.Lock()
         self._renamed: set[bytes] = set()
         self._observer: InotifyObserver | None = None
+        self._watched: list[tuple[int, int] | None] = []
 
     def start(self) -> None:
         """
         Begin to watch; where that is impossible, say so once and rely on the scan.
         """
+        self._watched = self._identities()
         # Full events keep apart what was created here and what was moved in.
         observer = InotifyObserver(generate_full_events=True)
         try:
@@ -54,6 +56,31 @@ class Watcher(FileSystemEventHandler):
         if self._observer is not None:
             self._observer.stop()
             self._observer.join(timeout=5)
+            self._observer = None
+
+    def follow(self) -> None:
+        """
+        Watch anew where a folder was taken away, replaced or mounted over.
+
+        A watch stays with the folder it was put on, wherever that is moved.
+        """
+        found = self._identities()
+        if found != self._watched and None not in found:
+            self.stop()
+            self.start()
+            self._wake.set()
+
+    def _identities(self) -> list[tuple[int, int] | None]:
+        """Return device and inode of each folder, None where it is missing."""
+        found: list[tuple[int, int] | None] = []
+        for folder in self._folders:
+            try:
+                info = folder.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((info.st_dev, info.st_ino))
+        return found
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """

@@ -32,7 +32,8 @@ OPTIMIZER = "optimizer.safetensors"
 RNG = "rng.safetensors"
 STATE = "state.json"
 _PREFIX = "checkpoint-"
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_ERRNO = re.compile(r"\(os error (\d+)\)|^unable to .*\((\d+)\)$")
+"""How safetensors and torch end the text of an error that the operating system gave them."""
 
 Parameters = dict[str, torch.nn.Parameter]
 
@@ -142,18 +143,18 @@ def restore_rng(tensors: dict[str, torch.Tensor]) -> None:
 @contextmanager
 def disk_errors() -> Iterator[None]:
     """
-    Raise what the disk refused inside as OSError, also where safetensors met it.
+    Raise what the disk refused inside as OSError, also where safetensors or torch met it.
 
-    Its writer names the errno only in the text of a SafetensorError; taken for
-    a bug, a full disk would cost the job an attempt.
+    They name the errno only in the text of an error of their own; taken for a
+    bug, a full disk would cost the job an attempt.
     """
     try:
         yield
-    except SafetensorError as error:
-        found = _OS_ERROR.search(str(error))
+    except (SafetensorError, RuntimeError) as error:
+        found = _ERRNO.search(str(error))
         if found is None:
             raise
-        code = int(found[1])
+        code = int(found[1] or found[2])
         raise OSError(code, os.strerror(code)) from error
 
 
