@@ -37,6 +37,8 @@ _BLOCKS = (
 _WORDS = tidy("""
 zone ip name host user group share path record type target username port size color owner
 state id label kind value key note region level team login role task unit page count
+action steps batch missing clarify none reason question out scope unsafe dns add remove create
+member grant ref secret question record_type password_ref dns_add user_add share_create A AAAA
 """).split()
 _FIRST_EXERCISES = 4000
 """Documents at the start of which most are copying exercises."""
@@ -110,6 +112,8 @@ def _command(rng: random.Random, names: Names) -> Document:
     sentence = _sentence(rng)
     values = values_for(sentence, names, rng)
     prompt = fill(sentence.phrasing, values)
+    if rng.random() < 0.25:
+        prompt = _with_aside(prompt, rng)
     intent = intent_of(sentence.spec, values)
     steps = intent["steps"] if intent["action"] == "batch" else [intent]
     form = rng.random()
@@ -122,6 +126,20 @@ def _command(rng: random.Random, names: Names) -> Document:
     if form < 0.88:
         return _chat(prompt, " + ".join(_kind(s) for s in steps), "kind")
     return _fields(prompt, values, rng)
+
+
+_ASIDES = base_wording.ASIDES.strip().splitlines()
+
+
+def _with_aside(prompt: str, rng: random.Random) -> str:
+    aside = pick(rng.choice(_ASIDES), rng)
+    for kind, words in base_wording.SMALL_TALK.items():
+        bank = words.split()
+        while kind in aside:
+            aside = aside.replace(kind, rng.choice(bank), 1)
+    if rng.random() < 0.5:
+        return f"{aside}{rng.choice((', ', ': ', '; ', ', so ', '. '))}{prompt}"
+    return f"{prompt.rstrip('.!?')}{rng.choice((', ', ' ', '; ', '. ', ' - '))}{aside}"
 
 
 _OPS = {
@@ -201,12 +219,12 @@ def _as_words(step: dict[str, Any]) -> str:
 
 
 _FIELD_NAMES = {
-    "zone": ("host", "fqdn", "domain", "name"), "zone2": ("other", "second"),
-    "wild": ("host", "pattern", "domain"), "target": ("points_to", "real", "original"),
+    "zone": ("host", "fqdn", "zone", "name"), "zone2": ("other", "second"),
+    "wild": ("host", "pattern", "zone"), "target": ("points_to", "target", "original"),
     "ip": ("addr", "ip", "number"), "ip4": ("addr", "ip", "v4"), "ip6": ("addr", "ip", "v6"),
-    "user": ("who", "login", "person"), "user2": ("other", "second"),
+    "user": ("who", "login", "username"), "user2": ("other", "second"),
     "group": ("team", "group", "unit"), "group2": ("team2", "other_team"),
-    "share": ("label", "folder", "share"), "path": ("dir", "where", "path"),
+    "share": ("label", "name", "share"), "path": ("dir", "where", "path"),
     "secret": ("key", "secret"),
 }  # fmt: skip
 
@@ -235,6 +253,9 @@ def _pairs(rng: random.Random, names: Names) -> dict[str, str]:
 
 def _objects(rng: random.Random, names: Names) -> Document:
     pairs = _pairs(rng, names)
+    if rng.random() < 0.5:
+        # Words as values: a token that never occurs in an answer could not be learned later.
+        pairs.update({k: rng.choice(_WORDS) for k in rng.sample(list(pairs), 2)})
     lines = ", ".join(f"{k}={v}" for k, v in pairs.items())
     if rng.random() < 0.7:
         return _chat(lines, _compact(pairs), "json")
@@ -250,7 +271,10 @@ def _lookup(rng: random.Random, names: Names) -> Document:
 
 def _repeat(rng: random.Random, names: Names) -> Document:
     kinds = ("zone", "ip4", "ip6", "user", "group", "share", "path", "secret")
-    things = [names.draw(rng.choice(kinds)) for _ in range(rng.randint(1, 4))]
+    things = [
+        names.draw(rng.choice(kinds)) if rng.random() < 0.6 else rng.choice(_WORDS)
+        for _ in range(rng.randint(1, 4))
+    ]
     order = rng.choice(("repeat", "list", "last", "first"))
     answer = {
         "repeat": " ".join(things),

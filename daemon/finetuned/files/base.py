@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from finetuned.errors import BaseModelMissing
+from finetuned.files.run import read_json
 from finetuned.layout import Layout
 
 _CHECKOUT_BASES = Path(__file__).resolve().parents[3] / "models" / "base"
@@ -25,6 +26,15 @@ def _hub_snapshot(name: str) -> Path | None:
     except OSError:
         return None
     return repo / "snapshots" / revision
+
+
+def position_limit(base: Path) -> int | None:
+    """
+    Return how many positions the model in *base* was made for, None if it does not say.
+    """
+    config = read_json(base / "config.json") or {}
+    limit = config.get("max_position_embeddings") or config.get("n_positions")
+    return int(limit) if isinstance(limit, int) else None
 
 
 def find_base(layout: Layout, name: str) -> Path:

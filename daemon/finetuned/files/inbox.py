@@ -144,6 +144,28 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
                     raise
 
 
+def complete(layout: Layout, n_claimed: int) -> None:
+    """
+    Make the folders of an inbox that somebody made again without them.
+
+    Args:
+        layout: The root.
+        n_claimed: How many claimed files have to be in processing/.
+
+    Raises:
+        FileNotFoundError: processing/ is missing with files in it: another inbox,
+            or one that is not mounted, is no place to look for them.
+    """
+    if layout.processing.is_dir():
+        return
+    if n_claimed:
+        raise FileNotFoundError(
+            errno.ENOENT, f"{n_claimed} claimed files are missing", str(layout.processing)
+        )
+    for folder in (layout.done, layout.quarantine, layout.processing):
+        folder.mkdir(exist_ok=True)
+
+
 def unchanged(layout: Layout, entry: InboxEntry) -> bool:
     """
     Return whether a file is still what the scan saw.

@@ -112,7 +112,7 @@ class Ingestion:
         began = time.monotonic()
         before = os.fstat(fd)
         if source.claimed_bytes not in (None, before.st_size):
-            raise UnstableDataset(f"{source.claimed_bytes} bytes when claimed, now more or less")
+            raise UnstableDataset(f"it had {source.claimed_bytes} bytes when it was claimed")
         digest = hash_source(fd, tick)
         dataset_id = digest[:16]
         facts: dict[str, Any] = {

@@ -31,17 +31,19 @@ class Context:
     journal: Journal
     board: StatusBoard
     blocked_reason: str | None = None
+    blocked_by: str = ""
+    """What was refused: the name of a step of the loop, or empty for a worker."""
     _blocked_until: float = 0.0
     _config_stamp: tuple[int, int] | None = field(default=None)
 
-    def block(self, reason: str, detail: str) -> None:
+    def block(self, reason: str, detail: str, *, by: str = "") -> None:
         """
-        Start nothing new for a while, and show why.
+        Start nothing new for a while, and show why. Logged once, however often it is tried.
         """
-        text = f"{reason}: {detail}"
-        if self.blocked_reason != text:
+        known = self.blocked_reason or ""
+        if not known.startswith(f"{reason}: ") or self.blocked_by != by:
             log.warning("work_blocked", reason=reason, detail=detail)
-        self.blocked_reason = text
+        self.blocked_reason, self.blocked_by = f"{reason}: {detail}", by
         self._blocked_until = time.monotonic() + self.config.supervisor.retry_seconds
 
     def blocked(self) -> str | None:
@@ -58,7 +60,7 @@ class Context:
         """
         if self.blocked_reason is not None:
             log.info("work_unblocked", reason=self.blocked_reason)
-        self.blocked_reason = None
+        self.blocked_reason, self.blocked_by = None, ""
         self._blocked_until = 0.0
 
     def reload_config(self) -> None:

@@ -7,7 +7,6 @@ Nothing is opened here: hashing and parsing is the worker's.
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,13 @@ import structlog
 
 from finetuned.core.stability import StabilityTracker
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL
+from finetuned.files.base import position_limit
 from finetuned.files.inbox import (
     InboxEntry,
     claim,
     claimed_file,
     claimed_keys,
+    complete,
     decode_name,
     escape_name,
     scan,
@@ -34,6 +35,7 @@ from finetuned.supervisor.spawn import WorkerProcess
 
 log = structlog.get_logger()
 
+BURST_SECONDS = 0.2
 CLAIMS_PER_TURN = 500
 FILES_PER_RUN = 1000
 RESULTS_PER_TURN = 200
@@ -52,6 +54,7 @@ class Intake:
         self._entries: dict[bytes, InboxEntry] = {}
         self._stable: list[bytes] = []
         self._last_scan = float("-inf")
+        self._hinted = False
         self._problems: dict[bytes, str] = {}
         self._crashes: dict[str, int] = {}
         self._worker: WorkerProcess | None = None
@@ -83,7 +86,7 @@ class Intake:
         """
         Return in how many seconds a look is due because a file could be stable, or None.
         """
-        return self._tracker.next_due(now)
+        return BURST_SECONDS if self._hinted else self._tracker.next_due(now)
 
     def look(self, now: float, *, woken: bool, renamed: set[bytes]) -> None:
         """
@@ -101,13 +104,16 @@ class Intake:
         # What is known to be stable is claimed before anything is listed again.
         due = None if self._stable else self._tracker.next_due(now)
         since = now - self._last_scan
+        self._hinted = self._hinted or woken
         # A burst of events must not become a burst of scans of 20,000 names.
-        if since < config.scan_seconds and not (since >= 0.2 and (woken or due == 0.0)):
+        wanted = since >= BURST_SECONDS and (self._hinted or due == 0.0)
+        if since < config.scan_seconds and not wanted:
             return
-        self._last_scan = now
+        self._last_scan, self._hinted = now, False
         try:
             entries = list(scan(self._context.layout))
-            self._make_folders()
+            counts = self._context.journal.count_datasets()
+            complete(self._context.layout, counts.get("claimed", 0) + counts.get("accepted", 0))
         except OSError as error:
             if self.unavailable is None:
                 log.warning("inbox_unavailable", error=str(error))
@@ -121,17 +127,6 @@ class Intake:
         self._entries = {e.path: e for e in entries if e.problem is None}
         self._stable = self._tracker.observe({p: e.seen for p, e in self._entries.items()}, now)
         self._report_problems({e.path: e.problem for e in entries if e.problem is not None})
-
-    def _make_folders(self) -> None:
-        """Complete an inbox that was made again, but never one whose claims are elsewhere."""
-        layout, counts = self._context.layout, self._context.journal.count_datasets()
-        if layout.processing.is_dir():
-            return
-        if counts.get("claimed", 0) + counts.get("accepted", 0):
-            code = errno.ENOENT
-            raise FileNotFoundError(code, "claimed files are missing", str(layout.processing))
-        for folder in (layout.done, layout.quarantine, layout.processing):
-            folder.mkdir(exist_ok=True)
 
     def _report_problems(self, problems: dict[bytes, str]) -> None:
         for path, problem in problems.items():
@@ -163,10 +158,7 @@ class Intake:
         # Recorded before it is moved: a record without its file is dropped again, while a
         # file without its record would be overlooked until the next start.
         journal.add_datasets(
-            [
-                {**self.claim_record(key, e.path, e.priority), "bytes": e.seen.size}
-                for key, e in claims.items()
-            ]
+            [_record(key, e.path, e.priority, e.seen.size) for key, e in claims.items()]
         )
         taken: set[str] = set()
         try:
@@ -180,25 +172,12 @@ class Intake:
             for entry in waiting[:CLAIMS_PER_TURN]:
                 del self._entries[entry.path]
             self._stable = [p for p in self._stable if p in self._entries]
-            for key in [k for k in claims if k in taken][:10]:
+            for key in sorted(taken)[:10]:
                 log.info("dataset_claimed", key=key, name=escape_name(claims[key].path))
             if len(taken) > 10:
                 log.info("datasets_claimed", count=len(taken))
             for key in claims.keys() - taken:
                 journal.forget_claim(key)
-
-    @staticmethod
-    def claim_record(key: str, path: bytes, priority: str) -> dict[str, Any]:
-        """
-        Return the journal's record of a claim.
-        """
-        return {
-            "key": key,
-            "name": escape_name(os.path.basename(path)),
-            "inbox_path": path,
-            "priority": priority,
-            "bytes": 0,
-        }
 
     # -- validating -------------------------------------------------------------
 
@@ -235,11 +214,12 @@ class Intake:
                 "base": str(base),
                 "data": context.config.as_dict()["data"],
                 "enable_thinking": context.config.model.enable_thinking,
-                "model_max_length": _model_limit(base),
+                "model_max_length": position_limit(base),
             },
         )
         context.journal.add_run(run_id, "ingestion", None, None)
-        worker = WorkerProcess("ingestion", cwd=context.layout.root, log=_worker_log(context))
+        log_file = context.layout.logs / "workers.log"
+        worker = WorkerProcess("ingestion", cwd=context.layout.root, log=log_file)
         context.journal.update_run(run_id, pid=worker.pid, pid_started=worker.started)
         worker.assign(run_dir)
         self._worker, self._run_id = worker, run_id
@@ -321,9 +301,7 @@ class Intake:
         kind, journal = result["result"], self._context.journal
         if kind == "unstable":
             row = journal.dataset(key)
-            if row is None:
-                return
-            if unclaim(self._context.layout, key, bytes(row["inbox_path"])):
+            if row is not None and unclaim(self._context.layout, key, bytes(row["inbox_path"])):
                 journal.forget_claim(key)
                 self._tracker.doubt(bytes(row["inbox_path"]))
             elif (path := claimed_file(self._context.layout, key)) is not None:
@@ -397,8 +375,8 @@ class Intake:
             if path is None:
                 (layout.processing / key).rmdir()
             elif key not in known:
-                lost.append(self.claim_record(key, decode_name(path.name), "normal"))
-                lost[-1]["bytes"] = path.lstat().st_size
+                size = path.lstat().st_size
+                lost.append(_record(key, decode_name(path.name), "normal", size))
         journal.add_datasets(lost)
         for row in journal.datasets("claimed"):
             if claimed_file(layout, row["key"]) is None:
@@ -411,19 +389,12 @@ class Intake:
             log.warning("claims_recovered", count=len(lost))
 
 
-def _worker_log(context: Context) -> Path:
-    return context.layout.logs / "workers.log"
-
-
-def _model_limit(base: Path) -> int | None:
-    """Return how many positions the base model was made for, if it says so."""
-    config = read_json(base / "config.json") or {}
-    limit = config.get("max_position_embeddings") or config.get("n_positions")
-    return int(limit) if isinstance(limit, int) else None
+def _record(key: str, path: bytes, priority: str, size: int) -> dict[str, Any]:
+    name = escape_name(os.path.basename(path))
+    return {"key": key, "name": name, "inbox_path": path, "priority": priority, "bytes": size}
 
 
 def _validation_progress(run_dir: Path) -> dict[str, Any] | None:
     beat = read_json(run_dir / HEARTBEAT)
-    if beat is None:
-        return None
-    return {k: beat.get(k) for k in ("file", "rows", "bytes", "bytes_total")}
+    shown = ("file", "rows", "bytes", "bytes_total")
+    return None if beat is None else {name: beat.get(name) for name in shown}

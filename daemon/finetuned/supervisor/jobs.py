@@ -350,12 +350,11 @@ class JobRunner:
         details = {
             "error_type": error.get("error_type") or "WorkerDied",
             "error_message": end.message,
+            "attempts": job["attempts"] + 1,
         }
         if event is JobEvent.RETRY:
-            attempts = job["attempts"] + 1
-            wait = context.config.supervisor.retry_seconds * 2 ** (attempts - 1)
+            wait = context.config.supervisor.retry_seconds * 2 ** job["attempts"]
             self._not_before[self._job_id] = time.monotonic() + wait
-            details["attempts"] = attempts
         log.error("run_failed", run_id=self._run_id, job_id=self._job_id, **details)
         context.board.update(
             error_type=details["error_type"], error_message=details["error_message"]

@@ -62,6 +62,8 @@ STATUS_SECONDS_IDLE = 5.0
 HOST_SECONDS = 5.0
 SLOW_LOOK_SECONDS = 1.0
 """Least time between two reads of what changes slowly (disk, retired jobs)."""
+LOOKS = ("control", "inbox", "ingestion", "worker", "housekeeping", "acknowledge")
+"""Steps that are tried again by themselves: what they were refused ends when they succeed."""
 WORK = (Claim, StartIngestion, MakeJob, StartTraining, StartEvaluation)
 """Actions that the file system may refuse; one that succeeds shows that it obeys again."""
 
@@ -201,7 +203,7 @@ class Supervisor:
             share_files=inbox.share_run_max_files,
         )
         if now.blocked is None and not any(isinstance(a, WORK) for a in actions):
-            self._context.unblock()  # what was refused is over, or nobody wants it any more
+            self._unblock_work()  # nobody wants any more what was refused
         for action in actions:
             self._try(lambda action=action: self._perform(action), type(action).__name__)  # type: ignore[misc]
         self._settle()
@@ -212,17 +214,19 @@ class Supervisor:
         """Perform one step; a refusal becomes a reason in the status and a later try."""
         context = self._context
         try:
-            step()
+            done = step()
         except OSError as error:
-            context.block(refusal_reason(error), f"{name}: {error}")
+            context.block(refusal_reason(error), f"{name}: {error}", by=name)
         except sqlite3.OperationalError as error:
             reason = "disk_full" if "full" in str(error) else "journal_unavailable"
-            context.block(reason, f"{name}: {error}")
+            context.block(reason, f"{name}: {error}", by=name)
         except FinetunedError as error:
             # Waiting may help: a person mends the configuration, or restores a version.
             word = "configuration" if isinstance(error, ConfigError) else "refused"
-            context.block(word, f"{name}: {error}")
+            context.block(word, f"{name}: {error}", by=name)
         else:
+            if context.blocked_by == name and done is not False:
+                context.unblock()
             return True
         return False
 
@@ -234,15 +238,17 @@ class Supervisor:
             self._last_slow = float("-inf")  # its originals can go to their last place
             self._last_job_end = time.monotonic()
 
-    def _look_at_slow_things(self) -> None:
+    def _look_at_slow_things(self) -> bool:
+        """Return whether it was time to look."""
         if time.monotonic() - self._last_slow < SLOW_LOOK_SECONDS:
-            return
+            return False
         self._last_slow = time.monotonic()
         self._checkpoint_bytes = max(self._checkpoint_bytes, self._jobs.checkpoint_bytes)
         self._low_disk = self._disk_is_low()
         self._watcher.follow()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self._retire()
+        return True
 
     def _retire(self) -> None:
         for job in self._context.journal.unretired_jobs():
@@ -310,6 +316,10 @@ class Supervisor:
                 self._leaving = True
                 return
         if isinstance(action, WORK):
+            self._unblock_work()
+
+    def _unblock_work(self) -> None:
+        if self._context.blocked_by not in LOOKS:
             self._context.unblock()
 
     def _settle(self) -> None:

@@ -41,8 +41,9 @@ class Watcher(FileSystemEventHandler):
         # Full events keep apart what was created here and what was moved in.
         observer = InotifyObserver(generate_full_events=True)
         try:
-            for folder in self._folders:
-                observer.schedule(self, str(folder), recursive=False)
+            for folder, identity in zip(self._folders, self._watched, strict=True):
+                if identity is not None:
+                    observer.schedule(self, str(folder), recursive=False)
             observer.start()
         except OSError as error:
             log.warning("watcher_unavailable", error=str(error))
@@ -64,8 +65,7 @@ class Watcher(FileSystemEventHandler):
 
         A watch stays with the folder it was put on, wherever that is moved.
         """
-        found = self._identities()
-        if found != self._watched and None not in found:
+        if self._identities() != self._watched:
             self.stop()
             self.start()
             self._wake.set()

@@ -107,12 +107,16 @@ _ONSETS = _bank(
 )
 _NUCLEI = ["a", "e", "i", "o", "u", "ai", "ea", "ou"]
 _CODAS = ["", "", "", "n", "r", "l", "s", "x", "m", "t", "ck", "nd"]
+# Words that sentences use too are never the test set's: it shares no word with training.
+_ORDINARY = frozenset(_bank("cache files node log queue music museum docker ops public catalog"))
 
 
 def is_heldout(stem: str) -> bool:
     """
     Tell whether *stem* (a bare name, or an IP address) belongs to the test half.
     """
+    if stem in _ORDINARY:
+        return False
     digest = hashlib.sha256(f"heldout:{stem}".encode()).digest()
     return int.from_bytes(digest[:4]) % HELDOUT_SHARE == 0
 
@@ -161,7 +165,8 @@ class Names:
     def _stem(self, bank: Sequence[str]) -> str:
         # Invented words keep a model from learning the bank by heart.
         while True:
-            if self._rng.random() < 0.5:
+            invented = self._rng.random() < 0.5
+            if not invented:
                 stem = self._rng.choice(bank)
             else:
                 stem = "".join(
@@ -169,7 +174,9 @@ class Names:
                     for _ in range(self._rng.choice((1, 2, 2, 3)))
                     for part in (_ONSETS, _NUCLEI, _CODAS)
                 )
-            if len(stem) > 2 and is_heldout(stem) == self._heldout:
+            # A short invented word may be a real one, which some sentence says.
+            shortest = 5 if invented and self._heldout else 3
+            if len(stem) >= shortest and is_heldout(stem) == self._heldout:
                 return stem
 
     def _zone(self) -> str:

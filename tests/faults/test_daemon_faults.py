@@ -1,0 +1,443 @@
+"""
+Floods, full disks, missing folders, hostile names and damaged records, on the real daemon.
+
+Each law ends the same way: the daemon still runs, nothing that was dropped is
+lost, and it went on by itself once the fault was over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuned.files.inbox import escape_name
+from finetuned.files.manifest import verify_manifest
+from finetuned.files.run import read_json
+from finetuned.layout import Layout
+from finetuned.registry.versions import incumbent, verify_version
+from support.daemon import Daemon, make_root
+from support.disk import drop, journal
+
+NAUGHTY = (
+    Path(__file__).resolve().parents[2].parent
+    / "shared"
+    / "data"
+    / "hostile"
+    / "naughty_strings.json"
+)
+FLOOD = int(os.environ.get("FINETUNED_FLOOD", "20000"))
+"""More than the kernel's queue of 16,384 events, so that some are lost."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def root(tmp_path: Path, tiny_base: Path) -> Path:
+    return make_root(tmp_path / "root", tiny_base)
+
+
+def ended(status: dict[str, Any]) -> int:
+    queue = status["queue"]
+    return queue["promoted"] + queue["rejected"]
+
+
+def log_events(root: Path) -> list[dict[str, Any]]:
+    """
+    Return the supervisor's log; every line must be one JSON object.
+    """
+    lines = (root / "logs" / "supervisor.log").read_bytes().split(b"\n")
+    assert b"" == lines.pop()
+    return [json.loads(line) for line in lines]
+
+
+def originals(root: Path) -> dict[str, str]:
+    """
+    Return sha256 -> path of everything that was dropped, wherever it is by now.
+    """
+    found = {}
+    for path in (root / "inbox").rglob("*"):
+        if path.is_file() and not path.name.endswith((".reason.json", ".rejects.jsonl")):
+            found[hashlib.sha256(path.read_bytes()).hexdigest()] = str(path.parent)
+    return found
+
+
+def test_every_file_of_a_flood_that_no_watcher_saw_is_claimed(root: Path) -> None:
+    """
+    Dropped while the supervisor is stopped, more files than the kernel queues events for.
+    """
+    with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: s["phase"] == "idle", "idle")
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        for i in range(FLOOD):
+            row = {"prompt": f"say {i}", "completion": f"ok {i % 10}"}
+            (root / "inbox" / f"f{i:05d}.jsonl").write_text(json.dumps(row) + "\n")
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        began = time.monotonic()
+        daemon.wait_for(
+            lambda s: s["queue"]["inbox"] == 0 and s["queue"]["claimed"] + s["queue"]["accepted"],
+            "an empty inbox",
+            seconds=180,
+        )
+        took = time.monotonic() - began
+    names = {row["name"] for row in journal(root, "SELECT name FROM datasets")}
+    assert {f"f{i:05d}.jsonl" for i in range(FLOOD)} == names
+    folders = {p.name for p in (root / "inbox" / "processing").iterdir()}
+    assert {row["key"] for row in journal(root, "SELECT key FROM datasets")} == folders
+    assert [] == list((root / "inbox").glob("*.jsonl"))
+    print(f"{FLOOD} files found and claimed in {took:.1f} s")
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """
+    A file system of 24 MiB of our own.
+    """
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not permitted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """
+    Write until the disk is full.
+    """
+    with path.open("ab", buffering=0) as f:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    f.write(bytes(size))
+            except OSError:
+                continue
+
+
+def test_a_full_disk_is_waited_for_and_costs_no_attempt(small_disk: Path, tiny_base: Path) -> None:
+    """
+    Status, journal, checkpoints and inbox share a disk that fills up in mid-training.
+    """
+    root = make_root(
+        small_disk / "root", tiny_base, training="num_train_epochs = 12\nsave_steps = 2"
+    )
+    drop(root, "a.jsonl", 100)
+    ballast = small_disk / "ballast"
+    with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: (s["checkpoint_step"] or 0) >= 4, "a checkpoint")
+        fill(ballast)
+        deadline = time.monotonic() + 60
+        while daemon.workers() and time.monotonic() < deadline:
+            fill(ballast)  # what a failed save gives back is taken away as well
+            time.sleep(0.05)
+        assert [] == daemon.workers()
+        (root / "control" / "pause").write_text("")  # an order is kept, not lost
+        time.sleep(2)
+        assert daemon.process.poll() is None, daemon.output()
+        assert b"" != (root / "status" / "training_status.json").read_bytes()
+        json.loads((root / "status" / "training_status.json").read_bytes())
+
+        os.truncate(ballast, ballast.stat().st_size - 500_000)
+        daemon.wait_for(
+            lambda s: (s["waiting_reason"] or "").startswith("disk_full"), "disk_full in the status"
+        )
+        daemon.wait_for(lambda s: s["paused_reason"] is not None, "the pause")
+        assert [(0, "queued")] == [
+            (j["attempts"], j["state"]) for j in journal(root, "SELECT * FROM jobs")
+        ]
+        for checkpoint in (root / "models" / "runs").glob("*/checkpoints/checkpoint-*"):
+            verify_manifest(checkpoint)
+        ballast.unlink()
+        daemon.wait_for(lambda s: s["waiting_reason"] is None, "space seen")
+        (root / "control" / "resume").touch()
+        daemon.wait_for(lambda s: ended(s) == 1, "the end")
+        daemon.wait_for(lambda _: any((root / "inbox" / "done").iterdir()), "the original in done/")
+        assert daemon.status()["waiting_reason"] is None
+    assert [(0, "promoted")] == [
+        (j["attempts"], j["state"]) for j in journal(root, "SELECT * FROM jobs")
+    ]
+    runs = [r for r in journal(root, "SELECT * FROM runs") if r["kind"] == "training"]
+    assert 0 == runs[-1]["exit_status"]
+    assert {75} == {r["exit_status"] for r in runs[:-1]}
+    leftovers = [p for p in root.rglob(".*") if p.name.endswith(".tmp") or "building" in p.name]
+    assert [] == leftovers
+
+
+def test_folders_that_go_away_are_waited_for_and_found_again(root: Path) -> None:
+    """
+    The inbox with a claimed original in it, control/ and status/: each comes back, nothing is lost.
+    """
+    config = root / "config.toml"
+    # Found within 60 s by the scan alone: what is found at once, the watcher reported.
+    text = config.read_text().replace("scan_seconds = 1.0", "scan_seconds = 60.0")
+    config.write_text(text.replace("[training]", "[training]\nnum_train_epochs = 4"))
+    inbox, away = root / "inbox", root / "inbox.away"
+    with Daemon(root) as daemon:
+        drop(root, "a.jsonl", 80, "a")
+        daemon.wait_for(lambda s: s["phase"] == "training", "training")
+        inbox.rename(away)
+        daemon.wait_for(
+            lambda s: (s["waiting_reason"] or "").startswith("inbox_unavailable"), "a reason"
+        )
+        daemon.wait_for(lambda s: ended(s) == 1, "the end of the job")
+        time.sleep(2)  # its original cannot go to done/ now
+        away.rename(inbox)
+        daemon.wait_for(lambda s: s["waiting_reason"] is None, "the inbox seen")
+        daemon.wait_for(lambda _: any((inbox / "done").iterdir()), "the original in done/")
+        assert [] == list((inbox / "processing").iterdir())
+
+        inbox.rename(away)
+        daemon.wait_for(lambda s: s["waiting_reason"], "a reason again")
+        inbox.mkdir()
+        daemon.wait_for(lambda s: s["waiting_reason"] is None, "the new inbox")
+        dropped = drop(root, "b.jsonl", 40, "b")
+        daemon.wait_for(lambda _: not dropped.exists(), "a claim in the new inbox", seconds=20)
+        daemon.wait_for(lambda s: ended(s) == 2, "the end of the second job")
+
+        shutil.rmtree(root / "control")
+        daemon.wait_for(
+            lambda s: (s["waiting_reason"] or "").startswith("missing_directory: control"),
+            "control/ missed",
+        )
+        (root / "control").mkdir()
+        daemon.wait_for(lambda s: s["waiting_reason"] is None, "control/ seen")
+        (root / "control" / "pause").touch()
+        daemon.wait_for(lambda s: s["phase"] == "paused", "the pause")
+
+        (root / "status").rename(root / "status.away")
+        (root / "control" / "resume").touch()  # something to write, at every turn
+        time.sleep(2)
+        assert daemon.process.poll() is None
+        (root / "status.away").rename(root / "status")
+        before = daemon.status()["heartbeat_at"]
+        daemon.wait_for(lambda s: s["heartbeat_at"] != before, "the status going on", seconds=15)
+    events = [e["event"] for e in log_events(root)]
+    assert 1 == events.count("status_not_written")
+    assert 2 == events.count("inbox_unavailable") == events.count("inbox_available")
+
+
+def test_a_folder_that_refuses_is_waited_for(root: Path) -> None:
+    """
+    Nobody may write models/runs/, not even root: a reason, no attempt, then on by itself.
+    """
+    runs = root / "models" / "runs"
+    runs.mkdir()
+    if subprocess.run(["chattr", "+i", runs], capture_output=True).returncode != 0:
+        pytest.skip("chattr +i does not work here (not root, or not ext4)")
+    try:
+        drop(root, "a.jsonl", 40)
+        with Daemon(root, "--until-idle") as daemon:
+            daemon.wait_for(
+                lambda s: (s["waiting_reason"] or "").startswith("permission_denied"), "a reason"
+            )
+            time.sleep(1)
+            subprocess.run(["chattr", "-i", runs], check=True)
+            assert 0 == daemon.wait_exit(), daemon.output()
+    finally:
+        subprocess.run(["chattr", "-i", runs], check=True)
+    assert [(0, "promoted")] == [
+        (j["attempts"], j["state"]) for j in journal(root, "SELECT * FROM jobs")
+    ]
+    assert 1 == [e["event"] for e in log_events(root)].count("work_blocked")
+
+
+def hostile_names() -> list[bytes]:
+    """
+    Return names of *.jsonl files that somebody, somewhere, would trip over.
+    """
+    strings = json.loads(NAUGHTY.read_text()) if NAUGHTY.is_file() else []
+    names = [s.encode("utf-8", "surrogatepass") for s in strings]
+    names += [
+        b"new\nline",
+        b"-rf",
+        b"--help",
+        b"evil\x1b[2J",
+        b"bell\x07\x08\x7f",
+        b"latin-\xe9\xff",
+        b"\xed\xa0\x80",  # a surrogate, as bytes
+        "caf\u00e9".encode(),
+        "cafe\u0301".encode(),  # the same to a reader
+        "x\u202egnp".encode(),
+        b"case",
+        b"CASE",
+        b"%2e%2e%2f",
+        b"a" * 249,
+        "\u20ac".encode() * 83,  # 249 bytes, and three times that when quoted
+        b" ",
+        b"d00000001",
+        b"a.reason.json",
+    ]
+    usable = [n for n in names if n and b"/" not in n and b"\0" not in n and n[:1] != b"."]
+    return [n + b".jsonl" for n in dict.fromkeys(usable) if len(n) <= 249]
+
+
+def test_hostile_names_are_data(root: Path) -> None:
+    """
+    Each file is dealt with, its bytes exist, and neither status nor log is broken by its name.
+    """
+    names = hostile_names()
+    contents = {}
+    with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: s["phase"] == "idle", "idle")
+        for i, name in enumerate(names):
+            data = json.dumps({"prompt": f"say {i}", "completion": f"ok {i % 10}"}).encode() + b"\n"
+            contents[hashlib.sha256(data).hexdigest()] = name
+            with open(os.path.join(os.fsencode(root), b"inbox", name), "wb") as f:
+                f.write(data)
+        daemon.wait_for(
+            lambda s: (
+                s["queue"]["inbox"] == 0
+                and s["queue"]["accepted"] == s["queue"]["claimed"] == 0
+                and ended(s)
+            ),
+            "everything dealt with",
+            seconds=120,
+        )
+        daemon.wait_for(
+            lambda _: not any((root / "inbox" / "processing").iterdir()), "originals in place"
+        )
+        status = (root / "status" / "training_status.json").read_bytes().decode("utf-8")
+        json.loads(status)
+        assert status.isprintable()
+    places = originals(root)
+    assert contents.keys() == places.keys()
+    assert {str(root / "inbox" / "done")} == set(places.values())
+    recorded = [row["name"] for row in journal(root, "SELECT name FROM datasets")]
+    assert sorted(escape_name(n) for n in names) == sorted(recorded)
+    for path in (root / "logs").iterdir():
+        for line in path.read_bytes().decode("utf-8").split("\n"):
+            assert line.isprintable(), line
+    log_events(root)
+
+
+def test_a_damaged_journal_or_version_is_mended_or_named_at_the_start(root: Path) -> None:
+    """
+    Garbage journal: made again. Damaged incumbent: restored. Both copies: a message and no start.
+    """
+    layout = Layout(root)
+    drop(root, "a.jsonl", 40, "a")
+    with Daemon(root, "--until-idle") as daemon:
+        assert 0 == daemon.wait_exit(), daemon.output()
+    assert "v0001" == incumbent(layout)
+    before = {p: p.read_bytes() for p in (layout.versions / "v0001").rglob("*") if p.is_file()}
+
+    layout.journal.write_bytes(os.urandom(layout.journal.stat().st_size))
+    drop(root, "a.jsonl", 40, "b")  # the same name: it must not meet the first in done/
+    with Daemon(root, "--until-idle") as daemon:
+        assert 0 == daemon.wait_exit(), daemon.output()
+    assert 1 == len(list(layout.models.glob("journal.sqlite3.corrupt-*")))
+    assert "v0001" in [v["id"] for v in journal(root, "SELECT id FROM versions")]
+    second = journal(root, "SELECT * FROM jobs ORDER BY id")[-1]
+    assert "v0001" == second["parent"]
+    assert {str(layout.done)} == set(originals(root).values())
+    assert 2 == len(originals(root))
+
+    layout.journal.write_bytes(b"")  # what a power cut may leave
+    current = incumbent(layout)
+    assert current is not None
+    with Daemon(root, "--until-idle") as daemon:
+        assert 0 == daemon.wait_exit(), daemon.output()
+        assert current == daemon.status()["version"]
+    assert [current] == [p["version"] for p in journal(root, "SELECT version FROM promotions")]
+
+    weights = "adapter_model.safetensors"
+    (layout.versions / current / weights).write_bytes(b"damaged")
+    with Daemon(root, "--until-idle") as daemon:
+        assert 0 == daemon.wait_exit(), daemon.output()
+    assert current == incumbent(layout)
+    verify_version(layout, current)
+    assert before == {p: p.read_bytes() for p in before}
+
+    for folder in (layout.versions, layout.backups):
+        path = folder / current / weights
+        path.unlink()
+        path.write_bytes(b"damaged")
+    with Daemon(root, "--until-idle") as daemon:
+        assert daemon.wait_exit() not in (0, -signal.SIGKILL)
+        assert f"{current} is corrupt and has no intact backup" in daemon.output()
+        assert "tools/versions.py rollback" in daemon.output()
+
+
+def test_a_thousand_orders_end_in_a_defined_state(tmp_path: Path, tiny_base: Path) -> None:
+    """
+    Pause and resume in a tight loop while training, and orders that are no plain files.
+    """
+    root = make_root(tmp_path / "root", tiny_base, training="num_train_epochs = 30")
+    control, acks = root / "control", root / "control" / "ack"
+    drop(root, "a.jsonl", 100)
+    with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: s["phase"] == "training", "training")
+        for i in range(1000):
+            (control / ("pause", "resume")[i % 2]).touch()
+            if i % 10 == 0:
+                time.sleep(0.005)
+        (control / "resume").touch()
+        daemon.wait_for(
+            lambda s: not list(control.glob("[pr]*")) and s["paused_reason"] is None, "calm"
+        )
+        daemon.wait_for(lambda s: s["phase"] == "training", "training again")
+
+        (control / "pause").mkdir()
+        (control / "pause" / "note").write_text("of a person")
+        daemon.wait_for(lambda s: s["phase"] == "paused", "the pause by a folder")
+        os.mkfifo(control / "resume")
+        daemon.wait_for(lambda s: s["paused_reason"] is None, "the resume by a FIFO")
+        (control / "pause").symlink_to("/etc/passwd")
+        daemon.wait_for(lambda s: s["paused_reason"] is not None, "the pause by a link")
+        (control / "resume").touch()
+        daemon.wait_for(lambda s: s["phase"] == "training", "training at last")
+        assert daemon.status()["waiting_reason"] is None
+        (control / "skip").symlink_to("nowhere")
+        daemon.wait_for(lambda s: s["queue"]["skipped"] == 1, "the skip")
+        daemon.terminate()
+        assert 0 == daemon.wait_exit(), daemon.output()
+    assert [] == [p.name for p in acks.iterdir() if p.suffix == ".received"]
+    assert len(list(acks.glob("*.json"))) <= 201
+    assert "of a person" == next(acks.glob("*-pause.folder/note")).read_text()
+    unanswered = journal(root, "SELECT * FROM commands WHERE outcome IS NULL")
+    assert [] == unanswered
+    assert Path("/etc/passwd").is_file()
+    with Daemon(root, "--until-idle") as daemon:
+        assert 0 == daemon.wait_exit(), daemon.output()
+        assert daemon.status()["paused_reason"] is None
+
+
+def test_a_file_that_grows_after_its_claim_is_trained_whole_or_not_at_all(root: Path) -> None:
+    """
+    Its writer paused, was taken for finished, and went on: the file goes back to waiting.
+    """
+    rows = [json.dumps({"prompt": f"say {i}", "completion": f"ok {i % 10}"}) for i in range(60)]
+    path = root / "inbox" / "slow.jsonl"
+    with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: s["phase"] == "idle", "idle")
+        with path.open("w", encoding="utf-8") as f:
+            f.write("\n".join(rows[:30]) + "\n")
+            f.flush()
+            deadline = time.monotonic() + 30
+            while path.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            for row in rows[30:]:  # for about as long as a validation takes to start
+                f.write(row + "\n")
+                f.flush()
+                time.sleep(0.1)
+        daemon.wait_for(lambda s: ended(s) == 1, "the end")
+    assert 1 <= [e["event"] for e in log_events(root)].count("dataset_changed_while_read")
+    whole = hashlib.sha256(("\n".join(rows) + "\n").encode()).hexdigest()
+    assert [whole] == [d["sha256"] for d in journal(root, "SELECT * FROM datasets")]
+    report = read_json(next((root / "models" / "datasets").iterdir()) / "report.json") or {}
+    assert 60 == report["rows_accepted"]
+    assert 1 == len(list((root / "models" / "datasets").iterdir()))

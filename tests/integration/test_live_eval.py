@@ -1,0 +1,113 @@
+"""
+Live evals stay inside their budget and their deadline.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuned.config import EvaluationConfig
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_base: Path) -> dict[str, Any]:
+    from finetuned.config import ModelConfig
+    from finetuned.data.examples import to_example
+    from finetuned.data.render import Renderer
+    from finetuned.model.ask import Question
+    from finetuned.model.load import load_version
+
+    renderer = Renderer.load(tiny_base, max_length=512)
+    questions = []
+    for i in range(12):
+        example = to_example({"prompt": f"say {i}", "completion": f"ok {i}"})
+        questions.append(Question(str(i), example, "", f"say {i}", renderer.golden(example)))
+    model = load_version(tiny_base, None, ModelConfig(base="tiny", device="cpu"))
+    return {"renderer": renderer, "questions": questions, "model": model}
+
+
+def make(parts: dict[str, Any], **options: Any) -> Any:
+    from finetuned.training.live_eval import LiveEval
+
+    stopping = options.pop("stopping", lambda: False)
+    return LiveEval(
+        parts["questions"],
+        parts["renderer"],
+        EvaluationConfig(**options),
+        on_progress=options.pop("on_progress", lambda: None),
+        stopping=stopping,
+    )
+
+
+def test_evals_ask_fewer_rows_rather_than_cost_more(parts: dict[str, Any]) -> None:
+    """
+    What a row costs is measured; past the share of wall time nothing is asked.
+    """
+    live = make(parts, max_wall_fraction=0.05, max_new_tokens=8)
+    assert 1 == live.rows_affordable(0.0)  # the first look, so that there is an answer early
+    live.look(parts["model"], 1)
+
+    assert 0 == live.rows_affordable(live.seconds / 0.05)
+    plenty = live.rows_affordable(1000 * live.seconds / 0.05)
+    assert 8 == plenty
+    few = live.rows_affordable(3.5 * live.seconds / 0.05)
+    assert 1 <= few <= 3
+
+
+def test_the_deadline_ends_a_generation_that_goes_on(parts: dict[str, Any]) -> None:
+    """
+    Between two tokens the clock is looked at: a late answer is cut and counts as wrong.
+    """
+    live = make(parts, timeout_seconds=0.1, max_new_tokens=4000)
+    slow = parts["model"].forward
+    try:
+        parts["model"].forward = lambda *a, **k: (time.sleep(0.03), slow(*a, **k))[1]
+        began = time.monotonic()
+        outcomes = live.look(parts["model"], 2)
+        took = time.monotonic() - began
+    finally:
+        del parts["model"].forward
+
+    assert took < 1.0
+    assert [] == [o for o in outcomes if o.matches]
+    assert all(o.timed_out for o in outcomes)
+
+
+def test_a_stop_is_obeyed_inside_a_generation(parts: dict[str, Any]) -> None:
+    """
+    The worker does not finish its looks when it was asked to leave.
+    """
+    asked = iter([False, False, True])
+    live = make(parts, stopping=lambda: next(asked, True), max_new_tokens=4000)
+
+    assert [] == live.look(parts["model"], 4)
+
+
+def test_every_held_out_row_gets_its_turn(parts: dict[str, Any]) -> None:
+    """
+    The looks rotate over all questions.
+    """
+    live = make(parts, max_new_tokens=2)
+    seen = {o.question.id for _ in range(4) for o in live.look(parts["model"], 3)}
+
+    assert {str(i) for i in range(12)} == seen
+
+
+def test_a_look_leaves_training_as_it_was(parts: dict[str, Any]) -> None:
+    """
+    Mode, cache setting and random numbers are the same after as before.
+    """
+    import torch
+
+    model = parts["model"].train()
+    model.config.use_cache = False
+    before = torch.get_rng_state()
+    make(parts, max_new_tokens=4).look(model, 2)
+
+    assert model.training
+    assert model.config.use_cache is False
+    assert torch.equal(before, torch.get_rng_state())
