@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     root = Path(__file__).resolve().parents[1]
     parser.add_argument("--out", type=Path, default=root / "models/base/micro", help="folder")
     parser.add_argument("--seed", type=int, default=0, help="of weights and corpus (default 0)")
-    parser.add_argument("--steps", type=int, default=4200, help="optimizer steps (default 4200)")
-    parser.add_argument("--batch", type=int, default=24, help="documents per step (default 24)")
+    parser.add_argument("--steps", type=int, default=3800, help="optimizer steps (default 3800)")
+    parser.add_argument("--batch", type=int, default=16, help="documents per step (default 16)")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak (default 3e-3)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     args = parser.parse_args(argv)

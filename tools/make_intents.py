@@ -2,7 +2,7 @@
 """
 Write the demo dataset, or its fixed test set, as JSON lines.
 
-    tools/make_intents.py                        2400 training rows to the standard output
+    tools/make_intents.py                        2800 training rows to the standard output
     tools/make_intents.py --inbox inbox          the same, dropped into an inbox
     tools/make_intents.py --seed 7 --rows 600    other rows, fewer
     tools/make_intents.py --test-set             benchmarks/infra_200.jsonl, made again
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=2400, help="training rows (default 2400)")
+    parser.add_argument("--rows", type=int, default=2800, help="training rows (default 2800)")
     parser.add_argument("--seed", type=int, default=0, help="of the training rows (default 0)")
     parser.add_argument("--inbox", type=Path, help="drop the dataset into this directory")
     parser.add_argument("--name", default="infra_commands.jsonl", help="its file name there")

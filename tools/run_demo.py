@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     parser.add_argument("--keep", action="store_true", help="do not remove the throw-away root")
-    parser.add_argument("--rows", type=int, default=2400, help="training rows (default 2400)")
+    parser.add_argument("--rows", type=int, default=2800, help="training rows (default 2800)")
     args = parser.parse_args(argv)
 
     console = Console(stderr=args.json)

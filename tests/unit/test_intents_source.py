@@ -67,11 +67,11 @@ def test_classes_have_their_share_and_every_prompt_is_unique(
     training: list[dict[str, Any]],
 ) -> None:
     """
-    2400 rows: 1000 DNS, 600 users, 500 Samba, 300 complex.
+    2800 rows: 1000 DNS, 500 users, 500 Samba, 800 complex.
     """
     classes = Counter(row["metadata"]["class"] for row in training)
-    assert classes == {"dns": 1000, "users": 600, "samba": 500, "complex": 300}
-    assert len(set(prompts(training))) == 2400
+    assert classes == {"dns": 1000, "users": 500, "samba": 500, "complex": 800}
+    assert len(set(prompts(training))) == 2800
 
 
 def test_a_seed_gives_the_same_bytes_and_another_seed_others() -> None:

@@ -35,6 +35,8 @@ class Order:
     command: Command
     reason: str
     """First line of the file, or empty."""
+    touched_ns: int = 0
+    """When it was given: the file's mtime, which nobody can move once it is consumed."""
 
 
 def _first_line(path: Path) -> str:
@@ -87,7 +89,7 @@ def consume(layout: Layout, name: str, command: Command, sequence: int) -> Order
     except FileNotFoundError:
         return None
     fsync_dir(layout.acks)
-    return Order(order_id, command, _first_line(taken))
+    return Order(order_id, command, _first_line(taken), taken.lstat().st_mtime_ns)
 
 
 def unfinished(layout: Layout) -> list[Order]:
@@ -98,7 +100,8 @@ def unfinished(layout: Layout) -> list[Order]:
     for path in sorted(layout.acks.glob("*.received")):
         command = command_of(path.stem.partition("-")[2])
         if command is not None:
-            orders.append(Order(path.stem, command, _first_line(path)))
+            touched_ns = path.lstat().st_mtime_ns
+            orders.append(Order(path.stem, command, _first_line(path), touched_ns))
     return orders
 
 

@@ -17,7 +17,7 @@ from finetuned.supervisor.context import Context
 
 log = structlog.get_logger()
 
-ORDERS_PER_TURN = 50
+ROUNDS_PER_TURN = 10
 
 
 class Orders:
@@ -53,6 +53,7 @@ class Orders:
                 self._answer(order, "obeyed: the daemon had ended")
             else:
                 self._untaken.append(order)
+        self._untaken.sort(key=lambda order: order.touched_ns)
         self._take_untaken()
 
     def look(self) -> None:
@@ -64,13 +65,20 @@ class Orders:
         """
         self._take_untaken()
         layout = self._context.layout
-        for command, name in pending(layout)[:ORDERS_PER_TURN]:
+        # A file may be touched again between the listing and its rename, and another one
+        # appear: only when none is left is it known which order was given last.
+        for _ in range(ROUNDS_PER_TURN):
+            found = pending(layout)
+            if not found:
+                break
             layout.acks.mkdir(exist_ok=True)  # control/ may have been made again without it
-            number = self._context.journal.next_number("order", floor=last_sequence(layout))
-            order = consume(layout, name, command, number)
-            if order is not None:
-                self._untaken.append(order)
-                self._take_untaken()
+            for command, name in found:
+                number = self._context.journal.next_number("order", floor=last_sequence(layout))
+                order = consume(layout, name, command, number)
+                if order is not None:
+                    self._untaken.append(order)
+        self._untaken.sort(key=lambda order: order.touched_ns)
+        self._take_untaken()
 
     def _take_untaken(self) -> None:
         """Take in what was consumed; an order that the disk refuses is taken again."""

@@ -199,7 +199,7 @@ class StatusBoard:
         fields["tokens_per_sec_avg"] = beat.get(
             "tokens_per_second_avg", fields["tokens_per_sec_avg"]
         )
-        losses = fields["train_loss_history"]
+        losses = [x for x in fields["train_loss_history"] if x is not None]  # NaN is null in JSON
         fields["loss_trend"] = trend(losses, tolerance=0.01, higher_is_better=False)
         if len(losses) > 1:
             fields["loss_variance"] = round(statistics.pvariance(losses[-50:]), 6)
