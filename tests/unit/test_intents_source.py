@@ -181,7 +181,7 @@ def test_too_few_unique_rows_is_an_error() -> None:
     """
     A class below its target fails instead of quietly shrinking the dataset.
     """
-    with pytest.raises(DatasetError, match="dns: 0 unique rows, 20 wanted"):
+    with pytest.raises(DatasetError, match="dns: 0 unique rows, 18 wanted"):
         training_rows(n=48, tries=0)
 
 
