@@ -48,9 +48,14 @@ TIME_LIMIT_SECONDS = 900.0
 PROMPT = "Please create a DNS record so that printer7.attic.lan resolves to 10.20.30.40"
 
 CONFIG = """\
-# The demo's only difference from the defaults: less waiting for a file that is whole.
+# What the demo changes: less waiting for a file that is whole, and for a model of four million
+# parameters a higher learning rate and a second pass.
 [inbox]
 stability_seconds = 0.5
+
+[training]
+learning_rate = 2e-3
+num_train_epochs = 2
 """
 
 

@@ -19,8 +19,9 @@ import pytest
 from finetuned.files.run import read_json, read_metrics
 from finetuned.layout import Layout
 from finetuned.registry.versions import incumbent, list_versions, verify_version
+from finetuned.supervisor.status import StatusBoard
 from support.daemon import PACKAGE_PARENT, Daemon, make_root
-from support.disk import drop, journal
+from support.disk import drop, ended, journal
 
 PLANTED = Path(__file__).with_name("planted")
 VERSIONS_TOOL = Path(__file__).resolve().parents[2] / "tools" / "versions.py"
@@ -43,11 +44,6 @@ def environment(faults: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join((str(PLANTED), str(PACKAGE_PARENT))),
         "FINETUNED_FAULTS": str(faults),
     }
-
-
-def ended(status: dict[str, Any]) -> int:
-    queue = status["queue"]
-    return queue["promoted"] + queue["rejected"]
 
 
 def trained_examples(root: Path, *runs: str) -> Counter[str]:
@@ -251,3 +247,13 @@ def test_a_second_sigterm_leaves_at_once_and_the_last_checkpoint_goes_on(
     assert first["step"] > 4
     assert {6} == set(trained_examples(root, *(r["id"] for r in runs)).values())
     assert [0] == [j["attempts"] for j in journal(root, "SELECT attempts FROM jobs")]
+
+
+def test_a_heartbeat_with_a_nan_does_not_end_the_supervisor(tmp_path: Path) -> None:
+    """
+    NaN is null in JSON: a worker that shows one is judged by its exit, not by its heartbeat.
+    """
+    board = StatusBoard(tmp_path / "status.json")
+    board.take_heartbeat({"train_loss_history": [2.0, None, 1.0], "validation_loss": 1.5})
+    assert 0.25 == board.fields["loss_variance"]
+    assert 0.5 == board.fields["val_train_gap"]

@@ -4,6 +4,7 @@ What a test does to the files of a root, and what it reads from its journal.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -30,3 +31,20 @@ def drop(root: Path, name: str, n: int, tag: str = "") -> Path:
     part = root / f"{Path(name).name}.part"
     write_rows(part, n, tag=tag)
     return part.rename(root / "inbox" / name)
+
+
+def ended(status: dict[str, Any]) -> int:
+    """
+    Return how many jobs a status counts as judged.
+    """
+    queue = status["queue"]
+    return queue["promoted"] + queue["rejected"]
+
+
+def log_events(root: Path) -> list[dict[str, Any]]:
+    """
+    Return the supervisor's log; every line must be one JSON object.
+    """
+    lines = (root / "logs" / "supervisor.log").read_bytes().split(b"\n")
+    assert b"" == lines.pop()
+    return [json.loads(line) for line in lines]
