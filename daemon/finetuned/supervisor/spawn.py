@@ -51,6 +51,9 @@ class WorkerProcess:
             # Nothing in the daemon reaches for a network; a missing base says so.
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            # Threads that wait must not burn the core that another process needs: on a
+            # shared machine the default made training several times slower.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
             "PYTHONPATH": os.pathsep.join(
                 p for p in (str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH")) if p
             ),
