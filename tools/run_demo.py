@@ -48,14 +48,16 @@ TIME_LIMIT_SECONDS = 900.0
 PROMPT = "Please create a DNS record so that printer7.attic.lan resolves to 10.20.30.40"
 
 CONFIG = """\
-# What the demo changes: less waiting for a file that is whole, and for a model of four million
-# parameters a higher learning rate and a second pass.
+# What the demo changes: less waiting for a file that is whole, and what suits one file and a
+# model of four million parameters (docs/base-model.md has the trials).
 [inbox]
 stability_seconds = 0.5
 
 [training]
-learning_rate = 2e-3
-num_train_epochs = 2
+learning_rate = 1e-3
+lora_alpha = 64
+lr_scheduler_type = "linear"
+per_device_train_batch_size = 8
 """
 
 
@@ -76,6 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     console = Console(stderr=args.json)
+    if not console.is_terminal:
+        console = Console(stderr=args.json, width=120)
     began = time.monotonic()
     root = Path(tempfile.mkdtemp(prefix="finetuned-demo-"))
     try:
@@ -266,7 +270,7 @@ def ask_benchmark(root: Path, version: Path, console: Console) -> dict[str, Any]
         questions.append(Question(str(i), example, "", "", renderer.golden(example)))
     splits = {str(i): row["metadata"]["split"] for i, row in enumerate(rows)}
     result: dict[str, Any] = {}
-    prompt = to_example({"prompt": PROMPT, "completion": "?"})
+    prompt = to_example({"prompt": PROMPT, "completion": "?" * 120})
     for who, folder in (("base", None), ("new", version)):
         model = load_version(base, folder, config.model)
         with console.status(f"asking the {who} model {len(questions)} questions"):

@@ -182,6 +182,12 @@ class TrainingConfig:
     per file: re-warming at each file costs what earlier files taught.
     """
 
+    lr_scheduler_type: str = "constant"
+    """
+    "constant" (a stream: the next file goes on at the rate of the last) or "linear"
+    (falls to zero within each job: a little better for a single file, worse for many).
+    """
+
     weight_decay: float = 0.0
     """AdamW decoupled weight decay, 0 to 1."""
 
@@ -207,7 +213,12 @@ class TrainingConfig:
     """Seed of shuffling, adapter initialisation and dropout, >= 0."""
 
     def __post_init__(self) -> None:
-        _words("training", self, method=("lora", "full", "qlora"))
+        _words(
+            "training",
+            self,
+            method=("lora", "full", "qlora"),
+            lr_scheduler_type=("constant", "linear"),
+        )
         _check(self.max_grad_norm > 0, "training.max_grad_norm", "> 0", self.max_grad_norm)
         _ranges(
             "training",

@@ -149,7 +149,9 @@ def test_three_files_in_a_row_equal_one_run_over_the_same_batches(
         steps=steps,
         pad_token_id=257,
         optimizer=optimizer,
-        schedule=make_schedule(optimizer, config.training, 0),
+        schedule=make_schedule(
+            optimizer, config.training, lineage_step=0, job_step=0, total_steps=len(steps)
+        ),
         config=config.training,
         scratch=tmp_path,
         callbacks=[],
@@ -221,3 +223,32 @@ def test_no_pickle_is_ever_written(chain: dict[str, Any]) -> None:
     written = {p.suffix for run in chain["runs"] for p in run.rglob("*") if p.is_file()}
 
     assert written <= allowed
+
+
+def test_a_linear_schedule_falls_to_zero_within_its_job_and_resumes_where_it_was() -> None:
+    """
+    The rate depends on where the job is, not on how often it was stopped.
+    """
+    import torch
+
+    from finetuned.config import TrainingConfig
+    from finetuned.training.trainer import make_schedule
+
+    config = TrainingConfig(lr_scheduler_type="linear", warmup_steps=2, learning_rate=1.0)
+
+    def rates(start: int) -> list[float]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule = make_schedule(
+            optimizer, config, lineage_step=start, job_step=start, total_steps=10
+        )
+        found = []
+        for _ in range(start, 10):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        return found
+
+    whole = rates(0)
+    assert whole[4:] == rates(4)
+    assert pytest.approx([0.5, 0.9, 0.8]) == whole[:3]
+    assert pytest.approx(0.1) == whole[-1]

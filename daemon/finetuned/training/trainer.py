@@ -55,19 +55,32 @@ def make_optimizer(
 
 
 def make_schedule(
-    optimizer: torch.optim.Optimizer, config: TrainingConfig, lineage_step: int
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    *,
+    lineage_step: int,
+    job_step: int,
+    total_steps: int,
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """
-    Return the learning rate of a stream: linear warm-up once per lineage, then constant.
+    Return the learning rate: linear warm-up once per lineage, then as configured.
+
+    A pure function of where the run is, so that a resumed run goes on with the
+    rate an uninterrupted one would have.
 
     Args:
         optimizer: What it drives.
-        config: learning_rate and warmup_steps.
+        config: learning_rate, warmup_steps and lr_scheduler_type.
         lineage_step: Optimizer steps the lineage has taken before this process, >= 0.
+        job_step: Those of them that belong to this job.
+        total_steps: Optimizer steps of the whole job, > 0.
     """
 
     def factor(step: int) -> float:
-        return min(1.0, (lineage_step + step + 1) / max(1, config.warmup_steps))
+        warm = min(1.0, (lineage_step + step + 1) / max(1, config.warmup_steps))
+        if config.lr_scheduler_type == "constant":
+            return warm
+        return warm * max(0.0, 1.0 - (job_step + step) / total_steps)
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
