@@ -58,6 +58,7 @@ learning_rate = 1e-3
 lora_alpha = 64
 lr_scheduler_type = "linear"
 per_device_train_batch_size = 8
+num_train_epochs = 2
 """
 
 

@@ -49,13 +49,30 @@ def test_evals_ask_fewer_rows_rather_than_cost_more(parts: dict[str, Any]) -> No
     """
     live = make(parts, max_wall_fraction=0.05, max_new_tokens=8)
     assert 1 == live.rows_affordable(0.0)  # the first look, so that there is an answer early
-    live.look(parts["model"], 1)
+    live.look(parts["model"], 8)
+    spent = live.seconds
 
-    assert 0 == live.rows_affordable(live.seconds / 0.05)
-    plenty = live.rows_affordable(1000 * live.seconds / 0.05)
-    assert 8 == plenty
-    few = live.rows_affordable(3.5 * live.seconds / 0.05)
-    assert 1 <= few <= 3
+    assert 0 == live.rows_affordable(spent / 0.05)
+    assert 8 == live.rows_affordable((spent + 2 * spent) / 0.05)
+    assert 4 == live.rows_affordable((spent + 0.85 * spent) / 0.05)
+    assert 1 == live.rows_affordable((spent + 0.55 * spent) / 0.05)
+
+
+def test_over_a_job_the_share_of_wall_time_is_kept(parts: dict[str, Any]) -> None:
+    """
+    Whatever a look costs, after the first one the sum stays under the limit.
+    """
+    live = make(parts, max_wall_fraction=0.05, max_new_tokens=8)
+    live.look(parts["model"], 1)
+    clock = live.seconds / 0.05
+    for _ in range(400):
+        clock += 0.05  # a training step
+        before = live.seconds
+        if rows := live.rows_affordable(clock):
+            live.look(parts["model"], rows)
+            clock += live.seconds - before
+
+    assert live.seconds / clock < 0.055
 
 
 def test_the_deadline_ends_a_generation_that_goes_on(parts: dict[str, Any]) -> None:

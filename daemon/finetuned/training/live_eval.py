@@ -16,6 +16,8 @@ from finetuned.data.render import Renderer
 from finetuned.model.ask import Outcome, Question, ask
 
 MAX_ROWS = 8
+_COST_OF_HALF = 0.8
+"""Of a look's time when half the rows are asked: a batch costs about as much as its longest row."""
 
 
 class _StopAsked(Exception):
@@ -42,7 +44,8 @@ class LiveEval:
         self._on_progress = on_progress
         self._stopping = stopping
         self._next = 0
-        self._seconds_per_row = 0.0
+        self._last_rows = 0
+        self._last_seconds = 0.0
         self.seconds = 0.0
         """Wall time spent in evals in this process."""
 
@@ -50,16 +53,25 @@ class LiveEval:
         """
         Return how many rows the budget allows now, 0 to MAX_ROWS.
 
+        Rows are generated together, so half the rows cost more than half: what
+        the last look took is what the next of that size is expected to take. The
+        very first look is one row whatever it costs, so that there is an answer
+        early; a job of some seconds can exceed its share by that look alone.
+
         Args:
             training_seconds: Wall time of this process since training began, evals included.
         """
         if not self._questions:
             return 0
-        budget = self._config.max_wall_fraction * training_seconds - self.seconds
-        if self._seconds_per_row == 0.0:
-            # The first look costs what it costs: one row, so that the status has an answer early.
+        if not self._last_rows:
             return 1
-        return max(0, min(MAX_ROWS, len(self._questions), int(budget / self._seconds_per_row)))
+        budget = self._config.max_wall_fraction * training_seconds - self.seconds
+        rows, cost = self._last_rows, self._last_seconds
+        if budget >= 2 * cost:
+            return min(2 * rows, MAX_ROWS, len(self._questions))
+        while rows > 1 and budget < cost:
+            rows, cost = rows // 2, cost * _COST_OF_HALF
+        return rows if budget >= cost else 0
 
     def look(self, model: Any, rows: int) -> list[Outcome]:
         """
@@ -86,7 +98,7 @@ class LiveEval:
             pass  # what was answered before the stop still counts
         took = time.monotonic() - began
         self.seconds += took
-        self._seconds_per_row = max(took / max(1, len(picked)), 1e-6)
+        self._last_rows, self._last_seconds = len(picked), took
         return outcomes
 
     def _between_tokens(self) -> None:
