@@ -14,7 +14,7 @@ import structlog
 
 from finetuned.core.decide import JobView, StopCause, WorkerEnd, WorkerView, judge_end
 from finetuned.core.job import JobEvent, JobState, can
-from finetuned.errors import EXIT_CONFIG, EXIT_OK, ModelError
+from finetuned.errors import EXIT_CONFIG, EXIT_SOFTWARE, ModelError
 from finetuned.files.atomic import remove_tree
 from finetuned.files.journal import dump_config
 from finetuned.files.manifest import read_manifest
@@ -53,6 +53,7 @@ class JobRunner:
         self._context = context
         self._worker: WorkerProcess | None = None
         self._warm: WorkerProcess | None = None
+        self._warm_not_before = 0.0  # one that dies at once is not started at every turn
         self._job_id = ""
         self._run_id = ""
         self._asked: StopCause | None = None
@@ -102,11 +103,6 @@ class JobRunner:
         """Process id of the live worker."""
         return None if self._worker is None else self._worker.pid
 
-    @property
-    def is_warm(self) -> bool:
-        """Whether a training worker has been started ahead of its work."""
-        return self._warm is not None
-
     # -- starting ---------------------------------------------------------------
 
     def make_job(self, keys: tuple[str, ...], priority: str) -> None:
@@ -121,7 +117,9 @@ class JobRunner:
         """
         Start a training worker now, so that its imports are done when work comes.
         """
-        if self._warm is None and self._worker is None:
+        now = time.monotonic()
+        if self._warm is None and self._worker is None and now >= self._warm_not_before:
+            self._warm_not_before = now + self._context.config.supervisor.retry_seconds
             self._warm = self._spawn("training")
             log.debug("worker_warmed_up", pid=self._warm.pid)
 
@@ -315,12 +313,16 @@ class JobRunner:
             message=error.get("error_message") or f"the worker ended with status {status}",
         )
         job = journal.job(self._job_id)
-        event = judge_end(
-            end, attempts=job["attempts"], max_attempts=context.config.inbox.max_attempts
-        )
-        if end.exit_status == EXIT_OK and event is JobEvent.FINISH:
-            self._finish(run_dir, job)
-        else:
+        limit = context.config.inbox.max_attempts
+        event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
+        if event is JobEvent.FINISH:
+            try:
+                self._finish(run_dir, job)
+            except ModelError as problem:  # what it left is not whole: as if it had crashed
+                end = WorkerEnd(EXIT_SOFTWARE, None, None, str(problem))
+                event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
+                error = {"error_type": type(problem).__name__}
+        if event is not JobEvent.FINISH:
             self._stopped_early(event, end, error, job)
         journal.update_run(
             self._run_id, ended_at=utc_now(), exit_status=status, outcome=self._outcome(event)
