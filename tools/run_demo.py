@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -253,6 +254,9 @@ def ask_benchmark(root: Path, version: Path, console: Console) -> dict[str, Any]
     """
     Ask base and new version the 200 rows of the benchmark, and the new one PROMPT.
     """
+    # transformers warns of its own renaming when peft asks for the old name.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
     from finetuned.config import load_config
     from finetuned.data.examples import to_example
     from finetuned.data.render import Renderer
