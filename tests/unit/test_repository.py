@@ -33,7 +33,7 @@ def test_no_file_grows_past_400_lines():
     long = {
         str(p.relative_to(CHECKOUT)): n
         for p in sorted(PACKAGE.rglob("*.py"))
-        if (n := len(p.read_text().splitlines())) > 405 and p.name != "config.py"
+        if (n := len(p.read_text().splitlines())) > 400 and p.name != "config.py"
     }
 
     assert {} == long

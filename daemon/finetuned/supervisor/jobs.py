@@ -15,12 +15,10 @@ import structlog
 from finetuned.core.decide import JobView, StopCause, WorkerEnd, WorkerView, judge_end
 from finetuned.core.job import JobEvent, JobState, can
 from finetuned.errors import EXIT_CONFIG, EXIT_SOFTWARE, ModelError
-from finetuned.files.atomic import remove_tree
 from finetuned.files.journal import dump_config
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import (
     CANDIDATE,
-    CHECKPOINTS,
     ERROR,
     HEARTBEAT,
     create_run,
@@ -385,15 +383,6 @@ class JobRunner:
             self._retrain(self._job_id, f"the incumbent became {incumbent} during evaluation")
             return
         conclude(self._context, job, run_dir)
-
-    def clean_runs(self, job_id: str) -> None:
-        """
-        Drop the checkpoints and candidate of a finished job; its version has what counts.
-        """
-        for run in self._context.journal.job_runs(job_id):
-            folder = self._context.layout.runs / run["id"]
-            remove_tree(folder / CHECKPOINTS)
-            remove_tree(folder / CANDIDATE)
 
     def recover(self) -> None:
         """

@@ -253,7 +253,6 @@ class Supervisor:
     def _retire(self) -> None:
         for job in self._context.journal.unretired_jobs():
             retire_job(self._context, job)
-            self._jobs.clean_runs(job["id"])
 
     def _disk_is_low(self) -> str | None:
         layout = self._context.layout

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from finetuned.files.atomic import fsync_dir, fsync_file, write_atomic
+from finetuned.files.atomic import fsync_dir, fsync_file, remove_tree, write_atomic
 from finetuned.files.inbox import retire, safe_stem
+from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.supervisor.context import Context
 
 
@@ -60,6 +61,16 @@ def retire_dataset(context: Context, key: str) -> None:
         context.journal.update_dataset(key, final_path=str(final.relative_to(layout.root)))
 
 
+def clean_runs(context: Context, job_id: str) -> None:
+    """
+    Drop the checkpoints and candidate of a finished job; its version has what counts.
+    """
+    for run in context.journal.job_runs(job_id):
+        folder = context.layout.runs / run["id"]
+        remove_tree(folder / CHECKPOINTS)
+        remove_tree(folder / CANDIDATE)
+
+
 def retire_job(context: Context, job: dict[str, Any]) -> None:
     """
     Move the originals of a finished job to their last place. Idempotent.
@@ -77,4 +88,5 @@ def retire_job(context: Context, job: dict[str, Any]) -> None:
             journal.update_dataset(row["key"], reason=reason)
         retire_dataset(context, row["key"])
         journal.update_dataset(row["key"], state="retired")
+    clean_runs(context, job["id"])
     journal.update_job(job["id"], retired=1)
