@@ -227,13 +227,12 @@ def test_a_second_sigterm_leaves_at_once_and_the_last_checkpoint_goes_on(
     with Daemon(root, env=environment(faults)) as daemon:
         daemon.wait_for(lambda s: (s["checkpoint_step"] or 0) >= 4, "a checkpoint")
         (faults / "slow-save-now").touch()
+        # Asked to stop inside a save: right after one there would be nothing left to save.
+        daemon.wait_for(lambda _: (faults / "slow-save-began").exists(), "a save that hangs")
+        workers = daemon.workers()
+        assert workers, daemon.output()
         daemon.terminate()
         daemon.wait_for(lambda s: s["phase"] == "stopping (stop)", "the slow stop")
-        time.sleep(1)
-        deadline = time.monotonic() + 10
-        while not (workers := daemon.workers()) and time.monotonic() < deadline:
-            time.sleep(0.05)  # on a busy machine a process list can miss one
-        assert workers, daemon.output()
         assert daemon.process.poll() is None
         began = time.monotonic()
         daemon.terminate()

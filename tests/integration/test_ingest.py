@@ -104,7 +104,8 @@ class Bench:
 
     def results(self, run_dir: Path) -> list[dict[str, Any]]:
         folder = run_dir / "results"
-        names = sorted(folder.iterdir()) if folder.is_dir() else []
+        # Not the temporary files that a live worker is about to rename.
+        names = sorted(folder.glob("[!.]*.json")) if folder.is_dir() else []
         return [json.loads(p.read_text()) for p in names]
 
     def ingestion(self) -> tuple[Ingestion, Path]:

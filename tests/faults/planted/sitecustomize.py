@@ -48,6 +48,7 @@ def _plant() -> None:
 
         def slow_publish(building: Path, final: Path) -> None:
             if _is_planted("slow-save-now"):
+                (FAULTS / "slow-save-began").touch()
                 time.sleep(3600)
             publish_dir(building, final)
 
