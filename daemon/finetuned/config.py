@@ -182,10 +182,17 @@ class TrainingConfig:
     per file: re-warming at each file costs what earlier files taught.
     """
 
+    rewarm_steps: int = 20
+    """
+    Optimizer steps of the short warm-up after a rollback, a merge or another mixture of
+    data, >= 0; 0 switches it off.
+    """
+
     lr_scheduler_type: str = "constant"
     """
-    "constant" (a stream: the next file goes on at the rate of the last) or "linear"
-    (falls to zero within each job: a little better for a single file, worse for many).
+    "constant" (a stream: the next file goes on at the rate of the last); or a shape within
+    each job: "linear" and "cosine" fall to zero over it, "wsd" over its last fifth (a
+    little better for a single file, worse for many).
     """
 
     weight_decay: float = 0.0
@@ -198,10 +205,57 @@ class TrainingConfig:
     """Passes over each dataset, 1 to 1000."""
 
     per_device_train_batch_size: int = 16
-    """Examples in one micro-batch, 1 to 4096."""
+    """The most examples in one micro-batch, 1 to 4096."""
 
     gradient_accumulation_steps: int = 1
-    """Micro-batches in one optimizer step, 1 to 1024."""
+    """
+    Times per_device_train_batch_size, and times the processes of a run, gives the
+    examples of one optimizer step, 1 to 1024.
+    """
+
+    max_batch_tokens: int = 16384
+    """
+    The most tokens computed in one micro-batch, 16 to 16777216: bounds memory. A shared
+    beginning counts once. Halved by itself when memory does not suffice; the
+    examples of a step stay the same.
+    """
+
+    kernels: str = "auto"
+    """
+    How the loss is computed; each gives the same loss. "auto" times those that fit the
+    model; or "split", "cache" (shared beginnings computed once), "none" (rows side by
+    side), "stock" (as transformers does it).
+    """
+
+    gradient_checkpointing: bool = False
+    """
+    Compute activations again instead of keeping them: less memory, about a fifth slower,
+    and shared beginnings are computed for each row.
+    """
+
+    replay_fraction: float = 0.05
+    """
+    Share of the supervised tokens of a job that are rows of earlier jobs, 0 to 0.9: the
+    cheapest known way against forgetting. 0 switches it off.
+    """
+
+    replay_rows: int = 2000
+    """Rows kept for replay with each version, a uniform sample of what it learnt, 0 to 100000."""
+
+    patience: int = 0
+    """
+    Optimizer steps without a better held-out loss after which a job stops, >= 0; 0 is
+    never. Looked at every evaluation.eval_steps.
+    """
+
+    min_delta: float = 0.01
+    """What counts as better, in nats of held-out loss per token, 0 to 100."""
+
+    max_bad_steps: int = 5
+    """
+    Steps in a row with a loss or gradient that is no finite number, after which the job
+    fails, >= 1. Each of them is left out, the optimizer untouched.
+    """
 
     save_steps: int = 50
     """Optimizer steps between checkpoints, >= 1. A crash costs at most this much work."""
@@ -212,12 +266,20 @@ class TrainingConfig:
     seed: int = 0
     """Seed of shuffling, adapter initialisation and dropout, >= 0."""
 
+    accelerate_config: str = ""
+    """
+    File made by `accelerate config`, relative to the root, to train on more than one
+    device or machine: the worker is then started by `accelerate launch`, once per run.
+    Empty for one process.
+    """
+
     def __post_init__(self) -> None:
         _words(
             "training",
             self,
             method=("lora", "full", "qlora"),
-            lr_scheduler_type=("constant", "linear"),
+            lr_scheduler_type=("constant", "linear", "cosine", "wsd"),
+            kernels=("auto", "split", "cache", "none", "stock"),
         )
         _check(self.max_grad_norm > 0, "training.max_grad_norm", "> 0", self.max_grad_norm)
         _ranges(
@@ -228,6 +290,13 @@ class TrainingConfig:
             lora_dropout=(0, 0.9),
             learning_rate=(1e-7, 1),
             warmup_steps=(0, None),
+            rewarm_steps=(0, None),
+            max_batch_tokens=(16, 2**24),
+            replay_fraction=(0, 0.9),
+            replay_rows=(0, 100_000),
+            patience=(0, None),
+            min_delta=(0, 100),
+            max_bad_steps=(1, None),
             weight_decay=(0, 1),
             num_train_epochs=(1, 1000),
             per_device_train_batch_size=(1, 4096),
@@ -349,8 +418,15 @@ class SupervisorConfig:
 
     warm_worker_seconds: float = 300.0
     """
-    How long after a job a training worker with its imports done is kept ready for
-    the next file, in seconds, 0 to 86400. Saves seconds per file, costs about 400 MB.
+    How long after a job its training worker, with model and optimizer, waits for the
+    next file, in seconds, 0 to 86400. Saves the start and the load, costs their memory
+    meanwhile; 0 gives each run a process of its own.
+    """
+
+    worker_growth: float = 1.5
+    """
+    A training worker that stays is replaced once it holds more than this many times
+    the memory that it held after its first run plus 256 MiB, 0.01 to 100.
     """
 
     disk_reserve_bytes: int = 256 * 2**20
@@ -380,6 +456,7 @@ class SupervisorConfig:
             worker_stuck_seconds=(5, 86400),
             worker_stop_seconds=(1, 3600),
             warm_worker_seconds=(0, 86400),
+            worker_growth=(0.01, 100),
             disk_reserve_bytes=(0, None),
             retry_seconds=(0.05, 3600),
             log_max_bytes=(4096, None),

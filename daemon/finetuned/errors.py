@@ -111,6 +111,23 @@ class Diverged(WorkerError):
     exit_status = EXIT_DATAERR
 
 
+class OutOfMemory(WorkerError):
+    """
+    A single row needs more memory than there is; no smaller micro-batch can be tried.
+    """
+
+    retryable = False
+    exit_status = EXIT_DATAERR
+
+    def __init__(self, tokens: int, detail: str) -> None:
+        super().__init__(
+            f"one row of {tokens} tokens does not fit in memory ({detail.splitlines()[0][:200]}); "
+            "shorten it, set data.max_length below it, use a smaller model.base, or set "
+            "training.gradient_checkpointing = true"
+        )
+        self.tokens = tokens
+
+
 class ModelError(FinetunedError):
     """
     A model version, checkpoint or base is missing, incomplete or corrupt.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from finetuned.files.manifest import read_manifest
@@ -34,7 +35,7 @@ def chain(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             datasets=[dataset],
             job_id=f"j{i:06d}",
             parent=runs[-1] / "candidate" if runs else None,
-            training={"lora_dropout": 0.0},
+            training={"lora_dropout": 0.0, "replay_fraction": 0.0},
         )
         assert 0 == fork_main(main, run), (run / "output.txt").read_text()
         runs.append(run)
@@ -82,7 +83,7 @@ def test_moments_are_the_same_before_and_after_a_file_boundary(
 
     from finetuned.config import config_from_dict
     from finetuned.model.load import load_for_training, trainable_parameters
-    from finetuned.training.candidate import load_training_state
+    from finetuned.training.candidate import load_parent_state
     from finetuned.training.checkpoint import optimizer_tensors, restore_optimizer
     from finetuned.training.trainer import make_optimizer
 
@@ -93,9 +94,9 @@ def test_moments_are_the_same_before_and_after_a_file_boundary(
     model = load_for_training(chain["base"], parent, config.model, config.training)
     parameters = trainable_parameters(model)
     optimizer = make_optimizer(parameters, config.training)
-    state = load_training_state(parent)
-    assert state is not None
-    restore_optimizer(optimizer, parameters, state[0])
+    state = load_parent_state(parent)
+    assert state.optimizer is not None
+    restore_optimizer(optimizer, parameters, state.optimizer)
 
     saved = optimizer_of(chain["runs"][0])
     restored = optimizer_tensors(optimizer, parameters)
@@ -114,9 +115,13 @@ def test_three_files_in_a_row_equal_one_run_over_the_same_batches(
     from safetensors.torch import load_file
 
     from finetuned.config import config_from_dict
-    from finetuned.data.plan import plan_batches
+    from finetuned.core.schedule import WarmUp
+    from finetuned.data.plan import Plan
+    from finetuned.model.fused_lora import fuse_lora
     from finetuned.model.load import load_for_training, trainable_parameters
+    from finetuned.model.supervised import Kernels, SupervisedLM
     from finetuned.training.checkpoint import optimizer_tensors
+    from finetuned.training.memory import TokenBudget
     from finetuned.training.rows import JobRows
     from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
     from finetuned.training.worker import job_seed
@@ -127,30 +132,49 @@ def test_three_files_in_a_row_equal_one_run_over_the_same_batches(
     config = config_from_dict(spec["config"])
     folders = [Path(d["dir"]) for d in chain["datasets"]]
     rows = JobRows(folders, [d["name"] for d in chain["datasets"]])
-    steps: list[list[list[int]]] = []
-    for i, folder in enumerate(folders):
-        alone = JobRows([folder], [""])
-        offset = sum(len(JobRows([f], [""])) for f in folders[:i])
-        plan = plan_batches(
-            alone.lengths,
-            batch_size=4,
-            accumulation=1,
-            epochs=1,
-            seed=job_seed(config.training.seed, f"j{i:06d}"),
+    plans = [
+        JobRows([folder], [""]).plan(
+            config.training, seed=job_seed(config.training.seed, f"j{i:06d}"), world=1
         )
-        steps += [[[n + offset for n in batch] for batch in step] for step in plan.steps]
+        for i, folder in enumerate(folders)
+    ]
+    n_rows = np.cumsum([0, *(len(p.lengths) for p in plans)])
+    n_classes = np.cumsum([0, *(len(p.prefix_lengths) for p in plans)])
+    n_steps = np.cumsum([0, *(len(p.order) for p in plans)])
+    whole = Plan(
+        order=np.concatenate([p.order + n for p, n in zip(plans, n_rows, strict=False)]),
+        step_starts=np.concatenate(
+            [[0], *(p.step_starts[1:] + n for p, n in zip(plans, n_steps, strict=False))]
+        ),
+        lengths=np.concatenate([p.lengths for p in plans]),
+        class_of=np.concatenate(
+            [
+                np.where(p.class_of < 0, -1, p.class_of + n)
+                for p, n in zip(plans, n_classes, strict=False)
+            ]
+        ),
+        prefix_lengths=np.concatenate([p.prefix_lengths for p in plans]),
+        max_rows=plans[0].max_rows,
+    )
 
     model = load_for_training(chain["base"], None, config.model, config.training)
     parameters = trainable_parameters(model)
     optimizer = make_optimizer(parameters, config.training)
+    fuse_lora(model)
     StreamTrainer(
-        model,
+        SupervisedLM(model, Kernels("split", "sdpa"), pad_token_id=257),
         rows=rows,
-        steps=steps,
-        pad_token_id=257,
+        plan=whole,
+        start=0,
+        budget=TokenBudget(config.training.max_batch_tokens, on_change=lambda _: None),
         optimizer=optimizer,
         schedule=make_schedule(
-            optimizer, config.training, lineage_step=0, job_step=0, total_steps=len(steps)
+            optimizer,
+            config.training,
+            warm_up=WarmUp(0, config.training.warmup_steps),
+            lineage_step=0,
+            job_step=0,
+            total_steps=len(whole),
         ),
         config=config.training,
         scratch=tmp_path,
@@ -232,6 +256,7 @@ def test_a_linear_schedule_falls_to_zero_within_its_job_and_resumes_where_it_was
     import torch
 
     from finetuned.config import TrainingConfig
+    from finetuned.core.schedule import WarmUp
     from finetuned.training.trainer import make_schedule
 
     config = TrainingConfig(lr_scheduler_type="linear", warmup_steps=2, learning_rate=1.0)
@@ -239,7 +264,12 @@ def test_a_linear_schedule_falls_to_zero_within_its_job_and_resumes_where_it_was
     def rates(start: int) -> list[float]:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         schedule = make_schedule(
-            optimizer, config, lineage_step=start, job_step=start, total_steps=10
+            optimizer,
+            config,
+            warm_up=WarmUp(0, 2),
+            lineage_step=start,
+            job_step=start,
+            total_steps=10,
         )
         found = []
         for _ in range(start, 10):

@@ -22,6 +22,7 @@ CONFIG = """
 [model]
 base = "tiny"
 device = "cpu"
+dtype = "float32"
 
 [inbox]
 stability_seconds = 0.2
@@ -38,6 +39,7 @@ lora_alpha = 8
 lora_dropout = 0.1
 per_device_train_batch_size = 4
 save_steps = 3
+kernels = "split"
 {training}
 
 [evaluation]

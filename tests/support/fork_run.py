@@ -80,9 +80,10 @@ def make_run(
         "datasets": datasets,
         "resume_from": [str(p / "checkpoints") for p in resume_from],
         "config": {
-            "model": {"base": "tiny", "device": "cpu"},
+            "model": {"base": "tiny", "device": "cpu", "dtype": "float32"},
             "data": {"max_length": 512},
             "training": {
+                "kernels": "split",
                 "r": 4,
                 "lora_alpha": 8,
                 "lora_dropout": 0.1,

@@ -52,6 +52,7 @@ situations = st.builds(
     ),
     jobs=st.lists(st.sampled_from([QUEUED, TRAINED]), max_size=2, unique=True),
     worker=st.sampled_from([None, TRAINING, replace(TRAINING, stopping=StopCause.PAUSE)]),
+    keeps_worker=st.booleans(),
     ingesting=st.booleans(),
     unretired=st.integers(0, 1),
     keep_warm=st.booleans(),
@@ -138,7 +139,29 @@ def test_a_worker_is_kept_ready_only_while_files_may_come():
     """
     assert [WarmUp()] == do(Situation(files_waiting=1))
     assert [WarmUp()] == do(Situation(keep_warm=True))
-    assert [CoolDown()] == do(Situation())
+    assert [CoolDown()] == do(Situation(keeps_worker=True))
+    assert [] == do(Situation())
+
+
+def test_a_worker_that_waits_stays_beside_the_evaluation_of_its_candidate():
+    """
+    Its model is wanted again in a moment, by the next file.
+    """
+    judging = WorkerView("evaluation", "j1", None)
+
+    assert [] == do(Situation(worker=judging, keeps_worker=True, keep_warm=True))
+
+
+@given(situations)
+def test_a_pause_and_a_stop_leave_no_worker_waiting(situation):
+    """
+    Whoever pauses wants the device and its memory, also that of a worker without a run.
+    """
+    kept = replace(situation, keeps_worker=True)
+    for held in (replace(kept, paused=True), replace(kept, stopping=True)):
+        assert CoolDown in kinds(held)
+    none = replace(situation, keeps_worker=False)
+    assert CoolDown not in kinds(none)
 
 
 def test_a_candidate_is_judged_before_the_next_file_is_trained():

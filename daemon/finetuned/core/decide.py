@@ -81,6 +81,8 @@ class Situation:
     accepted: Sequence[Accepted] = ()
     jobs: Sequence[JobView] = ()
     worker: WorkerView | None = None
+    keeps_worker: bool = False
+    """Whether a training worker waits for a run."""
     ingesting: bool = False
     unretired: int = 0
     """Finished jobs whose originals are not in their last place yet."""
@@ -140,7 +142,7 @@ class SkipJob:
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """Start a training worker's imports before there is work for it."""
+    """Keep a training worker ready; start one, if none waits, before there is work for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ def decide(now: Situation, *, clock: float, share_examples: int, share_files: in
             actions.append(StopWorker(StopCause.PAUSE))
     elif now.worker is None and now.skip_job is not None:
         actions.append(SkipJob(now.skip_job))
+    if now.keeps_worker and (now.paused or (now.blocked is not None and not now.keep_warm)):
+        actions.append(CoolDown())  # a pause is for whoever wants the device
     if now.blocked is not None:
         return actions
     if now.stable_files:
@@ -207,6 +211,8 @@ def _leave(now: Situation) -> list[Action]:
         actions.append(StopWorker(StopCause.STOP))
     if now.ingesting:
         actions.append(StopIngestion())
+    if now.keeps_worker:
+        actions.append(CoolDown())
     if now.worker is None and not now.ingesting:
         actions.append(Leave())
     return actions
@@ -224,7 +230,9 @@ def _next_work(now: Situation, clock: float, share_examples: int, share_files: i
         return [StartTraining(job.id)]
     if now.files_waiting or now.claimed or now.ingesting:
         return [WarmUp()]
-    return [WarmUp()] if now.keep_warm and not now.until_idle else [CoolDown()]
+    if now.keep_warm and not now.until_idle:
+        return [WarmUp()]
+    return [CoolDown()] if now.keeps_worker else []
 
 
 def _rank(priority: str) -> int:

@@ -232,6 +232,11 @@ class TokenisedDataset:
         """Tokens with loss in each training sequence, shape (len,), at least 1."""
         return self._records["n_supervised"].astype(np.int64)
 
+    @property
+    def flat(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """Tokens and mask of all sequences (memory maps), and where each training one begins."""
+        return self._tokens, self._supervised, self._records["offset"].astype(np.int64)
+
     def example_id(self, i: int) -> str:
         """
         Return "<dataset_id>:<line>", the row that training sequence *i* came from.

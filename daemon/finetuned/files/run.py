@@ -3,7 +3,8 @@ The folder through which a worker process talks to the supervisor.
 
 ``spec.json`` is written by the supervisor before the worker is born, all else
 by the worker: ``heartbeat.json`` (replaced), ``metrics.jsonl`` (appended),
-``error.json`` (at a bad end), and the lock that tells whether it lives.
+``error.json`` (at a bad end), ``exit.json`` (its last word), and the lock that
+tells whether it lives. Of several processes of one run only rank 0 writes.
 Does not know what the worker does.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ import orjson
 
 from finetuned.errors import FinetunedError, Unavailable
 from finetuned.files.atomic import write_atomic
+from finetuned.files.rank import rank
 
 SPEC = "spec.json"
 HEARTBEAT = "heartbeat.json"
 METRICS = "metrics.jsonl"
 ERROR = "error.json"
+EXIT = "exit.json"
 LOCK = "lock"
 CHECKPOINTS = "checkpoints"
 CANDIDATE = "candidate"
@@ -92,8 +96,11 @@ class Heartbeat:
         """
         Take in *fields* and write them unless that was done a moment ago.
 
-        A full disk is no reason to stop training: such a beat is dropped.
+        A full disk is no reason to stop training: such a beat is dropped. So is
+        every beat of another rank than 0.
         """
+        if rank() != 0:
+            return
         self.fields.update(fields)
         self.fields["beats"] += 1
         now = time.monotonic()
@@ -113,8 +120,10 @@ class Heartbeat:
 
 def append_metrics(folder: Path, record: dict[str, Any]) -> None:
     """
-    Append one line to the run's metrics, in one write.
+    Append one line to the run's metrics, in one write. Rank 0 does it for all.
     """
+    if rank() != 0:
+        return
     fd = os.open(folder / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.write(fd, orjson.dumps(record) + b"\n")
@@ -157,7 +166,12 @@ def redirect_output(folder: Path) -> None:
 def write_error(folder: Path, error: BaseException) -> None:
     """
     Leave class, message and traceback of a bad end, for the journal and the user.
+
+    Another rank than 0 leaves the traceback in the run's output only.
     """
+    if rank() != 0:
+        traceback.print_exception(error)
+        return
     body = {
         "error_type": type(error).__name__,
         "error_message": str(error),
@@ -171,3 +185,47 @@ def write_error(folder: Path, error: BaseException) -> None:
         write_atomic(folder / ERROR, orjson.dumps(body, option=orjson.OPT_INDENT_2))
     except OSError:
         pass  # nowhere to write it: the exit status has to say enough
+
+
+@dataclass(frozen=True, slots=True)
+class RunExit:
+    """
+    A worker's last word on one run.
+    """
+
+    status: int
+    """What the run ended with, 0 to 255, as a process of its own would have said it."""
+    stays: bool
+    """Whether the worker now waits for its next run; otherwise it leaves."""
+
+
+def write_exit(folder: Path, status: int, *, stays: bool) -> None:
+    """
+    Say that the run is over: the last thing that its worker writes, under the run's lock.
+
+    Written before the lock is given back: a kill between the two leaves a run
+    that is over and whose lock the kernel has released. The other way round it
+    would leave a run that did everything and looks like a crash.
+
+    Raises:
+        OSError: The file system refused; the status of the process has to say it.
+    """
+    body = {"status": status, "stays": stays, "pid": os.getpid(), "at": utc_now()}
+    write_atomic(folder / EXIT, orjson.dumps(body))
+
+
+def read_exit(folder: Path) -> RunExit | None:
+    """
+    Return the worker's last word on a run, or None while there is none.
+    """
+    body = read_json(folder / EXIT)
+    if body is None or type(body.get("status")) is not int:
+        return None
+    return RunExit(body["status"], body.get("stays") is True)
+
+
+def was_taken_up(folder: Path) -> bool:
+    """
+    Return whether a worker ever began with this run.
+    """
+    return (folder / LOCK).exists()

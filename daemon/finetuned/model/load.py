@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
@@ -170,7 +172,9 @@ def load_for_training(
         if training.method == "qlora":
             from peft import prepare_model_for_kbit_training
 
-            core = prepare_model_for_kbit_training(core)
+            core = prepare_model_for_kbit_training(
+                core, use_gradient_checkpointing=training.gradient_checkpointing
+            )
         if parent is not None:
             model = PeftModel.from_pretrained(core, parent, is_trainable=True)
         else:
@@ -179,10 +183,29 @@ def load_for_training(
         if list(model.peft_config) != ["default"]:
             raise ModelError(f"expected one adapter, found {list(model.peft_config)}")
     model.config.use_cache = False
+    if training.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
     model.train()
     if not any(p.requires_grad for p in model.parameters()):
         raise ModelError("no parameter is trainable: this run would change nothing")
     return model
+
+
+def load_adapter_weights(model: Any, version: Path) -> None:
+    """
+    Put the adapter of *version* into a model that has one of the same shape.
+
+    Raises:
+        ModelError: It has another shape, or cannot be read; the model is undefined then.
+    """
+    try:
+        result = set_peft_model_state_dict(model, load_file(version / "adapter_model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{version}: its adapter does not fit: {error}") from error
+    missing = [k for k in result.missing_keys if "lora_" in k]
+    if missing or result.unexpected_keys:
+        raise ModelError(f"{version}: its adapter has other layers, {missing[:3]} are missing")
 
 
 def lora_config(training: TrainingConfig) -> LoraConfig:

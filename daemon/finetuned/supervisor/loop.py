@@ -49,6 +49,7 @@ from finetuned.supervisor.jobs import JobRunner
 from finetuned.supervisor.orders import Orders
 from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
 from finetuned.supervisor.retire import retire_job
+from finetuned.supervisor.specs import launch_file
 from finetuned.supervisor.status import StatusBoard
 from finetuned.supervisor.watch import Watcher
 from finetuned.telemetry import notify
@@ -110,10 +111,12 @@ class Supervisor:
             0 after a graceful end; 75 when a second SIGTERM cut it short.
 
         Raises:
-            BaseModelMissing: There is no base model; nothing was touched.
+            BaseModelMissing, ConfigError: No base model, or no accelerate_config;
+                nothing was touched.
             ModelError: The incumbent is corrupt and cannot be mended.
         """
         find_base(self._context.layout, self._context.config.model.base)
+        launch_file(self._context.layout.root, self._context.config.as_dict())
         self._install_signals()
         self._recover()
         self._watcher.start()
@@ -280,6 +283,7 @@ class Supervisor:
             ],
             jobs=self._jobs.waiting(),
             worker=self._jobs.view(),
+            keeps_worker=self._jobs.keeps_worker,
             ingesting=self._intake.validating,
             keep_warm=time.monotonic() - self._last_job_end
             < context.config.supervisor.warm_worker_seconds,
@@ -392,4 +396,4 @@ class Supervisor:
             timeout = min(timeout, max(0.05, due))
         if self._orders.skip_job is not None or self._orders.stop_requested:
             timeout = min(timeout, 0.1)
-        self._wake.wait(timeout)
+        self._jobs.wait(self._wake, timeout)

@@ -1,11 +1,12 @@
 """
-What a worker is asked to do, as its spec.json.
+What a worker is asked to do, as its spec.json, and how it is started.
 
 Reads journal and folders; starts nothing.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from finetuned.errors import ConfigError
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.registry.versions import read_version
 from finetuned.supervisor.context import Context
+from finetuned.telemetry.lifeline import WORKER_GROWTH
 
 STUCK_IN_EVAL = "stuck_in_eval"
 """Outcome of a run that was killed in a live eval; the job goes on without live evals."""
@@ -40,6 +42,29 @@ def check_lineage(context: Context, parent: str | None) -> None:
         )
 
 
+def launch_file(root: Path, config: dict[str, Any]) -> Path | None:
+    """
+    Return the file by which ``accelerate launch`` starts the worker, None for one process.
+
+    Args:
+        root: The root, which the configured name is relative to.
+        config: Plain tables of a configuration, such as a job's record of it.
+
+    Raises:
+        ConfigError: It is set and not there.
+    """
+    name = config.get("training", {}).get("accelerate_config", "")
+    if not name:
+        return None
+    path = root / str(name)
+    if not path.is_file():
+        raise ConfigError(
+            f"training.accelerate_config names {path}, which is not a file; make it with: "
+            f".venv/bin/accelerate config --config_file {path}"
+        )
+    return path
+
+
 def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """
     Return the spec of the next training run of *job*, and the run it resumes, if any.
@@ -54,9 +79,10 @@ def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any]
     layout, journal = context.layout, context.journal
     runs = [r for r in journal.job_runs(job["id"]) if r["kind"] == "training"]
     usable = [r for r in runs if r["outcome"] != SUPERSEDED]
+    config, supervisor = orjson.loads(job["config"]), context.config.supervisor
     spec = {
         "base": str(context.base()),
-        "config": orjson.loads(job["config"]),
+        "config": config,
         "parent": str(layout.versions / job["parent"]) if job["parent"] else None,
         "attempt": len(runs) + 1,
         "datasets": [
@@ -71,6 +97,9 @@ def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any]
         "resume_from": [str(layout.runs / r["id"] / CHECKPOINTS) for r in usable],
         "live_evals": all(r["outcome"] != STUCK_IN_EVAL for r in runs),
     }
+    launched = config.get("training", {}).get("accelerate_config")
+    if supervisor.warm_worker_seconds > 0 and not launched:
+        spec[WORKER_GROWTH] = supervisor.worker_growth
     return spec, usable[-1]["id"] if usable else None
 
 

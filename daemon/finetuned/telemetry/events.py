@@ -55,6 +55,8 @@ EVENTS = frozenset(
         "work_blocked",
         "work_unblocked",
         "worker_killed",
+        "worker_recycled",
+        "worker_replaced",
         "worker_stopping",
         "worker_warmed_up",
     }

@@ -19,16 +19,23 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from finetuned.config import TrainingConfig
 from finetuned.core.answer import count_think_tags
+from finetuned.core.early_stop import EarlyStop
+from finetuned.core.schedule import WarmUp
+from finetuned.files.rank import rank
 from finetuned.files.run import CHECKPOINTS, Heartbeat, append_metrics, utc_now
 from finetuned.model.ask import Outcome
 from finetuned.telemetry.lifeline import Lifeline
+from finetuned.training.background import BackgroundSaver
 from finetuned.training.checkpoint import (
     Parameters,
     Progress,
+    Snapshot,
     list_checkpoints,
     prune_checkpoints,
-    save_checkpoint,
+    snapshot_state,
+    write_checkpoint,
 )
+from finetuned.training.heldout import HeldOutLoss
 from finetuned.training.live_eval import LiveEval
 
 RECENT_EXAMPLES = 5
@@ -47,6 +54,10 @@ class RunState:
     """Where the job was when this process took it up."""
     total_steps: int
     plan_digest: str
+    warm_up: WarmUp
+    early_stop: EarlyStop
+    precision: str = ""
+    kernels: str = ""
     job_step: int = 0
     training_began: float = 0.0
     seconds_checkpoint: float = 0.0
@@ -73,7 +84,17 @@ class RunState:
         """
         Return what a checkpoint has to say.
         """
-        return Progress(self.job_step, self.lineage_step, self.plan_digest, dict(self.totals))
+        return Progress(
+            self.job_step,
+            self.lineage_step,
+            self.plan_digest,
+            dict(self.totals),
+            warm_up_began=self.warm_up.began,
+            warm_up_steps=self.warm_up.steps,
+            precision=self.precision,
+            kernels=self.kernels,
+            early_stop=self.early_stop.as_dict() if self.early_stop.patience else None,
+        )
 
 
 class RunCallback(TrainerCallback):  # type: ignore[misc]
@@ -92,9 +113,12 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         optimizer: torch.optim.Optimizer,
         heartbeat: Heartbeat,
         lifeline: Lifeline,
+        model: Any,
         live_eval: LiveEval | None,
+        held_out: HeldOutLoss | None,
+        should_stop: Callable[[], bool],
         describe_step: Callable[[int], dict[str, Any]],
-        read_step: Callable[[], dict[str, float]],
+        read_step: Callable[[], dict[str, Any]],
     ) -> None:
         """
         Args:
@@ -105,10 +129,14 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             parameters: What is trained, by name.
             optimizer: Saved with them.
             heartbeat: Where progress is shown.
-            lifeline: Asked after each step.
+            lifeline: Says why, when a stop was asked for.
+            model: The language model that live evals ask.
             live_eval: None switches live evals off.
+            held_out: The loss that early stopping looks at; None where it is off.
+            should_stop: Whether a stop was asked for: the same answer in every process.
             describe_step: Job step -> ``examples``, ``current_file``, ``epoch``, ``tokens``.
-            read_step: The trainer's loss, grad_norm and supervised_tokens of the last step.
+            read_step: The trainer's loss, grad_norm, skipped, supervised_tokens and
+                computed_tokens of the last step.
         """
         self._run_dir = run_dir
         self._state = state
@@ -118,7 +146,13 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._optimizer = optimizer
         self._heartbeat = heartbeat
         self._lifeline = lifeline
+        self._model = model
         self._live_eval = live_eval
+        self._held_out = held_out
+        self._should_stop = should_stop
+        self._saver: BackgroundSaver[Snapshot, tuple[Path, float]] = BackgroundSaver()
+        self._save_due = False
+        self._writes = rank() == 0
         self._eval_due = False
         self._describe_step = describe_step
         self._read_step = read_step
@@ -139,7 +173,6 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        model: Any = None,
         **_: Any,
     ) -> None:
         """
@@ -148,45 +181,104 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         run = self._state
         took = time.monotonic() - self._step_began
         run.job_step = run.start.job_step + state.global_step
-        self._record(took)
-        stopping = self._lifeline.stopping
-        last = run.job_step == run.total_steps
-        if stopping or last or run.job_step % self._config.save_steps == 0:
-            self.save()
-        self._eval_due = self._eval_due or run.job_step % self._eval_steps == 0 or run.job_step == 1
-        if self._live_eval is not None and self._eval_due and not stopping:
-            rows = self._live_eval.rows_affordable(time.monotonic() - run.training_began)
-            if rows:
-                self._eval_due = False
-                self._look(self._live_eval, model, rows)
-        if self._lifeline.stopping:
-            if not stopping:
+        stopping = self._should_stop()
+        if self._writes:
+            self._record(took)
+        looking = run.job_step % self._eval_steps == 0
+        if self._held_out is not None and looking:
+            self._look_at_held_out(self._held_out)
+        if self._writes:
+            last = run.job_step == run.total_steps or run.early_stop.should_stop
+            self._save_due = self._save_due or run.job_step % self._config.save_steps == 0
+            if stopping or last:
                 self.save()
+            else:
+                self._save_meanwhile()
+            self._eval_due = self._eval_due or looking or run.job_step == 1
+            if self._live_eval is not None and self._eval_due and not stopping:
+                rows = self._live_eval.rows_affordable(time.monotonic() - run.training_began)
+                if rows:
+                    self._eval_due = False
+                    self._look(self._live_eval, self._model, rows)
+        if stopping or run.early_stop.should_stop:
             control.should_training_stop = True
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """
-        Write a checkpoint now, load it, and let the oldest go.
+        Write a checkpoint now and wait until it is there.
+
+        Raises:
+            OSError: The disk refused; the checkpoints before are untouched.
         """
-        run = self._state
         began = time.monotonic()
         self._heartbeat.beat(force=True, phase="checkpointing")
+        while self._saver.busy:
+            self._saved(self._saver.wait(1.0), stalled=0.0)
+            self._heartbeat.beat()
+        self._saved(self._saver.wait(), stalled=0.0)
+        snapshot = snapshot_state(self._parameters, self._optimizer, self._state.progress())
+        self._saved([self._write(snapshot)], stalled=time.monotonic() - began)
+        self._save_due = False
+        self._heartbeat.beat(force=True, phase="training")
+
+    def save_first(self) -> None:
+        """
+        Begin to write the checkpoint of step 0.
+        """
+        if self._writes:
+            self._save_due = True
+            self._save_meanwhile()
+
+    def _save_meanwhile(self) -> None:
+        """Take in what the writer finished; begin the next when one is due and it is free."""
+        self._saved(self._saver.poll(), stalled=0.0)
+        if not self._save_due or self._saver.busy:
+            return
+        began = time.monotonic()
+        snapshot = snapshot_state(self._parameters, self._optimizer, self._state.progress())
+        if self._saver.submit(snapshot, self._write):
+            self._save_due = False
+            stalled = time.monotonic() - began
+            self._state.add("seconds_checkpoint", stalled)
+            self._heartbeat.beat(checkpoint_stall_seconds=round(stalled, 4))
+
+    def _write(self, snapshot: Snapshot) -> tuple[Path, float]:
+        """Write, load what was written, let the oldest go; on the writer's thread or ours."""
+        began = time.monotonic()
         folder = self._run_dir / CHECKPOINTS
         known = list_checkpoints(folder)
-        path = save_checkpoint(
-            folder,
-            parameters=self._parameters,
-            optimizer=self._optimizer,
-            progress=run.progress(),
-        )
+        path = write_checkpoint(folder, snapshot)
         if path not in known:
             prune_checkpoints(folder, self._config.keep_checkpoints)
-            size = sum(f.stat().st_size for f in path.iterdir())
-            self._heartbeat.beat(checkpoint_step=run.job_step, checkpoint_bytes=size)
-        took = time.monotonic() - began
-        run.add("seconds_checkpoint", took)
-        self._heartbeat.beat(force=True, phase="training", checkpoint_seconds=round(took, 3))
-        return path
+        return path, time.monotonic() - began
+
+    def _saved(self, finished: list[tuple[Path, float]], *, stalled: float) -> None:
+        for path, took in finished:
+            if stalled:
+                self._state.add("seconds_checkpoint", stalled)
+                self._heartbeat.beat(checkpoint_stall_seconds=round(stalled, 4))
+            self._heartbeat.beat(
+                checkpoint_step=int(path.name.rpartition("-")[2]),
+                checkpoint_bytes=sum(f.stat().st_size for f in path.iterdir()),
+                checkpoint_seconds=round(took, 3),
+            )
+
+    def finish(self) -> None:
+        """
+        Wait for the checkpoint that is being written.
+
+        Raises:
+            OSError: As save.
+        """
+        self._saved(self._saver.wait(), stalled=0.0)
+
+    def _look_at_held_out(self, held_out: HeldOutLoss) -> None:
+        run = self._state
+        began = time.monotonic()
+        loss = held_out.loss()
+        run.early_stop = run.early_stop.seen(run.job_step, loss)
+        run.add("seconds_eval", time.monotonic() - began)
+        self._heartbeat.beat(validation_loss=round(loss, 6), best_loss=run.early_stop.best)
 
     def _record(self, took: float) -> None:
         run = self._state
@@ -198,6 +290,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         run.losses = [*run.losses, step["loss"]][-HISTORY:]
         run.add("seconds_steps", took)
         run.add("tokens", about["tokens"])
+        run.add("computed_tokens", step["computed_tokens"])
+        run.add("steps_skipped", float(step["skipped"]))
         run.add("supervised_tokens", step["supervised_tokens"])
         append_metrics(
             self._run_dir,
@@ -207,10 +301,13 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
                 "loss": step["loss"],
                 "grad_norm": step["grad_norm"],
                 "learning_rate": rate,
+                "skipped": step["skipped"],
                 "supervised_tokens": step["supervised_tokens"],
                 "tokens": about["tokens"],
+                "computed_tokens": step["computed_tokens"],
                 "seconds": round(took, 4),
                 "examples": about["examples"],
+                "replayed": about["replayed"],
                 "at": utc_now(),
             },
         )
@@ -228,6 +325,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             loss=step["loss"],
             grad_norm=step["grad_norm"],
             learning_rate=rate,
+            steps_skipped=int(run.totals["steps_skipped"]),
             train_loss_history=[round(x, 6) for x in run.losses],
             tokens_per_second=round(sum(run.tokens) / sum(run.seconds_per_step), 1),
             tokens_per_second_avg=round(run.totals["tokens"] / run.totals["seconds_steps"], 1),

@@ -9,6 +9,7 @@ that the next job goes on with. Does not know whether it is any good.
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import orjson
 import torch
 from safetensors.torch import load_file, save_file
 
+from finetuned.core.schedule import Mix, WarmUp
+from finetuned.data.replay import Reservoir
 from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import write_manifest
@@ -30,6 +33,8 @@ from finetuned.training.checkpoint import (
 )
 
 TRAINING_STATE = "training_state"
+REPLAY = "replay"
+"""Under it: a sample of all rows that the lineage has learnt, this job's included."""
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -52,6 +57,8 @@ def save_candidate(
     parameters: Parameters,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
+    mix: Mix,
+    replay: Reservoir,
     facts: dict[str, Any],
 ) -> Path:
     """
@@ -63,7 +70,9 @@ def save_candidate(
         base: Whose tokenizer and template it was trained with.
         parameters: What was trained, by name.
         optimizer: Its state goes along.
-        progress: Steps and sums.
+        progress: Steps, sums and warm-up.
+        mix: What the job was trained on, as configured.
+        replay: The sample that the next job replays from.
         facts: What else the manifest has to say (job, datasets, parent ...).
 
     Raises:
@@ -86,7 +95,9 @@ def save_candidate(
         state.mkdir()
         with disk_errors():
             save_file(optimizer_tensors(optimizer, parameters), state / OPTIMIZER)
-        (state / STATE).write_bytes(orjson.dumps(progress))
+            (state / REPLAY).mkdir()
+            replay.save(state / REPLAY)
+        (state / STATE).write_bytes(orjson.dumps({**asdict(progress), "mix": asdict(mix)}))
         write_manifest(building, {"kind": "candidate", **facts})
         publish_dir(building, final)
     except OSError:
@@ -95,22 +106,42 @@ def save_candidate(
     return final
 
 
-def load_training_state(version: Path) -> tuple[dict[str, torch.Tensor], int] | None:
+@dataclass(frozen=True, slots=True)
+class ParentState:
     """
-    Return the optimizer tensors and lineage step a version was left with.
+    What a version carries beside its weights for the next job of its lineage.
+    """
 
-    Returns:
-        None when the version carries no training state; training then starts
-        with a fresh optimizer, and says so.
+    lineage_step: int = 0
+    optimizer: dict[str, torch.Tensor] | None = None
+    """None: the next job starts without moments, and says so."""
+    replay: Reservoir | None = None
+    warm_up: WarmUp | None = None
+    mix: Mix | None = None
+
+
+def load_parent_state(version: Path) -> ParentState:
+    """
+    Return what *version* was left with.
 
     Raises:
         ModelError: There is a state and it cannot be read.
     """
     folder = version / TRAINING_STATE
     if not folder.is_dir():
-        return None
+        return ParentState()
     try:
         state = orjson.loads((folder / STATE).read_bytes())
-        return load_file(folder / OPTIMIZER), int(state["lineage_step"])
-    except (OSError, ValueError, KeyError) as error:
+        replay = folder / REPLAY
+        mix = state.get("mix")
+        return ParentState(
+            lineage_step=int(state["lineage_step"]),
+            optimizer=load_file(folder / OPTIMIZER),
+            replay=Reservoir.load(replay) if replay.is_dir() else None,
+            warm_up=WarmUp(int(state["warm_up_began"]), int(state["warm_up_steps"]))
+            if "warm_up_began" in state
+            else None,
+            mix=None if mix is None else Mix(**mix),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder}: unreadable training state: {error}") from error

@@ -4,10 +4,16 @@ The whole state of a run on disk: safetensors and JSON, never a pickle.
 A stock Trainer checkpoint holds four pickles and is written in place. Ours is
 built aside, hashed, synced and renamed, so it is there whole or not at all,
 and it is loaded once before the one before it goes.
+
+Saving has two parts. ``snapshot_state`` copies what the next optimizer step will
+change and holds training up for as long as that takes, at the price of one more
+copy of the trained state in host memory; ``write_checkpoint`` touches no live
+tensor and may run on another thread. Does not know threads or when to save.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import re
@@ -16,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -32,6 +39,11 @@ OPTIMIZER = "optimizer.safetensors"
 RNG = "rng.safetensors"
 STATE = "state.json"
 _PREFIX = "checkpoint-"
+PINNED_BYTES = 1 << 30
+"""
+Up to so much is copied from a GPU into page-locked memory, which is faster and which
+torch keeps for the next snapshot; more than that is too much to take from the host.
+"""
 _ERRNO = re.compile(r"\(os error (\d+)\)|^unable to .*\((\d+)\)$")
 """How safetensors and torch end the text of an error that the operating system gave them."""
 
@@ -52,6 +64,44 @@ class Progress:
     """Digest of the plan that job_step counts in."""
     totals: dict[str, float]
     """Running sums of the job: seconds, tokens, evals ..."""
+    warm_up_began: int = 0
+    """Lineage step at which the warm-up of this job's stream began, 0 to lineage_step."""
+    warm_up_steps: int = 0
+    """Its length in optimizer steps, >= 0. 0 also in a checkpoint from before this was kept."""
+    precision: str = ""
+    """What matrix products are computed in where that is not the weights' type, as "bfloat16"."""
+    kernels: str = ""
+    """Model.Kernels.prefix that the job computes its loss with; "" where nothing was decided."""
+    early_stop: dict[str, Any] | None = None
+    """State of early stopping (``EarlyStop.as_dict``); None where it is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    The state of a run at one step, in host memory of its own: training may go on.
+    """
+
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    rng: dict[str, torch.Tensor]
+    progress: Progress
+
+    @property
+    def n_bytes(self) -> int:
+        """Host memory it takes, in bytes."""
+        parts = (self.weights, self.optimizer, self.rng)
+        return sum(t.nbytes for part in parts for t in part.values())
+
+
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer, parameters: Parameters
+) -> dict[str, torch.Tensor]:
+    return {
+        f"{key}/{name}": torch.as_tensor(value).detach()
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
 
 
 def optimizer_tensors(
@@ -60,11 +110,8 @@ def optimizer_tensors(
     """
     Return Adam's state as named tensors: ``exp_avg/<parameter>``, ``step/<parameter>`` ...
     """
-    return {
-        f"{key}/{name}": torch.as_tensor(value).detach().cpu().contiguous()
-        for name, parameter in parameters.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    state = _optimizer_state(optimizer, parameters)
+    return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
 
 
 def restore_optimizer(
@@ -158,6 +205,90 @@ def disk_errors() -> Iterator[None]:
         raise OSError(code, os.strerror(code)) from error
 
 
+def _copies(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy every tensor into host memory; on CUDA all copies are under way at once."""
+    n_bytes = sum(t.nbytes for t in tensors.values() if t.is_cuda)
+    pinned = 0 < n_bytes <= PINNED_BYTES
+    copies = {
+        name: torch.empty(
+            tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pinned and tensor.is_cuda
+        ).copy_(tensor, non_blocking=pinned and tensor.is_cuda)
+        for name, tensor in tensors.items()
+    }
+    if pinned:
+        for device in {t.device for t in tensors.values() if t.is_cuda}:
+            torch.cuda.synchronize(device)
+    return copies
+
+
+def snapshot_state(
+    parameters: Parameters, optimizer: torch.optim.Optimizer, progress: Progress
+) -> Snapshot:
+    """
+    Copy the state of a run out of reach of the next optimizer step.
+
+    Call it between two steps, on the thread that trains: this is the stall.
+
+    Args:
+        parameters: What is trained, by name.
+        optimizer: Its Adam state is kept by parameter name.
+        progress: Where the run is.
+
+    Returns:
+        Copies that share no memory with the model, the optimizer or *progress*.
+
+    Raises:
+        ModelError: A random generator is of an unknown kind; nothing was changed.
+    """
+    weights = {f"weights/{name}": p.detach() for name, p in parameters.items()}
+    state = {f"state/{key}": t for key, t in _optimizer_state(optimizer, parameters).items()}
+    copies = _copies({**weights, **state})
+    return Snapshot(
+        {name: copies[f"weights/{name}"] for name in parameters},
+        {key.removeprefix("state/"): copies[key] for key in state},
+        rng_tensors(),
+        copy.deepcopy(progress),
+    )
+
+
+def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
+    """
+    Write ``checkpoint-<job_step>`` into *folder*, whole and durable.
+
+    One writer per folder at a time: two would build in the same place.
+
+    Args:
+        folder: ``checkpoints/`` of the run; made when missing.
+        snapshot: What to write; it is only read.
+
+    Returns:
+        The finished checkpoint; one of the same step that is there already stays.
+
+    Raises:
+        OSError: The disk refused; every earlier checkpoint is untouched.
+    """
+    step = snapshot.progress.job_step
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"{_PREFIX}{step}"
+    building = folder / f".building-{step}"
+    shutil.rmtree(building, ignore_errors=True)
+    if final.exists():
+        return final
+    building.mkdir()
+    try:
+        with disk_errors():
+            save_file(snapshot.weights, building / WEIGHTS)
+            save_file(snapshot.optimizer, building / OPTIMIZER)
+            save_file(snapshot.rng, building / RNG)
+        (building / STATE).write_bytes(orjson.dumps(snapshot.progress))
+        write_manifest(building, {"kind": "checkpoint", "job_step": step})
+        publish_dir(building, final)
+    except OSError:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return final
+
+
 def save_checkpoint(
     folder: Path,
     *,
@@ -166,7 +297,7 @@ def save_checkpoint(
     progress: Progress,
 ) -> Path:
     """
-    Write ``checkpoint-<job_step>`` into *folder*, whole and durable.
+    Snapshot the run and write it at once; training stands still meanwhile.
 
     Args:
         folder: ``checkpoints/`` of the run; made when missing.
@@ -180,28 +311,7 @@ def save_checkpoint(
     Raises:
         OSError: The disk refused; every earlier checkpoint is untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"{_PREFIX}{progress.job_step}"
-    building = folder / f".building-{progress.job_step}"
-    shutil.rmtree(building, ignore_errors=True)
-    if final.exists():
-        return final
-    building.mkdir()
-    try:
-        with disk_errors():
-            save_file(
-                {name: p.detach().cpu().contiguous() for name, p in parameters.items()},
-                building / WEIGHTS,
-            )
-            save_file(optimizer_tensors(optimizer, parameters), building / OPTIMIZER)
-            save_file(rng_tensors(), building / RNG)
-        (building / STATE).write_bytes(orjson.dumps(progress))
-        write_manifest(building, {"kind": "checkpoint", "job_step": progress.job_step})
-        publish_dir(building, final)
-    except OSError:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-    return final
+    return write_checkpoint(folder, snapshot_state(parameters, optimizer, progress))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -1,86 +1,107 @@
 """
 transformers.Trainer, told what to train and in which order.
 
-The loop is the Trainer's own. What is ours: the planned order, a fresh
-TrainerState on an optimizer that goes on, random state restored at the first
-step, no pickled checkpoint, and a stop before the optimizer sees a NaN.
+The loop is the Trainer's own, one turn per optimizer step. What is ours: the
+planned micro-batches of a step and their exact normalisation, a fresh TrainerState
+on an optimizer that goes on, random state restored at the first step, no pickled
+checkpoint, and steps left out before the optimizer sees a NaN.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from finetuned.config import TrainingConfig
+from finetuned.core.schedule import WarmUp, rate_factor
+from finetuned.data.plan import Plan
 from finetuned.errors import Diverged
-from finetuned.model.score import IGNORED, pad_batch
+from finetuned.model.micro_batch import supervised_count
+from finetuned.model.supervised import SupervisedLM
+from finetuned.training.memory import TokenBudget, free_memory, is_out_of_memory
+from finetuned.training.rows import JobRows
 
-Row = tuple[Sequence[int], Sequence[bool]]
 
-
-class PlannedBatches(Sampler[list[int]]):
+class _Steps(IterableDataset[dict[str, int]]):
     """
-    Yields the micro-batches of the remaining steps, as planned.
+    The numbers of the steps that are left, one optimizer step each.
     """
 
-    def __init__(self, steps: Sequence[Sequence[Sequence[int]]]) -> None:
-        self._batches = [list(batch) for step in steps for batch in step]
+    def __init__(self, start: int, end: int) -> None:
+        self._range = range(start, end)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches)
+    def __iter__(self) -> Iterator[dict[str, int]]:
+        return ({"step": k} for k in self._range)
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self._range)
 
 
 def make_optimizer(
     parameters: dict[str, torch.nn.Parameter], config: TrainingConfig
 ) -> torch.optim.Optimizer:
     """
-    Return AdamW over *parameters*, in their order.
+    Return AdamW over *parameters*, in their order, with its moments allocated.
+
+    Moments of zero are what AdamW begins with; having them from the start, the
+    first checkpoint is whole and memory is asked for before the first step.
     """
-    return torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         list(parameters.values()),
         lr=config.learning_rate,
         betas=(0.9, 0.999),
         eps=1e-8,
         weight_decay=config.weight_decay,
+        fused=True,
     )
+    for parameter in parameters.values():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+        }
+    return optimizer
 
 
 def make_schedule(
     optimizer: torch.optim.Optimizer,
     config: TrainingConfig,
     *,
+    warm_up: WarmUp,
     lineage_step: int,
     job_step: int,
     total_steps: int,
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """
-    Return the learning rate: linear warm-up once per lineage, then as configured.
+    Return the learning rate of the steps that are left; core.schedule says which it is.
 
     A pure function of where the run is, so that a resumed run goes on with the
     rate an uninterrupted one would have.
 
     Args:
         optimizer: What it drives.
-        config: learning_rate, warmup_steps and lr_scheduler_type.
+        config: learning_rate and lr_scheduler_type.
+        warm_up: The warm-up of the lineage.
         lineage_step: Optimizer steps the lineage has taken before this process, >= 0.
         job_step: Those of them that belong to this job.
         total_steps: Optimizer steps of the whole job, > 0.
     """
 
     def factor(step: int) -> float:
-        warm = min(1.0, (lineage_step + step + 1) / max(1, config.warmup_steps))
-        if config.lr_scheduler_type == "constant":
-            return warm
-        return warm * max(0.0, 1.0 - (job_step + step) / total_steps)
+        return rate_factor(
+            config.lr_scheduler_type,
+            lineage_step=lineage_step + step,
+            warm_up=warm_up,
+            job_step=min(job_step + step, total_steps),
+            total_steps=total_steps,
+        )
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
@@ -89,17 +110,18 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
     """
     Trains the remaining steps of one plan on a given model and optimizer.
 
-    ``last_loss``, ``last_grad_norm`` and ``supervised_tokens`` describe the
-    optimizer step that ended last.
+    ``last_loss``, ``last_grad_norm``, ``supervised_tokens``, ``computed_tokens``
+    and ``skipped`` describe the optimizer step that ended last.
     """
 
     def __init__(
         self,
-        model: Any,
+        model: SupervisedLM,
         *,
-        rows: Dataset[Row],
-        steps: Sequence[Sequence[Sequence[int]]],
-        pad_token_id: int,
+        rows: JobRows,
+        plan: Plan,
+        start: int,
+        budget: TokenBudget,
         optimizer: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LambdaLR,
         config: TrainingConfig,
@@ -107,19 +129,39 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
         callbacks: list[TrainerCallback],
         before_first_step: Callable[[], None],
     ) -> None:
-        self._steps = steps
-        self._pad_token_id = pad_token_id
-        self._before_first_step = before_first_step
+        """
+        Args:
+            model: What is trained, with its loss.
+            rows: All rows of the job, by example number.
+            plan: Of the whole job.
+            start: Steps of the plan that are done already, < len(plan).
+            budget: Halved when a step runs out of memory.
+            optimizer: Goes on with the state it has.
+            schedule: Its rates from *start* on.
+            config: Clipping, and how many bad steps in a row are too many.
+            scratch: A folder the Trainer may make; nothing is saved there.
+            callbacks: Told of each step.
+            before_first_step: Sets random state; nothing is drawn between it and the step.
+        """
+        self._rows = rows
+        self._plan = plan
+        self._start = start
+        self._budget = budget
+        self._config = config
+        self._before_first_step: Callable[[], None] | None = before_first_step
         self.last_loss = 0.0
         self.last_grad_norm = 0.0
         self.supervised_tokens = 0
-        self._micro_losses: list[torch.Tensor] = []
-        device = next(model.parameters()).device
+        self.computed_tokens = 0
+        self.skipped = False
+        self.bad_steps = 0
+        """Steps in a row that were left out."""
+        device = model.device
         arguments = TrainingArguments(
             output_dir=str(scratch),
-            max_steps=len(steps),
-            per_device_train_batch_size=config.per_device_train_batch_size,
-            gradient_accumulation_steps=max(len(s) for s in steps),
+            max_steps=len(plan) - start,
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=1,
             learning_rate=config.learning_rate,
             max_grad_norm=config.max_grad_norm,
             save_strategy="no",
@@ -130,14 +172,15 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
             disable_tqdm=True,
             remove_unused_columns=False,
             dataloader_num_workers=0,
-            dataloader_pin_memory=device.type == "cuda",
+            dataloader_pin_memory=False,
+            ddp_find_unused_parameters=False,
             use_cpu=device.type == "cpu",
             seed=config.seed,
         )
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=rows,
+            train_dataset=_Steps(start, len(plan)),
             optimizers=(optimizer, schedule),
             callbacks=callbacks,
         )
@@ -146,46 +189,106 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
             if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
                 self.remove_callback(callback)
 
-    def get_train_dataloader(self) -> DataLoader[Row]:
-        """
-        Return the planned micro-batches; its own generator leaves the global one alone.
-        """
-        loader: DataLoader[Row] = DataLoader(
-            self.train_dataset,
-            batch_sampler=PlannedBatches(self._steps),
-            collate_fn=lambda rows: pad_batch(rows, self._pad_token_id),
-            generator=torch.Generator().manual_seed(0),
-        )
-        prepared: DataLoader[Row] = self.accelerator.prepare_data_loader(loader)
-        return prepared
+    @property
+    def world(self) -> int:
+        """Processes that share each step."""
+        return int(self.args.world_size)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def get_train_dataloader(self) -> DataLoader[dict[str, int]]:
         """
-        Run one micro-batch forward and backward.
+        Return the step numbers, the same in every process: each takes its part of a step.
+        """
+        return DataLoader(
+            self.train_dataset,
+            batch_size=None,
+            generator=torch.Generator().manual_seed(0),  # leaves the global one alone
+        )
+
+    def training_step(self, model: Any, inputs: dict[str, int], *_: Any) -> torch.Tensor:
+        """
+        Run one optimizer step's micro-batches forward and backward.
+
+        When memory ends, the same examples are run again from clean gradients in
+        micro-batches of half the size.
 
         Raises:
-            Diverged: The loss is not finite; optimizer and weights are untouched.
+            OutOfMemory: One row alone does not fit.
         """
         if self._before_first_step is not None:
             # Building the Trainer seeds the generators and the loader may draw from
             # them: what the run starts from is set here, where nothing comes between.
-            begin, self._before_first_step = self._before_first_step, None  # type: ignore[assignment]
+            begin, self._before_first_step = self._before_first_step, None
             begin()
-        inputs = args[1] if len(args) > 1 else kwargs["inputs"]
-        self.supervised_tokens += int((inputs["labels"][:, 1:] != IGNORED).sum())
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss):
-            raise Diverged(f"loss is {float(loss)} at step {self.state.global_step + 1}")
-        self._micro_losses.append(loss.detach())
+        if not model.training:
+            model.train()
+        step = inputs["step"]
+        while True:
+            try:
+                loss = self._run_micro_batches(model, step)
+                break
+            except Exception as error:
+                # With several processes the others wait in an exchange of gradients:
+                # there the run ends, and the next one begins with half the budget.
+                if self.world > 1 or not is_out_of_memory(error):
+                    raise
+                problem = error.with_traceback(None)
+            free_memory(model)
+            costliest = max(
+                self._plan.micro_batches(step, self._budget.tokens), key=self._plan.cost
+            )
+            self._budget.halve(costliest, self._plan.cost(costliest), problem)
+        self.last_loss = float(loss)
         return loss
 
+    def _run_micro_batches(self, model: Any, step: int) -> torch.Tensor:
+        """Accumulate the gradients of the mean loss over the step's supervised tokens."""
+        numbers = self._plan.numbers(step)
+        row_of = {n: self._rows[n] for n in numbers}
+        self.supervised_tokens = sum(supervised_count(row) for row in row_of.values())
+        if self.world > 1:
+            parts = self._plan.parts(step, self._budget.tokens, self.world)
+            micro_batches = parts[self.args.process_index]
+        else:
+            micro_batches = self._plan.micro_batches(step, self._budget.tokens)
+        self.computed_tokens = sum(self._plan.cost(m) for m in micro_batches if m)
+        # Gradients of several processes are averaged; their sum is wanted.
+        scale = self.world / max(1, self.supervised_tokens)
+        total = torch.zeros((), device=self.args.device)
+        for i, numbers_ in enumerate(micro_batches):
+            last = i == len(micro_batches) - 1
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss = model([row_of[n] for n in numbers_]) * scale
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return self._over_processes(total)
+
+    def _over_processes(self, total: torch.Tensor) -> torch.Tensor:
+        """Return the mean over processes."""
+        if self.world == 1:
+            return total
+        mean: torch.Tensor = self.accelerator.reduce(total, reduction="mean")
+        return mean
+
     def _clip_grad_norm(self, model: Any) -> Any:
+        """
+        Clip; leave the step out, optimizer untouched, when there is no finite number.
+
+        Raises:
+            Diverged: It was one step too many in a row; the weights are those of the
+                last good step.
+        """
         norm = super()._clip_grad_norm(model)
         self.last_grad_norm = float(norm)
-        if not math.isfinite(self.last_grad_norm):
-            raise Diverged(
-                f"gradient norm is {self.last_grad_norm} at step {self.state.global_step + 1}"
-            )
-        self.last_loss = float(sum(self._micro_losses))
-        self._micro_losses.clear()
+        self.skipped = not (math.isfinite(self.last_grad_norm) and math.isfinite(self.last_loss))
+        self.bad_steps = self.bad_steps + 1 if self.skipped else 0
+        if self.skipped:
+            # AdamW passes over parameters without a gradient: no moment, no weight
+            # decay, no step count changes.
+            model.zero_grad(set_to_none=True)
+            if self.bad_steps >= self._config.max_bad_steps:
+                raise Diverged(
+                    f"{self.bad_steps} steps in a row without a finite loss and gradient, the last "
+                    f"at step {self._start + self.state.global_step + 1}: loss {self.last_loss}, "
+                    f"gradient norm {self.last_grad_norm}"
+                )
         return norm

@@ -1,0 +1,98 @@
+"""
+When a run is over, how it ended, and whether its worker stays for the next one. Pure.
+
+A run ends with ``exit.json``, its worker's last word on it. A worker that
+stays outlives its runs, so the end of a process is asked about only where that
+word is missing. Does not know files or processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL
+
+SLACK_BYTES = 256 * 2**20
+"""Growth that is never held against a worker: caches, arenas, one longer batch."""
+
+
+def outgrown(rss_bytes: int, first_rss_bytes: int, growth: float) -> bool:
+    """
+    Return whether a live worker holds so much memory that a fresh one should take over.
+
+    Args:
+        rss_bytes: Resident memory after its last run, in bytes.
+        first_rss_bytes: The same after its first run.
+        growth: How many times that, with 256 MiB added, it may hold; > 0.
+    """
+    return rss_bytes > growth * (first_rss_bytes + SLACK_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSigns:
+    """
+    What can be seen of a run from outside.
+    """
+
+    said: int | None
+    """The status in its exit.json, 0 to 255; None while there is none."""
+    stays: bool
+    """Whether exit.json says that the worker waits for the next run."""
+    process: int | None
+    """Exit status of its process, minus the signal that killed it; None while it lives."""
+    taken_up: bool
+    """Whether the worker ever began with it."""
+    asked: bool
+    """Whether the supervisor asked it to stop, or killed it."""
+    launched: bool = False
+    """Whether the process is a launcher, whose own status says only that something failed."""
+    refused: bool = False
+    """Whether its error record says that the file system refused."""
+
+
+def is_over(signs: RunSigns) -> bool:
+    """
+    Return whether a run has ended and its device is free or kept on purpose.
+
+    A worker that stays frees the supervisor with its word alone. One that was
+    asked to stop is waited for, so that a pause means a free device.
+    """
+    if signs.process is not None:
+        return True
+    return signs.said is not None and signs.stays and not signs.asked
+
+
+def run_status(signs: RunSigns) -> int:
+    """
+    Return how a run that is over ended, as the exit status of one process.
+
+    exit.json is the truth where it is there: a launcher ends with 1 whatever its
+    processes end with, and a worker that stays does not end at all. Without it
+    the process's own status counts: a crash, or a disk too full for the word.
+
+    Returns:
+        0 to 255, or minus the number of the signal that killed the process.
+    """
+    if signs.said is not None:
+        stopped_unasked = signs.said == EXIT_TEMPFAIL and not signs.asked and not signs.refused
+        if signs.launched and stopped_unasked:
+            # The launcher stops the rest when one of its processes dies: a crash, not a stop.
+            return EXIT_SOFTWARE
+        return signs.said
+    if signs.process is None:
+        raise ValueError("the run is not over")
+    if signs.process == EXIT_OK and not signs.taken_up:
+        return EXIT_TEMPFAIL  # it was told to leave before it had read what to do
+    return signs.process
+
+
+def was_missed(signs: RunSigns, *, reused: bool) -> bool:
+    """
+    Return whether a run must be given to another worker, as if nothing had happened.
+
+    A worker may die while it waits, and be given a run before that is seen. That
+    run was not tried, so it costs nothing; only a worker born for its run can
+    fail it before it begins.
+    """
+    gone = signs.process is not None and signs.said is None
+    return gone and reused and not signs.taken_up and not signs.asked

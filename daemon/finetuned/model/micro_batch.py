@@ -1,0 +1,114 @@
+"""
+Rows become one micro-batch: their shared beginning once, then their branches.
+
+Does not know models or losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+Row = tuple[Sequence[int], Sequence[bool]]
+"""Token ids and which of them are supervised, equally long."""
+
+MIN_SHARED = 16
+"""Tokens; a shorter beginning is not worth a pass of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """
+    N rows: P tokens that all of them begin with, then N branches of up to R tokens.
+    """
+
+    prefix: torch.Tensor
+    """int64 (P,), P = 0 or P >= MIN_SHARED; none of it is supervised, nor what it predicts last."""
+    branches: torch.Tensor
+    """int64 (N, R), padded on the right: under a causal mask no row sees its padding."""
+    scored: torch.Tensor
+    """int64 (S,): positions whose next token is supervised, counted through (N, R) row by row."""
+    targets: torch.Tensor
+    """int64 (S,): those next tokens."""
+    owners: torch.Tensor
+    """int64 (S,): the row each target belongs to."""
+
+    @property
+    def tokens(self) -> int:
+        """Positions computed: P + N * R."""
+        return len(self.prefix) + self.branches.numel()
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """
+        Return the same on *device*.
+        """
+        return MicroBatch(
+            self.prefix.to(device, non_blocking=True),
+            self.branches.to(device, non_blocking=True),
+            self.scored.to(device, non_blocking=True),
+            self.targets.to(device, non_blocking=True),
+            self.owners.to(device, non_blocking=True),
+        )
+
+
+def supervised_count(row: Row) -> int:
+    """
+    Return how many tokens of a row are predicted: supervised ones but a first token.
+    """
+    return int(np.count_nonzero(np.asarray(row[1], dtype=bool)[1:]))
+
+
+def shared_length(rows: Sequence[Row]) -> int:
+    """
+    Return how many leading tokens the rows can share, 0 or at least MIN_SHARED.
+
+    Equal tokens, no supervised one among them, and in every row something left
+    that predicts its first supervised token: the last shared position is followed
+    by other tokens in other rows.
+    """
+    if len(rows) < 2:
+        return 0
+    limit = min(_first_supervised(supervised) for _, supervised in rows) - 1
+    if limit < MIN_SHARED:
+        return 0
+    heads = np.stack([np.asarray(ids[:limit]) for ids, _ in rows])
+    equal = (heads == heads[0]).all(axis=0)
+    length = limit if equal.all() else int(equal.argmin())
+    return length if length >= MIN_SHARED else 0
+
+
+def _first_supervised(supervised: Sequence[bool]) -> int:
+    flags = np.asarray(supervised, dtype=bool)
+    return int(flags.argmax()) if flags.any() else len(flags)
+
+
+def make_micro_batch(rows: Sequence[Row], pad_token_id: int, *, share: bool = True) -> MicroBatch:
+    """
+    Stack rows into a micro-batch.
+
+    Args:
+        rows: N >= 1 rows, each of at least one token.
+        pad_token_id: Fills branches on the right.
+        share: Whether to look for a shared beginning; without, P = 0.
+    """
+    shared = shared_length(rows) if share else 0
+    width = max(len(ids) for ids, _ in rows) - shared
+    branches = np.full((len(rows), width), pad_token_id, dtype=np.int64)
+    scored, targets, counts = [], [], []
+    for i, (ids, supervised) in enumerate(rows):
+        tokens = np.asarray(ids, dtype=np.int64)[shared:]
+        found = np.flatnonzero(np.asarray(supervised, dtype=bool)[shared + 1 :])
+        branches[i, : len(tokens)] = tokens
+        scored.append(found + i * width)
+        targets.append(tokens[found + 1])
+        counts.append(len(found))
+    return MicroBatch(
+        torch.from_numpy(np.asarray(rows[0][0], dtype=np.int64)[:shared].copy()),
+        torch.from_numpy(branches),
+        torch.from_numpy(np.concatenate(scored)),
+        torch.from_numpy(np.concatenate(targets)),
+        torch.from_numpy(np.repeat(np.arange(len(rows)), counts)),
+    )

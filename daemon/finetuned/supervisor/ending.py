@@ -1,0 +1,184 @@
+"""
+The end of a run, taken into the journal: what it means for its job, exactly once.
+
+Knows the journal and the run folder; starts and signals nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+
+from finetuned.core.decide import StopCause, WorkerEnd, judge_end
+from finetuned.core.job import LIVE_STATES, JobEvent, JobState
+from finetuned.errors import EXIT_CONFIG, EXIT_SOFTWARE, ModelError
+from finetuned.files.manifest import read_manifest
+from finetuned.files.run import CANDIDATE, OUTPUT, utc_now
+from finetuned.supervisor.conclude import conclude
+from finetuned.supervisor.context import Context
+from finetuned.supervisor.live_run import LiveRun
+from finetuned.supervisor.specs import STUCK_IN_EVAL, SUPERSEDED
+
+log = structlog.get_logger()
+
+
+def move_job(context: Context, job_id: str, event: JobEvent, **columns: Any) -> None:
+    """
+    Move one job along, and say so in the log.
+
+    Raises:
+        InvalidTransition: *event* cannot happen to it.
+        sqlite3.OperationalError: The file system refused; nothing was moved.
+    """
+    old, new = context.journal.move_job(job_id, event, **columns)
+    log.info("job_state_changed", job_id=job_id, old=old, new=new, cause=event)
+
+
+def retrain(context: Context, job_id: str, reason: str) -> None:
+    """
+    Send a job back to the queue because the version that it went on from is no longer current.
+    """
+    for run in context.journal.job_runs(job_id):
+        context.journal.update_run(run["id"], outcome=SUPERSEDED)
+    move_job(context, job_id, JobEvent.RETRAIN, parent=None, config=None, reason=reason)
+
+
+class Endings:
+    """
+    Judges runs that are over, and remembers when a failed job may be tried again.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._not_before: dict[str, float] = {}
+
+    def not_before(self, job_id: str) -> float:
+        """
+        Return when a job may be tried again: monotonic time in seconds, 0 for at once.
+        """
+        return self._not_before.get(job_id, 0.0)
+
+    def take(self, run: LiveRun, status: int) -> None:
+        """
+        Move the job of a run that is over, and record the end of the run.
+
+        Args:
+            run: Over for good.
+            status: How it ended, as the exit status of one process.
+
+        Raises:
+            OSError, sqlite3.OperationalError: The file system refused; call it again.
+                The job is moved once, however often that takes.
+        """
+        if run.judged is None:
+            run.judged = self._judge(run, status)
+        self._context.journal.update_run(
+            run.id, ended_at=utc_now(), exit_status=status, outcome=_outcome(run, run.judged)
+        )
+        log.info("run_ended", run_id=run.id, exit_status=status, cause=run.judged)
+
+    def _judge(self, run: LiveRun, status: int) -> JobEvent:
+        context, error = self._context, run.error
+        job = context.journal.job(run.job_id)
+        state = JobState(job["state"])
+        if state not in LIVE_STATES:  # an earlier try moved the job and was refused after that
+            return _event_of(run, state)
+        word = run.last_word
+        if word is not None and word.status != status:
+            died = f"a process of the launch died; see {run.id}/{OUTPUT} in models/runs"
+            error = {"error_type": "WorkerDied", "error_message": died}
+        silent = f"the worker ended with status {status}; see {run.id}/{OUTPUT} in models/runs"
+        end = WorkerEnd(
+            exit_status=status,
+            asked=run.asked,
+            refused=error.get("reason"),
+            message=error.get("error_message") or silent,
+        )
+        limit = context.config.inbox.max_attempts
+        event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
+        if event is JobEvent.FINISH:
+            try:
+                self._finish(run, job)
+            except ModelError as problem:  # what it left is not whole: as if it had crashed
+                end = WorkerEnd(EXIT_SOFTWARE, None, None, str(problem))
+                event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
+                error = {"error_type": type(problem).__name__}
+        if event is not JobEvent.FINISH:
+            self._stopped_early(run, event, end, error, job)
+        return event
+
+    def _stopped_early(
+        self,
+        run: LiveRun,
+        event: JobEvent,
+        end: WorkerEnd,
+        error: dict[str, Any],
+        job: dict[str, Any],
+    ) -> None:
+        context = self._context
+        if event is JobEvent.INTERRUPT:
+            move_job(context, run.job_id, event)
+            if end.exit_status == EXIT_CONFIG:
+                context.block("configuration", end.message)
+                context.journal.update_job(run.job_id, config=None)
+            elif end.refused is not None:
+                context.block(end.refused, end.message)
+            return
+        if event is JobEvent.SKIP:
+            move_job(context, run.job_id, event, reason="skipped by command")
+            return
+        details = {
+            "error_type": error.get("error_type") or "WorkerDied",
+            "error_message": end.message,
+            "attempts": job["attempts"] + 1,
+        }
+        if event is JobEvent.RETRY:
+            wait = context.config.supervisor.retry_seconds * 2 ** job["attempts"]
+            self._not_before[run.job_id] = time.monotonic() + wait
+        log.error("run_failed", run_id=run.id, job_id=run.job_id, **details)
+        context.board.update(
+            error_type=details["error_type"], error_message=details["error_message"]
+        )
+        move_job(context, run.job_id, event, **details)
+
+    def _finish(self, run: LiveRun, job: dict[str, Any]) -> None:
+        context = self._context
+        if run.kind == "training":
+            manifest = read_manifest(run.folder / CANDIDATE)
+            if manifest["job_steps"] < 1:
+                raise ModelError(f"{run.folder}: a candidate of 0 steps")
+            rows = [{**d, "optimizer_steps": manifest["job_steps"]} for d in manifest["datasets"]]
+            context.journal.finish_training(
+                run.job_id, run.id, rows, last_step=manifest["job_steps"]
+            )
+            log.info(
+                "job_state_changed",
+                job_id=run.job_id,
+                old=JobState.TRAINING,
+                new=JobState.TRAINED,
+                cause=JobEvent.FINISH,
+            )
+            return
+        incumbent = context.journal.incumbent()
+        if incumbent != job["parent"]:
+            reason = f"the incumbent became {incumbent} during evaluation"
+            retrain(context, run.job_id, reason)
+            return
+        conclude(context, job, run.folder)
+
+
+def _event_of(run: LiveRun, state: JobState) -> JobEvent:
+    """Return what must have happened to a job that its run left in *state*."""
+    if state is JobState.TRAINED:
+        return JobEvent.FINISH if run.kind == "training" else JobEvent.INTERRUPT
+    ends = {JobState.SKIPPED: JobEvent.SKIP, JobState.FAILED: JobEvent.FAIL}
+    rest = JobEvent.INTERRUPT if state is JobState.QUEUED else JobEvent.FINISH
+    return ends.get(state, rest)
+
+
+def _outcome(run: LiveRun, event: JobEvent) -> str:
+    if run.asked is StopCause.STUCK and run.beat.get("phase") == "evaluating":
+        return STUCK_IN_EVAL
+    return str(event)

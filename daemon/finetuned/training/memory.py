@@ -1,0 +1,119 @@
+"""
+How many tokens a micro-batch may hold before memory ends, learnt once and early.
+
+The costliest micro-batch of the plan runs first, so that a job which does not fit
+says so in its first seconds. Does not know what the rows mean.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+
+from finetuned.data.plan import Plan
+from finetuned.errors import OutOfMemory
+from finetuned.files.run import EXIT, HEARTBEAT, read_json
+from finetuned.model.supervised import SupervisedLM
+from finetuned.training.rows import JobRows
+
+REHEARSING = "rehearsing"
+"""The worker's phase while it tries the costliest micro-batch."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """
+    Whether *error* says that memory did not suffice, on any device.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, Exception) and (
+        should_reduce_batch_size(error) or "not enough memory" in str(error)
+    )
+
+
+class TokenBudget:
+    """
+    The most tokens of one micro-batch; only ever halved.
+    """
+
+    def __init__(self, tokens: int, *, on_change: Callable[[int], None]) -> None:
+        """
+        Args:
+            tokens: training.max_batch_tokens, or what an earlier try found.
+            on_change: Told each new budget.
+        """
+        self.tokens = tokens
+        self._on_change = on_change
+
+    def halve(self, micro_batch: list[int], cost: int, error: BaseException) -> None:
+        """
+        Take half of what just did not fit.
+
+        Raises:
+            OutOfMemory: It was a single row: nothing smaller can be tried.
+        """
+        if len(micro_batch) <= 1:
+            raise OutOfMemory(cost, str(error)) from error
+        self.tokens = max(1, min(self.tokens, cost) // 2)
+        self._on_change(self.tokens)
+
+
+def free_memory(model: torch.nn.Module) -> None:
+    """
+    Let go of every gradient and of what the allocator keeps.
+    """
+    model.zero_grad(set_to_none=True)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget) -> None:
+    """
+    Run the costliest micro-batch forward and backward, halving the budget until it fits.
+
+    Parameters, gradients and random state are as before.
+
+    Raises:
+        OutOfMemory: One row alone does not fit.
+    """
+    with torch.random.fork_rng():
+        while True:
+            micro_batch = plan.costliest(budget.tokens)
+            try:
+                model([rows[n] for n in micro_batch]).backward()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                problem = error.with_traceback(None)  # its frames hold the tensors
+            else:
+                break
+            free_memory(model)
+            budget.halve(micro_batch, plan.cost(micro_batch), problem)
+    model.zero_grad(set_to_none=True)
+
+
+def budget_left(configured: int, earlier_runs: list[Path]) -> int:
+    """
+    Return the budget to begin with, after what earlier runs of the job showed.
+
+    A run that the kernel killed for its memory could not say so; its last heartbeat does:
+    it was rehearsing, and it has no last word. Its budget is halved.
+
+    Args:
+        configured: training.max_batch_tokens.
+        earlier_runs: Run folders of the same job.
+    """
+    budget = configured
+    for folder in earlier_runs:
+        beat = read_json(folder / HEARTBEAT) or {}
+        tried = beat.get("max_batch_tokens")
+        if not isinstance(tried, int):
+            continue
+        died = beat.get("phase") == REHEARSING and not (folder / EXIT).exists()
+        budget = min(budget, max(1, tried // 2) if died else tried)
+    return budget

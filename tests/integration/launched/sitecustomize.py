@@ -1,0 +1,45 @@
+"""
+Work without torch for a training worker under ``accelerate launch``.
+
+On PYTHONPATH of the launcher under test. Ranks do what a trainer does along its
+lifeline, on their own: beat until told to stop or to finish, checkpoint, leave.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def _work(run_dir: Path, spec: dict[str, Any], lifeline: Any) -> None:
+    from finetuned.errors import Interrupted
+    from finetuned.files.rank import rank, world
+    from finetuned.files.run import Heartbeat
+
+    heartbeat = Heartbeat(run_dir)
+    heartbeat.beat(force=True, phase="training", world=world())
+    notes = Path(spec["notes"])
+    (notes / f"pid-{rank()}").write_text(str(os.getpid()))
+    while not lifeline.stopping:
+        heartbeat.beat()
+        if (notes / "finish").exists():
+            return
+        time.sleep(0.02)
+    time.sleep(spec["checkpoint_seconds"][rank()])
+    (notes / f"checkpoint-{rank()}").write_text(lifeline.cause)
+    raise Interrupted(lifeline.cause)
+
+
+def _plant() -> None:
+    from finetuned.telemetry import lifeline
+
+    run_worker = lifeline.run_worker
+    lifeline.run_worker = lambda argv, **_: run_worker(argv, warm_up=list, work=_work)
+
+
+if (
+    "finetuned.training.worker" in sys.orig_argv
+    and "accelerate.commands.launch" not in sys.orig_argv
+):
+    _plant()

@@ -1,0 +1,141 @@
+"""
+The end of a run moves its job once, whatever the file system refuses meanwhile.
+"""
+
+import sqlite3
+
+import pytest
+
+from finetuned.config import Config
+from finetuned.core.decide import StopCause
+from finetuned.core.job import JobEvent, JobState
+from finetuned.files.journal import Journal
+from finetuned.files.manifest import write_manifest
+from finetuned.files.run import CANDIDATE, write_error, write_exit
+from finetuned.layout import Layout
+from finetuned.supervisor.context import Context, check_root
+from finetuned.supervisor.ending import Endings
+from finetuned.supervisor.live_run import LiveRun
+from finetuned.supervisor.status import StatusBoard
+
+
+@pytest.fixture
+def context(tmp_path):
+    layout = Layout(tmp_path)
+    check_root(layout)
+    journal = Journal(layout.journal)
+    journal.add_datasets(
+        [{"key": "d1", "name": "d1", "inbox_path": b"x", "priority": "normal", "bytes": 1}]
+    )
+    journal.add_job("j1", "normal", ["d1"])
+    journal.move_job("j1", JobEvent.START)
+    yield Context(layout, Config(), journal, StatusBoard(layout.status_file))
+    journal.close()
+
+
+def live_run(context, run_id="r1", kind="training"):
+    folder = context.layout.runs / run_id
+    folder.mkdir()
+    context.journal.add_run(run_id, kind, "j1", None)
+    return LiveRun(run_id, "j1", kind, folder, worker=None, reused=False)
+
+
+def leave_candidate(run):
+    folder = run.folder / CANDIDATE
+    folder.mkdir()
+    dataset = {"dataset_id": "aa", "n_examples": 3, "n_supervised_tokens": 9}
+    write_manifest(folder, {"job_steps": 2, "datasets": [dataset]})
+
+
+def outcome(context, run_id):
+    return next(r["outcome"] for r in context.journal.job_runs("j1") if r["id"] == run_id)
+
+
+def refuse_once(monkeypatch, context):
+    update_run = context.journal.update_run
+
+    def refuse(*_, **__):
+        monkeypatch.setattr(context.journal, "update_run", update_run)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(context.journal, "update_run", refuse)
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "attempts", "said"),
+    [
+        (0, JobState.TRAINED, 0, "finish"),
+        (75, JobState.QUEUED, 0, "interrupt"),
+        (70, JobState.QUEUED, 1, "retry"),
+        (65, JobState.FAILED, 1, "fail"),
+    ],
+)
+def test_an_end_that_is_recorded_in_two_tries_moves_the_job_once(
+    context, monkeypatch, status, state, attempts, said
+):
+    """
+    The second try finishes the record; it does not judge again.
+    """
+    run, endings = live_run(context), Endings(context)
+    leave_candidate(run)
+    refuse_once(monkeypatch, context)
+    with pytest.raises(sqlite3.OperationalError):
+        endings.take(run, status)
+    endings.take(run, status)
+
+    job = context.journal.job("j1")
+    assert (state, attempts) == (job["state"], job["attempts"])
+    assert said == outcome(context, "r1")
+
+
+def test_a_verdict_that_was_recorded_is_not_given_again(context):
+    """
+    Refused after the promotion, by a backup that did not fit: the job stays promoted.
+    """
+    training, endings = live_run(context), Endings(context)
+    leave_candidate(training)
+    endings.take(training, 0)
+    context.journal.move_job("j1", JobEvent.START)
+    context.journal.conclude("j1", JobEvent.ACCEPT, version="v0001", parent=None, reason="ok")
+    judging = live_run(context, "r2", "evaluation")
+    endings.take(judging, 0)
+
+    assert JobState.PROMOTED == context.journal.job("j1")["state"]
+    assert "finish" == outcome(context, "r2")
+
+
+def test_a_good_end_without_a_candidate_costs_an_attempt(context):
+    """
+    A last word is believed about the process, and never about what lies in the folder.
+    """
+    run, endings = live_run(context), Endings(context)
+    write_exit(run.folder, 0, stays=True)
+    endings.take(run, 0)
+
+    job = context.journal.job("j1")
+    assert (JobState.QUEUED, 1) == (job["state"], job["attempts"])
+    assert endings.not_before("j1") > 0
+
+
+def test_a_stop_that_nobody_asked_for_is_named_as_what_it_was(context):
+    """
+    One of several processes died: the error is not the polite one of the process that was left.
+    """
+    run, endings = live_run(context), Endings(context)
+    write_exit(run.folder, 75, stays=False)
+    write_error(run.folder, RuntimeError("stopped at step 3 of 9: SIGTERM"))
+    endings.take(run, 70)
+
+    job = context.journal.job("j1")
+    assert "a process of the launch died" in job["error_message"]
+
+
+def test_a_skip_ends_the_job_even_when_its_worker_had_to_be_killed(context):
+    """
+    What a person said no to is not tried again.
+    """
+    run, endings = live_run(context), Endings(context)
+    run.ask(StopCause.SKIP)
+    endings.take(run, -9)
+
+    assert JobState.SKIPPED == context.journal.job("j1")["state"]
