@@ -8,9 +8,12 @@ Measure what docs/measurements.md says of the daemon, on this machine.
     drop to first step, cold       5.1 s
     drop to first step, warm       2.0 s
     ...
+    $ tools/measure.py gap
+    from file 1 to file 2 [s]      ...
 
 Runs the real daemon on a throw-away root with the embedded base model. Takes
-about three minutes; use an idle machine. Exit status: 0 measured, 1 a wait failed.
+about three minutes, the gap between files one; use an idle machine. Exit status:
+0 measured, 1 a wait failed.
 """
 
 from __future__ import annotations
@@ -28,15 +31,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from finetuned.files.run import read_json, read_metrics
+from finetuned.files.run import EXIT, HEARTBEAT, LOCK, REPORT, SPEC, read_json, read_metrics
 from finetuned.sources.intents import drop, training_rows
 
 CONFIG = "[inbox]\nstability_seconds = {stability}\n[training]\nnum_train_epochs = {epochs}\n"
+GAP_CONFIG = """[inbox]
+stability_seconds = 2.0
+share_run_max_examples = 0
+[training]
+num_train_epochs = 1
+"""
 WAIT_SECONDS = 300.0
 
 
@@ -46,16 +56,31 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         description="Measure the daemon on this machine.",
-        epilog="examples:\n  tools/measure.py\n  tools/measure.py --json > figures.json",
+        epilog="examples:\n  tools/measure.py\n  tools/measure.py --json > figures.json\n"
+        "  tools/measure.py gap --files 3 --rows 300",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["daemon", "gap"],
+        default="daemon",
+        help="daemon: memory, CPU and the wait for the first step (default); "
+        "gap: from the last step of one file to the first of the next",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--idle-seconds", type=float, default=60.0, help="default 60")
-    parser.add_argument("--rows", type=int, default=600, help="rows of each file (default 600)")
+    parser.add_argument(
+        "--rows", type=int, default=None, help="rows of each file (default 600, for gap 300)"
+    )
+    parser.add_argument("--files", type=int, default=3, help="of gap (default 3)")
     args = parser.parse_args(argv)
     root = Path(tempfile.mkdtemp(prefix="finetuned-measure-"))
     try:
-        figures = measure(root, args.idle_seconds, args.rows)
+        if args.what == "gap":
+            figures = measure_gap(root, args.files, args.rows or 300)
+        else:
+            figures = measure(root, args.idle_seconds, args.rows or 600)
     except TimeoutError as error:
         print(f"measure: {error}", file=sys.stderr)
         return 1
@@ -76,12 +101,7 @@ def measure(root: Path, idle_seconds: float, rows: int) -> dict[str, Any]:
     Raises:
         TimeoutError: The daemon did not get where it should.
     """
-    (root / "inbox").mkdir()
-    (root / "config.toml").write_text(CONFIG.format(stability=5.0, epochs=2))
-    with (root / "out.log").open("wb") as out:
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "finetuned", "run", "--root", str(root)], stdout=out, stderr=out
-        )
+    daemon = start(root, CONFIG.format(stability=5.0, epochs=2))
     try:
         process = psutil.Process(daemon.pid)
         wait(root, lambda s: s["phase"] == "idle", "idle")
@@ -98,6 +118,18 @@ def measure(root: Path, idle_seconds: float, rows: int) -> dict[str, Any]:
         daemon.terminate()
         daemon.wait(90)
     return figures
+
+
+def start(root: Path, config: str) -> subprocess.Popen[bytes]:
+    """
+    Start a daemon on a fresh *root*.
+    """
+    (root / "inbox").mkdir()
+    (root / "config.toml").write_text(config)
+    with (root / "out.log").open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "finetuned", "run", "--root", str(root)], stdout=out, stderr=out
+        )
 
 
 def idle_figures(process: psutil.Process, seconds: float) -> dict[str, Any]:
@@ -176,6 +208,82 @@ def run_figures(root: Path) -> dict[str, Any]:
         ),
         "tokens per second": round(totals["tokens"] / totals["seconds_steps"]),
     }
+
+
+def measure_gap(root: Path, files: int, rows: int) -> dict[str, Any]:
+    """
+    Return, in seconds, what lies between two of several files dropped together, each a job.
+
+    Raises:
+        TimeoutError: The daemon did not get where it should.
+    """
+    daemon = start(root, GAP_CONFIG)
+    try:
+        wait(root, lambda s: s["phase"] == "idle", "idle")
+        for i in range(files):
+            drop(training_rows(seed=i + 1, n=rows), root / "inbox", f"file{i + 1}.jsonl")
+        began = time.time()
+        wait(root, lambda s: done(s) == files, "every verdict")
+        figures: dict[str, Any] = {"first drop to last verdict [s]": round(time.time() - began, 2)}
+    finally:
+        daemon.terminate()
+        daemon.wait(90)
+    kinds = {r: (read_json(r / SPEC) or {})["kind"] for r in (root / "models" / "runs").iterdir()}
+    runs = sorted(r for r, kind in kinds.items() if kind in ("training", "evaluation"))
+    for i in range(files - 1):
+        gap = gap_figures(root, *runs[2 * i : 2 * i + 3])
+        figures |= {f"file {i + 1} to {i + 2}: {name} [s]": value for name, value in gap.items()}
+    return figures
+
+
+def gap_figures(root: Path, before: Path, judging: Path, after: Path) -> dict[str, float]:
+    """
+    Return the parts of one gap in their order, by the words of each process and its files.
+
+    Args:
+        root: Its log says when a run was started.
+        before: Run folder of a training, ...
+        judging: ... of its evaluation, and ...
+        after: ... of the training of the next file.
+    """
+    started = {
+        event["run_id"]: seconds(event["timestamp"])
+        for line in (root / "logs" / "supervisor.log").read_text().splitlines()
+        if (event := json.loads(line))["event"] == "run_started"
+    }
+    report, first_step = read_json(judging / REPORT) or {}, read_metrics(after)[0]
+    marks = {
+        "": seconds(read_metrics(before)[-1]["at"]),
+        "checkpoint and candidate": said_at(before, EXIT),
+        "evaluation is started": started[judging.name],
+        "its worker takes it up": (judging / LOCK).stat().st_mtime,
+        "tokenizer, rows, models": 0.0,
+        "asking": seconds(report["created_at"]),
+        "verdict, promotion": started[after.name],
+        "model, plan, rehearsal": seconds((read_json(after / HEARTBEAT) or {})["ready_at"]),
+        "to the first step's begin": seconds(first_step["at"]) - first_step["seconds"],
+    }
+    loading = report.get("load_seconds", 0.0)
+    marks["tokenizer, rows, models"] = marks["its worker takes it up"] + loading
+    times = list(marks.values())
+    figures = {"all": times[-1] - times[0]}
+    for name, earlier, later in zip(list(marks)[1:], times, times[1:], strict=False):
+        figures[name] = later - earlier
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
+def seconds(at: str) -> float:
+    """
+    Return a time as the files spell it, in seconds since the epoch.
+    """
+    return datetime.fromisoformat(at).timestamp()
+
+
+def said_at(run: Path, name: str) -> float:
+    """
+    Return when the worker of *run* wrote its record *name*, in seconds since the epoch.
+    """
+    return seconds((read_json(run / name) or {})["at"])
 
 
 def wait(root: Path, condition: Callable[[dict[str, Any]], bool], what: str) -> None:

@@ -9,6 +9,7 @@ Everything finetuned raises on purpose.
   x WorkerError          a worker process failed
     + Interrupted        it was asked to stop and can go on later
     + Diverged           loss or gradients became NaN or Inf
+    + OutOfMemory        one row alone does not fit in memory
   x ModelError           a model version is missing, incomplete or corrupt
     + BaseModelMissing   model.base names nothing that can be loaded
     + CorruptFile        a file does not match the hash in its manifest

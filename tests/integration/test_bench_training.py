@@ -348,3 +348,25 @@ def test_the_shapes_that_can_be_asked_for_are_those_that_exist() -> None:
     assert set(SHAPES) == set(bench_training.MODELS)
     for name in SHAPES:
         assert model_config(name).vocab_size > 68
+
+
+def test_a_step_costs_what_its_matrix_products_add_up_to() -> None:
+    """
+    The count behind "how near are we" knows the CPU's attention and products in place.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from bench.limits import uncounted
+
+    n, heads, tokens, width = 2, 3, 8, 16
+    q, k, v = (torch.randn(n, heads, tokens, width, requires_grad=True) for _ in range(3))
+    a, b = torch.randn(4, 5), torch.randn(5, 6)
+    with FlopCounterMode(display=False, custom_mapping=uncounted()) as counter:
+        torch.zeros(4, 6).addmm_(a, b)
+        products = counter.get_total_flops()
+        torch.nn.functional.scaled_dot_product_attention(q, k, v).sum().backward()
+
+    assert 2 * 4 * 5 * 6 == products
+    # Two products forward; backward, the scores once more and four others.
+    assert products + (2 + 5) * 2 * n * heads * tokens**2 * width == counter.get_total_flops()

@@ -236,7 +236,7 @@ def test_a_worker_whose_supervisor_is_gone_checkpoints_and_leaves(
         os.kill(daemon.process.pid, signal.SIGKILL)
         assert [] == psutil.wait_procs([worker], timeout=20)[1]
     saved = list((root / "models" / "runs" / "r000002" / "checkpoints").iterdir())
-    assert 1 == len(saved)
+    assert 3 <= max(int(p.name.rpartition("-")[2]) for p in saved)
 
 
 def test_a_second_supervisor_on_one_root_leaves_with_75(root: Path) -> None:

@@ -106,13 +106,15 @@ def flop_of(name: str, settings: Settings) -> float:
     Counted as they are dispatched, backward included. Attention counts as if no
     position were masked, which is what a kernel with an explicit mask computes.
     """
-    counter = flop_counter.FlopCounterMode(display=False, custom_mapping=_cpu_attention())
+    counter = flop_counter.FlopCounterMode(display=False, custom_mapping=uncounted())
     watched(name, settings, [Window(counter, first_step=WARM_UP_STEPS)])
     return float(counter.get_total_flops() / WATCHED_STEPS)
 
 
-def _cpu_attention() -> dict[Any, Callable[..., int]]:
-    """torch knows the operations of CUDA's attention kernels and not those of the CPU's."""
+def uncounted() -> dict[Any, Callable[..., int]]:
+    """
+    Return how to count what torch's table leaves out: the CPU's attention, products in place.
+    """
     aten = torch.ops.aten
     count: Any = flop_counter  # its functions carry no types
 
@@ -122,9 +124,13 @@ def _cpu_attention() -> dict[Any, Callable[..., int]]:
     def backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return int(count.sdpa_backward_flop_count(grad, query, key, value))
 
+    def product(_: Any, a: Any, b: Any, **__: Any) -> int:
+        return int(2 * a[0] * a[1] * b[1])
+
     return {
         aten._scaled_dot_product_flash_attention_for_cpu: forward,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+        aten.addmm_: product,
     }
 
 
@@ -137,7 +143,7 @@ def profile_of(name: str, settings: Settings) -> str:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     profiler = torch.profiler.profile(activities=activities)
     watched(name, settings, [Window(profiler, first_step=WARM_UP_STEPS)])
-    key = "self_cuda_time_total" if settings.device == "cuda" else "self_cpu_time_total"
+    key = "self_device_time_total" if settings.device == "cuda" else "self_cpu_time_total"
     return str(profiler.key_averages().table(sort_by=key, row_limit=15, max_name_column_width=48))
 
 

@@ -61,9 +61,10 @@ def candidates(lm: Any, device: torch.device, *, prefix: str = "auto") -> list[K
     """
     attention = lm.config._attn_implementation
     stock = Kernels("stock", attention)
-    if prefix == "stock" or getattr(lm, "is_gradient_checkpointing", False):
-        return [Kernels("none", attention), stock] if prefix != "stock" else [stock]
-    if prefix == "none":
+    if prefix == "stock":
+        return [stock]
+    recomputes = any(getattr(m, "gradient_checkpointing", False) for m in lm.modules())
+    if prefix == "none" or recomputes:  # what is computed again has no cache to keep
         return [Kernels("none", attention), stock]
     shared = [Kernels("cache", attention)]
     if device.type == "cpu" and attention == "sdpa" and not _slides(lm.config):

@@ -95,12 +95,19 @@ def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any]
             for d in journal.job_datasets(job["id"])
         ],
         "resume_from": [str(layout.runs / r["id"] / CHECKPOINTS) for r in usable],
+        "rolled_back": _taken_back(context, job["parent"]),
         "live_evals": all(r["outcome"] != STUCK_IN_EVAL for r in runs),
     }
     launched = config.get("training", {}).get("accelerate_config")
     if supervisor.warm_worker_seconds > 0 and not launched:
         spec[WORKER_GROWTH] = supervisor.worker_growth
     return spec, usable[-1]["id"] if usable else None
+
+
+def _taken_back(context: Context, parent: str | None) -> bool:
+    """Whether a person, and not the gate, made *parent* current: the stream was taken back."""
+    last = context.journal.row("SELECT version, cause FROM promotions ORDER BY seq DESC LIMIT 1")
+    return last is not None and last["version"] == parent and last["cause"] != "gate"
 
 
 def evaluation_spec(context: Context, job: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,14 @@ import orjson
 import torch
 from safetensors.torch import load_file, save_file
 
+from finetuned.config import Config
 from finetuned.core.schedule import Mix, WarmUp
 from finetuned.data.replay import Reservoir
 from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import write_manifest
-from finetuned.files.run import CANDIDATE
+from finetuned.files.run import CANDIDATE, utc_now
+from finetuned.training.callbacks import RunState
 from finetuned.training.checkpoint import (
     OPTIMIZER,
     STATE,
@@ -31,6 +33,7 @@ from finetuned.training.checkpoint import (
     disk_errors,
     optimizer_tensors,
 )
+from finetuned.training.rows import JobRows
 
 TRAINING_STATE = "training_state"
 REPLAY = "replay"
@@ -104,6 +107,51 @@ def save_candidate(
         shutil.rmtree(building, ignore_errors=True)
         raise
     return final
+
+
+def candidate_facts(
+    spec: dict[str, Any],
+    config: Config,
+    *,
+    rows: JobRows,
+    state: RunState,
+    kernels: str,
+    parent: Path | None,
+) -> dict[str, Any]:
+    """
+    Say what was trained: the part of a version's lineage that only the worker knows.
+    """
+    epochs = config.training.num_train_epochs
+    per_dataset = [
+        {
+            "dataset_id": d["dataset_id"],
+            "sha256": d["sha256"],
+            "name": d["name"],
+            "n_examples": len(dataset) * epochs,
+            "n_supervised_tokens": int(dataset.supervised_counts.sum()) * epochs,
+        }
+        for d, dataset in zip(spec["datasets"], rows.datasets, strict=True)
+    ]
+    early_stop = state.early_stop
+    return {
+        "job_id": spec["job_id"],
+        "run_id": spec["run_id"],
+        "base": str(config.model.base),
+        "parent": parent.name if parent else None,
+        "datasets": per_dataset,
+        "n_replayed": len(rows.replay),
+        "method": config.training.method,
+        "job_steps": state.job_step,
+        "planned_steps": state.total_steps,
+        "lineage_step": state.lineage_step,
+        "plan_digest": state.plan_digest,
+        "early_stop": early_stop.evidence(state.plan_digest) if early_stop.patience else None,
+        "kernels": kernels,
+        "precision": state.precision or None,
+        "totals": {k: round(v, 3) for k, v in state.totals.items()},
+        "torch": torch.__version__,
+        "created_at": utc_now(),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetuned.data.render import Renderer
+from finetuned.files.rank import rank, world
 from finetuned.model.ask import Question
 from finetuned.model.micro_batch import Row, make_micro_batch
 from finetuned.model.supervised import SupervisedLM
+from finetuned.training import processes
 
 MAX_ROWS = 64
 """Of all held-out rows, spread evenly: enough for a loss that moves smoothly, cheap to score."""
@@ -54,13 +56,16 @@ class HeldOutLoss:
     def loss(self) -> float:
         """
         Return the mean loss in nats per supervised token.
+
+        Every process of the run calls it, scores its share and gets the same number.
         """
         was_training = self._model.training
         self._model.eval()
         try:
+            share = self._batches[rank() :: world()]
             total = sum(
-                float(self._model.row_losses(b.to(self._model.device)).sum()) for b in self._batches
+                float(self._model.row_losses(b.to(self._model.device)).sum()) for b in share
             )
         finally:
             self._model.train(was_training)
-        return total / max(1, self._tokens)
+        return processes.totals(total)[0] / max(1, self._tokens)

@@ -28,7 +28,7 @@ from finetuned.model.kernels import Choice, choose, refusal
 from finetuned.model.supervised import Kernels
 from finetuned.telemetry.lifeline import Lifeline
 from finetuned.training.callbacks import RunCallback, RunState
-from finetuned.training.candidate import ParentState, save_candidate
+from finetuned.training.candidate import ParentState, candidate_facts, save_candidate
 from finetuned.training.checkpoint import (
     Checkpoint,
     Progress,
@@ -389,41 +389,12 @@ class Job:
             progress=self.state.progress(),
             mix=self._mix(),
             replay=reservoir,
-            facts=self._facts(parent),
+            facts=candidate_facts(
+                self._spec,
+                self._config,
+                rows=self._rows,
+                state=self.state,
+                kernels=str(self._loaded.model.kernels),
+                parent=parent,
+            ),
         )
-
-    def _facts(self, parent: Path | None) -> dict[str, Any]:
-        """Say what was trained: the part of the version's lineage that only the worker knows."""
-        state, training = self.state, self._config.training
-        per_dataset = [
-            {
-                "dataset_id": d["dataset_id"],
-                "sha256": d["sha256"],
-                "name": d["name"],
-                "n_examples": len(dataset) * training.num_train_epochs,
-                "n_supervised_tokens": int(dataset.supervised_counts.sum())
-                * training.num_train_epochs,
-            }
-            for d, dataset in zip(self._spec["datasets"], self._rows.datasets, strict=True)
-        ]
-        return {
-            "job_id": self._spec["job_id"],
-            "run_id": self._spec["run_id"],
-            "base": str(self._config.model.base),
-            "parent": parent.name if parent else None,
-            "datasets": per_dataset,
-            "n_replayed": len(self._rows.replay),
-            "method": training.method,
-            "job_steps": state.job_step,
-            "planned_steps": state.total_steps,
-            "lineage_step": state.lineage_step,
-            "plan_digest": state.plan_digest,
-            "early_stop": state.early_stop.evidence(state.plan_digest)
-            if state.early_stop.patience
-            else None,
-            "kernels": str(self._loaded.model.kernels),
-            "precision": state.precision or None,
-            "totals": {k: round(v, 3) for k, v in state.totals.items()},
-            "torch": torch.__version__,
-            "created_at": utc_now(),
-        }

@@ -15,9 +15,11 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
 from finetuned.data.plan import Plan
-from finetuned.errors import OutOfMemory
-from finetuned.files.run import EXIT, HEARTBEAT, read_json
+from finetuned.errors import EXIT_SOFTWARE, OutOfMemory
+from finetuned.files.rank import world
+from finetuned.files.run import HEARTBEAT, read_exit, read_json
 from finetuned.model.supervised import SupervisedLM
+from finetuned.training import processes
 from finetuned.training.rows import JobRows
 
 REHEARSING = "rehearsing"
@@ -58,8 +60,15 @@ class TokenBudget:
         """
         if len(micro_batch) <= 1:
             raise OutOfMemory(cost, str(error)) from error
-        self.tokens = max(1, min(self.tokens, cost) // 2)
-        self._on_change(self.tokens)
+        self.lower_to(max(1, min(self.tokens, cost) // 2))
+
+    def lower_to(self, tokens: int) -> None:
+        """
+        Take *tokens*, >= 1, where that is less.
+        """
+        if tokens < self.tokens:
+            self.tokens = tokens
+            self._on_change(tokens)
 
 
 def free_memory(model: torch.nn.Module) -> None:
@@ -76,11 +85,25 @@ def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget
     """
     Run the costliest micro-batch forward and backward, halving the budget until it fits.
 
-    Parameters, gradients and random state are as before.
+    Each process tries on its own device; the least that one of them found is the
+    budget of all. Parameters, gradients and random state are as before.
 
     Raises:
-        OutOfMemory: One row alone does not fit.
+        OutOfMemory: One row alone does not fit, in some process; raised in all of them.
     """
+    try:
+        _find_budget(model, rows, plan, budget)
+    except OutOfMemory:
+        processes.lowest(0)
+        raise
+    agreed = processes.lowest(budget.tokens)
+    if agreed == 0:
+        longest = plan.costliest(1)  # a row alone: no budget of 1 token holds two
+        raise OutOfMemory(plan.cost(longest), "in another process of the run")
+    budget.lower_to(agreed)
+
+
+def _find_budget(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget) -> None:
     with torch.random.fork_rng():
         while True:
             micro_batch = plan.costliest(budget.tokens)
@@ -102,7 +125,8 @@ def budget_left(configured: int, earlier_runs: list[Path]) -> int:
     Return the budget to begin with, after what earlier runs of the job showed.
 
     A run that the kernel killed for its memory could not say so; its last heartbeat does:
-    it was rehearsing, and it has no last word. Its budget is halved.
+    it was rehearsing, and it has no last word. Its budget is halved. Where several
+    processes rehearse and one is killed, rank 0 loses touch and calls that a crash.
 
     Args:
         configured: training.max_batch_tokens.
@@ -114,6 +138,8 @@ def budget_left(configured: int, earlier_runs: list[Path]) -> int:
         tried = beat.get("max_batch_tokens")
         if not isinstance(tried, int):
             continue
-        died = beat.get("phase") == REHEARSING and not (folder / EXIT).exists()
+        word = read_exit(folder)
+        crashed = word is None or (world() > 1 and word.status == EXIT_SOFTWARE)
+        died = beat.get("phase") == REHEARSING and crashed
         budget = min(budget, max(1, tried // 2) if died else tried)
     return budget

@@ -4,11 +4,13 @@ transformers.Trainer, told what to train and in which order.
 The loop is the Trainer's own, one turn per optimizer step. What is ours: the
 planned micro-batches of a step and their exact normalisation, a fresh TrainerState
 on an optimizer that goes on, random state restored at the first step, no pickled
-checkpoint, and steps left out before the optimizer sees a NaN.
+checkpoint, and steps left out before the optimizer sees a NaN. Several processes
+share each step; DistributedDataParallel adds up their gradients.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -25,6 +27,7 @@ from finetuned.data.plan import Plan
 from finetuned.errors import Diverged
 from finetuned.model.micro_batch import supervised_count
 from finetuned.model.supervised import SupervisedLM
+from finetuned.training import processes
 from finetuned.training.memory import TokenBudget, free_memory, is_out_of_memory
 from finetuned.training.rows import JobRows
 
@@ -146,6 +149,7 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
         self._rows = rows
         self._plan = plan
         self._start = start
+        self._digest = plan.digest
         self._budget = budget
         self._config = config
         self._before_first_step: Callable[[], None] | None = before_first_step
@@ -154,6 +158,7 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
         self.supervised_tokens = 0
         self.computed_tokens = 0
         self.skipped = False
+        self._exchanging = False
         self.bad_steps = 0
         """Steps in a row that were left out."""
         device = model.device
@@ -174,6 +179,9 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
             dataloader_num_workers=0,
             dataloader_pin_memory=False,
             ddp_find_unused_parameters=False,
+            # Buffers are constants here, and a process whose memory ends in a forward pass
+            # would send them once more than the others.
+            ddp_broadcast_buffers=False,
             use_cpu=device.type == "cpu",
             seed=config.seed,
         )
@@ -209,7 +217,7 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
         Run one optimizer step's micro-batches forward and backward.
 
         When memory ends, the same examples are run again from clean gradients in
-        micro-batches of half the size.
+        micro-batches of half the size, by every process of the run.
 
         Raises:
             OutOfMemory: One row alone does not fit.
@@ -227,9 +235,8 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
                 loss = self._run_micro_batches(model, step)
                 break
             except Exception as error:
-                # With several processes the others wait in an exchange of gradients:
-                # there the run ends, and the next one begins with half the budget.
-                if self.world > 1 or not is_out_of_memory(error):
+                # In the exchange of gradients the others do not learn of it: a crash.
+                if self._exchanging or not is_out_of_memory(error):
                     raise
                 problem = error.with_traceback(None)
             free_memory(model)
@@ -245,29 +252,49 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
         numbers = self._plan.numbers(step)
         row_of = {n: self._rows[n] for n in numbers}
         self.supervised_tokens = sum(supervised_count(row) for row in row_of.values())
+        shares = self._plan.parts(step, self._budget.tokens, self.world)
+        self.computed_tokens = sum(self._plan.cost(m) for share in shares for m in share)
+        micro_batches = shares[self.args.process_index]
         if self.world > 1:
-            parts = self._plan.parts(step, self._budget.tokens, self.world)
-            micro_batches = parts[self.args.process_index]
-        else:
-            micro_batches = self._plan.micro_batches(step, self._budget.tokens)
-        self.computed_tokens = sum(self._plan.cost(m) for m in micro_batches if m)
+            torch.manual_seed(self._step_seed(step))
         # Gradients of several processes are averaged; their sum is wanted.
         scale = self.world / max(1, self.supervised_tokens)
-        total = torch.zeros((), device=self.args.device)
-        for i, numbers_ in enumerate(micro_batches):
-            last = i == len(micro_batches) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                loss = model([row_of[n] for n in numbers_]) * scale
-                self.accelerator.backward(loss)
-            total += loss.detach()
-        return self._over_processes(total)
+        idle = min(numbers, key=lambda n: len(row_of[n][0]))
 
-    def _over_processes(self, total: torch.Tensor) -> torch.Tensor:
-        """Return the mean over processes."""
-        if self.world == 1:
-            return total
-        mean: torch.Tensor = self.accelerator.reduce(total, reduction="mean")
-        return mean
+        def loss_of(micro_batch: list[int]) -> torch.Tensor:
+            # Who has nothing to do reads one row for nothing: every parameter has a part.
+            rows, weight = (micro_batch, scale) if micro_batch else ([idle], 0.0)
+            loss: torch.Tensor = model([row_of[n] for n in rows]) * weight
+            return loss
+
+        total, problem = torch.zeros((), device=self.args.device), None
+        try:
+            for micro_batch in micro_batches[:-1]:
+                with self.accelerator.no_sync(model):
+                    loss = loss_of(micro_batch)
+                    self.accelerator.backward(loss)
+                total += loss.detach()
+            loss = loss_of(micro_batches[-1])
+            total += loss.detach()
+        except Exception as error:
+            if self.world == 1 or not is_out_of_memory(error):
+                raise
+            problem = error.with_traceback(None)
+        if self.world > 1:
+            summed, failed = processes.totals(float(total), float(problem is not None))
+            if failed:
+                raise problem or MemoryError("out of memory in another process of the run")
+            total = total.new_tensor(summed / self.world)
+        # The last is the cheapest: what did not fit was most likely found before.
+        self._exchanging = self.world > 1
+        self.accelerator.backward(loss)
+        self._exchanging = False
+        return total
+
+    def _step_seed(self, step: int) -> int:
+        """Return the seed of this process's dropout in *step*: no state to carry or to lose."""
+        told = f"{self._digest} {step} {self.args.process_index}"
+        return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big") >> 1
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """

@@ -66,6 +66,7 @@ class TrainingRun:
 
         Raises:
             Interrupted: A stop was asked for; the state is in the last checkpoint.
+            ConfigError: Device, method or launch file cannot be trained with here.
             DatasetError: There is nothing to train on.
             ModelError: Base, parent or checkpoint cannot be used.
             Diverged: Too many steps in a row had no finite loss and gradient.
@@ -73,10 +74,13 @@ class TrainingRun:
             OSError: The file system refused; the last checkpoint is untouched.
         """
         from finetuned.data.render import Renderer
+        from finetuned.model.load import pick_device
+        from finetuned.training import processes
         from finetuned.training.checkpoint import newest_loadable
         from finetuned.training.job import Job
 
         self.heartbeat.beat(force=True, phase="loading")
+        processes.join(cpu=pick_device(self.config.model.device).type == "cpu")
         training = self.config.training
         renderer = Renderer.load(
             self.base,

@@ -1,0 +1,364 @@
+#!/usr/bin/env python3
+"""
+Measure what replay is worth: six unlike tasks in a row, with it and without.
+
+    $ tools/replay_experiment.py --arms 0.05 0 --json build/replay.json
+
+Each task is one file of its own: checked and split by the ingestion worker, trained
+by the training worker, going on from the candidate of the file before. No gate stands
+between them: a file that makes the model worse at others stays, which is what is
+measured. After every file every task is asked: exact match on its held-out rows, in
+the end R[i][j], task j after file i. Backward transfer is the mean over all tasks but
+the last of R[last][j] - R[j][j] (Lopez-Paz and Ranzato, 2017): below 0 is forgetting.
+
+An arm is one value of training.replay_fraction; arms see the same files in the same
+order, and run side by side in single-threaded processes. What is finished stays
+under --root, so the same command goes on where it was interrupted.
+
+Exit status: 0 measured, 1 a worker failed, 2 --root holds another experiment.
+"""
+
+from __future__ import annotations
+
+import _venv
+
+_venv.activate()
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from finetuned.files.atomic import write_atomic
+from finetuned.files.manifest import read_manifest
+from finetuned.files.run import read_json
+from finetuned.sources.intents import to_jsonl
+from replay_tasks import make_tasks
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+BASE = CHECKOUT / "models" / "base" / "micro"
+
+TRAINING: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "lora_alpha": 64,
+    "per_device_train_batch_size": 8,
+    "num_train_epochs": 6,
+    "save_steps": 1000,
+    # Timing would choose by the load of the machine, and not the same for both arms.
+    "kernels": "split",
+}
+MAX_NEW_TOKENS = 160
+ASKED_TOGETHER = 32
+FILE_SECONDS = 1800.0
+"""Longest one file may train."""
+
+
+class WorkerFailed(Exception):
+    """
+    A worker did not end with 0.
+    """
+
+
+# -- files in, matrices out -----------------------------------------------------------
+
+
+def ingest(root: Path, settings: dict[str, Any]) -> None:
+    """
+    Write each task as a file and make a dataset of it, with held-out rows.
+
+    Raises:
+        WorkerFailed: Ingestion ended badly or refused a file.
+    """
+    if (root / "datasets.json").exists():
+        return
+    run_dir, datasets = root / "ingestion", root / "datasets"
+    for folder in (run_dir, datasets, root / "files"):
+        folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for task, pairs in make_tasks(settings["seed"], settings["rows"]).items():
+        path = root / "files" / f"{task}.jsonl"
+        write_atomic(path, to_jsonl({"messages": _turns(*pair)} for pair in pairs))
+        files.append({"dataset_key": task, "path": str(path), "name": path.name})
+    data = {"holdout_fraction": settings["holdout_fraction"]}
+    write_atomic(
+        run_dir / "spec.json",
+        json.dumps(
+            {
+                "kind": "ingestion",
+                "run_id": run_dir.name,
+                "files": files,
+                "datasets_dir": str(datasets),
+                "base": str(BASE),
+                "data": data,
+                "enable_thinking": False,
+                "model_max_length": None,
+            }
+        ).encode(),
+    )
+    _run_worker("ingestion", run_dir)
+    entries = []
+    for file in files:
+        result = read_json(run_dir / "results" / f"{file['dataset_key']}.json") or {}
+        if result.get("result") not in ("accepted", "duplicate"):
+            raise WorkerFailed(f"{file['name']}: {result}")
+        dataset_id = result["dataset_id"]
+        entries.append(
+            {
+                "dir": str(datasets / dataset_id),
+                "dataset_id": dataset_id,
+                "sha256": result["sha256"],
+                "name": file["name"],
+            }
+        )
+    write_atomic(root / "datasets.json", json.dumps(entries).encode())
+
+
+def _turns(prompt: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+
+
+def _run_worker(room: str, run_dir: Path) -> None:
+    with (run_dir / "output.txt").open("ab") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", f"finetuned.{room}.worker", str(run_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            timeout=FILE_SECONDS,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise WorkerFailed(f"{run_dir}: the {room} worker ended with {done.returncode}")
+
+
+def run_arm(root: Path, fraction: float, settings: dict[str, Any]) -> dict[str, Any]:
+    """
+    Train all files in a row with one replay fraction, asking every task after each.
+
+    Args:
+        root: Of the experiment; its datasets are made.
+        fraction: training.replay_fraction, 0 to 0.9.
+        settings: Seed and epochs.
+
+    Returns:
+        ``after``: for every file a list for every task of 0 or 1 for every held-out row;
+        ``replayed``: rows replayed in every file; ``seconds``: trained and asked in all.
+
+    Raises:
+        WorkerFailed: A training run ended badly; files before it are kept.
+    """
+    datasets = json.loads((root / "datasets.json").read_bytes())
+    arm = root / f"replay-{fraction:g}"
+    arm.mkdir(exist_ok=True)
+    done: list[dict[str, Any]] = []
+    parent: Path | None = None
+    for i, dataset in enumerate(datasets):
+        began = time.monotonic()
+        result_path = arm / f"file{i}.json"
+        result = read_json(result_path)
+        if result is None:
+            parent = _train(arm, i, parent, dataset, fraction, settings)
+            trained = time.monotonic()
+            result = {
+                "candidate": str(parent),
+                "matches": [_ask(parent, other) for other in datasets],
+                "replayed": read_manifest(parent)["n_replayed"],
+                "seconds_training": round(trained - began, 1),
+                "seconds_asking": round(time.monotonic() - trained, 1),
+            }
+            write_atomic(result_path, json.dumps(result).encode())
+        parent = Path(result["candidate"])
+        done.append(result)
+        shown = " ".join(f"{_mean(row):.2f}" for row in result["matches"])
+        print(f"replay {fraction:g}, after {dataset['name']}: {shown}", file=sys.stderr)
+    return {
+        "replay_fraction": fraction,
+        "after": [result["matches"] for result in done],
+        "replayed": [result["replayed"] for result in done],
+        "seconds_training": [result["seconds_training"] for result in done],
+        "seconds_asking": [result["seconds_asking"] for result in done],
+    }
+
+
+def _train(
+    arm: Path,
+    i: int,
+    parent: Path | None,
+    dataset: dict[str, Any],
+    fraction: float,
+    settings: dict[str, Any],
+) -> Path:
+    """Train file *i* in a new run folder, from the last checkpoint there is."""
+    earlier = sorted(arm.glob(f"run{i}-*"))
+    for run in earlier:
+        if (run / "candidate").is_dir():
+            return run / "candidate"
+    run = arm / f"run{i}-{len(earlier)}"
+    run.mkdir()
+    training = {
+        **TRAINING,
+        "num_train_epochs": settings["epochs"],
+        "replay_fraction": fraction,
+        "seed": settings["seed"],
+    }
+    spec = {
+        "kind": "training",
+        "run_id": f"{arm.name}-{run.name}",
+        "job_id": f"file{i}",  # the order of the rows is drawn from it: the same in every arm
+        "attempt": len(earlier) + 1,
+        "base": str(BASE),
+        "parent": str(parent) if parent else None,
+        "datasets": [dataset],
+        "resume_from": [str(r / "checkpoints") for r in earlier],
+        "live_evals": False,
+        "config": {"model": {"device": "cpu", "dtype": "float32"}, "training": training},
+    }
+    write_atomic(run / "spec.json", json.dumps(spec).encode())
+    _run_worker("training", run)
+    return run / "candidate"
+
+
+def _ask(candidate: Path, dataset: dict[str, Any]) -> list[int]:
+    """Ask the held-out rows of *dataset*; 1 for an exact match, in file order."""
+    import torch
+
+    from finetuned.config import ModelConfig
+    from finetuned.data.render import Renderer
+    from finetuned.data.store import TokenisedDataset
+    from finetuned.model.ask import ask, questions_of
+    from finetuned.model.load import load_version
+
+    torch.set_num_threads(1)
+    model = load_version(BASE, candidate, ModelConfig(device="cpu", dtype="float32"))
+    questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
+    outcomes = ask(
+        model,
+        Renderer.load(BASE, max_length=2048, enable_thinking=False),
+        questions,
+        max_new_tokens=MAX_NEW_TOKENS,
+        batch_size=ASKED_TOGETHER,
+        deadline=time.monotonic() + FILE_SECONDS,
+    )
+    matched = {outcome.question.id: int(bool(outcome.matches)) for outcome in outcomes}
+    return [matched[question.id] for question in questions]
+
+
+# -- figures --------------------------------------------------------------------------
+
+
+def figures(arm: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the matrix of an arm and what follows from it.
+
+    Args:
+        arm: As run_arm returns it.
+
+    Returns:
+        ``matrix`` (exact match, 0 to 1, [file][task]), ``backward_transfer`` with
+        ``standard_error`` (over the rows asked, in the same unit), ``worst_drop`` (the
+        most negative R[last][j] - R[j][j], <= 0 where anything was lost),
+        ``final_mean`` (of the last line).
+    """
+    after = arm["after"]
+    last = len(after) - 1
+    changes = [
+        [b - a for a, b in zip(after[j][j], after[last][j], strict=True)] for j in range(last)
+    ]
+    means = [_mean(change) for change in changes]
+    variance = sum(
+        _mean([(d - m) ** 2 for d in change]) / len(change)
+        for change, m in zip(changes, means, strict=True)
+    )
+    return {
+        "matrix": [[_mean(row) for row in rows] for rows in after],
+        "backward_transfer": _mean(means),
+        "standard_error": math.sqrt(variance) / last,
+        "worst_drop": min(means),
+        "final_mean": _mean([_mean(row) for row in after[last]]),
+    }
+
+
+def _mean(values: list[Any]) -> float:
+    return sum(values) / len(values)
+
+
+def lines(tasks: list[str], arm: dict[str, Any], result: dict[str, Any]) -> Iterator[str]:
+    """
+    Yield an arm's matrix and figures as the lines of a Markdown table.
+    """
+    yield f"replay {arm['replay_fraction']:g}: exact match in %, task (column) after file (line)"
+    yield ""
+    yield "| after | " + " | ".join(tasks) + " | rows replayed |"
+    yield "| --- |" + " ---: |" * (len(tasks) + 1)
+    for task, row, replayed in zip(tasks, result["matrix"], arm["replayed"], strict=True):
+        yield f"| {task} | " + " | ".join(f"{100 * r:.0f}" for r in row) + f" | {replayed} |"
+    yield ""
+    yield (
+        f"backward transfer {100 * result['backward_transfer']:+.1f} points "
+        f"(standard error {100 * result['standard_error']:.1f}), "
+        f"worst drop {100 * result['worst_drop']:+.1f}, "
+        f"mean of all tasks at the end {100 * result['final_mean']:.1f}"
+    )
+    yield ""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    Run the experiment; see the module's text for the exit status.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arms", type=float, nargs="+", default=[0.05, 0.0], metavar="FRACTION")
+    parser.add_argument("--rows", type=int, default=500, help="rows per task (default 500)")
+    parser.add_argument("--heldout", type=int, default=60, help="of them asked (default 60)")
+    parser.add_argument("--epochs", type=int, default=TRAINING["num_train_epochs"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2, help="arms side by side (default 2)")
+    parser.add_argument("--root", type=Path, default=CHECKOUT / "build" / "replay_experiment")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    args = parser.parse_args(argv)
+
+    settings = {
+        "rows": args.rows,
+        "holdout_fraction": args.heldout / args.rows,
+        "epochs": args.epochs,
+        "seed": args.seed,
+    }
+    root = args.root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    if read_json(root / "settings.json") not in (None, settings):
+        print(f"{root} holds an experiment with other settings", file=sys.stderr)
+        return 2
+    write_atomic(root / "settings.json", json.dumps(settings).encode())
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which the arms start
+    try:
+        ingest(root, settings)
+        with ProcessPoolExecutor(
+            args.processes, mp_context=multiprocessing.get_context("spawn")
+        ) as pool:
+            running = [pool.submit(run_arm, root, fraction, settings) for fraction in args.arms]
+            arms = [future.result() for future in running]
+    except WorkerFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    tasks = [Path(d["name"]).stem for d in json.loads((root / "datasets.json").read_bytes())]
+    results = [{**arm, **figures(arm)} for arm in arms]
+    for arm, result in zip(arms, results, strict=True):
+        print("\n".join(lines(tasks, arm, result)))
+    if args.json:
+        report = {**settings, "training": TRAINING, "tasks": tasks, "arms": results}
+        write_atomic(args.json.resolve(), json.dumps(report).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
