@@ -32,7 +32,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import read_json
 from finetuned.sources.intents import to_jsonl
-from replay_tasks import make_tasks
+from replay_tasks import EPOCHS, make_tasks
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BASE = CHECKOUT / "models" / "base" / "micro"
@@ -50,7 +50,6 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 1e-3,
     "lora_alpha": 64,
     "per_device_train_batch_size": 8,
-    "num_train_epochs": 6,
     "save_steps": 1000,
     # Timing would choose by the load of the machine, and not the same for both arms.
     "kernels": "split",
@@ -146,7 +145,7 @@ def run_arm(root: Path, fraction: float, settings: dict[str, Any]) -> dict[str, 
     Args:
         root: Of the experiment; its datasets are made.
         fraction: training.replay_fraction, 0 to 0.9.
-        settings: Seed and epochs.
+        settings: The seed, of the rows and of the order they are trained in.
 
     Returns:
         ``after``: for every file a list for every task of 0 or 1 for every held-out row;
@@ -169,7 +168,7 @@ def run_arm(root: Path, fraction: float, settings: dict[str, Any]) -> dict[str, 
             trained = time.monotonic()
             result = {
                 "candidate": str(parent),
-                "matches": [_ask(parent, other) for other in datasets],
+                "matches": _ask_all(parent, datasets),
                 "replayed": read_manifest(parent)["n_replayed"],
                 "seconds_training": round(trained - began, 1),
                 "seconds_asking": round(time.monotonic() - trained, 1),
@@ -205,7 +204,7 @@ def _train(
     run.mkdir()
     training = {
         **TRAINING,
-        "num_train_epochs": settings["epochs"],
+        "num_train_epochs": EPOCHS[Path(dataset["name"]).stem],
         "replay_fraction": fraction,
         "seed": settings["seed"],
     }
@@ -226,8 +225,8 @@ def _train(
     return run / "candidate"
 
 
-def _ask(candidate: Path, dataset: dict[str, Any]) -> list[int]:
-    """Ask the held-out rows of *dataset*; 1 for an exact match, in file order."""
+def _ask_all(candidate: Path, datasets: list[dict[str, Any]]) -> list[list[int]]:
+    """Ask the held-out rows of all tasks; 1 for an exact match, in file order."""
     import torch
 
     from finetuned.config import ModelConfig
@@ -238,17 +237,21 @@ def _ask(candidate: Path, dataset: dict[str, Any]) -> list[int]:
 
     torch.set_num_threads(1)
     model = load_version(BASE, candidate, ModelConfig(device="cpu", dtype="float32"))
-    questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
-    outcomes = ask(
-        model,
-        Renderer.load(BASE, max_length=2048, enable_thinking=False),
-        questions,
-        max_new_tokens=MAX_NEW_TOKENS,
-        batch_size=ASKED_TOGETHER,
-        deadline=time.monotonic() + FILE_SECONDS,
-    )
-    matched = {outcome.question.id: int(bool(outcome.matches)) for outcome in outcomes}
-    return [matched[question.id] for question in questions]
+    renderer = Renderer.load(BASE, max_length=2048, enable_thinking=False)
+    matches = []
+    for dataset in datasets:
+        questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
+        outcomes = ask(
+            model,
+            renderer,
+            questions,
+            max_new_tokens=MAX_NEW_TOKENS,
+            batch_size=ASKED_TOGETHER,
+            deadline=time.monotonic() + FILE_SECONDS,
+        )
+        matched = {outcome.question.id: int(bool(outcome.matches)) for outcome in outcomes}
+        matches.append([matched[question.id] for question in questions])
+    return matches
 
 
 # -- figures --------------------------------------------------------------------------
@@ -286,7 +289,7 @@ def figures(arm: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mean(values: list[Any]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
@@ -318,9 +321,8 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--arms", type=float, nargs="+", default=[0.05, 0.0], metavar="FRACTION")
-    parser.add_argument("--rows", type=int, default=500, help="rows per task (default 500)")
+    parser.add_argument("--rows", type=int, default=400, help="rows per task (default 400)")
     parser.add_argument("--heldout", type=int, default=60, help="of them asked (default 60)")
-    parser.add_argument("--epochs", type=int, default=TRAINING["num_train_epochs"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="arms side by side (default 2)")
     parser.add_argument("--root", type=Path, default=CHECKOUT / "build" / "replay_experiment")
@@ -330,8 +332,9 @@ def main(argv: list[str] | None = None) -> int:
     settings = {
         "rows": args.rows,
         "holdout_fraction": args.heldout / args.rows,
-        "epochs": args.epochs,
         "seed": args.seed,
+        "training": TRAINING,
+        "epochs": EPOCHS,
     }
     root = args.root.resolve()
     root.mkdir(parents=True, exist_ok=True)
@@ -355,7 +358,7 @@ def main(argv: list[str] | None = None) -> int:
     for arm, result in zip(arms, results, strict=True):
         print("\n".join(lines(tasks, arm, result)))
     if args.json:
-        report = {**settings, "training": TRAINING, "tasks": tasks, "arms": results}
+        report = {**settings, "tasks": tasks, "arms": results}
         write_atomic(args.json.resolve(), json.dumps(report).encode())
     return 0
 

@@ -5,24 +5,26 @@ The engine's loss and gradients are those of one row at a time through the stock
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from finetuned.model.fused_lora import fuse_lora
-from finetuned.model.head_loss import LanguageHead, summed_cross_entropy
 from finetuned.model.micro_batch import MIN_SHARED, Row, make_micro_batch, shared_length
 from finetuned.model.supervised import Kernels, SupervisedLM
 from support.engine import (
     ARCHITECTURES,
     SPLIT,
+    PlannedRows,
     distance,
     gradients,
     make_lm,
     one_by_one,
     row,
     tokens,
+    train,
     with_lora,
 )
 
@@ -199,151 +201,50 @@ def test_padding_is_never_seen() -> None:
     assert distance({k: found[1][k] for k in body}, body) <= 1e-6
 
 
-# -- the adapter as one node ---------------------------------------------------------
+# -- a whole step ------------------------------------------------------------------------
 
 
-class _Layer(torch.nn.Module):
-    """Two linear layers that adapters go on."""
-
-    def __init__(self, *, bias: bool) -> None:
-        super().__init__()
-        self.config = {"model_type": "none"}
-        self.first = torch.nn.Linear(24, 40, bias=bias)
-        self.second = torch.nn.Linear(40, 12, bias=bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.second(torch.tanh(self.first(x)))
-
-
-def _adapted(*, bias: bool = True, **options: Any) -> Any:
-    torch.manual_seed(3)
-    options = {"target_modules": ["first", "second"], "task_type": None, **options}
-    return with_lora(_Layer(bias=bias), **options)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("rslora", [True, False])
-@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
-def test_a_fused_adapter_is_pefts_own(
-    bias: bool, rslora: bool, autocast: torch.dtype | None
-) -> None:
+@pytest.mark.parametrize("prefix", ["split", "cache", "none"])
+def test_a_step_is_the_same_in_micro_batches_of_any_size(prefix: str, tmp_path: Path) -> None:
     """
-    Output, gradient of the input and of both matrices are peft's; in bfloat16 within 2^-7.
+    A quarter of the budget, one row at a time, or all at once: the same weights after the step.
     """
-    plain = _adapted(bias=bias, use_rslora=rslora)
-    fused = copy.deepcopy(plain)
-    assert 2 == fuse_lora(fused)
-    limit = 1e-6 if autocast is None else 2.0**-7  # one unit in the last place
-    found = []
-    for model in (plain, fused):
-        torch.manual_seed(4)
-        x = torch.randn(5, 7, 24, requires_grad=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast is not None):
-            y = model(x)
-        weights = torch.randn(y.shape)
-        (y.float() * weights).sum().backward()
-        found.append({"y": y.detach().double(), "x": x.grad.double(), **gradients(model)})
-        assert (torch.float32 if autocast is None else autocast) == y.dtype
-    for key, expected in found[0].items():
-        gap = float((found[1][key] - expected).norm() / expected.norm())
-        assert gap <= limit, key
+    lm = with_lora(make_lm("qwen3"))
+    same = [row(_HEAD + tokens(6 + 3 * i, 50 + i), (42, 46 + 3 * i)) for i in range(12)]
+    other = [row(tokens(20 + i, 70 + i), (15, 20 + i)) for i in range(4)]
+    rows = PlannedRows([*same, *other], rows_per_step=16)
+    assert 1 == len(rows.plan)
+    found, counts = [], []
+    for max_tokens in (400, 100, 16):
+        model = copy.deepcopy(lm)
+        trainer = train(model, rows, tmp_path, max_tokens=max_tokens, prefix=prefix)
+        found.append({n: p.detach() for n, p in model.named_parameters() if p.requires_grad})
+        counts.append(len(rows.plan.micro_batches(0, max_tokens)))
+        assert 1 == trainer.state.global_step
+        assert not trainer.skipped
+    assert counts[0] < counts[1] < counts[2] == 16
+    before = dict(lm.named_parameters())
+    for weights in found[1:]:
+        for name, expected in found[0].items():
+            assert float((weights[name] - expected).abs().max()) <= 1e-6, name
+            assert not torch.equal(before[name], expected)
 
 
-@pytest.mark.parametrize(
-    "options", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True, "bias": "none"}]
-)
-def test_what_is_not_plain_lora_is_left_to_peft(options: dict[str, Any]) -> None:
+def test_a_step_divides_by_its_supervised_tokens(tmp_path: Path) -> None:
     """
-    Dropout, DoRA and a bias in the adapter are other mathematics.
-    """
-    assert 0 == fuse_lora(_adapted(**options))
-
-
-def test_a_trained_base_is_left_to_peft() -> None:
-    """
-    The fused node has no gradient for the base's weight, so it never stands where one is wanted.
-    """
-    model = _adapted()
-    model.get_base_model().first.base_layer.weight.requires_grad_(True)
-    assert 1 == fuse_lora(model)
-
-
-def test_several_adapters_are_left_to_peft() -> None:
-    """
-    Which of them counts is decided at each call.
-    """
-    from peft import LoraConfig
-
-    model = _adapted()
-    model.add_adapter("other", LoraConfig(r=2, target_modules=["first", "second"]))
-    model.base_model.set_adapter(["default", "other"])
-    assert 0 == fuse_lora(model)
-
-
-def test_a_fused_adapter_can_be_switched_off_and_merged() -> None:
-    """
-    Evaluation of the base and merging go through the same layers.
-    """
-    plain, fused = _adapted(), _adapted()
-    fuse_lora(fused)
-    x = torch.randn(3, 24)
-    with plain.disable_adapter(), fused.disable_adapter():
-        assert torch.equal(plain(x), fused(x))
-    before = fused(x)
-    fused.merge_adapter()
-    assert torch.allclose(before, fused(x), atol=1e-5)
-
-
-# -- the head in chunks -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["qwen3", "llama", "gemma2", "granite"])
-@pytest.mark.parametrize("trained", [True, False])
-def test_a_head_in_chunks_is_the_head(name: str, trained: bool) -> None:
-    """
-    Softcap, scaling, a tied and an untied head: loss and gradients as from all logits at once.
-    """
-    lm = make_lm(name)
-    lm.requires_grad_(trained)
-    head = LanguageHead(lm)
-    found = []
-    for most in (10**9, 3 * head.vocabulary + 5):
-        lm.zero_grad()
-        torch.manual_seed(7)
-        hidden = torch.randn(17, 64, requires_grad=True)
-        targets = torch.randint(0, head.vocabulary, (17,))
-        loss = summed_cross_entropy(head, hidden, targets, max_elements=most)
-        (loss * 0.37).backward()
-        found.append({"loss": loss.detach().double(), "hidden": hidden.grad.double()})
-        if trained:
-            found[-1]["head"] = head.linear.weight.grad.double()
-    for key, expected in found[0].items():
-        assert float((found[1][key] - expected).norm() / expected.norm()) <= 1e-6, key
-    logits = lm.lm_head(hidden)
-    if name == "granite":
-        logits = logits / 3.0
-    if name == "gemma2":
-        logits = 3.0 * torch.tanh(logits / 3.0)
-    whole = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
-    assert float(whole.detach()) == pytest.approx(float(found[0]["loss"]), rel=1e-6)
-
-
-@pytest.mark.parametrize("with_gradient", [True, False])
-def test_logits_never_exceed_their_limit(with_gradient: bool) -> None:
-    """
-    The largest output of the head's product is what was allowed, whatever the positions.
+    Long answers and short ones count by token: the gradient is that of the mean over tokens.
     """
     lm = make_lm("llama")
-    head = LanguageHead(lm)
-    sizes: list[int] = []
-    head.linear.register_forward_hook(lambda _, __, output: sizes.append(output.numel()))
-    limit = 4 * head.vocabulary + 1
-    with torch.set_grad_enabled(with_gradient):
-        summed_cross_entropy(
-            head, torch.randn(103, 64), torch.zeros(103, dtype=torch.long), max_elements=limit
-        )
-    assert 103 * head.vocabulary == sum(sizes)
-    assert 4 * head.vocabulary == max(sizes)
+    rows, _ = CASES["conversation"]
+    planned = PlannedRows(rows, rows_per_step=len(rows))
+    model = copy.deepcopy(lm)
+    trainer = train(model, planned, tmp_path, max_tokens=60)
+    n = sum(sum(flags[1:]) for _, flags in rows)
+    loss, expected = one_by_one(lm, rows)
+    norm = torch.cat([g.flatten() for g in expected.values()]).norm() / n
+    assert n == trainer.supervised_tokens
+    assert loss / n == pytest.approx(trainer.last_loss, rel=1e-5)
+    assert float(norm) == pytest.approx(trainer.last_grad_norm, rel=1e-5)
 
 
 def test_a_prefix_that_is_not_worth_a_pass_is_not_shared() -> None:
@@ -351,6 +252,6 @@ def test_a_prefix_that_is_not_worth_a_pass_is_not_shared() -> None:
     Below MIN_SHARED rows are padded side by side.
     """
     same = tokens(MIN_SHARED - 1, 9)
-    rows = [row(same + [3 + i, 9, 9], (len(same) + 1, len(same) + 3)) for i in range(2)]
+    rows = [row([*same, 3 + i, 9, 9], (len(same) + 1, len(same) + 3)) for i in range(2)]
     assert 0 == shared_length(rows)
     assert 0 == len(make_micro_batch(rows, 0).prefix)

@@ -1,10 +1,11 @@
 """
-One training worker for many files: it stays after a good run, and leaves when it should.
+One worker of each kind for many files: it stays after a good run, and leaves when it should.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,31 +13,37 @@ from typing import Any
 
 import psutil
 import pytest
+from safetensors.torch import load_file, save_file
 
-from finetuned.files.run import read_exit, read_json
+from finetuned.evaluation.worker import EvaluationRun
+from finetuned.files.run import REPORT, create_run, read_exit, read_json, read_spec
+from finetuned.telemetry.lifeline import Lifeline
 from support.daemon import Daemon, make_root
 from support.disk import drop, ended, journal, log_events
 
 TRAINING = "finetuned.training.worker"
+EVALUATION = "finetuned.evaluation.worker"
+KINDS = pytest.mark.parametrize("module", [TRAINING, EVALUATION])
 ONE_JOB_PER_FILE = "share_run_max_examples = 0"
 
 pytestmark = pytest.mark.slow
 
 
-def training_runs(root: Path) -> list[dict[str, Any]]:
-    return journal(root, "SELECT * FROM runs WHERE kind = 'training' ORDER BY id")
+def runs_of(root: Path, module: str) -> list[dict[str, Any]]:
+    kind = module.split(".")[1]
+    return journal(root, "SELECT * FROM runs WHERE kind = ? ORDER BY id", kind)
 
 
-def heartbeat_pids(root: Path) -> list[int]:
+def heartbeat_pids(root: Path, module: str = TRAINING) -> list[int]:
     """
-    Return which process trained each run, as the process itself says.
+    Return which process did each run, as the process itself says.
     """
-    folders = [root / "models" / "runs" / run["id"] for run in training_runs(root)]
+    folders = [root / "models" / "runs" / run["id"] for run in runs_of(root, module)]
     return [(read_json(folder / "heartbeat.json") or {})["pid"] for folder in folders]
 
 
-def training_workers(daemon: Daemon) -> list[psutil.Process]:
-    return [w for w in daemon.workers() if TRAINING in w.cmdline()]
+def workers_of(daemon: Daemon, module: str = TRAINING) -> list[psutil.Process]:
+    return [w for w in daemon.workers() if module in w.cmdline()]
 
 
 def train_one(daemon: Daemon, name: str, *, jobs: int, n: int = 30) -> None:
@@ -56,30 +63,79 @@ def each_run_ended_once(root: Path) -> bool:
     return len(ends) == len(set(ends))
 
 
-def test_consecutive_files_train_in_one_process(tmp_path: Path, tiny_base: Path) -> None:
+def test_consecutive_files_share_one_process_of_each_kind(tmp_path: Path, tiny_base: Path) -> None:
     """
-    The worker of the first file does the second; each run has its own output and last word.
+    The workers of the first file do the second; each run has its own output and last word.
     """
     root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1)
-        (worker,) = training_workers(daemon)
+        workers = [w for module in (TRAINING, EVALUATION) for w in workers_of(daemon, module)]
         train_one(daemon, "b", jobs=2)
-        assert [worker.pid] == [w.pid for w in training_workers(daemon)]
+        assert {w.pid for w in workers} == {w.pid for w in daemon.workers()}
         daemon.terminate()
         assert 0 == daemon.wait_exit()
-        assert [] == psutil.wait_procs([worker], timeout=5)[1]
-    assert [worker.pid] * 2 == heartbeat_pids(root)
-    runs = training_runs(root)
-    assert [worker.pid] * 2 == [r["pid"] for r in runs]
-    assert [("finish", 0)] * 2 == [(r["outcome"], r["exit_status"]) for r in runs]
-    for run in runs:
-        folder = root / "models" / "runs" / run["id"]
-        word = read_exit(folder)
-        assert word is not None
-        assert (0, True) == (word.status, word.stays)
-        assert (folder / "output.log").exists()
+        assert [] == psutil.wait_procs(workers, timeout=5)[1]
+    for module, worker in zip((TRAINING, EVALUATION), workers, strict=True):
+        assert [worker.pid] * 2 == heartbeat_pids(root, module)
+        runs = runs_of(root, module)
+        assert [worker.pid] * 2 == [r["pid"] for r in runs]
+        assert [("finish", 0)] * 2 == [(r["outcome"], r["exit_status"]) for r in runs]
+        for run in runs:
+            folder = root / "models" / "runs" / run["id"]
+            word = read_exit(folder)
+            assert word is not None
+            assert (0, True) == (word.status, word.stays)
+            assert (folder / "output.log").exists()
     assert each_run_ended_once(root)
+
+
+def test_the_first_evaluation_finds_its_worker_there(tmp_path: Path, tiny_base: Path) -> None:
+    """
+    It is started beside the last steps of the training, and not by the end of it.
+    """
+    root = make_root(tmp_path / "root", tiny_base, training="num_train_epochs = 8")
+    with Daemon(root) as daemon:
+        drop(root, "a.jsonl", 100, "a")
+        daemon.wait_for(lambda _: workers_of(daemon, EVALUATION), "the evaluation's worker")
+        (training,) = runs_of(root, TRAINING)
+        assert read_exit(root / "models" / "runs" / training["id"]) is None
+        (worker,) = workers_of(daemon, EVALUATION)
+        daemon.wait_for(lambda s: ended(s) == 1 and s["job"] is None, "the verdict")
+    assert [worker.pid] == heartbeat_pids(root, EVALUATION)
+
+
+def test_what_is_measured_of_an_adapter_does_not_depend_on_the_one_before_it(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    """
+    Put in the place of another, it answers and scores bit for bit as when loaded by itself.
+    """
+    root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
+    with Daemon(root) as daemon:
+        train_one(daemon, "a", jobs=1, n=60)
+    (run,) = runs_of(root, EVALUATION)
+    spec = read_spec(root / "models" / "runs" / run["id"])
+    trained, other = root / "models" / "versions" / "v0001", tmp_path / "other"
+    shutil.copytree(trained, other)
+    weights = load_file(trained / "adapter_model.safetensors")
+    save_file({k: v * 3 + 0.05 for k, v in weights.items()}, other / "adapter_model.safetensors")
+    measured: dict[tuple[str, str], list[Any]] = {}
+    for order in ((trained, other), (other, trained)):
+        folder = tmp_path / f"run-{order[0].name}"
+        subjects = {"incumbent": str(order[0]), "candidate": str(order[1])}
+        create_run(folder, spec | subjects)
+        EvaluationRun(folder, read_spec(folder), Lifeline()).run()
+        for subject, path in zip(("incumbent", "candidate"), order, strict=True):
+            measured[subject, path.name] = [
+                (item["id"], item["answer"], item["loss"])
+                for item in (read_json(folder / REPORT) or {})["items"]
+                if item["subject"] == subject
+            ]
+    for path in (trained, other):
+        assert [] != measured["incumbent", path.name]
+        assert measured["incumbent", path.name] == measured["candidate", path.name]
+    assert measured["incumbent", trained.name] != measured["incumbent", other.name]
 
 
 def test_after_a_fault_the_next_file_gets_a_fresh_process(tmp_path: Path, tiny_base: Path) -> None:
@@ -98,7 +154,7 @@ def test_after_a_fault_the_next_file_gets_a_fresh_process(tmp_path: Path, tiny_b
         daemon.wait_for(
             lambda s: (s["job"] or {}).get("id") == "j000002" and s["batch_step"] >= 3, "step 3"
         )
-        (worker,) = training_workers(daemon)
+        (worker,) = workers_of(daemon)
         worker.kill()
         daemon.wait_for(lambda s: ended(s) == 2 and s["job"] is None, "the second job")
     pids = heartbeat_pids(root)
@@ -118,13 +174,13 @@ def test_a_worker_that_grew_is_replaced(tmp_path: Path, tiny_base: Path) -> None
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1)
         train_one(daemon, "b", jobs=2)
-    pids = heartbeat_pids(root)
-    assert 2 == len(set(pids))
-    word = read_exit(root / "models" / "runs" / training_runs(root)[0]["id"])
+    trained, judged = heartbeat_pids(root), heartbeat_pids(root, EVALUATION)
+    assert 4 == len({*trained, *judged})
+    word = read_exit(root / "models" / "runs" / runs_of(root, TRAINING)[0]["id"])
     assert word is not None
     assert (0, False) == (word.status, word.stays)
     recycled = [e["pid"] for e in log_events(root) if e["event"] == "worker_recycled"]
-    assert pids == recycled
+    assert [trained[0], judged[0], trained[1], judged[1]] == recycled
 
 
 def test_a_pause_frees_the_device_of_a_worker_that_waits(tmp_path: Path, tiny_base: Path) -> None:
@@ -134,7 +190,7 @@ def test_a_pause_frees_the_device_of_a_worker_that_waits(tmp_path: Path, tiny_ba
     root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1)
-        assert 1 == len(training_workers(daemon))
+        assert [1, 1] == [len(workers_of(daemon, module)) for module in (TRAINING, EVALUATION)]
         (root / "control" / "pause").touch()
         daemon.wait_for(lambda s: s["phase"] == "paused", "pause")
         assert [] == daemon.workers()
@@ -144,56 +200,65 @@ def test_a_pause_frees_the_device_of_a_worker_that_waits(tmp_path: Path, tiny_ba
     assert 2 == len(set(heartbeat_pids(root)))
 
 
-def test_a_worker_killed_while_it_waits_is_not_missed(tmp_path: Path, tiny_base: Path) -> None:
+@KINDS
+def test_a_worker_killed_while_it_waits_is_not_missed(
+    tmp_path: Path, tiny_base: Path, module: str
+) -> None:
     """
     The next job simply trains, without an attempt counted or an error shown.
     """
     root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1)
-        (worker,) = training_workers(daemon)
+        (worker,) = workers_of(daemon, module)
         worker.kill()
         train_one(daemon, "b", jobs=2)
         assert daemon.status()["error_type"] is None
-    assert ["finish"] * 2 == [r["outcome"] for r in training_runs(root)]
+    assert ["finish"] * 2 == [r["outcome"] for r in runs_of(root, module)]
+    assert 2 == len(set(heartbeat_pids(root, module)))
     assert [0, 0] == [j["attempts"] for j in journal(root, "SELECT attempts FROM jobs")]
 
 
-def test_a_run_given_to_a_dying_worker_is_given_to_another(tmp_path: Path, tiny_base: Path) -> None:
+@KINDS
+def test_a_run_given_to_a_dying_worker_is_given_to_another(
+    tmp_path: Path, tiny_base: Path, module: str
+) -> None:
     """
     Stopped so that it cannot read, given a run, then killed: a fresh process does that run.
     """
     root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1)
-        (worker,) = training_workers(daemon)
+        (worker,) = workers_of(daemon, module)
         worker.suspend()
         drop(root, "b.jsonl", 30, "b")
-        daemon.wait_for(lambda s: s["queue"]["training"] == 1, "the second run")
-        assert worker.pid == training_runs(root)[1]["pid"]
+        state = "training" if module == TRAINING else "evaluating"
+        daemon.wait_for(lambda s: s["queue"][state] == 1, "the second run")
+        assert worker.pid == runs_of(root, module)[1]["pid"]
         worker.kill()
         daemon.wait_for(lambda s: ended(s) == 2 and s["job"] is None, "the second job")
-    runs = training_runs(root)
+    runs = runs_of(root, module)
     assert 2 == len(runs)
-    assert heartbeat_pids(root) == [r["pid"] for r in runs]
+    assert heartbeat_pids(root, module) == [r["pid"] for r in runs]
     assert [0, 0] == [j["attempts"] for j in journal(root, "SELECT attempts FROM jobs")]
     assert 1 == len([e for e in log_events(root) if e["event"] == "worker_replaced"])
     assert each_run_ended_once(root)
 
 
-def test_a_waiting_worker_leaves_with_its_supervisor(tmp_path: Path, tiny_base: Path) -> None:
+def test_waiting_workers_leave_with_their_supervisor(tmp_path: Path, tiny_base: Path) -> None:
     """
-    SIGKILL of the supervisor: the end of the pipe ends the worker at once.
+    SIGKILL of the supervisor: the end of their pipes ends them at once.
 
     It takes 0.1 s; the limit leaves room for a machine on which every core is taken.
     """
     root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1)
-        (worker,) = training_workers(daemon)
+        workers = daemon.workers()
+        assert 2 == len(workers)
         os.kill(daemon.process.pid, signal.SIGKILL)
         began = time.monotonic()
-        assert [] == psutil.wait_procs([worker], timeout=10)[1]
+        assert [] == psutil.wait_procs(workers, timeout=10)[1]
         assert time.monotonic() - began < 5.0
     with Daemon(root, "--until-idle") as daemon:
         assert 0 == daemon.wait_exit(), daemon.output()
@@ -209,7 +274,7 @@ def test_a_worker_is_let_go_after_its_time(tmp_path: Path, tiny_base: Path) -> N
     )
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1)
-        (worker,) = training_workers(daemon)
+        (worker,) = workers_of(daemon)
         assert [] == psutil.wait_procs([worker], timeout=10)[1]
         assert [] == daemon.workers()
 
@@ -225,4 +290,4 @@ def test_no_worker_is_kept_where_none_is_wanted(tmp_path: Path, tiny_base: Path)
         drop(root, f"{name}.jsonl", 30, name)
     with Daemon(root, "--until-idle") as daemon:
         assert 0 == daemon.wait_exit(), daemon.output()
-    assert 2 == len(set(heartbeat_pids(root)))
+    assert 4 == len({*heartbeat_pids(root), *heartbeat_pids(root, EVALUATION)})

@@ -11,13 +11,22 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 
+from finetuned.config import TrainingConfig
+from finetuned.core.schedule import WarmUp
+from finetuned.data.plan import plan_batches
+from finetuned.data.prefixes import block_reader, find_prefixes
 from finetuned.model.micro_batch import Row
+from finetuned.model.supervised import Kernels, SupervisedLM
+from finetuned.training.memory import TokenBudget
+from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
 
 VOCABULARY = 211
 _SHAPE = {
@@ -106,7 +115,7 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
 }
 """Tied and untied heads, biases, sliding windows, softcaps, scaled logits, Conv1D."""
 
-SPLIT = ("qwen3", "llama", "gpt2", "granite")
+SPLIT = ("qwen3", "llama", "gpt2", "phi3", "granite")
 """Those that attend to everything, by sdpa: attention in two parts is allowed."""
 
 
@@ -135,6 +144,7 @@ def with_lora(lm: Any, **options: Any) -> Any:
             "r": 4,
             "lora_alpha": 8,
             "target_modules": "all-linear",
+            "fan_in_fan_out": isinstance(lm, transformers.GPT2LMHeadModel),
             "task_type": "CAUSAL_LM",
             **options,
         }
@@ -212,3 +222,70 @@ def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) 
     of = torch.cat([expected[k].flatten() for k in expected])
     gap = torch.cat([(found[k] - expected[k]).flatten() for k in expected])
     return float(gap.norm() / of.norm())
+
+
+class PlannedRows:
+    """
+    Rows in memory, read by number as a job's are.
+    """
+
+    def __init__(self, rows: Sequence[Row], *, rows_per_step: int) -> None:
+        self._rows = list(rows)
+        flat = np.array([t for ids, _ in rows for t in ids], dtype=np.uint32)
+        lengths = np.array([len(ids) for ids, _ in rows], dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        limits = np.array([max(0, flags.index(True) - 1) for _, flags in rows])
+        found = find_prefixes(block_reader([(flat, offsets)]), limits, rows_per_batch=rows_per_step)
+        self.plan = plan_batches(
+            lengths,
+            class_of=found.class_of,
+            prefix_lengths=found.lengths,
+            rows_per_step=rows_per_step,
+            max_rows=rows_per_step,
+            epochs=1,
+            seed=0,
+        )
+
+    def __getitem__(self, number: int) -> Row:
+        return self._rows[number]
+
+
+def train(
+    model: Any,
+    rows: PlannedRows,
+    scratch: Path,
+    *,
+    max_tokens: int = 4096,
+    prefix: str = "cache",
+    callbacks: Sequence[transformers.TrainerCallback] = (),
+    **options: Any,
+) -> StreamTrainer:
+    """
+    Train *model* on all of *rows* by the product's trainer and return that.
+    """
+    config = TrainingConfig(**{"learning_rate": 1e-3, "warmup_steps": 0, **options})
+    lm = model.get_base_model() if hasattr(model, "get_base_model") else model
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    optimizer = make_optimizer(trained, config)
+    trainer = StreamTrainer(
+        SupervisedLM(model, Kernels(prefix, lm.config._attn_implementation)),
+        rows=rows,  # type: ignore[arg-type]  # read by number only
+        plan=rows.plan,
+        start=0,
+        budget=TokenBudget(max_tokens, on_change=lambda _: None),
+        optimizer=optimizer,
+        schedule=make_schedule(
+            optimizer,
+            config,
+            warm_up=WarmUp(0, config.warmup_steps),
+            lineage_step=0,
+            job_step=0,
+            total_steps=len(rows.plan),
+        ),
+        config=config,
+        scratch=scratch,
+        callbacks=list(callbacks),
+        before_first_step=lambda: None,
+    )
+    trainer.train()
+    return trainer

@@ -9,7 +9,7 @@ import pytest
 from finetuned.config import Config
 from finetuned.core.decide import StopCause
 from finetuned.core.job import JobEvent, JobState
-from finetuned.files.journal import Journal
+from finetuned.files.journal import Journal, dump_config
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import CANDIDATE, write_error, write_exit
 from finetuned.layout import Layout
@@ -28,6 +28,7 @@ def context(tmp_path):
         [{"key": "d1", "name": "d1", "inbox_path": b"x", "priority": "normal", "bytes": 1}]
     )
     journal.add_job("j1", "normal", ["d1"])
+    journal.update_job("j1", config=dump_config(Config().as_dict()))
     journal.move_job("j1", JobEvent.START)
     yield Context(layout, Config(), journal, StatusBoard(layout.status_file))
     journal.close()
@@ -40,11 +41,11 @@ def live_run(context, run_id="r1", kind="training"):
     return LiveRun(run_id, "j1", kind, folder, worker=None, reused=False)
 
 
-def leave_candidate(run):
+def leave_candidate(run, **facts):
     folder = run.folder / CANDIDATE
     folder.mkdir()
     dataset = {"dataset_id": "aa", "n_examples": 3, "n_supervised_tokens": 9}
-    write_manifest(folder, {"job_steps": 2, "datasets": [dataset]})
+    write_manifest(folder, {"job_steps": 2, "planned_steps": 2, "datasets": [dataset], **facts})
 
 
 def outcome(context, run_id):
@@ -102,6 +103,23 @@ def test_a_verdict_that_was_recorded_is_not_given_again(context):
 
     assert JobState.PROMOTED == context.journal.job("j1")["state"]
     assert "finish" == outcome(context, "r2")
+
+
+@pytest.mark.parametrize(
+    "facts", [{"planned_steps": 3}, {"job_steps": 0}, {"planned_steps": None}, {"job_steps": 3}]
+)
+def test_a_candidate_that_is_not_the_end_of_its_job_costs_an_attempt(context, facts):
+    """
+    Fewer steps than planned need evidence of an early stop; none can be had with patience 0.
+    """
+    run = live_run(context)
+    leave_candidate(run, **facts)
+    Endings(context).take(run, 0)
+
+    job = context.journal.job("j1")
+    assert (JobState.QUEUED, 1) == (job["state"], job["attempts"])
+    assert "ModelError" == job["error_type"]
+    assert "not the end of its job" in job["error_message"]
 
 
 def test_a_good_end_without_a_candidate_costs_an_attempt(context):

@@ -1,5 +1,5 @@
 """
-When a run is over, how it ended, and whether its worker stays for the next one. Pure.
+When a run is over, how it ended, and which worker is kept or started for the next. Pure.
 
 A run ends with ``exit.json``, its worker's last word on it. A worker that
 stays outlives its runs, so the end of a process is asked about only where that
@@ -9,11 +9,40 @@ word is missing. Does not know files or processes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL
 
 SLACK_BYTES = 256 * 2**20
 """Growth that is never held against a worker: caches, arenas, one longer batch."""
+
+
+START_AHEAD_SECONDS = 6.0
+"""
+How long before the end of a training its evaluation's worker is started. Its imports
+take 2.5 s of an idle core, and up to twice that beside a training on every core.
+"""
+
+
+class Foresight(StrEnum):
+    SOON = "soon"  # the next kind of worker should be starting
+    LATER = "later"  # one that waits may wait on
+    FAR = "far"  # one that waits would wait longer than any worker may
+
+
+def foresee(eta_seconds: float | None, *, warm_seconds: float) -> Foresight:
+    """
+    Say when the worker of the run that follows a training is needed.
+
+    Args:
+        eta_seconds: Until the training's last step, in seconds; None while unknown.
+        warm_seconds: How long a worker may wait for nothing, in seconds, >= 0.
+    """
+    if eta_seconds is None:
+        return Foresight.LATER
+    if eta_seconds <= START_AHEAD_SECONDS:
+        return Foresight.SOON
+    return Foresight.FAR if eta_seconds > warm_seconds else Foresight.LATER
 
 
 def outgrown(rss_bytes: int, first_rss_bytes: int, growth: float) -> bool:

@@ -2,8 +2,9 @@
 One eval report: candidate and incumbent on the same held-out rows.
 
 A process of its own, ``python -m finetuned.evaluation.worker``, told its run
-folder like the training worker. It measures and writes; it does not know what
-the numbers decide.
+folders like the training worker, and like it stays for the next one; between two
+it keeps its imports and no model, since the device is the training's then. It
+measures and writes; it does not know what the numbers decide.
 
 Exit status: 0 the report is there, 70 a bug, 75 stopped or refused by the file
 system, 78 the configuration is wrong.
@@ -11,6 +12,7 @@ system, 78 the configuration is wrong.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +66,9 @@ class EvaluationRun:
         self.config = config_from_dict(spec["config"])
         self.base = Path(spec["base"])
         self.heartbeat = Heartbeat(run_dir)
+        self.used_device = False
+        """Whether a model was on another device than the CPU."""
+        self._loaded: tuple[str | None, Any] = (None, None)
 
     def run(self) -> None:
         """
@@ -76,6 +81,7 @@ class EvaluationRun:
         """
         from finetuned.data.render import Renderer
 
+        began = time.monotonic()
         self.heartbeat.beat(force=True, phase="loading_for_evaluation")
         renderer = Renderer.load(
             self.base,
@@ -91,16 +97,20 @@ class EvaluationRun:
             "job_id": self.spec["job_id"],
             "incumbent": self.spec["incumbent_version"],
             "old_rows_expected": len(suites["old"]),
+            "load_seconds": time.monotonic() - began,
             "subjects": {},
             "items": [],
         }
         for subject in ("incumbent", "candidate"):
             began = time.monotonic()
             folder = self.spec[subject]
+            model = self._load(Path(folder) if folder else None)
+            report["load_seconds"] += time.monotonic() - began
             report["subjects"][subject] = self._measure(
-                subject, Path(folder) if folder else None, renderer, suites, report["items"]
+                subject, model, renderer, suites, report["items"]
             )
             report["subjects"][subject]["seconds"] = round(time.monotonic() - began, 2)
+        report["load_seconds"] = round(report["load_seconds"], 2)
         report["created_at"] = utc_now()
         write_atomic(self.run_dir / REPORT, orjson.dumps(report, option=orjson.OPT_INDENT_2))
         self.heartbeat.beat(force=True, phase="evaluated")
@@ -131,18 +141,31 @@ class EvaluationRun:
             for suite in SUITES
         }
 
+    def _load(self, folder: Path | None) -> Any:
+        """Return the model in *folder*; an adapter of the same shape takes the last one's place."""
+        from finetuned.model.load import load_adapter_weights, load_version
+
+        shape, model = _adapter_shape(folder), self._loaded[1]
+        if folder is not None and shape is not None and shape == self._loaded[0]:
+            load_adapter_weights(model, folder)
+            return model
+        self._loaded = (None, None)
+        del model  # the old one goes before the new one comes
+        model = load_version(self.base, folder, self.config.model)
+        self._loaded = (shape, model)
+        self.used_device = self.used_device or model.device.type != "cpu"
+        return model
+
     def _measure(
         self,
         subject: str,
-        folder: Path | None,
+        model: Any,
         renderer: Any,
         suites: dict[str, list[Any]],
         items: list[dict[str, Any]],
     ) -> dict[str, Any]:
         from finetuned.model.ask import ask
-        from finetuned.model.load import load_version
 
-        model = load_version(self.base, folder, self.config.model)
         deadline = time.monotonic() + self.config.evaluation.final_timeout_seconds
         scores: dict[str, Any] = {}
         for suite, questions in suites.items():
@@ -167,6 +190,12 @@ class EvaluationRun:
         self.heartbeat.beat(phase="evaluating_candidate")
         if self.lifeline.stopping:
             raise Interrupted(f"evaluation stopped: {self.lifeline.cause}")
+
+
+def _adapter_shape(folder: Path | None) -> str | None:
+    """Return all that an adapter is but its weights, None for what is no adapter."""
+    config = None if folder is None else folder / "adapter_config.json"
+    return config.read_text() if config is not None and config.is_file() else None
 
 
 def _item(subject: str, suite: str, outcome: Any) -> dict[str, Any]:
@@ -201,7 +230,12 @@ def _score(outcomes: Sequence[Any], expected: int) -> dict[str, Any]:
 
 
 def _imports() -> None:
+    import finetuned.data.render
+    import finetuned.data.store
+    import finetuned.model.ask
     import finetuned.model.load  # noqa: F401
+
+    gc.freeze()  # what was imported stays: a look for a dropped model need not pass over it
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -209,10 +243,22 @@ def main(argv: list[str] | None = None) -> int:
     Run the worker; see the module's text for the exit status.
     """
 
-    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
-        EvaluationRun(run_dir, spec, lifeline).run()
+    used_device = False
 
-    return run_worker(argv, warm_up=_imports, work=work)
+    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+        nonlocal used_device
+        run = EvaluationRun(run_dir, spec, lifeline)
+        try:
+            run.run()
+        finally:
+            used_device = used_device or run.used_device
+
+    def idle() -> bool:
+        gc.collect()  # a model is full of cycles
+        # The context on a device is hundreds of MB and goes only with its process.
+        return not used_device
+
+    return run_worker(argv, warm_up=_imports, work=work, idle=idle)
 
 
 if __name__ == "__main__":

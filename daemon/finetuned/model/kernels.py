@@ -67,7 +67,8 @@ def candidates(lm: Any, device: torch.device, *, prefix: str = "auto") -> list[K
     if prefix == "none" or recomputes:  # what is computed again has no cache to keep
         return [Kernels("none", attention), stock]
     shared = [Kernels("cache", attention)]
-    if device.type == "cpu" and attention == "sdpa" and not _slides(lm.config):
+    plain = not _slides(lm.config) and not _drops_attention(lm.config)
+    if device.type == "cpu" and attention == "sdpa" and plain:
         shared.insert(0, Kernels("split", attention))
     if device.type == "cuda":
         shared += [Kernels("cache", name) for name in _cuda_attentions()]
@@ -83,6 +84,12 @@ def _slides(config: Any) -> bool:
     if kinds is not None:
         return any(kind != "full_attention" for kind in kinds)
     return getattr(text, "sliding_window", None) is not None
+
+
+def _drops_attention(config: Any) -> bool:
+    """Whether attention has dropout while training, which a check without it does not see."""
+    text = config.get_text_config()
+    return any(getattr(text, name, 0.0) for name in ("attention_dropout", "attn_pdrop"))
 
 
 def _cuda_attentions() -> list[str]:
@@ -139,11 +146,19 @@ def choose(
         options += [(right[0], precision) for precision in precisions[1:]]
         if len(options) > 1:
             for kernels, precision in options:
-                took = _seconds(model, kernels, precision, rows)
-                choice.timings[_name(kernels, precision)] = round(took, 5)
+                name = _name(kernels, precision)
+                try:
+                    choice.timings[name] = round(_seconds(model, kernels, precision, rows), 5)
+                except Exception as error:  # such as: rows of the job that memory has no room for
+                    choice.refused[name] = f"{type(error).__name__}: {error}"[:300]
+                    model.zero_grad(set_to_none=True)
                 on_progress()
-            choice.kernels = min(right, key=lambda k: choice.timings[_name(k, None)])
-            choice.autocast = min(precisions, key=lambda p: choice.timings[_name(right[0], p)])
+
+            def seconds(kernels: Kernels, precision: torch.dtype | None) -> float:
+                return choice.timings.get(_name(kernels, precision), float("inf"))
+
+            choice.kernels = min(right, key=lambda k: seconds(k, None))
+            choice.autocast = min(precisions, key=lambda p: seconds(right[0], p))
         else:
             choice.kernels, choice.autocast = options[0]
     model.kernels, model.autocast = choice.kernels, choice.autocast
@@ -240,8 +255,11 @@ def _synchronize(device: torch.device) -> None:
 @contextmanager
 def _aside(model: SupervisedLM) -> Iterator[None]:
     """Leave random state and gradients as they were."""
+    before = [(p, p.grad) for p in model.parameters()]
+    model.zero_grad(set_to_none=True)
     with torch.random.fork_rng(enabled=True):
         try:
             yield
         finally:
-            model.zero_grad(set_to_none=True)
+            for parameter, gradient in before:
+                parameter.grad = gradient

@@ -151,11 +151,14 @@ def _attention(
         )
         return found
     layer = _branches.prefix.layers[module.layer_idx]
-    # Under autocast, rotated queries and keys come back wider than the values.
-    query, key, prefix_key = (x.to(value.dtype) for x in (query, key, layer.keys))
+    # Under autocast, rotated queries and keys come back wider than the values, and the
+    # cache keeps keys and values in one precision.
+    query, key, prefix_key, prefix_value = (
+        x.to(value.dtype) for x in (query, key, layer.keys, layer.values)
+    )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out: torch.Tensor = _SplitAttention.apply(  # type: ignore[no-untyped-call]
-        query, prefix_key, layer.values, key, value, scale
+        query, prefix_key, prefix_value, key, value, scale
     )
     return out.transpose(1, 2).contiguous(), None
 

@@ -89,8 +89,10 @@ class SupervisedLM(torch.nn.Module):
         process that has nothing to do in a step that others work on.
         """
         if not rows:
-            empty = make_micro_batch([([0, 0], [False, False])], 0)
-            return self._hidden(empty.to(self.device)).float().sum() * 0.0
+            empty = make_micro_batch([([0, 0], [False, True])], 0).to(self.device)
+            hidden = self._hidden(empty)
+            with self._autocast():
+                return self._head(_picked(hidden, empty.scored)).sum() * 0.0
         share = self.kernels.prefix in ("split", "cache")
         batch = make_micro_batch(rows, self.pad_token_id, share=share).to(self.device)
         return self.batch_loss(batch)
@@ -136,8 +138,9 @@ class SupervisedLM(torch.nn.Module):
     def _hidden(self, batch: MicroBatch) -> torch.Tensor:
         """Return the last hidden states of the branches, (N, R, H)."""
         decoder = self.lm.base_model
-        # What the last layer's MLP says elsewhere reaches no loss.
-        few = 4 * len(batch.scored) < 3 * batch.branches.numel()
+        # What the last layer's MLP says elsewhere reaches no loss. A layer that is run again
+        # in backward would not find out which positions were meant.
+        few = 4 * len(batch.scored) < 3 * batch.branches.numel() and not self._recomputes()
         self._scored = batch.scored if few else None
         try:
             with self._autocast(), self._attention(None):
@@ -191,6 +194,9 @@ class SupervisedLM(torch.nn.Module):
         if self.kernels.head == "chunked" or not len(targets):
             return summed_cross_entropy(self._head, hidden, targets, max_elements=MAX_LOGITS)
         return packaged_loss(self.kernels.head, self._head, hidden, targets)
+
+    def _recomputes(self) -> bool:
+        return bool(getattr(self.lm, "is_activation_checkpointing", False))
 
     def _hook_last_mlp(self, lm: Any) -> None:
         """Let the last layer's MLP work on scored positions only, where it is one module."""

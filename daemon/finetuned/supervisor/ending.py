@@ -9,9 +9,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import orjson
 import structlog
 
+from finetuned.config import config_from_dict
 from finetuned.core.decide import StopCause, WorkerEnd, judge_end
+from finetuned.core.early_stop import why_incomplete
 from finetuned.core.job import LIVE_STATES, JobEvent, JobState
 from finetuned.errors import EXIT_CONFIG, EXIT_SOFTWARE, ModelError
 from finetuned.files.manifest import read_manifest
@@ -147,8 +150,15 @@ class Endings:
         context = self._context
         if run.kind == "training":
             manifest = read_manifest(run.folder / CANDIDATE)
-            if manifest["job_steps"] < 1:
-                raise ModelError(f"{run.folder}: a candidate of 0 steps")
+            rule = config_from_dict(orjson.loads(job["config"])).training
+            problem = why_incomplete(
+                manifest,
+                planned_steps=int(manifest.get("planned_steps") or 0),
+                patience=rule.patience,
+                min_delta=rule.min_delta,
+            )
+            if problem is not None:
+                raise ModelError(f"{run.folder}: not the end of its job: {problem}")
             rows = [{**d, "optimizer_steps": manifest["job_steps"]} for d in manifest["datasets"]]
             context.journal.finish_training(
                 run.job_id, run.id, rows, last_step=manifest["job_steps"]

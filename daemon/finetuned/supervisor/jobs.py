@@ -16,7 +16,7 @@ import structlog
 
 from finetuned.core.decide import JobView, StopCause, WorkerView
 from finetuned.core.job import JobEvent, JobState, can
-from finetuned.core.live import is_over, run_status, was_missed
+from finetuned.core.live import Foresight, foresee, is_over, run_status, was_missed
 from finetuned.errors import ConfigError
 from finetuned.files.journal import dump_config
 from finetuned.files.run import OUTPUT, create_run, utc_now
@@ -30,6 +30,7 @@ from finetuned.supervisor.specs import (
     launch_file,
     training_spec,
 )
+from finetuned.supervisor.waiting import WaitingWorkers
 from finetuned.telemetry.lifeline import WORKER_GROWTH
 
 log = structlog.get_logger()
@@ -43,17 +44,17 @@ END_LOOK_SECONDS = 0.05
 
 class JobRunner:
     """
-    Owns at most one run with its worker, and at most one training worker that waits for a run.
+    Owns at most one run with its worker, and at most one worker of each kind that waits.
 
-    The one that waits was started ahead of its first run, or stayed after its last;
-    it keeps waiting while a candidate of its own is evaluated beside it.
+    A training worker keeps waiting while its candidate is evaluated beside it, an
+    evaluation worker while the next file is trained.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._endings = Endings(context)
         self._run: LiveRun | None = None
-        self._idle: WorkerProcess | None = None
+        self._waiting = WaitingWorkers()
         self._warm_not_before = 0.0  # one that dies at once is not started at every turn
         self._checkpoint_bytes = 0
 
@@ -69,8 +70,8 @@ class JobRunner:
 
     @property
     def keeps_worker(self) -> bool:
-        """Whether a training worker waits for a run."""
-        return self._idle is not None
+        """Whether a worker waits for a run."""
+        return bool(self._waiting)
 
     def waiting(self) -> list[JobView]:
         """
@@ -120,18 +121,21 @@ class JobRunner:
         now = time.monotonic()
         if self._context.config.training.accelerate_config:
             return  # what is launched is told its run at birth
-        if self._idle is None and self._run is None and now >= self._warm_not_before:
-            self._warm_not_before = now + self._context.config.supervisor.retry_seconds
-            self._idle = self._spawn("training")
-            log.debug("worker_warmed_up", pid=self._idle.pid)
+        if "training" in self._waiting or self._run is not None or now < self._warm_not_before:
+            return
+        self._warm_not_before = now + self._context.config.supervisor.retry_seconds
+        self._start_ahead("training")
+
+    def _start_ahead(self, kind: str) -> None:
+        worker = self._spawn(kind)
+        self._waiting.keep(worker)
+        log.debug("worker_warmed_up", kind=kind, pid=worker.pid)
 
     def cool_down(self) -> None:
         """
-        End a worker that waits for work; return when it is gone and its memory is free.
+        End the workers that wait for work; return when they are gone and their memory is free.
         """
-        if self._idle is not None:
-            self._idle.dismiss()
-            self._idle = None
+        self._waiting.dismiss()
 
     def start_training(self, job_id: str) -> None:
         """
@@ -190,8 +194,8 @@ class JobRunner:
         worker = None
         if launch is not None:
             self.cool_down()  # several processes want the device, and none of them is this one
-        elif kind == "training":
-            worker = self._take_idle()
+        else:
+            worker = self._waiting.take(kind)
         reused = worker is not None
         if worker is None:
             worker = self._spawn(kind, launch=launch, run_dir=run_dir)
@@ -207,16 +211,6 @@ class JobRunner:
             run_id, job_id, kind, run_dir, worker, reused, may_stay=WORKER_GROWTH in spec
         )
         log.info("run_started", run_id=run_id, job_id=job_id, kind=kind, pid=worker.pid)
-
-    def _take_idle(self) -> WorkerProcess | None:
-        self._reap_idle()
-        worker, self._idle = self._idle, None
-        return worker
-
-    def _reap_idle(self) -> None:
-        if self._idle is not None and self._idle.poll() is not None:
-            self._idle.close()
-            self._idle = None
 
     def _spawn(
         self, kind: str, *, launch: Path | None = None, run_dir: Path | None = None
@@ -282,7 +276,7 @@ class JobRunner:
         Raises:
             OSError: The file system refused; the end is taken in at a later turn.
         """
-        self._reap_idle()
+        self._waiting.reap()
         run = self._run
         if run is None:
             return False
@@ -290,6 +284,7 @@ class JobRunner:
         if run.take_beat():
             self._context.board.take_heartbeat(run.beat)
             self._checkpoint_bytes = int(run.beat.get("checkpoint_bytes") or 0)
+            self._look_ahead(run)
         if was_missed(signs, reused=run.reused):
             self._replace_worker(run)
             return False
@@ -299,12 +294,27 @@ class JobRunner:
         self._endings.take(run, run_status(signs))
         self._run = None
         if signs.process is None:
-            self._idle = run.worker
+            self._waiting.keep(run.worker)
             return True
         run.worker.close()
         if signs.said == 0 and run.asked is None and run.may_stay:
             log.info("worker_recycled", run_id=run.id, pid=run.worker.pid)
         return True
+
+    def _look_ahead(self, run: LiveRun) -> None:
+        """Have the evaluation's worker do its imports beside the last steps of a training."""
+        if run.kind != "training" or run.asked is not None or run.worker.launched:
+            return
+        seconds = self._context.config.supervisor.warm_worker_seconds
+        match foresee(run.beat.get("eta_seconds"), warm_seconds=seconds):
+            case _ if run.foreseen:
+                pass  # once: what dies of it is not started again at every beat
+            case Foresight.SOON:
+                run.foreseen = True
+                if "evaluation" not in self._waiting:
+                    self._start_ahead("evaluation")
+            case Foresight.FAR:
+                self._waiting.dismiss("evaluation")
 
     def _replace_worker(self, run: LiveRun) -> None:
         """Give a run, whose worker died while it waited, to a fresh one."""

@@ -42,6 +42,8 @@ class LiveRun:
     """Whether the worker was alive and waiting before this run."""
     may_stay: bool = False
     """Whether the worker may wait for another run after this one."""
+    foreseen: bool = False
+    """Whether the worker of the run that comes after it was seen to."""
     asked: StopCause | None = None
     """Why it was asked to stop, if it was."""
     asked_at: float = 0.0

@@ -79,7 +79,7 @@ def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any]
     layout, journal = context.layout, context.journal
     runs = [r for r in journal.job_runs(job["id"]) if r["kind"] == "training"]
     usable = [r for r in runs if r["outcome"] != SUPERSEDED]
-    config, supervisor = orjson.loads(job["config"]), context.config.supervisor
+    config = orjson.loads(job["config"])
     spec = {
         "base": str(context.base()),
         "config": config,
@@ -98,10 +98,17 @@ def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any]
         "rolled_back": _taken_back(context, job["parent"]),
         "live_evals": all(r["outcome"] != STUCK_IN_EVAL for r in runs),
     }
+    return spec | _may_stay(context, config), usable[-1]["id"] if usable else None
+
+
+def _may_stay(context: Context, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a spec that lets its worker wait for another run; {} lets it leave."""
+    supervisor = context.config.supervisor
+    # Beside a launch no worker waits: its processes want every device for themselves.
     launched = config.get("training", {}).get("accelerate_config")
-    if supervisor.warm_worker_seconds > 0 and not launched:
-        spec[WORKER_GROWTH] = supervisor.worker_growth
-    return spec, usable[-1]["id"] if usable else None
+    if supervisor.warm_worker_seconds == 0 or launched:
+        return {}
+    return {WORKER_GROWTH: supervisor.worker_growth}
 
 
 def _taken_back(context: Context, parent: str | None) -> bool:
@@ -118,10 +125,10 @@ def evaluation_spec(context: Context, job: dict[str, Any]) -> dict[str, Any]:
         BaseModelMissing: The base went away.
     """
     layout, journal = context.layout, context.journal
-    incumbent = journal.incumbent()
+    incumbent, config = journal.incumbent(), orjson.loads(job["config"])
     return {
         "base": str(context.base()),
-        "config": orjson.loads(job["config"]),
+        "config": config,
         "candidate": str(layout.runs / job["candidate_run"] / CANDIDATE),
         "incumbent": str(layout.versions / incumbent) if incumbent else None,
         "incumbent_version": incumbent,
@@ -131,4 +138,5 @@ def evaluation_spec(context: Context, job: dict[str, Any]) -> dict[str, Any]:
             for dataset_id in journal.earlier_dataset_ids(job["id"])
             if (layout.datasets / dataset_id).is_dir()
         ],
+        **_may_stay(context, config),
     }

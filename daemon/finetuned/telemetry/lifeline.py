@@ -123,7 +123,7 @@ def run_worker(
     *,
     warm_up: Callable[[], object],
     work: Work,
-    idle: Callable[[], None] | None = None,
+    idle: Callable[[], bool | None] | None = None,
 ) -> int:
     """
     Live one worker's life: imports, run folder, lock, work, and so on with the next run.
@@ -138,7 +138,8 @@ def run_worker(
         warm_up: Does the imports, before the run is known: what an early start saves.
         work: Does one run.
         idle: Called before waiting for another run: gives back the memory of the
-            device, which the evaluation of that run may need.
+            device, which the other kind of worker needs now. Returning False it says
+            that only the end of the process does that.
 
     Returns:
         0 done, 70 a bug, 75 stopped or refused by the file system, else what the
@@ -153,12 +154,12 @@ def run_worker(
     memory = _Memory(idle)
     if given:
         return _run_once(Path(given[0]), work, lifeline, memory)[0]
-    while (run_dir := lifeline.next_run()) is not None:
+    status, stays = EXIT_OK, True
+    while stays and (run_dir := lifeline.next_run()) is not None:
         status, stays = _run_once(run_dir, work, lifeline, memory)
-        if not stays:
-            return status
-    _leave_at_once()
-    return EXIT_OK
+    if status == EXIT_OK:
+        _leave_at_once()
+    return status
 
 
 def _leave_at_once() -> None:
@@ -173,15 +174,15 @@ class _Memory:
     What a live worker holds between two runs, against what it held after the first.
     """
 
-    def __init__(self, idle: Callable[[], None] | None) -> None:
+    def __init__(self, idle: Callable[[], bool | None] | None) -> None:
         self._idle = idle
         self._first_rss_bytes: int | None = None
 
     def permits(self, growth: float) -> bool:
         """Become idle and return whether this process may take another run."""
         try:
-            if self._idle is not None:
-                self._idle()
+            if self._idle is not None and self._idle() is False:
+                return False
         except Exception:
             traceback.print_exc()  # the run is good; this process is not
             return False

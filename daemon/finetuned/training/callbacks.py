@@ -25,6 +25,7 @@ from finetuned.files.rank import rank
 from finetuned.files.run import CHECKPOINTS, Heartbeat, append_metrics, utc_now
 from finetuned.model.ask import Outcome
 from finetuned.telemetry.lifeline import Lifeline
+from finetuned.training import sharded
 from finetuned.training.background import BackgroundSaver
 from finetuned.training.checkpoint import (
     Parameters,
@@ -153,6 +154,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._saver: BackgroundSaver[Snapshot, tuple[Path, float]] = BackgroundSaver()
         self._save_due = False
         self._writes = rank() == 0
+        self._gives = self._writes or sharded.asked()
         self._eval_due = False
         self._describe_step = describe_step
         self._read_step = read_step
@@ -169,11 +171,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             self._state.training_began = self._step_began
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """
         Record the step, then save, look and obey where it is time for it.
@@ -182,18 +180,18 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         took = time.monotonic() - self._step_began
         run.job_step = run.start.job_step + state.global_step
         stopping = self._should_stop()
-        if self._writes:
-            self._record(took)
+        self._record(took)
         looking = run.job_step % self._eval_steps == 0
         if self._held_out is not None and looking:
             self._look_at_held_out(self._held_out)
-        if self._writes:
+        if self._gives:
             last = run.job_step == run.total_steps or run.early_stop.should_stop
             self._save_due = self._save_due or run.job_step % self._config.save_steps == 0
             if stopping or last:
                 self.save()
             else:
                 self._save_meanwhile()
+        if self._writes:
             self._eval_due = self._eval_due or looking or run.job_step == 1
             if self._live_eval is not None and self._eval_due and not stopping:
                 rows = self._live_eval.rows_affordable(time.monotonic() - run.training_began)
@@ -225,12 +223,14 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         """
         Begin to write the checkpoint of step 0.
         """
-        if self._writes:
+        if self._gives:
             self._save_due = True
             self._save_meanwhile()
 
     def _save_meanwhile(self) -> None:
         """Take in what the writer finished; begin the next when one is due and it is free."""
+        if self._save_due and sharded.asked():  # other processes do not know whether it is free
+            self.finish()
         self._saved(self._saver.poll(), stalled=0.0)
         if not self._save_due or self._saver.busy:
             return
@@ -246,6 +246,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         """Write, load what was written, let the oldest go; on the writer's thread or ours."""
         began = time.monotonic()
         folder = self._run_dir / CHECKPOINTS
+        if not self._writes:
+            return folder, 0.0
         known = list_checkpoints(folder)
         path = write_checkpoint(folder, snapshot)
         if path not in known:
@@ -253,7 +255,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         return path, time.monotonic() - began
 
     def _saved(self, finished: list[tuple[Path, float]], *, stalled: float) -> None:
-        for path, took in finished:
+        for path, took in finished if self._writes else ():
             if stalled:
                 self._state.add("seconds_checkpoint", stalled)
                 self._heartbeat.beat(checkpoint_stall_seconds=round(stalled, 4))

@@ -30,6 +30,7 @@ from finetuned.training.checkpoint import (
     STATE,
     Parameters,
     Progress,
+    Snapshot,
     disk_errors,
     optimizer_tensors,
 )
@@ -63,6 +64,7 @@ def save_candidate(
     mix: Mix,
     replay: Reservoir,
     facts: dict[str, Any],
+    gathered: Snapshot | None = None,
 ) -> Path:
     """
     Write ``candidate/`` in the run folder, whole and durable, manifest last.
@@ -77,6 +79,7 @@ def save_candidate(
         mix: What the job was trained on, as configured.
         replay: The sample that the next job replays from.
         facts: What else the manifest has to say (job, datasets, parent ...).
+        gathered: Weights and moments of a model that is spread over processes.
 
     Raises:
         OSError: The disk refused; there is no candidate.
@@ -89,7 +92,8 @@ def save_candidate(
     building.mkdir()
     try:
         with disk_errors():
-            model.save_pretrained(building, safe_serialization=True)
+            weights = {"state_dict": gathered.weights} if gathered else {}
+            model.save_pretrained(building, safe_serialization=True, **weights)
         (building / "README.md").unlink(missing_ok=True)  # peft's empty model card
         for name in _TOKENIZER_FILES:
             if (base / name).is_file() and not (building / name).exists():
@@ -97,7 +101,8 @@ def save_candidate(
         state = building / TRAINING_STATE
         state.mkdir()
         with disk_errors():
-            save_file(optimizer_tensors(optimizer, parameters), state / OPTIMIZER)
+            moments = gathered.optimizer if gathered else optimizer_tensors(optimizer, parameters)
+            save_file(moments, state / OPTIMIZER)
             (state / REPLAY).mkdir()
             replay.save(state / REPLAY)
         (state / STATE).write_bytes(orjson.dumps({**asdict(progress), "mix": asdict(mix)}))

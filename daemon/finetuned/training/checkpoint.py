@@ -33,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir, remove_tree
 from finetuned.files.manifest import verify_manifest, write_manifest
+from finetuned.training.sharded import part_of, whole
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -98,7 +99,7 @@ def _optimizer_state(
     optimizer: torch.optim.Optimizer, parameters: Parameters
 ) -> dict[str, torch.Tensor]:
     return {
-        f"{key}/{name}": torch.as_tensor(value).detach()
+        f"{key}/{name}": whole(torch.as_tensor(value).detach())
         for name, parameter in parameters.items()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
@@ -138,7 +139,7 @@ def restore_optimizer(
         raise ModelError(f"no optimizer state for {len(missing)} parameters, first {missing[0]}")
     for name, parameter in parameters.items():
         optimizer.state[parameter] = {
-            kind: t.clone() if kind == "step" else t.to(parameter.device).clone()
+            kind: t.clone() if kind == "step" else part_of(parameter, t)
             for kind, t in state[name].items()
         }
 
@@ -240,7 +241,7 @@ def snapshot_state(
     Raises:
         ModelError: A random generator is of an unknown kind; nothing was changed.
     """
-    weights = {f"weights/{name}": p.detach() for name, p in parameters.items()}
+    weights = {f"weights/{name}": whole(p.detach()) for name, p in parameters.items()}
     state = {f"state/{key}": t for key, t in _optimizer_state(optimizer, parameters).items()}
     copies = _copies({**weights, **state})
     return Snapshot(

@@ -13,7 +13,7 @@ from finetuned.files.rank import rank, world
 from finetuned.model.ask import Question
 from finetuned.model.micro_batch import Row, make_micro_batch
 from finetuned.model.supervised import SupervisedLM
-from finetuned.training import processes
+from finetuned.training import processes, sharded
 
 MAX_ROWS = 64
 """Of all held-out rows, spread evenly: enough for a loss that moves smoothly, cheap to score."""
@@ -62,10 +62,13 @@ class HeldOutLoss:
         was_training = self._model.training
         self._model.eval()
         try:
-            share = self._batches[rank() :: world()]
+            # A sharded model computes with all processes or not at all.
+            together = sharded.asked()
+            share = self._batches if together else self._batches[rank() :: world()]
             total = sum(
                 float(self._model.row_losses(b.to(self._model.device)).sum()) for b in share
             )
         finally:
             self._model.train(was_training)
-        return processes.totals(total)[0] / max(1, self._tokens)
+        shares = world() if together else 1
+        return processes.totals(total)[0] / shares / max(1, self._tokens)

@@ -21,12 +21,13 @@ from finetuned.data.plan import Plan
 from finetuned.data.render import Renderer
 from finetuned.data.replay import Reservoir
 from finetuned.errors import Interrupted, ModelError
-from finetuned.files.rank import world
+from finetuned.files.rank import rank, world
 from finetuned.files.run import Heartbeat, utc_now
 from finetuned.model.ask import questions_of
 from finetuned.model.kernels import Choice, choose, refusal
 from finetuned.model.supervised import Kernels
 from finetuned.telemetry.lifeline import Lifeline
+from finetuned.training import processes, sharded
 from finetuned.training.callbacks import RunCallback, RunState
 from finetuned.training.candidate import ParentState, candidate_facts, save_candidate
 from finetuned.training.checkpoint import (
@@ -252,6 +253,7 @@ class Job:
             ),
             on_change=lambda tokens: self._heartbeat.beat(force=True, max_batch_tokens=tokens),
         )
+        self._loaded.spread(training)
         callback = self._callback()
         self._heartbeat.beat(force=True, phase=REHEARSING, max_batch_tokens=budget.tokens)
         rehearse(self._loaded.model, self._rows, self._plan, budget)
@@ -300,7 +302,7 @@ class Job:
         rows, state = self._rows, self.state
         questions = [q for dataset in rows.datasets for q in questions_of(dataset)]
         live_eval = None
-        if self._spec.get("live_evals", True):
+        if self._spec.get("live_evals", True) and not sharded.asked():
             live_eval = LiveEval(
                 questions,
                 self._renderer,
@@ -323,17 +325,10 @@ class Job:
             model=self._loaded.model.model,
             live_eval=live_eval,
             held_out=held_out,
-            should_stop=self._should_stop,
+            should_stop=lambda: processes.any_of(self._lifeline.stopping),
             describe_step=self._describe_step,
             read_step=self._read_step,
         )
-
-    def _should_stop(self) -> bool:
-        if self._trainer is None or self._trainer.world == 1:
-            return self._lifeline.stopping
-        # A signal reaches the processes at different moments; they stop after the same step.
-        asked = torch.tensor(float(self._lifeline.stopping), device=self._trainer.args.device)
-        return bool(self._trainer.accelerator.reduce(asked, reduction="sum") > 0)
 
     def _read_step(self) -> dict[str, Any]:
         trainer = self._trainer
@@ -363,7 +358,7 @@ class Job:
 
     def save_candidate(self, base: Path, parent: Path | None, replay: Reservoir | None) -> None:
         """
-        Write the candidate, with the reservoir that now holds this job's rows too.
+        Write the candidate, the reservoir with this job's rows too. Every process calls it.
 
         Args:
             base: Directory of the base model.
@@ -373,6 +368,9 @@ class Job:
         Raises:
             OSError: The disk refused; there is no candidate.
         """
+        loaded, gathered = self._loaded, self._loaded.gathered(self.state.progress())
+        if rank() != 0:
+            return
         training, began = self._config.training, time.monotonic()
         reservoir = replay or Reservoir.empty()
         for dataset in self._rows.datasets:
@@ -382,19 +380,20 @@ class Job:
         self.state.add("seconds_replay", time.monotonic() - began)
         save_candidate(
             self._run_dir,
-            model=self._loaded.model.model,
+            model=loaded.model.model,
             base=base,
-            parameters=self._loaded.parameters,
-            optimizer=self._loaded.optimizer,
+            parameters=loaded.parameters,
+            optimizer=loaded.optimizer,
             progress=self.state.progress(),
             mix=self._mix(),
             replay=reservoir,
+            gathered=gathered,
             facts=candidate_facts(
                 self._spec,
                 self._config,
                 rows=self._rows,
                 state=self.state,
-                kernels=str(self._loaded.model.kernels),
+                kernels=str(loaded.model.kernels),
                 parent=parent,
             ),
         )

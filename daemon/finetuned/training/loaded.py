@@ -14,14 +14,21 @@ from typing import Any
 
 import torch
 
-from finetuned.config import Config
+from finetuned.config import Config, TrainingConfig
 from finetuned.files.manifest import read_manifest
 from finetuned.model.fused_lora import fuse_lora
 from finetuned.model.kernels import Choice
 from finetuned.model.load import load_adapter_weights, load_for_training, trainable_parameters
 from finetuned.model.supervised import Kernels, SupervisedLM
+from finetuned.training import sharded
 from finetuned.training.candidate import ParentState, load_parent_state
-from finetuned.training.checkpoint import restore_optimizer
+from finetuned.training.checkpoint import (
+    Progress,
+    Snapshot,
+    optimizer_tensors,
+    restore_optimizer,
+    snapshot_state,
+)
 from finetuned.training.trainer import make_optimizer
 
 Parameters = dict[str, torch.nn.Parameter]
@@ -53,6 +60,29 @@ class LoadedModel:
         for moments in self.optimizer.state.values():
             for name, value in moments.items():
                 moments[name] = value.to(device)
+
+    def spread(self, training: TrainingConfig) -> None:
+        """
+        Shard model and moments if the run is to; the parameters become other objects then.
+
+        Raises:
+            ConfigError: As sharded.shard.
+        """
+        if not sharded.asked():
+            return
+        moments = optimizer_tensors(self.optimizer, self.parameters)
+        sharded.shard(self.model)
+        self.parameters = trainable_parameters(self.model.model)
+        self.optimizer = make_optimizer(self.parameters, training)
+        restore_optimizer(self.optimizer, self.parameters, moments)
+
+    def gathered(self, progress: Progress) -> Snapshot | None:
+        """
+        Return the whole state of a sharded model, in every process; None where it is whole.
+        """
+        if not sharded.asked():
+            return None
+        return snapshot_state(self.parameters, self.optimizer, progress)
 
 
 class ModelKeeper:

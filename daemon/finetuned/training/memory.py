@@ -19,11 +19,17 @@ from finetuned.errors import EXIT_SOFTWARE, OutOfMemory
 from finetuned.files.rank import world
 from finetuned.files.run import HEARTBEAT, read_exit, read_json
 from finetuned.model.supervised import SupervisedLM
-from finetuned.training import processes
+from finetuned.training import processes, sharded
 from finetuned.training.rows import JobRows
 
 REHEARSING = "rehearsing"
 """The worker's phase while it tries the costliest micro-batch."""
+
+SPARE_BYTES = 2**25
+"""
+What else a step needs beside tensors, 32 MiB: a writing thread, log lines, libraries that
+end the process where an allocation is refused.
+"""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -33,7 +39,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, Exception) and (
-        should_reduce_batch_size(error) or "not enough memory" in str(error)
+        should_reduce_batch_size(error)
+        or "not enough memory" in str(error)
+        or "bad_alloc" in str(error)
     )
 
 
@@ -85,8 +93,9 @@ def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget
     """
     Run the costliest micro-batch forward and backward, halving the budget until it fits.
 
-    Each process tries on its own device; the least that one of them found is the
-    budget of all. Parameters, gradients and random state are as before.
+    Beside it lies what a checkpoint takes that is written meanwhile. Each process tries
+    on its own device; the least that one of them found is the budget of all. Parameters,
+    gradients and random state are as before.
 
     Raises:
         OutOfMemory: One row alone does not fit, in some process; raised in all of them.
@@ -104,13 +113,17 @@ def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget
 
 
 def _find_budget(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget) -> None:
+    held: list[torch.Tensor] = []
     with torch.random.fork_rng():
         while True:
             micro_batch = plan.costliest(budget.tokens)
             try:
+                held = held or [*_as_while_saving(model), *_as_while_exchanging(model)]
                 model([rows[n] for n in micro_batch]).backward()
             except Exception as error:
-                if not is_out_of_memory(error):
+                # Sharded, the others wait for this one inside their forward pass: a crash, and
+                # the next try begins with half.
+                if sharded.asked() or not is_out_of_memory(error):
                     raise
                 problem = error.with_traceback(None)  # its frames hold the tensors
             else:
@@ -118,6 +131,30 @@ def _find_budget(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBu
             free_memory(model)
             budget.halve(micro_batch, plan.cost(micro_batch), problem)
     model.zero_grad(set_to_none=True)
+
+
+def _as_while_saving(model: SupervisedLM) -> list[torch.Tensor]:
+    """
+    Return as much host memory as a checkpoint takes that is written during a step.
+
+    Its copy of weights and both moments, and SPARE_BYTES. Filled, so that it is there.
+    """
+    copies = [
+        torch.ones(p.shape, dtype=p.dtype)
+        for p in model.parameters()
+        if p.requires_grad
+        for _ in range(3)
+    ]
+    return [*copies, torch.ones(SPARE_BYTES, dtype=torch.uint8)]
+
+
+def _as_while_exchanging(model: SupervisedLM) -> list[torch.Tensor]:
+    """
+    Return as much memory of the device as gradients take a second time while they are exchanged.
+    """
+    if world() == 1 or sharded.asked():
+        return []
+    return [torch.ones_like(p, requires_grad=False) for p in model.parameters() if p.requires_grad]
 
 
 def budget_left(configured: int, earlier_runs: list[Path]) -> int:

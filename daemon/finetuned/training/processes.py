@@ -19,11 +19,10 @@ from accelerate import PartialState
 
 from finetuned.errors import ConfigError
 from finetuned.files.rank import world
+from finetuned.training import sharded
 
 EXCHANGE_SECONDS = 1800
 """How long a process waits for the others: rank 0 may be writing or looking meanwhile."""
-
-_UNSUPPORTED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
 
 
 def join(*, cpu: bool) -> None:
@@ -41,13 +40,13 @@ def join(*, cpu: bool) -> None:
     """
     if world() == 1:
         return
-    for variable, name in _UNSUPPORTED.items():
-        if os.environ.get(variable, "false").lower() == "true":
-            raise ConfigError(
-                f"{name} is not supported yet: training.accelerate_config must describe plain "
-                "data parallelism (distributed_type MULTI_GPU), where each process holds the "
-                "whole model; see docs/multi-node.md"
-            )
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise ConfigError(
+            "training.accelerate_config asks for DeepSpeed, which is not supported; "
+            "distributed_type must be MULTI_GPU or FSDP, see docs/multi-node.md"
+        )
+    if sharded.asked():
+        sharded.take_over()
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
     if precision != "no":
         raise ConfigError(
@@ -69,6 +68,13 @@ def totals(*values: float) -> list[float]:
     Return the sum of each of *values* over all processes, the same bits in each of them.
     """
     return _over_all(values, dist.ReduceOp.SUM)
+
+
+def any_of(value: bool) -> bool:
+    """
+    Whether *value* is true in some process: a signal reaches them at different moments.
+    """
+    return totals(float(value)) != [0.0]
 
 
 def _over_all(values: Sequence[float], operation: dist.ReduceOp.RedOpType) -> list[float]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from finetuned.data.plan import Plan
 from finetuned.errors import Diverged
 from finetuned.model.micro_batch import supervised_count
 from finetuned.model.supervised import SupervisedLM
-from finetuned.training import processes
+from finetuned.training import processes, sharded
 from finetuned.training.memory import TokenBudget, free_memory, is_out_of_memory
 from finetuned.training.rows import JobRows
 
@@ -235,8 +234,8 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
                 loss = self._run_micro_batches(model, step)
                 break
             except Exception as error:
-                # In the exchange of gradients the others do not learn of it: a crash.
-                if self._exchanging or not is_out_of_memory(error):
+                # In an exchange the others do not learn of it: a crash.
+                if self._exchanging or sharded.asked() or not is_out_of_memory(error):
                     raise
                 problem = error.with_traceback(None)
             free_memory(model)
@@ -277,7 +276,7 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
             loss = loss_of(micro_batches[-1])
             total += loss.detach()
         except Exception as error:
-            if self.world == 1 or not is_out_of_memory(error):
+            if self.world == 1 or sharded.asked() or not is_out_of_memory(error):
                 raise
             problem = error.with_traceback(None)
         if self.world > 1:

@@ -18,7 +18,7 @@ from typing import Any
 
 from finetuned.config import Config, config_from_dict
 from finetuned.errors import DatasetError, Interrupted, ModelError
-from finetuned.files.rank import rank, world
+from finetuned.files.rank import world
 from finetuned.files.run import Heartbeat
 from finetuned.telemetry.lifeline import Lifeline, run_worker
 
@@ -119,8 +119,7 @@ class TrainingRun:
             job.begin(parent_state, optimizer_state, self._rolled_back(), self._merged())
         job.train()
         self.heartbeat.beat(force=True, phase="saving_candidate")
-        if rank() == 0:
-            job.save_candidate(self.base, self.parent, parent_state.replay)
+        job.save_candidate(self.base, self.parent, parent_state.replay)
         self.keeper.now_holds(self.spec["run_id"])
         self.heartbeat.beat(force=True, phase="trained")
 

@@ -6,6 +6,7 @@ worker meets the fault where a driver, a library or a disk would make it.
 """
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -53,6 +54,62 @@ def _plant() -> None:
             publish_dir(building, final)
 
         checkpoint.publish_dir = slow_publish
+    if _is_planted("limit-memory") or _is_planted("kill-rehearsing"):
+        _plant_in_rehearsal()
+    if _is_planted("nan-loss"):
+        _plant_in_loss()
+    if _is_planted("evidence"):
+        from finetuned.core.early_stop import EarlyStop
+
+        evidence = EarlyStop.evidence
+
+        def forgotten(self: EarlyStop, plan_digest: str) -> object:
+            return None if _is_planted("evidence-forgotten") else evidence(self, plan_digest)
+
+        EarlyStop.evidence = forgotten
+
+
+def _plant_in_rehearsal() -> None:
+    """Leave "limit-memory" MiB from the rehearsal on; kill once, as the kernel does, in it."""
+    from finetuned.training import job
+
+    rehearse = job.rehearse
+
+    def hard_rehearse(*args: object) -> None:
+        if _is_planted("kill-rehearsing"):
+            (FAULTS / "kill-rehearsing").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        status = Path("/proc/self/status").read_text()
+        used = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmData:"))
+        if _is_planted("limit-memory"):
+            limit = (used << 10) + (int((FAULTS / "limit-memory").read_text()) << 20)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+        rehearse(*args)
+
+    job.rehearse = hard_rehearse
+
+
+def _plant_in_loss() -> None:
+    """Make the loss NaN at the job steps, from 1, that "nan-loss" names."""
+    from finetuned.model.supervised import SupervisedLM
+    from finetuned.training.trainer import StreamTrainer
+
+    training_step, batch_loss = StreamTrainer.training_step, SupervisedLM.batch_loss
+    bad = [False]
+
+    def step_of(self: object, model: object, inputs: dict[str, int], *args: object) -> object:
+        planted = (FAULTS / "nan-loss").read_text().split() if _is_planted("nan-loss") else []
+        bad[0] = str(inputs["step"] + 1) in planted
+        try:
+            return training_step(self, model, inputs, *args)
+        finally:
+            bad[0] = False
+
+    def bad_loss(self: object, batch: object) -> object:
+        loss = batch_loss(self, batch)
+        return loss * float("nan") if bad[0] else loss
+
+    StreamTrainer.training_step, SupervisedLM.batch_loss = step_of, bad_loss
 
 
 if "finetuned.training.worker" in sys.orig_argv:

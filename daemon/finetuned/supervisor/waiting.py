@@ -1,0 +1,59 @@
+"""
+Workers that wait for a run: at most one of each kind.
+
+Each was started ahead of its first run, or stayed after its last. Knows
+processes; does not know jobs, nor when a worker is wanted.
+"""
+
+from __future__ import annotations
+
+from finetuned.supervisor.spawn import WorkerProcess
+
+
+class WaitingWorkers:
+    """
+    Owns workers from the moment they wait until they are taken or dismissed.
+    """
+
+    def __init__(self) -> None:
+        self._by_kind: dict[str, WorkerProcess] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any worker waits."""
+        return bool(self._by_kind)
+
+    def __contains__(self, kind: str) -> bool:
+        """Whether a worker of this kind waits."""
+        return kind in self._by_kind
+
+    def keep(self, worker: WorkerProcess) -> None:
+        """
+        Let *worker* wait; one of its kind that waited before is dismissed.
+        """
+        self.dismiss(worker.kind)
+        self._by_kind[worker.kind] = worker
+
+    def take(self, kind: str) -> WorkerProcess | None:
+        """
+        Hand over the worker of this kind, None where none is alive.
+        """
+        self.reap()
+        return self._by_kind.pop(kind, None)
+
+    def reap(self) -> None:
+        """
+        Forget those that have ended by themselves.
+        """
+        for kind, worker in list(self._by_kind.items()):
+            if worker.poll() is not None:
+                worker.close()
+                del self._by_kind[kind]
+
+    def dismiss(self, *kinds: str) -> None:
+        """
+        End the workers of *kinds*, or all; return when they are gone and their memory is free.
+        """
+        for kind in kinds or list(self._by_kind):
+            worker = self._by_kind.pop(kind, None)
+            if worker is not None:
+                worker.dismiss()

@@ -1,0 +1,288 @@
+"""
+Memory that does not suffice: smaller micro-batches, the same training; or the next dataset.
+
+The limits are real ones of the kernel (RLIMIT_DATA), set in a child when its rehearsal
+begins, as far above what the process has by then as the test allows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuned.files.run import read_json, read_metrics
+from finetuned.training.memory import REHEARSING, budget_left
+from support.daemon import PACKAGE_PARENT, Daemon, make_root
+from support.disk import drop, ended, journal
+from support.tiny_base import make_tiny_base
+
+PLANTED = Path(__file__).resolve().parents[1] / "faults" / "planted"
+BUDGET = 16384
+
+pytestmark = pytest.mark.slow
+
+
+def _write_long_rows(path: Path, n: int, letters: int) -> Path:
+    with path.open("w", encoding="utf-8") as f:
+        for i in range(n):
+            # The first letters differ: nothing is shared, every row costs its whole length.
+            text = f"{i:02d}" * (letters // 2)
+            f.write(json.dumps({"prompt": text, "completion": f"ok {i}"}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    import finetuned.training.job
+    import finetuned.training.worker  # noqa: F401
+    from support import fork_run
+
+    root = tmp_path_factory.mktemp("data")
+    base = make_tiny_base(root / "base", hidden=128)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_run, "write_rows", lambda path, n, tag: _write_long_rows(path, n, 440))
+        datasets = fork_run.ingest(root, base, [("a.jsonl", 36)])
+    return {"base": base, "datasets": datasets}
+
+
+def _in_use_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmData")
+
+
+def worker_with(spare_bytes: int | None) -> Callable[[list[str]], int]:
+    """
+    Return a worker's main that has *spare_bytes* from its rehearsal on.
+    """
+
+    def main(argv: list[str]) -> int:
+        import finetuned.training.job as job
+        from finetuned.training.worker import main as worker_main
+
+        rehearse = job.rehearse
+
+        def limited(*args: Any) -> None:
+            if spare_bytes is not None:
+                limit = _in_use_bytes() + spare_bytes
+                resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+            rehearse(*args)
+
+        job.rehearse = limited
+        return worker_main(argv)
+
+    return main
+
+
+def run(
+    data: dict[str, Any], folder: Path, main: Callable[[list[str]], int], **training: Any
+) -> int:
+    from support.fork_run import fork_main, make_run
+
+    make_run(
+        folder,
+        base=data["base"],
+        datasets=data["datasets"],
+        training={
+            "lora_dropout": 0.0,
+            "per_device_train_batch_size": 16,
+            "max_batch_tokens": BUDGET,
+            "replay_fraction": 0.0,
+            **training,
+        },
+        evaluation={"eval_steps": 100},
+    )
+    return fork_main(main, folder)
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "candidate" / "adapter_model.safetensors")
+
+
+def beat(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "heartbeat.json") or {}
+
+
+def test_a_budget_that_does_not_fit_is_halved_and_trains_the_same(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    """
+    Half the tokens at a time, and again: the same examples per step, the same weights.
+    """
+    assert 0 == run(data, tmp_path / "ample", worker_with(None))
+    assert 0 == run(data, tmp_path / "scarce", worker_with(100 << 20))
+    assert BUDGET == beat(tmp_path / "ample")["max_batch_tokens"]
+    assert beat(tmp_path / "scarce")["max_batch_tokens"] <= 7440 // 2  # of what did not fit
+    ample, scarce = (read_metrics(tmp_path / name) for name in ("ample", "scarce"))
+    assert 3 == len(ample)
+    for one, other in zip(ample, scarce, strict=True):
+        assert one["examples"] == other["examples"]
+        assert one["supervised_tokens"] == other["supervised_tokens"]
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
+    expected, found = weights(tmp_path / "ample"), weights(tmp_path / "scarce")
+    assert expected.keys() == found.keys()
+    gap = max(float((expected[k] - found[k]).abs().max()) for k in expected)
+    print(f"largest difference of a weight: {gap:.1e}")
+    assert gap <= 2e-6  # Adam's first steps are of the size 1e-4, whatever the gradient is
+    assert any(float(v.abs().max()) > 1e-5 for k, v in expected.items() if "lora_B" in k)
+
+
+def test_a_row_that_never_fits_ends_the_run_and_says_what_to_do(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    """
+    At the floor it is the dataset: exit 65, the row's length, ways out, no candidate.
+    """
+    assert 65 == run(data, tmp_path / "r1", worker_with(33 << 20))
+    error = read_json(tmp_path / "r1" / "error.json") or {}
+    assert "OutOfMemory" == error["error_type"]
+    assert "one row of 465 tokens" in error["error_message"]
+    assert "data.max_length" in error["error_message"]
+    assert not (tmp_path / "r1" / "candidate").exists()
+    assert [] == read_metrics(tmp_path / "r1")
+
+
+def test_memory_that_ends_inside_a_step_costs_nothing_but_time(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    """
+    A step that the rehearsal did not foresee is done again from clean gradients, by halves.
+    """
+    import torch
+
+    from finetuned.model.supervised import SupervisedLM
+    from finetuned.training.trainer import StreamTrainer
+    from finetuned.training.worker import main as worker_main
+
+    assert 0 == run(data, tmp_path / "ample", worker_with(None), max_batch_tokens=2000)
+
+    def main(argv: list[str]) -> int:
+        training_step, forward = StreamTrainer.training_step, SupervisedLM.forward
+
+        def in_step(self: Any, model: Any, inputs: dict[str, int], *args: Any) -> Any:
+            self.model.step = inputs["step"]
+            return training_step(self, model, inputs, *args)
+
+        def one_refused(self: Any, rows: Any) -> Any:
+            # The second micro-batch of the second step: gradients of the first are there.
+            if getattr(self, "step", 0) == 1 and len(rows) > 2 and self.training:
+                self.seen = getattr(self, "seen", 0) + 1
+                if self.seen == 2:
+                    raise torch.OutOfMemoryError("planted")
+            return forward(self, rows)
+
+        StreamTrainer.training_step, SupervisedLM.forward = in_step, one_refused
+        return worker_main(argv)
+
+    folder = tmp_path / "interrupted"
+    assert 0 == run(data, folder, main, max_batch_tokens=2000)
+    assert beat(folder)["max_batch_tokens"] < 2000
+    ample, interrupted = (read_metrics(p) for p in (tmp_path / "ample", folder))
+    assert [m["examples"] for m in ample] == [m["examples"] for m in interrupted]
+    expected, found = weights(tmp_path / "ample"), weights(folder)
+    assert max(float((expected[k] - found[k]).abs().max()) for k in expected) <= 2e-6
+
+
+def _heartbeat(folder: Path, tokens: int | None, phase: str, *, said: bool) -> Path:
+    folder.mkdir()
+    fields = {"phase": phase} | ({} if tokens is None else {"max_batch_tokens": tokens})
+    (folder / "heartbeat.json").write_text(json.dumps(fields))
+    if said:
+        (folder / "exit.json").write_text(json.dumps({"status": 75, "stays": False}))
+    return folder
+
+
+def test_the_next_attempt_knows_what_earlier_ones_could_not_hold(tmp_path: Path) -> None:
+    """
+    What an attempt came down to is kept; one that died rehearsing tried too much.
+    """
+    calm = _heartbeat(tmp_path / "1", 8192, "training", said=True)
+    died = _heartbeat(tmp_path / "2", 8192, REHEARSING, said=False)
+    stopped = _heartbeat(tmp_path / "3", 8192, REHEARSING, said=True)
+    early = _heartbeat(tmp_path / "4", None, "loading", said=False)
+    assert BUDGET == budget_left(BUDGET, [])
+    assert 8192 == budget_left(BUDGET, [calm])
+    assert 4096 == budget_left(BUDGET, [calm, died])
+    assert 4096 == budget_left(BUDGET, [died, calm])
+    assert 8192 == budget_left(BUDGET, [stopped])
+    assert BUDGET == budget_left(BUDGET, [early, tmp_path / "never made"])
+    assert 1000 == budget_left(1000, [calm])
+
+
+# -- through the daemon -----------------------------------------------------------------
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Path:
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    return folder
+
+
+def environment(faults: Path) -> dict[str, str]:
+    return {
+        "PYTHONPATH": os.pathsep.join((str(PLANTED), str(PACKAGE_PARENT))),
+        "FINETUNED_FAULTS": str(faults),
+    }
+
+
+def test_a_dataset_that_memory_cannot_hold_is_put_aside_and_the_next_one_trained(
+    tmp_path: Path, faults: Path
+) -> None:
+    """
+    One attempt, exit 65, the original and the reason in rejected/; the next file becomes v0001.
+    """
+    base = make_tiny_base(tmp_path / "base", hidden=256, layers=4)
+    root = make_root(
+        tmp_path / "root",
+        base,
+        data="max_length = 1000",
+        training="lora_dropout = 0.0",
+        inbox="share_run_max_examples = 0",
+    )
+    (faults / "limit-memory").write_text("75")
+    part = _write_long_rows(root / "a.part", 8, 960)
+    content = part.read_bytes()
+    part.rename(root / "inbox" / "a.jsonl")
+    with Daemon(root, env=environment(faults)) as daemon:
+        daemon.wait_for(lambda s: s["queue"]["failed"] == 1, "the failure")
+        drop(root, "b.jsonl", 24, "b")
+        daemon.wait_for(lambda s: ended(s) == 1, "the next job")
+    jobs = journal(root, "SELECT * FROM jobs ORDER BY id")
+    assert ["failed", "OutOfMemory"] == [jobs[0]["state"], jobs[0]["error_type"]]
+    assert ["promoted", None] == [jobs[1]["state"], jobs[1]["parent"]]
+    statuses = "SELECT exit_status FROM runs WHERE kind = 'training' ORDER BY id"
+    assert [65, 0] == [r["exit_status"] for r in journal(root, statuses)]
+    rejected = root / "inbox" / "rejected"
+    assert content == next(rejected.glob("a.*.jsonl")).read_bytes()
+    reason = (read_json(next(rejected.glob("a.*.reason.json"))) or {})["reason"]
+    assert "does not fit in memory" in reason
+
+
+def test_a_run_that_the_kernel_killed_rehearsing_is_tried_with_half(
+    tmp_path: Path, tiny_base: Path, faults: Path
+) -> None:
+    """
+    It could not say that memory ended; the next attempt begins with half its budget and ends.
+    """
+    root = make_root(tmp_path / "root", tiny_base, training=f"max_batch_tokens = {BUDGET}")
+    (faults / "kill-rehearsing").touch()
+    drop(root, "a.jsonl", 40)
+    with Daemon(root, "--until-idle", env=environment(faults)) as daemon:
+        assert 0 == daemon.wait_exit(), daemon.output()
+    runs = journal(root, "SELECT * FROM runs WHERE kind = 'training' ORDER BY id")
+    assert [-signal.SIGKILL, 0] == [r["exit_status"] for r in runs]
+    beats = [beat(root / "models" / "runs" / r["id"]) for r in runs]
+    assert REHEARSING == beats[0]["phase"]
+    assert [BUDGET, BUDGET // 2] == [b["max_batch_tokens"] for b in beats]
+    assert ["promoted"] == [j["state"] for j in journal(root, "SELECT state FROM jobs")]

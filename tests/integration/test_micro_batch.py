@@ -1,0 +1,87 @@
+"""
+Rows and the micro-batch made of them say the same.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finetuned.model.micro_batch import (
+    MIN_SHARED,
+    Row,
+    make_micro_batch,
+    shared_length,
+    supervised_count,
+)
+
+PAD = 99
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[Row]:
+    head = [k % 4 for k in range(draw(st.sampled_from([0, 8, *range(14, 24)])))]
+    found: list[Row] = []
+    for _ in range(draw(st.integers(1, 4))):
+        tail = draw(st.lists(st.integers(0, 1), min_size=1, max_size=12))
+        ids = head + tail
+        flags = draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
+        # Where the first answer may begin: mostly near the end of what is shared.
+        quiet = max(0, len(head) + draw(st.sampled_from([-20, -2, -1, 0, 1, 2, 9])))
+        found.append((ids, [f and i >= quiet for i, f in enumerate(flags)]))
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows(), st.booleans())
+def test_every_supervised_token_is_a_target_once_and_in_its_place(
+    made: list[Row], share: bool
+) -> None:
+    """
+    Prefix and branch give each row back; what predicts a target stands right before it.
+    """
+    batch = make_micro_batch(made, PAD, share=share)
+    prefix, branches = batch.prefix.tolist(), batch.branches.tolist()
+    width = len(branches[0])
+    for (ids, _), branch in zip(made, branches, strict=True):
+        whole = prefix + branch
+        assert list(ids) == whole[: len(ids)]
+        assert [PAD] * (len(whole) - len(ids)) == whole[len(ids) :]
+    expected = [
+        (i, t - 1, ids[t])
+        for i, (ids, flags) in enumerate(made)
+        for t in range(1, len(ids))
+        if flags[t]
+    ]
+    found = [
+        (owner, at % width + len(prefix), target)
+        for owner, at, target in zip(
+            batch.owners.tolist(), batch.scored.tolist(), batch.targets.tolist(), strict=True
+        )
+    ]
+    assert expected == found
+    assert [at // width for at in batch.scored.tolist()] == batch.owners.tolist()
+    assert len(expected) == sum(map(supervised_count, made))
+    assert batch.tokens == len(prefix) + len(made) * width
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows())
+def test_what_is_shared_is_equal_unsupervised_and_as_long_as_can_be(made: list[Row]) -> None:
+    """
+    Every row keeps what predicts its first supervised token; one more token would break a rule.
+    """
+    n = shared_length(made)
+    assert n == 0 or n >= MIN_SHARED
+    if len(made) < 2:
+        assert 0 == n
+        return
+
+    def fits(length: int) -> bool:
+        return all(
+            length < len(ids) and ids[:length] == made[0][0][:length] and not any(f[: length + 1])
+            for ids, f in made
+        )
+
+    longest = max((k for k in range(64) if fits(k)), default=0)
+    assert n == (longest if longest >= MIN_SHARED else 0)
