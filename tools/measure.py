@@ -9,7 +9,8 @@ Measure what docs/measurements.md says of the daemon, on this machine.
     drop to first step, warm       2.0 s
     ...
     $ tools/measure.py gap
-    from file 1 to file 2 [s]      ...
+    file 1 to 2: all [s]           5.4
+    ...
 
 Runs the real daemon on a throw-away root with the embedded base model. Takes
 about three minutes, the gap between files one; use an idle machine. Exit status:

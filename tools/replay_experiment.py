@@ -11,9 +11,11 @@ measured. After every file every task is asked: exact match on its held-out rows
 the end R[i][j], task j after file i. Backward transfer is the mean over all tasks but
 the last of R[last][j] - R[j][j] (Lopez-Paz and Ranzato, 2017): below 0 is forgetting.
 
-An arm is one value of training.replay_fraction; arms see the same files in the same
-order, and run side by side in single-threaded processes. What is finished stays
-under --root, so the same command goes on where it was interrupted.
+An arm is one value of training.replay_fraction, a share of supervised tokens; "rows:X"
+is an arm whose fraction is chosen for each file so that about the share X of the rows
+trained, epochs counted, are replayed ones. Arms see the same files in the same order,
+and run side by side in single-threaded processes. What is finished stays under --root,
+so the same command goes on where it was interrupted.
 
 Exit status: 0 measured, 1 a worker failed, 2 --root holds another experiment.
 """
@@ -37,6 +39,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from finetuned.data.replay import Reservoir
+from finetuned.data.store import TokenisedDataset
 from finetuned.files.atomic import write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import read_json
@@ -51,9 +55,13 @@ TRAINING: dict[str, Any] = {
     "lora_alpha": 64,
     "per_device_train_batch_size": 8,
     "save_steps": 1000,
+    # An arm that counts rows changes the fraction at each file; warming up again is not its point.
+    "rewarm_steps": 0,
     # Timing would choose by the load of the machine, and not the same for both arms.
     "kernels": "split",
 }
+RESERVOIR = Path("training_state") / "replay"
+"""Where a candidate has it."""
 MAX_NEW_TOKENS = 160
 ASKED_TOGETHER = 32
 FILE_SECONDS = 1800.0
@@ -138,13 +146,13 @@ def _run_worker(room: str, run_dir: Path) -> None:
         raise WorkerFailed(f"{run_dir}: the {room} worker ended with {done.returncode}")
 
 
-def run_arm(root: Path, fraction: float, settings: dict[str, Any]) -> dict[str, Any]:
+def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """
-    Train all files in a row with one replay fraction, asking every task after each.
+    Train all files in a row in one way, asking every task after each.
 
     Args:
         root: Of the experiment; its datasets are made.
-        fraction: training.replay_fraction, 0 to 0.9.
+        name: A number, 0 to 0.9, or "rows:" and one.
         settings: The seed, of the rows and of the order they are trained in.
 
     Returns:
@@ -155,7 +163,7 @@ def run_arm(root: Path, fraction: float, settings: dict[str, Any]) -> dict[str, 
         WorkerFailed: A training run ended badly; files before it are kept.
     """
     datasets = json.loads((root / "datasets.json").read_bytes())
-    arm = root / f"replay-{fraction:g}"
+    arm = root / f"replay-{name.replace(':', '-')}"
     arm.mkdir(exist_ok=True)
     done: list[dict[str, Any]] = []
     parent: Path | None = None
@@ -164,12 +172,14 @@ def run_arm(root: Path, fraction: float, settings: dict[str, Any]) -> dict[str, 
         result_path = arm / f"file{i}.json"
         result = read_json(result_path)
         if result is None:
+            fraction = _token_fraction(name, parent, dataset)
             parent = _train(arm, i, parent, dataset, fraction, settings)
             trained = time.monotonic()
             result = {
                 "candidate": str(parent),
                 "matches": _ask_all(parent, datasets),
                 "replayed": read_manifest(parent)["n_replayed"],
+                "replay_fraction": fraction,
                 "seconds_training": round(trained - began, 1),
                 "seconds_asking": round(time.monotonic() - trained, 1),
             }
@@ -177,14 +187,25 @@ def run_arm(root: Path, fraction: float, settings: dict[str, Any]) -> dict[str, 
         parent = Path(result["candidate"])
         done.append(result)
         shown = " ".join(f"{_mean(row):.2f}" for row in result["matches"])
-        print(f"replay {fraction:g}, after {dataset['name']}: {shown}", file=sys.stderr)
+        print(f"replay {name}, after {dataset['name']}: {shown}", file=sys.stderr)
     return {
-        "replay_fraction": fraction,
+        "name": name,
         "after": [result["matches"] for result in done],
         "replayed": [result["replayed"] for result in done],
         "seconds_training": [result["seconds_training"] for result in done],
         "seconds_asking": [result["seconds_asking"] for result in done],
     }
+
+
+def _token_fraction(name: str, parent: Path | None, dataset: dict[str, Any]) -> float:
+    """Return training.replay_fraction for one file: the arm's, or what gives its share of rows."""
+    kind, _, share = name.rpartition(":")
+    if not kind or parent is None:
+        return float(share)
+    earlier = Reservoir.load(parent / RESERVOIR).supervised_counts
+    new = TokenisedDataset.open(Path(dataset["dir"])).supervised_counts
+    ratio = float(share) / (1 - float(share)) * float(earlier.mean() / new.mean())
+    return min(0.9, round(ratio / (1 + ratio), 4))
 
 
 def _train(
@@ -231,7 +252,6 @@ def _ask_all(candidate: Path, datasets: list[dict[str, Any]]) -> list[list[int]]
 
     from finetuned.config import ModelConfig
     from finetuned.data.render import Renderer
-    from finetuned.data.store import TokenisedDataset
     from finetuned.model.ask import ask, questions_of
     from finetuned.model.load import load_version
 
@@ -297,7 +317,7 @@ def lines(tasks: list[str], arm: dict[str, Any], result: dict[str, Any]) -> Iter
     """
     Yield an arm's matrix and figures as the lines of a Markdown table.
     """
-    yield f"replay {arm['replay_fraction']:g}: exact match in %, task (column) after file (line)"
+    yield f"replay {arm['name']}: exact match in %, task (column) after file (line)"
     yield ""
     yield "| after | " + " | ".join(tasks) + " | rows replayed |"
     yield "| --- |" + " ---: |" * (len(tasks) + 1)
@@ -320,7 +340,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arms", type=float, nargs="+", default=[0.05, 0.0], metavar="FRACTION")
+    parser.add_argument("--arms", nargs="+", default=["0.05", "0"], metavar="SHARE")
     parser.add_argument("--rows", type=int, default=400, help="rows per task (default 400)")
     parser.add_argument("--heldout", type=int, default=60, help="of them asked (default 60)")
     parser.add_argument("--seed", type=int, default=0)
@@ -348,7 +368,7 @@ def main(argv: list[str] | None = None) -> int:
         with ProcessPoolExecutor(
             args.processes, mp_context=multiprocessing.get_context("spawn")
         ) as pool:
-            running = [pool.submit(run_arm, root, fraction, settings) for fraction in args.arms]
+            running = [pool.submit(run_arm, root, name, settings) for name in args.arms]
             arms = [future.result() for future in running]
     except WorkerFailed as error:
         print(error, file=sys.stderr)

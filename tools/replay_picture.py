@@ -46,7 +46,7 @@ def picture(report: dict[str, Any]) -> Iterator[str]:
     for k, (arm, colour) in enumerate(zip(arms, COLOURS, strict=False)):
         x = LEFT + 110 * k
         yield f'<line x1="{x}" y1="36" x2="{x + 20}" y2="36" stroke="{colour}" stroke-width="2"/>'
-        yield f'<text x="{x + 26}" y="40">replay {arm["replay_fraction"]:g}</text>'
+        yield f'<text x="{x + 26}" y="40">replay {arm["name"]}</text>'
     for j, task in enumerate(tasks):
         x, y = LEFT + j % COLUMNS * (WIDTH + GAP), TOP + j // COLUMNS * (HEIGHT + 2 * GAP)
         yield f'<g transform="translate({x} {y + 20})"><text x="0" y="-6">{task}</text>'

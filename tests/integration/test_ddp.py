@@ -9,9 +9,12 @@ which the same gradients are added: bounds stand next to the tests.
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,149 +22,11 @@ import psutil
 import pytest
 
 from finetuned.files.run import read_json, read_metrics
-from support.daemon import PACKAGE_PARENT, Daemon, make_root
+from support.daemon import PACKAGE_PARENT
 from support.disk import journal
-from support.tiny_base import write_rows
-
-PLANTED = Path(__file__).with_name("ranks")
-ROWS = 240
-
-TWO_PROCESSES = """
-compute_environment: LOCAL_MACHINE
-debug: false
-machine_rank: 0
-main_process_port: 0
-mixed_precision: 'no'
-num_machines: 1
-num_processes: 2
-"""
-
-LAUNCH_FILES = {
-    "one": "",
-    "ddp": TWO_PROCESSES
-    + """
-distributed_type: MULTI_GPU
-use_cpu: true
-""",
-    "fsdp": TWO_PROCESSES
-    + """
-distributed_type: FSDP
-use_cpu: false
-fsdp_config:
-  fsdp_version: 2
-  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
-  fsdp_transformer_layer_cls_to_wrap: Qwen3DecoderLayer
-  fsdp_reshard_after_forward: true
-  fsdp_cpu_ram_efficient_loading: false
-""",
-}
+from support.ranks import LAUNCH_FILES, assert_as_if_whole, make_world, ranks, train, uninterrupted
 
 pytestmark = pytest.mark.slow
-
-
-@dataclass
-class World:
-    """
-    A root with one dataset, and the faults of its ranks.
-    """
-
-    root: Path
-    faults: Path
-
-    def daemon(self) -> Daemon:
-        path = os.pathsep.join((str(PLANTED), str(PACKAGE_PARENT)))
-        return Daemon(self.root, env={"PYTHONPATH": path, "FINETUNED_FAULTS": str(self.faults)})
-
-    def runs(self) -> list[Path]:
-        """The training runs so far, oldest first."""
-        runs = sorted((self.root / "models" / "runs").glob("r*"))
-        return [r for r in runs if (read_json(r / "spec.json") or {}).get("kind") == "training"]
-
-    def finish(self, daemon: Daemon) -> Path:
-        """Wait for the candidate; return its folder."""
-        (self.faults / "slow").unlink(missing_ok=True)
-        daemon.wait_for(
-            lambda _: any((r / "candidate" / "manifest.json").exists() for r in self.runs()),
-            "the candidate",
-            150,
-        )
-        return self.runs()[-1] / "candidate"
-
-    def wait_for_step(self, daemon: Daemon, step: int) -> list[psutil.Process]:
-        """Wait until the newest run has made *step*; return its two ranks, rank 0 first."""
-        daemon.wait_for(
-            lambda _: self.runs() and any(m["step"] >= step for m in read_metrics(self.runs()[-1])),
-            f"step {step}",
-        )
-        return ranks(daemon)
-
-    def trained(self) -> list[str]:
-        """The examples in the weights, each as often as it is in them."""
-        records: dict[int, list[str]] = {}
-        for run in self.runs():
-            for record in read_metrics(run):
-                records[record["step"]] = record["examples"]  # a later run did it again
-        return [example for step in sorted(records) for example in records[step]]
-
-    def note(self, name: str) -> str:
-        path = self.faults / name
-        return path.read_text() if path.exists() else ""
-
-
-def make_world(
-    folder: Path,
-    base: Path,
-    training: str = "",
-    *,
-    launch_file: str = LAUNCH_FILES["ddp"],
-    rows: int = ROWS,
-    evaluation: str = "",
-) -> World:
-    if launch_file:
-        training += '\naccelerate_config = "two.yaml"'
-    root = make_root(folder / "root", base, training=training, evaluation=evaluation)
-    (root / "two.yaml").write_text(launch_file)
-    write_rows(root / "inbox" / "a.jsonl", rows)
-    (folder / "faults").mkdir()
-    return World(root, folder / "faults")
-
-
-def ranks(daemon: Daemon) -> list[psutil.Process]:
-    """The live training processes of a daemon, launcher left out, rank 0 first."""
-    found = []
-    for process in daemon.workers():
-        command = process.cmdline()
-        if "finetuned.training.worker" in command and "accelerate.commands.launch" not in command:
-            found.append((process.environ()["RANK"], process))
-    return [process for _, process in sorted(found, key=lambda pair: pair[0])]
-
-
-def weights(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    (path,) = [*folder.glob("adapter_model.safetensors"), *folder.glob("model.safetensors")]
-    return load_file(path)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    names = ("adapter_model.safetensors", "training_state/optimizer.safetensors")
-    return {name: (folder / name).read_bytes() for name in names}
-
-
-def uninterrupted(folder: Path, base: Path, kind: str) -> dict[str, Any]:
-    """
-    Two processes, LoRA with dropout, left alone: what every interrupted run must equal.
-    """
-    world = make_world(folder, base, launch_file=LAUNCH_FILES[kind])
-    with world.daemon() as daemon:
-        candidate = world.finish(daemon)
-        return {
-            "files": files(candidate),
-            "examples": Counter(world.trained()),
-            "steps": len(read_metrics(world.runs()[-1])),
-            "writes": [world.note(f"writes-{rank}") for rank in (0, 1)],
-            "weights": [world.note(f"weights-{rank}") for rank in (0, 1)],
-        }
 
 
 @pytest.fixture(scope="module")
@@ -170,32 +35,6 @@ def whole(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     The uninterrupted run whose ranks hold the model each.
     """
     return uninterrupted(tmp_path_factory.mktemp("whole"), tiny_base, "ddp")
-
-
-def assert_as_if_whole(whole: dict[str, Any], world: World, candidate: Path) -> None:
-    """Every example once, and the bits of the run that was left alone."""
-    assert whole["examples"] == Counter(world.trained())
-    assert {1} == set(Counter(world.trained()).values())
-    assert whole["files"] == files(candidate)
-
-
-def train(folder: Path, base: Path, method: str, kind: str) -> dict[str, Any]:
-    """
-    Train the same rows, 8 in a step, and return what came of it.
-    """
-    processes = 1 if kind == "one" else 2
-    training = (
-        f'method = "{method}"\nlora_dropout = 0.0\nper_device_train_batch_size = {8 // processes}\n'
-    )
-    world = make_world(folder, base, training, launch_file=LAUNCH_FILES[kind])
-    with world.daemon() as daemon:
-        candidate = world.finish(daemon)
-        return {
-            "digest": (read_json(candidate / "manifest.json") or {})["plan_digest"],
-            "metrics": read_metrics(world.runs()[-1]),
-            "weights": weights(candidate),
-            "held": [int(world.note(f"held-{rank}") or 0) for rank in (0, 1)],
-        }
 
 
 @pytest.fixture(scope="module", params=["full", "lora"])
@@ -413,44 +252,55 @@ def test_early_stopping_and_live_evals_keep_the_ranks_together(
         assert [] == ranks(daemon)
 
 
-def test_a_sharded_run_goes_on_after_a_pause_and_a_kill(tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_a_rank_with_nothing_to_do_takes_part(tiny_base: Path, tmp_path: Path, kind: str) -> None:
     """
-    Checkpoints of a model that no process holds whole: bit-identical to the run left alone.
-    """
-    whole = uninterrupted(tmp_path / "whole", tiny_base, "fsdp")
-    assert "" == whole["writes"][1]
-    world = make_world(tmp_path / "cut", tiny_base, launch_file=LAUNCH_FILES["fsdp"])
-    (world.faults / "slow").touch()
-    with world.daemon() as daemon:
-        world.wait_for_step(daemon, 5)
-        (world.root / "control" / "pause").touch()
-        daemon.wait_for(lambda s: s["phase"] == "paused", "the pause")
-        assert [] == ranks(daemon)
-        last = read_metrics(world.runs()[-1])[-1]["step"]
-        (world.root / "control" / "resume").touch()
-        both = world.wait_for_step(daemon, last + 6)
-        both[1].kill()
-        assert [] == psutil.wait_procs(both, timeout=30)[1]
-        candidate = world.finish(daemon)
-        assert 3 == len(world.runs())
-        assert_as_if_whole(whole, world, candidate)
-
-
-def test_a_sharded_run_stops_early_by_its_held_out_loss(tiny_base: Path, tmp_path: Path) -> None:
-    """
-    Every rank scores the held-out rows, since a sharded model computes with all or not at all.
+    A step of one row is one rank's; the other exchanges gradients of nothing and goes on.
     """
     world = make_world(
-        tmp_path,
-        tiny_base,
-        "patience = 4\nmin_delta = 100.0",
-        launch_file=LAUNCH_FILES["fsdp"],
-        evaluation="eval_steps = 2",
+        tmp_path, tiny_base, 'method = "full"', launch_file=LAUNCH_FILES[kind], rows=10
     )
     with world.daemon() as daemon:
-        manifest = read_json(world.finish(daemon) / "manifest.json") or {}
-        assert 1 < manifest["job_steps"] < manifest["planned_steps"]
+        world.finish(daemon)
+        sizes = [len(m["examples"]) for m in read_metrics(world.runs()[-1])]
+        assert 1 == min(sizes)
+        assert {1} == set(Counter(world.trained()).values())
         assert world.note("weights-0") == world.note("weights-1") != ""
+
+
+def test_a_second_machine_is_joined_by_hand(tiny_base: Path, tmp_path: Path) -> None:
+    """
+    The same command there, with its own machine_rank and the run's folder; it ends with the run.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = LAUNCH_FILES["ddp"].replace("num_machines: 1", "num_machines: 2")
+    text = text.replace("main_process_port: 0", f"main_process_port: {port}")
+    text += "main_process_ip: 127.0.0.1\nrdzv_backend: static\nsame_network: true\n"
+    world = make_world(tmp_path, tiny_base, launch_file=text)
+    second_file = tmp_path / "second.yaml"
+    second_file.write_text(text.replace("machine_rank: 0", "machine_rank: 1"))
+    with world.daemon() as daemon:
+        daemon.wait_for(lambda _: world.runs(), "the run")
+        command = ["-m", "accelerate.commands.launch", "--config_file", str(second_file)]
+        worker = ["-m", "finetuned.training.worker", str(world.runs()[0])]
+        second = subprocess.Popen(
+            [sys.executable, *command, *worker],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(PACKAGE_PARENT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            world.finish(daemon)
+            assert 0 == second.wait(60)
+        finally:
+            if second.poll() is None:
+                os.killpg(second.pid, signal.SIGKILL)
+        assert 1 == len(world.runs())
+        assert {8} == {len(m["examples"]) for m in read_metrics(world.runs()[0])[:-1]}
+        assert {1} == set(Counter(world.trained()).values())
 
 
 @pytest.mark.parametrize(

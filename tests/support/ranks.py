@@ -4,6 +4,7 @@ One root whose training runs are launched as several ranks, and what to ask of i
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ import psutil
 
 from finetuned.files.run import read_json, read_metrics
 from support.daemon import PACKAGE_PARENT, Daemon, make_root
-from support.tiny_base import write_rows
 
 PLANTED = Path(__file__).resolve().parents[1] / "integration" / "ranks"
 ROWS = 240
@@ -112,7 +112,10 @@ def make_world(
         training += '\naccelerate_config = "two.yaml"'
     root = make_root(folder / "root", base, training=training, evaluation=evaluation)
     (root / "two.yaml").write_text(launch_file)
-    write_rows(root / "inbox" / "a.jsonl", rows)
+    with (root / "inbox" / "a.jsonl").open("w", encoding="utf-8") as f:
+        for i in range(rows):  # of unlike length: the ranks' micro-batches differ in shape
+            row = {"prompt": f"say {i}", "completion": f"ok {i % 10}" + "." * (i * 7 % 23)}
+            f.write(json.dumps(row) + "\n")
     (folder / "faults").mkdir()
     return World(root, folder / "faults")
 

@@ -17,10 +17,10 @@ SLACK_BYTES = 256 * 2**20
 """Growth that is never held against a worker: caches, arenas, one longer batch."""
 
 
-START_AHEAD_SECONDS = 6.0
+START_AHEAD_SECONDS = 10.0
 """
 How long before the end of a training its evaluation's worker is started. Its imports
-take 2.5 s of an idle core, and up to twice that beside a training on every core.
+take 2.5 to 4 s of a core of their own, and twice that beside a training on every core.
 """
 
 

@@ -191,7 +191,8 @@ class Job:
             if refusal(model, kernels) is not None:
                 kernels = plain
             return Choice(kernels, None)
-        numbers = self._plan.micro_batches(len(self._plan) // 2, _PROBE_TOKENS)[0]
+        tokens = min(_PROBE_TOKENS, self._config.training.max_batch_tokens)
+        numbers = self._plan.micro_batches(len(self._plan) // 2, tokens)[0]
         return choose(
             model,
             [self._rows[n] for n in numbers],

@@ -268,13 +268,14 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
 
         total, problem = torch.zeros((), device=self.args.device), None
         try:
-            for micro_batch in micro_batches[:-1]:
-                with self.accelerator.no_sync(model):
+            with self.accelerator.no_sync(model):
+                for micro_batch in micro_batches[:-1]:
                     loss = loss_of(micro_batch)
                     self.accelerator.backward(loss)
+                    total += loss.detach()
+                # Not armed for the exchange by its forward pass: it may be all in vain.
+                loss = loss_of(micro_batches[-1])
                 total += loss.detach()
-            loss = loss_of(micro_batches[-1])
-            total += loss.detach()
         except Exception as error:
             if self.world == 1 or sharded.asked() or not is_out_of_memory(error):
                 raise
@@ -286,7 +287,8 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
             total = total.new_tensor(summed / self.world)
         # The last is the cheapest: what did not fit was most likely found before.
         self._exchanging = self.world > 1
-        self.accelerator.backward(loss)
+        with self.accelerator.trigger_sync_in_backward(model):
+            self.accelerator.backward(loss)
         self._exchanging = False
         return total
 
