@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
     # A thread that waits for the other must not keep it from running (busy machine);
     # read when torch is first imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     tokenizer = build_tokenizer()
     model = pretrain(tokenizer, args)
     args.out.mkdir(parents=True, exist_ok=True)

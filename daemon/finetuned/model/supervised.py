@@ -1,8 +1,8 @@
 """
 The loss of a micro-batch: each shared prefix computed once, only supervised positions scored.
 
-The same loss and gradients as one row at a time. The prefix is run once with its
-key/value cache kept in the graph, the branches see it through that cache, and the
+The same loss and gradients as one row at a time. The prefix is run once, in one
+sequence with its branches or with its key/value cache kept in the graph, and the
 language head is asked only where a supervised token follows. Works with any causal
 language model of transformers whose cache is the standard one; kernels.py checks
 that before it is trusted. Does not know plans, optimizers or files.
@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from finetuned.model.head_loss import LanguageHead, summed_cross_entropy
 from finetuned.model.micro_batch import MicroBatch, Row, make_micro_batch
-from finetuned.model.split_attention import BranchCache, split_attention
+from finetuned.model.split_attention import split_attention
 
 MAX_LOGITS = 2**25
 """Most logits held at a time: 128 MiB of float32."""
@@ -34,8 +34,8 @@ class Kernels:
 
     prefix: str
     """
-    "split": shared, attention in two parts; "cache": shared, the prefix's cache repeated for
-    each branch; "none": rows padded side by side; "stock": padded, all logits, the model's own way.
+    "split": shared, one sequence, attention in two parts; "cache": shared, two passes;
+    "none": rows padded side by side; "stock": padded, all logits, the model's own way.
     """
     attention: str
     """What transformers calls it: "sdpa", "eager", "flash_attention_2" ..."""
@@ -133,49 +133,65 @@ class SupervisedLM(torch.nn.Module):
         total = torch.zeros(len(batch.branches), device=losses.device)
         return total.index_add_(0, batch.owners, losses)
 
-    # -- the two passes ----------------------------------------------------------
+    # -- hidden states -----------------------------------------------------------
 
     def _hidden(self, batch: MicroBatch) -> torch.Tensor:
         """Return the last hidden states of the branches, (N, R, H)."""
-        decoder = self.lm.base_model
         # What the last layer's MLP says elsewhere reaches no loss. A layer that is run again
         # in backward would not find out which positions were meant.
         few = 4 * len(batch.scored) < 3 * batch.branches.numel() and not self._recomputes()
-        self._scored = batch.scored if few else None
         try:
-            with self._autocast(), self._attention(None):
+            with self._autocast():
                 if not len(batch.prefix):
-                    found = decoder(input_ids=batch.branches, use_cache=False)
-                    hidden: torch.Tensor = found.last_hidden_state
-                    return hidden
-                scored_later, self._scored = self._scored, None
-                cache = DynamicCache()
-                decoder(input_ids=batch.prefix.unsqueeze(0), past_key_values=cache, use_cache=True)
-                self._scored = scored_later
-            if self.kernels.prefix == "split":
-                branches: DynamicCache = BranchCache(cache)
-            else:
-                branches = _repeated(cache, len(batch.branches))
-            positions = len(batch.prefix) + torch.arange(
-                batch.branches.shape[1], device=batch.branches.device
-            )
-            with self._autocast(), self._attention(branches):
-                found = decoder(
-                    input_ids=batch.branches,
-                    position_ids=positions.unsqueeze(0),
-                    past_key_values=branches,
-                    use_cache=True,
-                )
-            seen: torch.Tensor = found.last_hidden_state
-            return seen
+                    self._scored = batch.scored if few else None
+                    with self._attention():
+                        return self._states(batch.branches, use_cache=False)
+                if self.kernels.prefix == "split":
+                    self._scored = len(batch.prefix) + batch.scored if few else None
+                    return self._in_one_sequence(batch)
+                return self._through_cache(batch, batch.scored if few else None)
         finally:
             self._scored = None
 
+    def _states(self, input_ids: torch.Tensor, **arguments: Any) -> torch.Tensor:
+        states: torch.Tensor = self.lm.base_model(
+            input_ids=input_ids, **arguments
+        ).last_hidden_state
+        return states
+
+    def _in_one_sequence(self, batch: MicroBatch) -> torch.Tensor:
+        """Run prefix and branches one after another: fewer, larger products."""
+        prefix, (n, length) = len(batch.prefix), batch.branches.shape
+        sequence = torch.cat([batch.prefix, batch.branches.flatten()]).unsqueeze(0)
+        places = torch.arange(prefix + length, device=sequence.device)
+        positions = torch.cat([places[:prefix], places[prefix:].repeat(n)]).unsqueeze(0)
+        with split_attention(self.lm.config, prefix, n):
+            states = self._states(sequence, position_ids=positions, use_cache=False)
+        return states[0, prefix:].view(n, length, -1)
+
+    def _through_cache(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
+        """Run the prefix, then the branches on its cache, whose mask is the model's own."""
+        cache = DynamicCache()
+        with self._attention():
+            self._states(batch.prefix.unsqueeze(0), past_key_values=cache, use_cache=True)
+            for layer in cache.layers:
+                if layer.is_initialized:
+                    layer.keys = layer.keys.expand(len(batch.branches), -1, -1, -1)
+                    layer.values = layer.values.expand(len(batch.branches), -1, -1, -1)
+            places = torch.arange(batch.branches.shape[1], device=batch.branches.device)
+            self._scored = scored
+            return self._states(
+                batch.branches,
+                position_ids=(len(batch.prefix) + places).unsqueeze(0),
+                past_key_values=cache,
+                use_cache=True,
+            )
+
     @contextmanager
-    def _attention(self, branches: DynamicCache | None) -> Iterator[None]:
+    def _attention(self) -> Iterator[None]:
         config = self.lm.config
         if self.kernels.prefix == "split":
-            with split_attention(config, branches):
+            with split_attention(config):
                 yield
             return
         before = config._attn_implementation
@@ -226,15 +242,6 @@ class SupervisedLM(torch.nn.Module):
 def _picked(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """(N, R, H), int64 (S,) -> (S, H). Several times faster than a boolean mask, both ways."""
     return x.reshape(-1, x.shape[-1]).index_select(0, positions)
-
-
-def _repeated(cache: DynamicCache, n: int) -> DynamicCache:
-    """Return *cache* for *n* branches: views of the same keys and values."""
-    for layer in cache.layers:
-        if layer.is_initialized:
-            layer.keys = layer.keys.expand(n, -1, -1, -1)
-            layer.values = layer.values.expand(n, -1, -1, -1)
-    return cache
 
 
 def packaged_loss(
