@@ -93,6 +93,7 @@ class WorkerProcess:
             # for long, the default, makes training several times slower once another process
             # wants a core; never spinning makes it 40% slower always.
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
+            SUPERVISED: "1",
             "PYTHONPATH": os.pathsep.join(
                 p for p in (str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH")) if p
             ),
