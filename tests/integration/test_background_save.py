@@ -25,7 +25,7 @@ from finetuned.training.background import BackgroundSaver
 
 DAEMON = Path(__file__).resolve().parents[2] / "daemon"
 FILES = ("weights.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json")
-NEW_FIELDS = ("warm_up_began", "warm_up_steps", "precision", "early_stop")
+NEW_FIELDS = ("warm_up_began", "warm_up_steps", "precision", "kernels", "early_stop")
 
 
 class Training:
@@ -69,7 +69,7 @@ class Training:
         from finetuned.training.checkpoint import Progress
 
         n = self.step_number
-        return Progress(n, n + 700, "digest", self.totals, 700, 20, "fp32", self.looks)
+        return Progress(n, n + 700, "digest", self.totals, 700, 20, "bfloat16", "split", self.looks)
 
     def snapshot(self) -> Any:
         from finetuned.training.checkpoint import snapshot_state
@@ -340,7 +340,7 @@ def test_a_checkpoint_from_before_the_new_fields_still_loads(tmp_path: Path) -> 
     (path / "state.json").write_text(json.dumps(old))
     write_manifest(path, {"kind": "checkpoint", "job_step": 2})
 
-    assert Progress(2, 702, "digest", {"tokens": 48.0}, 0, 0, "", None) == (
+    assert Progress(2, 702, "digest", {"tokens": 48.0}, 0, 0, "", "", None) == (
         load_checkpoint(path).progress
     )
 
