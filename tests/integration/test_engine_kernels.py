@@ -64,6 +64,21 @@ class _Displaced(transformers.Qwen3ForCausalLM):  # type: ignore[misc]
         self.model.rotary_emb.forward = forward
 
 
+class _Unplaced(transformers.Qwen3ForCausalLM):  # type: ignore[misc]
+    """
+    Positions counted from the beginning of whatever it is given.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        inner = self.model.rotary_emb.forward
+
+        def forward(x: torch.Tensor, position_ids: torch.Tensor) -> Any:
+            return inner(x, torch.arange(position_ids.shape[1]).unsqueeze(0))
+
+        self.model.rotary_emb.forward = forward
+
+
 class _Louder(transformers.Qwen3ForCausalLM):  # type: ignore[misc]
     """
     A language model that does more to its hidden states than the head does.
@@ -106,15 +121,27 @@ def test_attention_in_two_parts_is_for_those_that_see_everything(name: str) -> N
 
 
 @pytest.mark.parametrize("kind", [_Forgetful, _Displaced])
-def test_a_model_whose_cache_is_broken_runs_its_rows_side_by_side(kind: Any) -> None:
+def test_a_model_whose_cache_is_broken_is_not_run_through_it(kind: Any) -> None:
     """
-    Shared ways are refused with the number that says why; plain rows are right and are used.
+    The cache is refused with the number that says why; a way without it is right and is used.
     """
     choice = _chosen(_broken(kind))
+    assert "split" == choice.kernels.prefix
+    (refused,) = choice.refused
+    assert refused.startswith("prefix=cache")
+    assert "differs by" in choice.refused[refused]
+    assert "none" == _chosen(_broken(kind), prefix="cache").kernels.prefix
+
+
+def test_a_model_without_positions_runs_its_rows_side_by_side() -> None:
+    """
+    Where no shared way is right, plain rows are, and are used.
+    """
+    choice = _chosen(_broken(_Unplaced))
     assert "none" == choice.kernels.prefix
     assert {"split", "cache"} == {r.split()[0].removeprefix("prefix=") for r in choice.refused}
     for reason in choice.refused.values():
-        assert "differs by" in reason or "Error" in reason
+        assert "differs by" in reason
 
 
 def test_a_model_that_does_more_than_its_head_is_run_as_it_is() -> None:
@@ -139,7 +166,7 @@ def test_a_cache_that_raises_is_a_refusal() -> None:
         return inner(*args, **kwargs)
 
     lm.model.forward = forward
-    choice = _chosen(lm)
+    choice = _chosen(lm, prefix="cache")
     assert "none" == choice.kernels.prefix
     assert {"NotImplementedError: no cache here"} == set(choice.refused.values())
 
@@ -148,7 +175,7 @@ def test_every_shared_candidate_is_timed_or_refused() -> None:
     """
     Nothing is chosen unseen; the plain ways are for models that can do no better.
     """
-    for lm in (make_lm("qwen3"), _broken(_Forgetful)):
+    for lm in (_broken(_Unplaced), make_lm("qwen3")):
         offered = candidates(lm, _CPU)
         choice = _chosen(lm)
         looked_at = {*choice.timings, *choice.refused}

@@ -144,7 +144,7 @@ def test_a_row_that_never_fits_ends_the_run_and_says_what_to_do(
     """
     At the floor it is the dataset: exit 65, the row's length, ways out, no candidate.
     """
-    assert 65 == run(data, tmp_path / "r1", worker_with(33 << 20))
+    assert 65 == run(data, tmp_path / "r1", worker_with(30 << 20))
     error = read_json(tmp_path / "r1" / "error.json") or {}
     assert "OutOfMemory" == error["error_type"]
     assert "one row of 465 tokens" in error["error_message"]
