@@ -418,14 +418,15 @@ class SupervisorConfig:
 
     warm_worker_seconds: float = 300.0
     """
-    How long after a job its training worker, with model and optimizer, waits for the
+    How long after a job its training worker, with model and optimizer, and its evaluation
+    worker wait for the
     next file, in seconds, 0 to 86400. Saves the start and the load, costs their memory
     meanwhile; 0 gives each run a process of its own.
     """
 
     worker_growth: float = 1.5
     """
-    A training worker that stays is replaced once it holds more than this many times
+    A worker that stays is replaced once it holds more than this many times
     the memory that it held after its first run plus 256 MiB, 0.01 to 100.
     """
 

@@ -142,25 +142,24 @@ def choose(
                 right.append(kernels)
             else:
                 choice.refused[str(kernels)] = reason
-        options = [(kernels, precisions[0]) for kernels in right]
-        options += [(right[0], precision) for precision in precisions[1:]]
-        if len(options) > 1:
-            for kernels, precision in options:
+        choice.kernels = right[0]
+        if len(right) + len(precisions) > 2:
+
+            def seconds(kernels: Kernels, precision: torch.dtype | None) -> float:
                 name = _name(kernels, precision)
+                if name in choice.timings:
+                    return choice.timings[name]
                 try:
                     choice.timings[name] = round(_seconds(model, kernels, precision, rows), 5)
                 except Exception as error:  # such as: rows of the job that memory has no room for
                     choice.refused[name] = f"{type(error).__name__}: {error}"[:300]
                     model.zero_grad(set_to_none=True)
                 on_progress()
+                return choice.timings.get(name, float("inf"))
 
-            def seconds(kernels: Kernels, precision: torch.dtype | None) -> float:
-                return choice.timings.get(_name(kernels, precision), float("inf"))
-
+            # The precisions are compared on the way that is used: nothing is chosen unseen.
             choice.kernels = min(right, key=lambda k: seconds(k, None))
-            choice.autocast = min(precisions, key=lambda p: seconds(right[0], p))
-        else:
-            choice.kernels, choice.autocast = options[0]
+            choice.autocast = min(precisions, key=lambda p: seconds(choice.kernels, p))
     model.kernels, model.autocast = choice.kernels, choice.autocast
     return choice
 

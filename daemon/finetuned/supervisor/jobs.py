@@ -266,6 +266,15 @@ class JobRunner:
             if not known and self._run is not None and self._run.has_last_word:
                 return
 
+    def _tell_ready(self, run: LiveRun) -> None:
+        """Log once how a run trains: what was chosen and refused, and why anything was reset."""
+        if run.told_ready or "ready_at" not in run.beat:
+            return
+        run.told_ready = True
+        names = ("optimizer_state", "warm_up", "kernels", "precision", "max_batch_tokens")
+        about = {name: run.beat.get(name) for name in (*names, "kernels_timed", "kernels_refused")}
+        log.info("training_ready", run_id=run.id, job_id=run.job_id, **about)
+
     def poll(self) -> bool:
         """
         Take in the worker's heartbeat and, if its run is over, what that means.
@@ -283,6 +292,7 @@ class JobRunner:
         signs = run.signs()
         if run.take_beat():
             self._context.board.take_heartbeat(run.beat)
+            self._tell_ready(run)
             self._checkpoint_bytes = int(run.beat.get("checkpoint_bytes") or 0)
             self._look_ahead(run)
         if was_missed(signs, reused=run.reused):

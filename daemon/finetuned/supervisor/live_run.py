@@ -54,6 +54,8 @@ class LiveRun:
     """When it last showed progress, on the monotonic clock, in seconds."""
     leaving_since: float | None = None
     """When it was first seen to have said its last word and still live."""
+    told_ready: bool = False
+    """Whether the log says how it trains."""
     judged: JobEvent | None = None
     """What its end meant for the job, once the job was moved: that happens once."""
 

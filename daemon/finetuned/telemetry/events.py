@@ -41,6 +41,7 @@ EVENTS = frozenset(
         "supervisor_started",
         "supervisor_stopped",
         "trash_emptied",
+        "training_ready",
         "version_backed_up",
         "version_committed",
         "version_corrupt",

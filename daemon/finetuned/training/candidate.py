@@ -171,6 +171,10 @@ class ParentState:
     replay: Reservoir | None = None
     warm_up: WarmUp | None = None
     mix: Mix | None = None
+    kernels: str = ""
+    """How the lineage computes its loss; "" where that is to be found out."""
+    precision: str = ""
+    """What its matrix products are computed in, where that is not the weights' type."""
 
 
 def load_parent_state(version: Path) -> ParentState:
@@ -195,6 +199,8 @@ def load_parent_state(version: Path) -> ParentState:
             if "warm_up_began" in state
             else None,
             mix=None if mix is None else Mix(**mix),
+            kernels=str(state.get("kernels", "")),
+            precision=str(state.get("precision", "")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder}: unreadable training state: {error}") from error

@@ -30,12 +30,7 @@ from finetuned.telemetry.lifeline import Lifeline
 from finetuned.training import processes, sharded
 from finetuned.training.callbacks import RunCallback, RunState
 from finetuned.training.candidate import ParentState, candidate_facts, save_candidate
-from finetuned.training.checkpoint import (
-    Checkpoint,
-    Progress,
-    restore_optimizer,
-    restore_rng,
-)
+from finetuned.training.checkpoint import Checkpoint, Progress, restore_optimizer, restore_rng
 from finetuned.training.heldout import HeldOutLoss
 from finetuned.training.live_eval import LiveEval
 from finetuned.training.loaded import LoadedModel
@@ -90,8 +85,6 @@ class Job:
             raise RuntimeError("neither begun nor resumed")
         return self._state
 
-    # -- where it begins ------------------------------------------------------------
-
     def begin(
         self, parent: ParentState, optimizer_state: str, rolled_back: bool, merged: bool
     ) -> None:
@@ -126,18 +119,20 @@ class Job:
         self._state = self._state_at(
             start, warm_up, EarlyStop(training.patience, training.min_delta)
         )
-        choice = self._loaded.choice
-        if choice is None:
-            choice = self._choose(training.kernels, may_autocast=self._may_autocast())
-        self._use(choice)
+        remembered = parent.kernels if training.kernels == "auto" else ""
+        if self._loaded.choice is not None:
+            self._use(self._loaded.choice)
+        elif remembered:
+            self._remember(remembered, parent.precision if self._may_autocast() else "")
+        else:
+            self._use(self._choose(training.kernels, may_autocast=self._may_autocast()))
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """
         Go on where *checkpoint* was made.
 
         Raises:
-            ModelError: It holds other parameters than the model has, or was made with
-                kernels that cannot be used here.
+            ModelError: It holds other parameters than the model has.
         """
         progress, parameters = checkpoint.progress, self._loaded.parameters
         if parameters.keys() != checkpoint.weights.keys():
@@ -153,9 +148,13 @@ class Job:
         self._state = self._state_at(
             progress, WarmUp(progress.warm_up_began, progress.warm_up_steps), early_stop
         )
-        choice = self._choose(progress.kernels or training.kernels, may_autocast=False)
-        if progress.precision:
-            choice.autocast = getattr(torch, progress.precision)
+        self._remember(progress.kernels or training.kernels, progress.precision)
+
+    def _remember(self, kernels: str, precision: str) -> None:
+        """Compute as before; what cannot be used here any more is refused, and says so."""
+        choice = self._choose(kernels, may_autocast=False)
+        if precision:
+            choice.autocast = getattr(torch, precision)
         self._use(choice)
 
     def _state_at(self, start: Progress, warm_up: WarmUp, early_stop: EarlyStop) -> RunState:

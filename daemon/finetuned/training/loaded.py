@@ -114,7 +114,12 @@ class ModelKeeper:
             str(base),
             *(config.model.dtype, config.model.device),
             *(training.method, training.r, training.lora_alpha, training.lora_dropout),
-            *(training.target_modules, training.gradient_checkpointing, pad_token_id),
+            *(
+                training.target_modules,
+                training.gradient_checkpointing,
+                training.kernels,
+                pad_token_id,
+            ),
         )
         kept, self._kept = self._kept, None
         state = ParentState() if parent is None else load_parent_state(parent)
