@@ -282,3 +282,33 @@ def test_a_linear_schedule_falls_to_zero_within_its_job_and_resumes_where_it_was
     assert whole[4:] == rates(4)
     assert pytest.approx([0.5, 0.9, 0.8]) == whole[:3]
     assert pytest.approx(0.1) == whole[-1]
+
+
+def test_a_lineage_computes_as_it_began(tiny_base: Path, tmp_path: Path) -> None:
+    """
+    The second job takes kernels and precision from its parent: checked again, timed no more.
+    """
+    import finetuned.training.trainer  # noqa: F401
+    from finetuned.training.worker import main
+    from support.fork_run import fork_main, ingest, make_run
+
+    datasets = ingest(tmp_path, tiny_base, [("a.jsonl", 40), ("b.jsonl", 33)])
+    beats: list[dict[str, Any]] = []
+    parent = None
+    for i, dataset in enumerate(datasets):
+        run = make_run(
+            tmp_path / f"r{i}",
+            base=tiny_base,
+            datasets=[dataset],
+            job_id=f"j{i}",
+            parent=parent,
+            training={"kernels": "auto", "lora_dropout": 0.0},
+        )
+        assert 0 == fork_main(main, run), (run / "output.txt").read_text()
+        parent = run / "candidate"
+        beats.append(read_json(run / "heartbeat.json") or {})
+
+    assert beats[0]["kernels_timed"]
+    assert {} == beats[1]["kernels_timed"]
+    for name in ("kernels", "precision"):
+        assert beats[0][name] == beats[1][name]
