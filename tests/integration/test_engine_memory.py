@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,42 +52,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"base": base, "datasets": datasets}
 
 
-def _in_use_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no VmData")
+@pytest.fixture
+def faults(tmp_path: Path) -> Path:
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    return folder
 
 
-def worker_with(spare_bytes: int | None) -> Callable[[list[str]], int]:
-    """
-    Return a worker's main that has *spare_bytes* from its rehearsal on.
-    """
-
-    def main(argv: list[str]) -> int:
-        import finetuned.training.job as job
-        from finetuned.training.worker import main as worker_main
-
-        rehearse = job.rehearse
-
-        def limited(*args: Any) -> None:
-            if spare_bytes is not None:
-                limit = _in_use_bytes() + spare_bytes
-                resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
-            rehearse(*args)
-
-        job.rehearse = limited
-        return worker_main(argv)
-
-    return main
+def environment(faults: Path) -> dict[str, str]:
+    return {
+        "PYTHONPATH": os.pathsep.join((str(PLANTED), str(PACKAGE_PARENT))),
+        "FINETUNED_FAULTS": str(faults),
+    }
 
 
-def run(
-    data: dict[str, Any], folder: Path, main: Callable[[list[str]], int], **training: Any
-) -> int:
-    from support.fork_run import fork_main, make_run
+def make(data: dict[str, Any], folder: Path, **training: Any) -> Path:
+    from support.fork_run import make_run
 
-    make_run(
+    return make_run(
         folder,
         base=data["base"],
         datasets=data["datasets"],
@@ -100,7 +82,27 @@ def run(
         },
         evaluation={"eval_steps": 100},
     )
-    return fork_main(main, folder)
+
+
+def run_with(spare_mib: int | None, run_dir: Path, faults: Path) -> int:
+    """
+    Run a worker that has *spare_mib* from its rehearsal on; return its exit status.
+
+    In an interpreter of its own: a forked child has all that the tests before this
+    one freed, room that no limit takes away.
+    """
+    if spare_mib is not None:
+        (faults / "limit-memory").write_text(str(spare_mib))
+    with (run_dir / "output.txt").open("wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "finetuned.training.worker", run_dir],
+            env=os.environ | environment(faults) | {"OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=240,
+            check=False,
+        )
+    return done.returncode
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -114,13 +116,13 @@ def beat(folder: Path) -> dict[str, Any]:
 
 
 def test_a_budget_that_does_not_fit_is_halved_and_trains_the_same(
-    data: dict[str, Any], tmp_path: Path
+    data: dict[str, Any], tmp_path: Path, faults: Path
 ) -> None:
     """
     Half the tokens at a time, and again: the same examples per step, the same weights.
     """
-    assert 0 == run(data, tmp_path / "ample", worker_with(None))
-    assert 0 == run(data, tmp_path / "scarce", worker_with(100 << 20))
+    assert 0 == run_with(None, make(data, tmp_path / "ample"), faults)
+    assert 0 == run_with(100, make(data, tmp_path / "scarce"), faults)
     assert BUDGET == beat(tmp_path / "ample")["max_batch_tokens"]
     # A row costs 465 tokens; the 16 that did not fit, 7440.
     assert 465 <= beat(tmp_path / "scarce")["max_batch_tokens"] <= 7440 // 2
@@ -139,12 +141,12 @@ def test_a_budget_that_does_not_fit_is_halved_and_trains_the_same(
 
 
 def test_a_row_that_never_fits_ends_the_run_and_says_what_to_do(
-    data: dict[str, Any], tmp_path: Path
+    data: dict[str, Any], tmp_path: Path, faults: Path
 ) -> None:
     """
     At the floor it is the dataset: exit 65, the row's length, ways out, no candidate.
     """
-    assert 65 == run(data, tmp_path / "r1", worker_with(30 << 20))
+    assert 65 == run_with(20, make(data, tmp_path / "r1"), faults)
     error = read_json(tmp_path / "r1" / "error.json") or {}
     assert "OutOfMemory" == error["error_type"]
     assert "one row of 465 tokens" in error["error_message"]
@@ -164,8 +166,9 @@ def test_memory_that_ends_inside_a_step_costs_nothing_but_time(
     from finetuned.model.supervised import SupervisedLM
     from finetuned.training.trainer import StreamTrainer
     from finetuned.training.worker import main as worker_main
+    from support.fork_run import fork_main
 
-    assert 0 == run(data, tmp_path / "ample", worker_with(None), max_batch_tokens=2000)
+    assert 0 == fork_main(worker_main, make(data, tmp_path / "ample", max_batch_tokens=2000))
 
     def main(argv: list[str]) -> int:
         training_step, forward = StreamTrainer.training_step, SupervisedLM.forward
@@ -186,7 +189,7 @@ def test_memory_that_ends_inside_a_step_costs_nothing_but_time(
         return worker_main(argv)
 
     folder = tmp_path / "interrupted"
-    assert 0 == run(data, folder, main, max_batch_tokens=2000)
+    assert 0 == fork_main(main, make(data, folder, max_batch_tokens=2000))
     assert beat(folder)["max_batch_tokens"] < 2000
     ample, interrupted = (read_metrics(p) for p in (tmp_path / "ample", folder))
     assert [m["examples"] for m in ample] == [m["examples"] for m in interrupted]
@@ -221,20 +224,6 @@ def test_the_next_attempt_knows_what_earlier_ones_could_not_hold(tmp_path: Path)
 
 
 # -- through the daemon -----------------------------------------------------------------
-
-
-@pytest.fixture
-def faults(tmp_path: Path) -> Path:
-    folder = tmp_path / "faults"
-    folder.mkdir()
-    return folder
-
-
-def environment(faults: Path) -> dict[str, str]:
-    return {
-        "PYTHONPATH": os.pathsep.join((str(PLANTED), str(PACKAGE_PARENT))),
-        "FINETUNED_FAULTS": str(faults),
-    }
 
 
 def test_a_dataset_that_memory_cannot_hold_is_put_aside_and_the_next_one_trained(
