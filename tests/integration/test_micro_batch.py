@@ -42,27 +42,33 @@ def test_every_supervised_token_is_a_target_once_and_in_its_place(
     """
     batch = make_micro_batch(made, PAD, share=share)
     prefix, branches = batch.prefix.tolist(), batch.branches.tolist()
-    width = len(branches[0])
-    for (ids, _), branch in zip(made, branches, strict=True):
-        whole = prefix + branch
-        assert list(ids) == whole[: len(ids)]
-        assert [PAD] * (len(whole) - len(ids)) == whole[len(ids) :]
+    width, slots = len(branches[0]), batch.slots.tolist()
+    lengths = [sum(slot // width == i for slot in slots) for i in range(len(made))]
+    assert width == max(lengths)
+    for (ids, flags), branch, length in zip(made, branches, lengths, strict=True):
+        assert list(ids)[: len(prefix) + length] == prefix + branch[:length]
+        assert [PAD] * (width - length) == branch[length:]
+        # What is cut off predicts nothing; what is left ends with what does.
+        end = len(prefix) + length
+        assert not any(flags[end + 1 :])
+        assert any(flags[1:]) == (end < len(ids) and flags[end])
+    assert slots == [i * width + k for i, n in enumerate(lengths) for k in range(n)]
     expected = [
         (i, t - 1, ids[t])
         for i, (ids, flags) in enumerate(made)
         for t in range(1, len(ids))
         if flags[t]
     ]
+    places = [slots[at] for at in batch.scored.tolist()]
     found = [
         (owner, at % width + len(prefix), target)
         for owner, at, target in zip(
-            batch.owners.tolist(), batch.scored.tolist(), batch.targets.tolist(), strict=True
+            batch.owners.tolist(), places, batch.targets.tolist(), strict=True
         )
     ]
     assert expected == found
-    assert [at // width for at in batch.scored.tolist()] == batch.owners.tolist()
+    assert [at // width for at in places] == batch.owners.tolist()
     assert len(expected) == sum(map(supervised_count, made))
-    assert batch.tokens == len(prefix) + len(made) * width
 
 
 @settings(max_examples=300, deadline=None)

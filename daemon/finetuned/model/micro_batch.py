@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 Row = tuple[Sequence[int], Sequence[bool]]
@@ -23,23 +24,23 @@ MIN_SHARED = 16
 class MicroBatch:
     """
     N rows: P tokens that all of them begin with, then N branches of up to R tokens.
+
+    A branch ends with its last position that predicts a supervised token: what
+    comes after it reaches no loss.
     """
 
     prefix: torch.Tensor
     """int64 (P,), P = 0 or P >= MIN_SHARED; none of it is supervised, nor what it predicts last."""
     branches: torch.Tensor
     """int64 (N, R), padded on the right: under a causal mask no row sees its padding."""
+    slots: torch.Tensor
+    """int64 (T,), ascending: the places of (N, R), counted row by row, that are not padding."""
     scored: torch.Tensor
-    """int64 (S,): positions whose next token is supervised, counted through (N, R) row by row."""
+    """int64 (S,): which of the T tokens predict a supervised one."""
     targets: torch.Tensor
     """int64 (S,): those next tokens."""
     owners: torch.Tensor
     """int64 (S,): the row each target belongs to."""
-
-    @property
-    def tokens(self) -> int:
-        """Positions computed: P + N * R."""
-        return len(self.prefix) + self.branches.numel()
 
     def to(self, device: torch.device) -> MicroBatch:
         """
@@ -48,6 +49,7 @@ class MicroBatch:
         return MicroBatch(
             self.prefix.to(device, non_blocking=True),
             self.branches.to(device, non_blocking=True),
+            self.slots.to(device, non_blocking=True),
             self.scored.to(device, non_blocking=True),
             self.targets.to(device, non_blocking=True),
             self.owners.to(device, non_blocking=True),
@@ -95,20 +97,24 @@ def make_micro_batch(rows: Sequence[Row], pad_token_id: int, *, share: bool = Tr
         share: Whether to look for a shared beginning; without, P = 0.
     """
     shared = shared_length(rows) if share else 0
-    width = max(len(ids) for ids, _ in rows) - shared
-    branches = np.full((len(rows), width), pad_token_id, dtype=np.int64)
-    scored, targets, counts = [], [], []
-    for i, (ids, supervised) in enumerate(rows):
+    tails: list[npt.NDArray[np.int64]] = []
+    scored, targets, done = [], [], 0
+    for ids, supervised in rows:
         tokens = np.asarray(ids, dtype=np.int64)[shared:]
         found = np.flatnonzero(np.asarray(supervised, dtype=bool)[shared + 1 :])
-        branches[i, : len(tokens)] = tokens
-        scored.append(found + i * width)
+        tails.append(tokens[: found[-1] + 1 if len(found) else 1])
+        scored.append(found + done)
         targets.append(tokens[found + 1])
-        counts.append(len(found))
+        done += len(tails[-1])
+    lengths = np.asarray([len(tail) for tail in tails])
+    is_token = np.arange(lengths.max()) < lengths[:, None]
+    branches = np.full(is_token.shape, pad_token_id, dtype=np.int64)
+    branches[is_token] = np.concatenate(tails)
     return MicroBatch(
         torch.from_numpy(np.asarray(rows[0][0], dtype=np.int64)[:shared].copy()),
         torch.from_numpy(branches),
+        torch.from_numpy(np.flatnonzero(is_token)),
         torch.from_numpy(np.concatenate(scored)),
         torch.from_numpy(np.concatenate(targets)),
-        torch.from_numpy(np.repeat(np.arange(len(rows)), counts)),
+        torch.from_numpy(np.repeat(np.arange(len(rows)), [len(found) for found in scored])),
     )

@@ -1,18 +1,20 @@
 """
-Attention of many branches to one shared prefix, all in one sequence and without a mask.
+Attention of many rows in one sequence, without a mask and without padding around it.
 
-The sequence is the prefix, then the branches one after another. A branch token sees
-the whole prefix and its branch up to itself. Both parts are computed apart and
-merged by their softmax normalisers; the gradient of each part needs only the merged
-output and normaliser (the identity that ring attention uses, arXiv 2310.01889).
-Nothing of the prefix is copied per branch. Runs torch's flash kernel for CPU. Does
-not know models, rows or losses.
+The sequence is a prefix that all rows share (or none), then what each row has of its
+own, one after another. A row's token sees the whole prefix and its row up to itself.
+Both parts are computed apart and merged by their softmax normalisers; the gradient
+of each part needs only the merged output and normaliser (the identity that ring
+attention uses, arXiv 2310.01889). Nothing of the prefix is copied per row, and rows
+are padded to one length for their own part of the attention only. Runs torch's
+flash kernel for CPU. Does not know models, rows or losses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,9 +28,43 @@ _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-class _BranchAttention(torch.autograd.Function):
+@dataclass(frozen=True, slots=True)
+class Layout:
     """
-    Queries (1, H, N * R, D) on a prefix (1, K, P, D) and branches (1, K, N * R, D); K divides H.
+    P tokens of a prefix, then T tokens of N rows of up to R tokens.
+    """
+
+    prefix: int
+    """P >= 0."""
+    n: int
+    """N >= 1."""
+    width: int
+    """R >= 1."""
+    slots: torch.Tensor
+    """int64 (T,): the place of each token in (N, R), counted row by row."""
+
+    def by_row(self, x: torch.Tensor, groups: int = 1) -> torch.Tensor:
+        """(1, H, T, D) -> (N, H * groups, R, D), zeros where a row has no token."""
+        _, heads, t, width = x.shape
+        if t == self.n * self.width:
+            rows = x[0].view(heads, self.n, self.width, width).transpose(0, 1)
+        else:
+            flat = x.new_zeros(self.n * self.width, heads, width)
+            flat.index_copy_(0, self.slots, x[0].transpose(0, 1))
+            rows = flat.view(self.n, self.width, heads, width).transpose(1, 2)
+        return rows if groups == 1 else rows.repeat_interleave(groups, dim=1)
+
+    def in_line(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, H, R, D) -> (1, H, T, D)."""
+        if len(self.slots) == self.n * self.width:
+            return x.transpose(0, 1).flatten(1, 2).unsqueeze(0)
+        flat = x.transpose(1, 2).reshape(self.n * self.width, x.shape[1], x.shape[3])
+        return flat.index_select(0, self.slots).transpose(0, 1).unsqueeze(0)
+
+
+class _RowAttention(torch.autograd.Function):
+    """
+    Queries (1, H, T, D) on a prefix (1, K, P, D) and rows' own (1, K, T, D); K divides H.
     """
 
     @staticmethod
@@ -40,61 +76,67 @@ class _BranchAttention(torch.autograd.Function):
         key: torch.Tensor,
         value: torch.Tensor,
         scale: float,
-        n: int,
+        layout: Layout,
     ) -> torch.Tensor:
         groups = query.shape[1] // key.shape[1]
-        # All queries of a key head at once: the prefix is read once, not once per branch.
+        by_row = (layout.by_row(query), layout.by_row(key, groups), layout.by_row(value, groups))
+        out_r, norm_r = _flash(*by_row, 0.0, True, scale=scale)
+        if not layout.prefix:
+            ctx.save_for_backward(query, prefix_key, prefix_value, *by_row, out_r, norm_r)
+            ctx.scale, ctx.layout, ctx.groups = scale, layout, groups
+            return layout.in_line(out_r)
+        # All queries of a key head at once: the prefix is read once, not once per row.
+        query = query.contiguous()
         out_p, norm_p = _flash(
             _by_key_head(query, groups), prefix_key, prefix_value, 0.0, False, scale=scale
         )
-        out_b, norm_b = _flash(
-            _by_branch(query, n),
-            _by_branch(key, n, groups),
-            _by_branch(value, n, groups),
-            0.0,
-            True,
-            scale=scale,
-        )
         out_p, norm_p = out_p.reshape(query.shape), norm_p.reshape(*query.shape[:3], 1)
-        out_b, norm_b = _in_line(out_b), _in_line(norm_b.unsqueeze(-1))
-        norm = torch.logaddexp(norm_p, norm_b)
-        out: torch.Tensor = out_b.float() * (norm_b - norm).exp_()
+        out_r, norm_r = layout.in_line(out_r), layout.in_line(norm_r.unsqueeze(-1))
+        norm = torch.logaddexp(norm_p, norm_r)
+        out: torch.Tensor = out_r.float() * (norm_r - norm).exp_()
         out = out.addcmul_(out_p.float(), (norm_p - norm).exp_()).to(query.dtype)
-        ctx.save_for_backward(query, prefix_key, prefix_value, key, value, out, norm)
-        ctx.scale, ctx.n = scale, n
+        ctx.save_for_backward(query, prefix_key, prefix_value, *by_row, out, norm)
+        ctx.scale, ctx.layout, ctx.groups = scale, layout, groups
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        query, prefix_key, prefix_value, key, value, out, norm = ctx.saved_tensors
-        n, groups, grad = ctx.n, query.shape[1] // key.shape[1], grads[0].contiguous()
-        d_query, d_prefix_key, d_prefix_value = _flash_backward(
-            _by_key_head(grad, groups),
+        query, prefix_key, prefix_value, query_r, key_r, value_r, out, norm = ctx.saved_tensors
+        layout, groups, grad = ctx.layout, ctx.groups, grads[0]
+        if layout.prefix:
+            out_r = layout.by_row(out)
+            norm_r = layout.by_row(norm).squeeze(-1)
+        else:
+            out_r, norm_r = out, norm
+        found = _flash_backward(
+            layout.by_row(grad),
+            query_r,
+            key_r,
+            value_r,
+            out_r,
+            norm_r,
+            0.0,
+            True,
+            scale=ctx.scale,
+        )
+        d_query, d_key, d_value = (layout.in_line(d) for d in found)
+        if groups > 1:
+            shape = (1, -1, groups, *d_key.shape[2:])
+            d_key, d_value = d_key.reshape(shape).sum(2), d_value.reshape(shape).sum(2)
+        if not layout.prefix:
+            return d_query, None, None, d_key, d_value, None, None
+        d_query_p, d_prefix_key, d_prefix_value = _flash_backward(
+            _by_key_head(grad.contiguous(), groups),
             _by_key_head(query, groups),
             prefix_key,
             prefix_value,
-            _by_key_head(out, groups),
+            _by_key_head(out.contiguous(), groups),
             _by_key_head(norm, groups).squeeze(-1),
             0.0,
             False,
             scale=ctx.scale,
         )
-        d_query_b, d_key, d_value = _flash_backward(
-            _by_branch(grad, n),
-            _by_branch(query, n),
-            _by_branch(key, n, groups),
-            _by_branch(value, n, groups),
-            _by_branch(out, n),
-            _by_branch(norm, n).squeeze(-1),
-            0.0,
-            True,
-            scale=ctx.scale,
-        )
-        d_query = d_query.reshape(query.shape) + _in_line(d_query_b)
-        d_key, d_value = _in_line(d_key), _in_line(d_value)
-        if groups > 1:
-            shape = (1, key.shape[1], groups, *key.shape[2:])
-            d_key, d_value = d_key.reshape(shape).sum(2), d_value.reshape(shape).sum(2)
+        d_query = d_query + d_query_p.reshape(query.shape)
         return d_query, d_prefix_key, d_prefix_value, d_key, d_value, None, None
 
 
@@ -103,19 +145,8 @@ def _by_key_head(x: torch.Tensor, groups: int) -> torch.Tensor:
     return x.reshape(1, x.shape[1] // groups, groups * x.shape[2], x.shape[3])
 
 
-def _by_branch(x: torch.Tensor, n: int, groups: int = 1) -> torch.Tensor:
-    """(1, H, N * R, D) -> (N, H * groups, R, D), a view for groups = 1."""
-    x = torch.unflatten(x, 2, (n, -1)).squeeze(0).transpose(0, 1)
-    return x if groups == 1 else x.repeat_interleave(groups, dim=1)
-
-
-def _in_line(x: torch.Tensor) -> torch.Tensor:
-    """(N, H, R, D) -> (1, H, N * R, D)."""
-    return x.transpose(0, 1).flatten(1, 2).unsqueeze(0)
-
-
-_shape: tuple[int, int] | None = None
-"""Tokens of the prefix and number of branches of the sequence that is being computed."""
+_layout: Layout | None = None
+"""Of the sequence that is being computed."""
 
 
 def _attention(
@@ -128,13 +159,21 @@ def _attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    if _shape is None:
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
-        )
-        return found
-    prefix, n = _shape
+    if _layout is None:
+        raise RuntimeError("attention used outside split_attention()")
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated ones wider
+    prefix = _layout.prefix
+    rest: torch.Tensor = _RowAttention.apply(  # type: ignore[no-untyped-call]
+        query[:, :, prefix:],
+        key[:, :, :prefix],
+        value[:, :, :prefix],
+        key[:, :, prefix:],
+        value[:, :, prefix:],
+        query.shape[-1] ** -0.5 if scaling is None else scaling,
+        _layout,
+    )
+    if not prefix:
+        return rest.transpose(1, 2), None
     head, _ = sdpa_attention_forward(
         module,
         query[:, :, :prefix],
@@ -143,15 +182,6 @@ def _attention(
         None,
         scaling=scaling,
     )
-    rest: torch.Tensor = _BranchAttention.apply(  # type: ignore[no-untyped-call]
-        query[:, :, prefix:],
-        key[:, :, :prefix],
-        value[:, :, :prefix],
-        key[:, :, prefix:],
-        value[:, :, prefix:],
-        query.shape[-1] ** -0.5 if scaling is None else scaling,
-        n,
-    )
     return torch.cat([head, rest.transpose(1, 2)], dim=1), None
 
 
@@ -159,24 +189,22 @@ AttentionInterface.register(NAME, _attention)
 
 
 @contextmanager
-def split_attention(config: Any, prefix: int = 0, n: int = 0) -> Iterator[None]:
+def split_attention(config: Any, layout: Layout) -> Iterator[None]:
     """
     Let a model of *config* use this attention inside the block.
 
-    transformers builds no mask for it: sequences have to be causal and padded on
-    the right only.
+    transformers builds no mask for it.
 
     Args:
         config: The model's configuration; put back afterwards.
-        prefix: Tokens that the one sequence begins with; 0 for plain rows.
-        n: Branches of equal length that follow, each seeing the prefix and itself.
+        layout: Of the one sequence that the model is given, (1, P + T).
     """
-    global _shape
+    global _layout
     before = config._attn_implementation
     config._attn_implementation = NAME
-    _shape = (prefix, n) if prefix else None
+    _layout = layout
     try:
         yield
     finally:
-        _shape = None
+        _layout = None
         config._attn_implementation = before

@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from finetuned.model.head_loss import LanguageHead, summed_cross_entropy
 from finetuned.model.micro_batch import MicroBatch, Row, make_micro_batch
-from finetuned.model.split_attention import split_attention
+from finetuned.model.split_attention import Layout, split_attention
 
 MAX_LOGITS = 2**25
 """Most logits held at a time: 128 MiB of float32."""
@@ -34,7 +34,7 @@ class Kernels:
 
     prefix: str
     """
-    "split": shared, one sequence, attention in two parts; "cache": shared, two passes;
+    "split": shared, one sequence, attention in parts; "cache": shared, two passes;
     "none": rows padded side by side; "stock": padded, all logits, the model's own way.
     """
     attention: str
@@ -90,9 +90,9 @@ class SupervisedLM(torch.nn.Module):
         """
         if not rows:
             empty = make_micro_batch([([0, 0], [False, True])], 0).to(self.device)
-            hidden = self._hidden(empty)
+            hidden = self._predicting(empty)
             with self._autocast():
-                return self._head(_picked(hidden, empty.scored)).sum() * 0.0
+                return self._head(hidden).sum() * 0.0
         share = self.kernels.prefix in ("split", "cache")
         batch = make_micro_batch(rows, self.pad_token_id, share=share).to(self.device)
         return self.batch_loss(batch)
@@ -105,11 +105,11 @@ class SupervisedLM(torch.nn.Module):
             with self._autocast():
                 logits = self.model(input_ids=batch.branches, use_cache=False).logits
             return torch.nn.functional.cross_entropy(
-                _picked(logits, batch.scored).float(), batch.targets, reduction="sum"
+                _picked(logits, batch.slots[batch.scored]).float(), batch.targets, reduction="sum"
             )
-        hidden = self._hidden(batch)
+        hidden = self._predicting(batch)
         with self._autocast():
-            return self._score(_picked(hidden, batch.scored), batch.targets)
+            return self._score(hidden, batch.targets)
 
     def row_losses(self, batch: MicroBatch) -> torch.Tensor:
         """
@@ -118,9 +118,9 @@ class SupervisedLM(torch.nn.Module):
         with torch.no_grad(), self._autocast():
             if self.kernels.prefix == "stock":
                 logits = self.model(input_ids=batch.branches, use_cache=False).logits
-                parts = [_picked(logits, batch.scored).float()]
+                parts = [_picked(logits, batch.slots[batch.scored]).float()]
             else:
-                hidden = _picked(self._hidden(batch), batch.scored)
+                hidden = self._predicting(batch)
                 rows = max(1, MAX_LOGITS // self._head.vocabulary)
                 parts = [self._head(h) for h in torch.split(hidden, rows)]
             targets = torch.split(batch.targets, [len(p) for p in parts])
@@ -135,21 +135,25 @@ class SupervisedLM(torch.nn.Module):
 
     # -- hidden states -----------------------------------------------------------
 
-    def _hidden(self, batch: MicroBatch) -> torch.Tensor:
-        """Return the last hidden states of the branches, (N, R, H)."""
+    def _predicting(self, batch: MicroBatch) -> torch.Tensor:
+        """Return the last hidden states (S, H) of the positions that are scored."""
+        if self.kernels.prefix == "split":
+            computed, places = len(batch.prefix) + len(batch.slots), len(batch.prefix)
+            at = batch.scored + places
+        else:
+            computed, at = batch.branches.numel(), batch.slots[batch.scored]
         # What the last layer's MLP says elsewhere reaches no loss. A layer that is run again
         # in backward would not find out which positions were meant.
-        few = 4 * len(batch.scored) < 3 * batch.branches.numel() and not self._recomputes()
+        few = at if 4 * len(at) < 3 * computed and not self._recomputes() else None
         try:
             with self._autocast():
-                if not len(batch.prefix):
-                    self._scored = batch.scored if few else None
-                    with self._attention():
-                        return self._states(batch.branches, use_cache=False)
                 if self.kernels.prefix == "split":
-                    self._scored = len(batch.prefix) + batch.scored if few else None
-                    return self._in_one_sequence(batch)
-                return self._through_cache(batch, batch.scored if few else None)
+                    states = self._in_one_sequence(batch, few)
+                elif len(batch.prefix):
+                    states = self._through_cache(batch, few)
+                else:
+                    states = self._padded(batch, few)
+                return _picked(states, at)
         finally:
             self._scored = None
 
@@ -159,15 +163,22 @@ class SupervisedLM(torch.nn.Module):
         ).last_hidden_state
         return states
 
-    def _in_one_sequence(self, batch: MicroBatch) -> torch.Tensor:
-        """Run prefix and branches one after another: fewer, larger products."""
-        prefix, (n, length) = len(batch.prefix), batch.branches.shape
-        sequence = torch.cat([batch.prefix, batch.branches.flatten()]).unsqueeze(0)
-        places = torch.arange(prefix + length, device=sequence.device)
-        positions = torch.cat([places[:prefix], places[prefix:].repeat(n)]).unsqueeze(0)
-        with split_attention(self.lm.config, prefix, n):
-            states = self._states(sequence, position_ids=positions, use_cache=False)
-        return states[0, prefix:].view(n, length, -1)
+    def _in_one_sequence(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
+        """Run prefix and branches one after another: fewer, larger products, no padding."""
+        prefix, (n, width) = len(batch.prefix), batch.branches.shape
+        branches = batch.branches.flatten().index_select(0, batch.slots)
+        sequence = torch.cat([batch.prefix, branches]).unsqueeze(0)
+        places = torch.arange(prefix, device=sequence.device)
+        positions = torch.cat([places, prefix + batch.slots % width]).unsqueeze(0)
+        self._scored = scored
+        with split_attention(self.lm.config, Layout(prefix, n, width, batch.slots)):
+            return self._states(sequence, position_ids=positions, use_cache=False)
+
+    def _padded(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
+        """Run the rows side by side; the padding is on the right, so no row sees it."""
+        self._scored = scored
+        with self._attention():
+            return self._states(batch.branches, use_cache=False)
 
     def _through_cache(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
         """Run the prefix, then the branches on its cache, whose mask is the model's own."""
@@ -190,10 +201,6 @@ class SupervisedLM(torch.nn.Module):
     @contextmanager
     def _attention(self) -> Iterator[None]:
         config = self.lm.config
-        if self.kernels.prefix == "split":
-            with split_attention(config):
-                yield
-            return
         before = config._attn_implementation
         config._attn_implementation = self.kernels.attention
         try:
