@@ -144,24 +144,47 @@ def choose(
                 choice.refused[str(kernels)] = reason
         choice.kernels = right[0]
         if len(right) + len(precisions) > 2:
-
-            def seconds(kernels: Kernels, precision: torch.dtype | None) -> float:
-                name = _name(kernels, precision)
-                if name in choice.timings:
-                    return choice.timings[name]
-                try:
-                    choice.timings[name] = round(_seconds(model, kernels, precision, rows), 5)
-                except Exception as error:  # such as: rows of the job that memory has no room for
-                    choice.refused[name] = f"{type(error).__name__}: {error}"[:300]
-                    model.zero_grad(set_to_none=True)
-                on_progress()
-                return choice.timings.get(name, float("inf"))
-
             # The precisions are compared on the way that is used: nothing is chosen unseen.
-            choice.kernels = min(right, key=lambda k: seconds(k, None))
-            choice.autocast = min(precisions, key=lambda p: seconds(choice.kernels, p))
+            ways = [(kernels, None) for kernels in right]
+            choice.kernels = _fastest(model, ways, rows, choice, on_progress)[0]
+            both = [(choice.kernels, precision) for precision in precisions]
+            choice.autocast = _fastest(model, both, rows, choice, on_progress)[1]
     model.kernels, model.autocast = choice.kernels, choice.autocast
     return choice
+
+
+Way = tuple[Kernels, torch.dtype | None]
+
+
+def _fastest(
+    model: SupervisedLM,
+    ways: Sequence[Way],
+    rows: Sequence[Row],
+    choice: Choice,
+    on_progress: Callable[[], None],
+) -> Way:
+    """
+    Time *ways* in turns, so that what else the machine does meets all of them.
+
+    Times and refusals are noted in *choice*; the first way wins where none can be timed.
+    """
+    if len(ways) == 1:
+        return ways[0]
+    for _ in range(_TIMED):
+        for way in ways:
+            name = _name(*way)
+            if name in choice.refused:
+                continue
+            try:
+                seconds = round(_seconds(model, *way, rows), 5)
+            except Exception as error:  # such as: rows of the job that memory has no room for
+                choice.refused[name] = f"{type(error).__name__}: {error}"[:300]
+                choice.timings.pop(name, None)
+                model.zero_grad(set_to_none=True)
+            else:
+                choice.timings[name] = min(seconds, choice.timings.get(name, seconds))
+            on_progress()
+    return min(ways, key=lambda way: choice.timings.get(_name(*way), float("inf")))
 
 
 def _name(kernels: Kernels, precision: torch.dtype | None) -> str:
@@ -235,15 +258,13 @@ def _seconds(
     model: SupervisedLM, kernels: Kernels, precision: torch.dtype | None, rows: Sequence[Row]
 ) -> float:
     model.kernels, model.autocast = kernels, precision
-    best = float("inf")
-    for _ in range(_TIMED):
-        _synchronize(model.device)
-        began = time.perf_counter()
-        model(rows).backward()
-        _synchronize(model.device)
-        best = min(best, time.perf_counter() - began)
-        model.zero_grad(set_to_none=True)
-    return best
+    _synchronize(model.device)
+    began = time.perf_counter()
+    model(rows).backward()
+    _synchronize(model.device)
+    seconds = time.perf_counter() - began
+    model.zero_grad(set_to_none=True)
+    return seconds
 
 
 def _synchronize(device: torch.device) -> None:
