@@ -11,11 +11,9 @@ measured. After every file every task is asked: exact match on its held-out rows
 the end R[i][j], task j after file i. Backward transfer is the mean over all tasks but
 the last of R[last][j] - R[j][j] (Lopez-Paz and Ranzato, 2017): below 0 is forgetting.
 
-An arm is one value of training.replay_fraction, a share of supervised tokens; "rows:X"
-is an arm whose fraction is chosen for each file so that about the share X of the rows
-trained, epochs counted, are replayed ones. Arms see the same files in the same order,
-and run side by side in single-threaded processes. What is finished stays under --root,
-so the same command goes on where it was interrupted.
+An arm is one value of training.replay_fraction. Arms see the same files in the same
+order, and run side by side in single-threaded processes. What is finished stays under
+--root, so the same command goes on where it was interrupted.
 
 Exit status: 0 measured, 1 a worker failed, 2 --root holds another experiment.
 """
@@ -39,7 +37,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from finetuned.data.replay import Reservoir
 from finetuned.data.store import TokenisedDataset
 from finetuned.files.atomic import write_atomic
 from finetuned.files.manifest import read_manifest
@@ -55,13 +52,9 @@ TRAINING: dict[str, Any] = {
     "lora_alpha": 64,
     "per_device_train_batch_size": 8,
     "save_steps": 1000,
-    # An arm that counts rows changes the fraction at each file; warming up again is not its point.
-    "rewarm_steps": 0,
     # Timing would choose by the load of the machine, and not the same for both arms.
     "kernels": "split",
 }
-RESERVOIR = Path("training_state") / "replay"
-"""Where a candidate has it."""
 MAX_NEW_TOKENS = 160
 ASKED_TOGETHER = 32
 FILE_SECONDS = 1800.0
@@ -152,7 +145,7 @@ def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         root: Of the experiment; its datasets are made.
-        name: A number, 0 to 0.9, or "rows:" and one.
+        name: A number, 0 to 0.9.
         settings: The seed, of the rows and of the order they are trained in.
 
     Returns:
@@ -163,7 +156,7 @@ def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         WorkerFailed: A training run ended badly; files before it are kept.
     """
     datasets = json.loads((root / "datasets.json").read_bytes())
-    arm = root / f"replay-{name.replace(':', '-')}"
+    arm = root / f"replay-{name}"
     arm.mkdir(exist_ok=True)
     done: list[dict[str, Any]] = []
     parent: Path | None = None
@@ -172,14 +165,12 @@ def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         result_path = arm / f"file{i}.json"
         result = read_json(result_path)
         if result is None:
-            fraction = _token_fraction(name, parent, dataset)
-            parent = _train(arm, i, parent, dataset, fraction, settings)
+            parent = _train(arm, i, parent, dataset, float(name), settings)
             trained = time.monotonic()
             result = {
                 "candidate": str(parent),
                 "matches": _ask_all(parent, datasets),
                 "replayed": read_manifest(parent)["n_replayed"],
-                "replay_fraction": fraction,
                 "seconds_training": round(trained - began, 1),
                 "seconds_asking": round(time.monotonic() - trained, 1),
             }
@@ -195,17 +186,6 @@ def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         "seconds_training": [result["seconds_training"] for result in done],
         "seconds_asking": [result["seconds_asking"] for result in done],
     }
-
-
-def _token_fraction(name: str, parent: Path | None, dataset: dict[str, Any]) -> float:
-    """Return training.replay_fraction for one file: the arm's, or what gives its share of rows."""
-    kind, _, share = name.rpartition(":")
-    if not kind or parent is None:
-        return float(share)
-    earlier = Reservoir.load(parent / RESERVOIR).supervised_counts
-    new = TokenisedDataset.open(Path(dataset["dir"])).supervised_counts
-    ratio = float(share) / (1 - float(share)) * float(earlier.mean() / new.mean())
-    return min(0.9, round(ratio / (1 + ratio), 4))
 
 
 def _train(

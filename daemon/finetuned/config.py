@@ -235,8 +235,8 @@ class TrainingConfig:
 
     replay_fraction: float = 0.05
     """
-    Share of the supervised tokens of a job that are rows of earlier jobs, 0 to 0.9: the
-    cheapest known way against forgetting. 0 switches it off.
+    Share of a job, at least, that is rows of earlier jobs, 0 to 0.9, counted in rows and in
+    supervised tokens: the cheapest known way against forgetting. 0 switches it off.
     """
 
     replay_rows: int = 2000

@@ -280,23 +280,30 @@ def test_a_damaged_reservoir_is_refused(tmp_path, damage):
         Reservoir.load(tmp_path)
 
 
-@given(st.integers(0, 40), st.integers(-5, 250), st.integers(0, 2**32 - 1))
+@given(st.integers(0, 40), st.integers(-2, 50), st.integers(-5, 250), st.integers(0, 2**32 - 1))
 @quick
-def test_as_many_rows_are_drawn_as_the_tokens_need(n, wanted, seed):
+def test_as_many_rows_are_drawn_as_rows_and_tokens_need(n, rows, tokens, seed):
     """
-    The sum reaches what is wanted with the last row drawn, or everything is drawn.
+    Both wants are met with the last row drawn and not before, or everything is drawn.
     """
+
+    def drawn_of(rows, tokens):
+        return draw(reservoir, rows=rows, supervised_tokens=tokens, seed=seed)
+
     reservoir = of(Dataset("a", n), capacity=n)
-    drawn = draw(reservoir, wanted, seed)
+    drawn = drawn_of(rows, tokens)
     counts = reservoir.supervised_counts
 
+    def suffices(numbers):
+        return len(numbers) >= rows and counts[numbers].sum() >= tokens
+
     assert len(drawn) == len(set(drawn.tolist()))
-    assert drawn.tolist() == draw(reservoir, wanted, seed).tolist()
+    assert drawn.tolist() == drawn_of(rows, tokens).tolist()
     assert counts.tolist() == [int(reservoir[i][1].sum()) for i in range(n)]
     if len(drawn) < n:
-        assert counts[drawn].sum() >= wanted
+        assert suffices(drawn)
     if len(drawn):
-        assert counts[drawn[:-1]].sum() < wanted
+        assert not suffices(drawn[:-1])
 
 
 def test_every_row_is_drawn_equally_often():
@@ -306,7 +313,7 @@ def test_every_row_is_drawn_equally_often():
     reservoir = of(Dataset("a", 40), capacity=40)
     times = np.zeros(40)
     for seed in range(2000):
-        times[draw(reservoir, 40, seed)] += 1
+        times[draw(reservoir, rows=3, supervised_tokens=40, seed=seed)] += 1
     share = times.sum() / 40 / 2000
 
     assert np.abs(times - share * 2000).max() <= 5 * np.sqrt(2000 * share * (1 - share))

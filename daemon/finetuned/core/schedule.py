@@ -52,7 +52,7 @@ class Mix:
     """
 
     replay_fraction: float
-    """Share of supervised tokens that are replayed, 0 to 1."""
+    """Share of rows and of supervised tokens that are replayed, 0 to 1."""
     rows_per_step: int
     """Rows in one optimizer step, >= 1."""
 

@@ -279,25 +279,31 @@ class Reservoir:
         return None
 
 
-def draw(reservoir: Reservoir, supervised_tokens: int, seed: int) -> npt.NDArray[np.int64]:
+def draw(
+    reservoir: Reservoir, *, rows: int, supervised_tokens: int, seed: int
+) -> npt.NDArray[np.int64]:
     """
-    Draw rows without replacement until they have the supervised tokens wanted.
+    Draw rows without replacement until there are as many, with as many tokens, as wanted.
+
+    Rows and tokens both, because one does not stand for the other: a share of the
+    tokens of short answers is next to no rows with long ones, and a share of the rows
+    of long answers next to no tokens where answers were short.
 
     Args:
         reservoir: Where from.
-        supervised_tokens: Tokens with loss wanted in all; 0 or less draws nothing.
+        rows: Rows wanted; 0 or less is none.
+        supervised_tokens: Tokens with loss wanted in all of them; 0 or less is none.
         seed: Same seed, same rows.
 
     Returns:
-        Distinct row numbers in the order drawn; the fewest whose sum reaches
-        *supervised_tokens*, or all rows.
+        Distinct row numbers in the order drawn; the fewest that are at least *rows*
+        and whose sum reaches *supervised_tokens*, or all rows.
     """
-    if supervised_tokens <= 0:
-        return np.empty(0, dtype=np.int64)
     rng = np.random.Generator(np.random.PCG64(seed))
     order = rng.permutation(len(reservoir)).astype(np.int64)
     sums = np.cumsum(reservoir.supervised_counts[order])
-    drawn: npt.NDArray[np.int64] = order[: int(np.searchsorted(sums, supervised_tokens)) + 1]
+    needed = int(np.searchsorted(sums, supervised_tokens)) + 1 if supervised_tokens > 0 else 0
+    drawn: npt.NDArray[np.int64] = order[: max(0, rows, needed)]
     return drawn
 
 

@@ -13,6 +13,7 @@ bug, 75 stopped and resumable, 78 the configuration is wrong.
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,14 @@ class TrainingRun:
         fraction, reservoir = self.config.training.replay_fraction, parent_state.replay
         if not fraction or reservoir is None or not len(reservoir):
             return rows
+        times = self.config.training.num_train_epochs * fraction / (1 - fraction)
         tokens = sum(int(d.supervised_counts.sum()) for d in rows.datasets)
-        wanted = tokens * self.config.training.num_train_epochs * fraction / (1 - fraction)
-        drawn = draw(reservoir, round(wanted), self.seed)
+        drawn = draw(
+            reservoir,
+            rows=math.ceil(rows.n_new * times),
+            supervised_tokens=math.ceil(tokens * times),
+            seed=self.seed,
+        )
         return JobRows(folders, names, reservoir.picked(drawn))
 
 
