@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from finetuned.core.live import (
     SLACK_BYTES,
+    START_AHEAD_SECONDS,
+    Foresight,
     RunSigns,
+    foresee,
     is_over,
     outgrown,
     run_status,
@@ -131,3 +134,23 @@ def test_more_memory_never_makes_a_worker_stay(held, more, growth):
     if outgrown(held, 2**30, growth):
         assert outgrown(held + more, 2**30, growth)
     assert outgrown(int(growth * (2**30 + SLACK_BYTES)) + 1, 2**30, growth)
+
+
+@given(
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+)
+def test_the_next_worker_is_needed_sooner_the_less_is_left(one, other, warm):
+    """
+    Soon in the last seconds whatever may wait, never soon while the end is unknown.
+    """
+    order = [Foresight.SOON, Foresight.LATER, Foresight.FAR]
+    near, far = (order.index(foresee(eta, warm_seconds=warm)) for eta in sorted((one, other)))
+
+    assert near <= far
+    assert (foresee(one, warm_seconds=warm) is Foresight.SOON) == (one <= START_AHEAD_SECONDS)
+    assert (foresee(one, warm_seconds=warm) is Foresight.FAR) == (
+        one > max(START_AHEAD_SECONDS, warm)
+    )
+    assert foresee(None, warm_seconds=warm) is Foresight.LATER
