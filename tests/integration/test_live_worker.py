@@ -88,6 +88,16 @@ def test_consecutive_files_share_one_process_of_each_kind(tmp_path: Path, tiny_b
             assert (0, True) == (word.status, word.stays)
             assert (folder / "output.log").exists()
     assert each_run_ended_once(root)
+    ready = [e for e in log_events(root) if e["event"] == "training_ready"]
+    assert [r["id"] for r in runs_of(root, TRAINING)] == [e["run_id"] for e in ready]
+    first, second = (e["optimizer_state"] for e in ready)
+    assert ("fresh: first job on the base model", "continued in memory from v0001") == (
+        first,
+        second,
+    )
+    for event in ready:
+        assert event["kernels"].startswith("prefix=split")
+        assert event["max_batch_tokens"] > 0
 
 
 def test_the_first_evaluation_finds_its_worker_there(tmp_path: Path, tiny_base: Path) -> None:
