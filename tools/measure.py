@@ -11,10 +11,13 @@ Measure what docs/measurements.md says of the daemon, on this machine.
     $ tools/measure.py gap
     file 1 to 2: all [s]           5.4
     ...
+    $ tools/measure.py job
+    worker's wall time [s]         301.5
+    ...
 
 Runs the real daemon on a throw-away root with the embedded base model. Takes
-about three minutes, the gap between files one; use an idle machine. Exit status:
-0 measured, 1 a wait failed.
+about three minutes, the gap between files one, a whole job six; use an idle machine.
+Exit status: 0 measured, 1 a wait failed.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ share_run_max_examples = 0
 [training]
 num_train_epochs = 1
 """
-WAIT_SECONDS = 300.0
+JOB_CONFIG = "[training]\nnum_train_epochs = {epochs}\n"
+WAIT_SECONDS = 900.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,28 +62,33 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Measure the daemon on this machine.",
         epilog="examples:\n  tools/measure.py\n  tools/measure.py --json > figures.json\n"
-        "  tools/measure.py gap --files 3 --rows 300",
+        "  tools/measure.py gap --files 3 --rows 300\n"
+        "  tools/measure.py job --rows 2000 --epochs 5",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["daemon", "gap"],
+        choices=["daemon", "gap", "job"],
         default="daemon",
         help="daemon: memory, CPU and the wait for the first step (default); "
-        "gap: from the last step of one file to the first of the next",
+        "gap: from the last step of one file to the first of the next; "
+        "job: what a worker's wall time is spent on",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--idle-seconds", type=float, default=60.0, help="default 60")
     parser.add_argument(
-        "--rows", type=int, default=None, help="rows of each file (default 600, for gap 300)"
+        "--rows", type=int, default=None, help="rows of each file (default 600, gap 300, job 2000)"
     )
+    parser.add_argument("--epochs", type=int, default=5, help="of job (default 5)")
     parser.add_argument("--files", type=int, default=3, help="of gap (default 3)")
     args = parser.parse_args(argv)
     root = Path(tempfile.mkdtemp(prefix="finetuned-measure-"))
     try:
         if args.what == "gap":
             figures = measure_gap(root, args.files, args.rows or 300)
+        elif args.what == "job":
+            figures = measure_job(root, args.rows or 2000, args.epochs)
         else:
             figures = measure(root, args.idle_seconds, args.rows or 600)
     except TimeoutError as error:
@@ -211,6 +220,42 @@ def run_figures(root: Path) -> dict[str, Any]:
     }
 
 
+def measure_job(root: Path, rows: int, epochs: int) -> dict[str, Any]:
+    """
+    Return what the wall time of one training run was spent on, its worker started cold.
+
+    Raises:
+        TimeoutError: The daemon did not get where it should.
+    """
+    daemon = start(root, JOB_CONFIG.format(epochs=epochs))
+    try:
+        wait(root, lambda s: s["phase"] == "idle", "idle")
+        drop(training_rows(seed=1, n=rows), root / "inbox", "file1.jsonl")
+        wait(root, lambda s: done(s) == 1, "the verdict")
+    finally:
+        daemon.terminate()
+        daemon.wait(90)
+    kinds = {r: (read_json(r / SPEC) or {})["kind"] for r in (root / "models" / "runs").iterdir()}
+    (run,) = [r for r, kind in kinds.items() if kind == "training"]
+    metrics = read_metrics(run)
+    (version,) = (root / "models" / "versions").iterdir()
+    totals = (read_json(version / "manifest.json") or {})["totals"]
+    began, ended = started_at(root)[run.name], said_at(run, EXIT)
+    first = seconds(metrics[0]["at"]) - metrics[0]["seconds"]
+    spent = {
+        "optimizer steps": totals["seconds_steps"],
+        "start, to the first step": first - began,
+        "evals": totals.get("seconds_eval", 0.0),
+        "stalls for checkpoints": totals.get("seconds_checkpoint", 0.0),
+        "end, from the last step": ended - seconds(metrics[-1]["at"]),
+    }
+    spent["status, logging and the rest"] = ended - began - sum(spent.values())
+    figures: dict[str, Any] = {"steps": len(metrics), "worker's wall time [s]": ended - began}
+    figures |= {f"{name} [s]": value for name, value in spent.items()}
+    figures |= {f"{name} [%]": 100 * value / (ended - began) for name, value in spent.items()}
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
 def measure_gap(root: Path, files: int, rows: int) -> dict[str, Any]:
     """
     Return, in seconds, what lies between two of several files dropped together, each a job.
@@ -247,11 +292,7 @@ def gap_figures(root: Path, before: Path, judging: Path, after: Path) -> dict[st
         judging: ... of its evaluation, and ...
         after: ... of the training of the next file.
     """
-    started = {
-        event["run_id"]: seconds(event["timestamp"])
-        for line in (root / "logs" / "supervisor.log").read_text().splitlines()
-        if (event := json.loads(line))["event"] == "run_started"
-    }
+    started = started_at(root)
     report, first_step = read_json(judging / REPORT) or {}, read_metrics(after)[0]
     marks = {
         "": seconds(read_metrics(before)[-1]["at"]),
@@ -271,6 +312,17 @@ def gap_figures(root: Path, before: Path, judging: Path, after: Path) -> dict[st
     for name, earlier, later in zip(list(marks)[1:], times, times[1:], strict=False):
         figures[name] = later - earlier
     return {name: round(value, 2) for name, value in figures.items()}
+
+
+def started_at(root: Path) -> dict[str, float]:
+    """
+    Return when the supervisor started each run, in seconds since the epoch, by its log.
+    """
+    return {
+        event["run_id"]: seconds(event["timestamp"])
+        for line in (root / "logs" / "supervisor.log").read_text().splitlines()
+        if (event := json.loads(line))["event"] == "run_started"
+    }
 
 
 def seconds(at: str) -> float:
