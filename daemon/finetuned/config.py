@@ -236,7 +236,8 @@ class TrainingConfig:
     replay_fraction: float = 0.05
     """
     Share of a job, at least, that is rows of earlier jobs, 0 to 0.9, counted in rows and in
-    supervised tokens: the cheapest known way against forgetting. 0 switches it off.
+    supervised tokens: the cheapest known way against forgetting. Less where the sample
+    (replay_rows) is short: a row comes at most once per epoch. 0 switches it off.
     """
 
     replay_rows: int = 2000

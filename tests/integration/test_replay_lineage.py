@@ -205,13 +205,13 @@ def test_replay_is_its_share_of_rows_and_of_supervised_tokens(
 @pytest.mark.parametrize("name", LINEAGES)
 def test_a_row_is_listed_as_new_or_as_replayed(world: dict[str, Any], name: str) -> None:
     """
-    New rows come once per epoch, replayed ones once per job.
+    New rows come once per epoch, replayed ones at most as often.
     """
     run, own = world["root"] / name, training_rows(world, LINEAGES[name][-1])
 
     assert dict.fromkeys(own, EPOCHS) == Counter(listed(run, "examples"))
     assert set() == own & set(listed(run, "replayed"))
-    assert {1} >= set(Counter(listed(run, "replayed")).values())
+    assert all(times <= EPOCHS for times in Counter(listed(run, "replayed")).values())
 
 
 def replayed_by_step(*runs: Path) -> dict[int, list[str]]:

@@ -280,15 +280,23 @@ def test_a_damaged_reservoir_is_refused(tmp_path, damage):
         Reservoir.load(tmp_path)
 
 
-@given(st.integers(0, 40), st.integers(-2, 50), st.integers(-5, 250), st.integers(0, 2**32 - 1))
+@given(
+    st.integers(0, 40),
+    st.integers(-2, 90),
+    st.integers(-5, 450),
+    st.integers(1, 3),
+    st.integers(0, 2**32 - 1),
+)
 @quick
-def test_as_many_rows_are_drawn_as_rows_and_tokens_need(n, rows, tokens, seed):
+def test_as_many_rows_are_drawn_as_rows_and_tokens_need(n, rows, tokens, epochs, seed):
     """
     Both wants are met with the last row drawn and not before, or everything is drawn.
+
+    No row comes again before every other has come, and none oftener than there are epochs.
     """
 
     def drawn_of(rows, tokens):
-        return draw(reservoir, rows=rows, supervised_tokens=tokens, seed=seed)
+        return draw(reservoir, rows=rows, supervised_tokens=tokens, epochs=epochs, seed=seed)
 
     reservoir = of(Dataset("a", n), capacity=n)
     drawn = drawn_of(rows, tokens)
@@ -297,10 +305,12 @@ def test_as_many_rows_are_drawn_as_rows_and_tokens_need(n, rows, tokens, seed):
     def suffices(numbers):
         return len(numbers) >= rows and counts[numbers].sum() >= tokens
 
-    assert len(drawn) == len(set(drawn.tolist()))
+    times = np.bincount(drawn, minlength=n)
+    assert n == 0 or times.max() - times.min() <= 1
+    assert times.sum() <= n * epochs
     assert drawn.tolist() == drawn_of(rows, tokens).tolist()
     assert counts.tolist() == [int(reservoir[i][1].sum()) for i in range(n)]
-    if len(drawn) < n:
+    if len(drawn) < n * epochs:
         assert suffices(drawn)
     if len(drawn):
         assert not suffices(drawn[:-1])
@@ -313,7 +323,7 @@ def test_every_row_is_drawn_equally_often():
     reservoir = of(Dataset("a", 40), capacity=40)
     times = np.zeros(40)
     for seed in range(2000):
-        times[draw(reservoir, rows=3, supervised_tokens=40, seed=seed)] += 1
+        times[draw(reservoir, rows=3, supervised_tokens=40, epochs=1, seed=seed)] += 1
     share = times.sum() / 40 / 2000
 
     assert np.abs(times - share * 2000).max() <= 5 * np.sqrt(2000 * share * (1 - share))

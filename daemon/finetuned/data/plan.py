@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -63,6 +63,12 @@ class Plan:
 
     max_rows: int
     """The most rows in a micro-batch."""
+
+    def unshared(self) -> Plan:
+        """
+        Return the same steps for a way of computing that repeats the prefix in every row.
+        """
+        return replace(self, prefix_lengths=np.zeros_like(self.prefix_lengths))
 
     @property
     def digest(self) -> str:

@@ -280,10 +280,10 @@ class Reservoir:
 
 
 def draw(
-    reservoir: Reservoir, *, rows: int, supervised_tokens: int, seed: int
+    reservoir: Reservoir, *, rows: int, supervised_tokens: int, epochs: int, seed: int
 ) -> npt.NDArray[np.int64]:
     """
-    Draw rows without replacement until there are as many, with as many tokens, as wanted.
+    Draw rows until there are as many, with as many supervised tokens, as wanted.
 
     Rows and tokens both, because one does not stand for the other: a share of the
     tokens of short answers is next to no rows with long ones, and a share of the rows
@@ -293,14 +293,16 @@ def draw(
         reservoir: Where from.
         rows: Rows wanted; 0 or less is none.
         supervised_tokens: Tokens with loss wanted in all of them; 0 or less is none.
+        epochs: How often a row may be drawn, >= 1; again only when all others were.
         seed: Same seed, same rows.
 
     Returns:
-        Distinct row numbers in the order drawn; the fewest that are at least *rows*
-        and whose sum reaches *supervised_tokens*, or all rows.
+        Row numbers in the order drawn; the fewest that are at least *rows* and whose
+        sum reaches *supervised_tokens*, or every row *epochs* times.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    order = rng.permutation(len(reservoir)).astype(np.int64)
+    order = np.concatenate([rng.permutation(len(reservoir)) for _ in range(epochs)])
+    order = order.astype(np.int64)
     sums = np.cumsum(reservoir.supervised_counts[order])
     needed = int(np.searchsorted(sums, supervised_tokens)) + 1 if supervised_tokens > 0 else 0
     drawn: npt.NDArray[np.int64] = order[: max(0, rows, needed)]

@@ -96,6 +96,19 @@ class _ChunkedLoss(torch.autograd.Function):
         return scaled[0], None, None, None, *scaled[1:]
 
 
+def each_cross_entropy(
+    head: LanguageHead, hidden: torch.Tensor, targets: torch.Tensor, *, max_elements: int
+) -> torch.Tensor:
+    """
+    Return the loss of each position in nats, float32 (S,); arguments as summed_cross_entropy.
+
+    With a gradient, the logits of every chunk are kept for it.
+    """
+    rows = max(1, max_elements // head.vocabulary)
+    parts = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
+    return torch.cat([_losses(head, h, t) for h, t in parts])
+
+
 def summed_cross_entropy(
     head: LanguageHead, hidden: torch.Tensor, targets: torch.Tensor, *, max_elements: int
 ) -> torch.Tensor:
@@ -112,8 +125,7 @@ def summed_cross_entropy(
     if len(hidden) <= rows or not torch.is_grad_enabled():
         if not len(hidden):
             return hidden.float().sum()
-        parts = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
-        return torch.stack([_losses(head, h, t).sum() for h, t in parts]).sum()
+        return each_cross_entropy(head, hidden, targets, max_elements=max_elements).sum()
     total: torch.Tensor = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
         hidden, targets, head, rows, *head.trained()
     )

@@ -27,6 +27,8 @@ wrong position shows as a difference of the order of 1.
 """
 
 _TIMED = 3
+_TIMED_SECONDS = 20.0
+"""After this long no further turn begins: a first look is enough for a large model."""
 _CHECK_ROWS = 3
 _CHECK_PARAMETERS = 8
 
@@ -93,9 +95,10 @@ def _drops_attention(config: Any) -> bool:
 
 
 def _cuda_attentions() -> list[str]:
-    from transformers.utils import is_flash_attn_2_available
+    from transformers.utils import is_flash_attn_2_available, is_torch_flex_attn_available
 
-    return ["flash_attention_2", "flex_attention"] if is_flash_attn_2_available() else []
+    found = ["flash_attention_2"] if is_flash_attn_2_available() else []
+    return [*found, "flex_attention"] if is_torch_flex_attn_available() else found
 
 
 def _has(head: str) -> bool:
@@ -170,7 +173,11 @@ def _fastest(
     """
     if len(ways) == 1:
         return ways[0]
-    for _ in range(_TIMED):
+    began = time.monotonic()
+    best: dict[str, float] = {}
+    for turn in range(_TIMED):
+        if turn and time.monotonic() - began > _TIMED_SECONDS:
+            break
         for way in ways:
             name = _name(*way)
             if name in choice.refused:
@@ -179,16 +186,39 @@ def _fastest(
                 seconds = round(_seconds(model, *way, rows), 5)
             except Exception as error:  # such as: rows of the job that memory has no room for
                 choice.refused[name] = f"{type(error).__name__}: {error}"[:300]
-                choice.timings.pop(name, None)
+                best.pop(name, None)
                 model.zero_grad(set_to_none=True)
             else:
-                choice.timings[name] = min(seconds, choice.timings.get(name, seconds))
+                best[name] = min(seconds, best.get(name, seconds))
             on_progress()
-    return min(ways, key=lambda way: choice.timings.get(_name(*way), float("inf")))
+    choice.timings |= best
+    return min(ways, key=lambda way: best.get(_name(*way), float("inf")))
 
 
 def _name(kernels: Kernels, precision: torch.dtype | None) -> str:
     return f"{kernels} {str(precision or 'as loaded').removeprefix('torch.')}"
+
+
+def first_right(
+    model: SupervisedLM, ways: Sequence[Kernels], *, agree: Callable[[bool], bool]
+) -> Choice:
+    """
+    Take the first of *ways* that is right, without a clock, and leave *model* set to it.
+
+    Args:
+        model: In training mode.
+        ways: From candidates; the last, the model's own way, is always right.
+        agree: Makes of one process's verdict that of all; called once per way that is checked.
+    """
+    refused: dict[str, str] = {}
+    with _aside(model):
+        for kernels in ways:
+            reason = refusal(model, kernels)
+            if agree(reason is None):
+                break
+            refused[str(kernels)] = reason or "refused by another process"
+    model.kernels, model.autocast = kernels, None
+    return Choice(kernels, None, refused=refused)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -7,6 +7,7 @@ adapter on a base. Loads safetensors only. Does not know jobs, data or gates.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,9 @@ def load_for_training(
             "set the method it was trained with, or roll back to the base first"
         )
     if training.method == "full":
-        model = load_causal_lm(parent or base, config)
+        # Most steps of full fine-tuning are smaller than the spacing of bfloat16 weights.
+        dtype = "float32" if config.dtype == "auto" else config.dtype
+        model = load_causal_lm(parent or base, replace(config, dtype=dtype))
         model.requires_grad_(True)
     else:
         core = load_causal_lm(base, config, four_bit=training.method == "qlora")

@@ -18,12 +18,16 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from finetuned.model.head_loss import LanguageHead, summed_cross_entropy
+from finetuned.model.head_loss import LanguageHead, each_cross_entropy, summed_cross_entropy
 from finetuned.model.micro_batch import MicroBatch, Row, make_micro_batch
 from finetuned.model.split_attention import Layout, split_attention
 
 MAX_LOGITS = 2**25
 """Most logits held at a time: 128 MiB of float32."""
+
+
+SHARING = ("split", "cache")
+"""Kernels.prefix of the ways that compute a shared beginning once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,14 @@ class Kernels:
 
     def __str__(self) -> str:
         return f"prefix={self.prefix} attention={self.attention} head={self.head}"
+
+    @classmethod
+    def parse(cls, text: str) -> Kernels | None:
+        """
+        Return what str() wrote, or None for any other text.
+        """
+        fields = dict(part.split("=", 1) for part in text.split() if "=" in part)
+        return cls(**fields) if fields.keys() == {"prefix", "attention", "head"} else None
 
 
 class SupervisedLM(torch.nn.Module):
@@ -93,7 +105,7 @@ class SupervisedLM(torch.nn.Module):
             hidden = self._predicting(empty)
             with self._autocast():
                 return self._head(hidden).sum() * 0.0
-        share = self.kernels.prefix in ("split", "cache")
+        share = self.kernels.prefix in SHARING
         batch = make_micro_batch(rows, self.pad_token_id, share=share).to(self.device)
         return self.batch_loss(batch)
 
@@ -118,18 +130,12 @@ class SupervisedLM(torch.nn.Module):
         with torch.no_grad(), self._autocast():
             if self.kernels.prefix == "stock":
                 logits = self.model(input_ids=batch.branches, use_cache=False).logits
-                parts = [_picked(logits, batch.slots[batch.scored]).float()]
+                scored = _picked(logits, batch.slots[batch.scored]).float()
+                losses = torch.nn.functional.cross_entropy(scored, batch.targets, reduction="none")
             else:
-                hidden = self._predicting(batch)
-                rows = max(1, MAX_LOGITS // self._head.vocabulary)
-                parts = [self._head(h) for h in torch.split(hidden, rows)]
-            targets = torch.split(batch.targets, [len(p) for p in parts])
-            losses = torch.cat(
-                [
-                    torch.nn.functional.cross_entropy(p, t, reduction="none")
-                    for p, t in zip(parts, targets, strict=True)
-                ]
-            )
+                losses = each_cross_entropy(
+                    self._head, self._predicting(batch), batch.targets, max_elements=MAX_LOGITS
+                )
         total = torch.zeros(len(batch.branches), device=losses.device)
         return total.index_add_(0, batch.owners, losses)
 
@@ -137,6 +143,9 @@ class SupervisedLM(torch.nn.Module):
 
     def _predicting(self, batch: MicroBatch) -> torch.Tensor:
         """Return the last hidden states (S, H) of the positions that are scored."""
+        if self.training and self.kernels.prefix in SHARING and self._recomputes():
+            # transformers then drops the cache, and branches would not see their prefix.
+            raise RuntimeError(f"{self.kernels}: not with activations that are computed again")
         if self.kernels.prefix == "split":
             computed, places = len(batch.prefix) + len(batch.slots), len(batch.prefix)
             at = batch.scored + places
@@ -234,13 +243,13 @@ class SupervisedLM(torch.nn.Module):
             if self._scored is None:
                 return None
             shape[:] = args[0].shape
-            return (_picked(args[0], self._scored), *args[1:])
+            return (_picked(args[0], self._scored).unsqueeze(0), *args[1:])
 
         def spread(_: Any, args: tuple[Any, ...], output: Any) -> Any:
             if self._scored is None:
                 return None
             wide = output.new_zeros(shape[0] * shape[1], output.shape[-1])
-            return wide.index_copy(0, self._scored, output).view(shape[0], shape[1], -1)
+            return wide.index_copy(0, self._scored, output[0]).view(shape[0], shape[1], -1)
 
         mlp.register_forward_pre_hook(select)
         mlp.register_forward_hook(spread)

@@ -362,11 +362,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
 
 
-def newest_loadable(folders: list[Path]) -> Checkpoint | None:
+def newest_loadable(folders: list[Path], plan_digest: str | None = None) -> Checkpoint | None:
     """
     Return the checkpoint with the highest step that loads, over several runs of one job.
 
     A corrupt one is passed over for the one before it.
+
+    Args:
+        folders: ``checkpoints/`` of each run.
+        plan_digest: Pass over those of another plan; None takes any.
     """
     paths = sorted(
         (path for folder in folders for path in list_checkpoints(folder)),
@@ -375,9 +379,11 @@ def newest_loadable(folders: list[Path]) -> Checkpoint | None:
     )
     for path in paths:
         try:
-            return load_checkpoint(path)
+            found = load_checkpoint(path)
         except (ModelError, OSError, ValueError):
             continue
+        if plan_digest in (None, found.progress.plan_digest):
+            return found
     return None
 
 

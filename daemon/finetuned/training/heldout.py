@@ -6,19 +6,20 @@ Does not generate and does not decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from finetuned.data.render import Renderer
 from finetuned.files.rank import rank, world
 from finetuned.model.ask import Question
-from finetuned.model.micro_batch import Row, make_micro_batch
-from finetuned.model.supervised import SupervisedLM
+from finetuned.model.micro_batch import Row, make_micro_batch, supervised_count
+from finetuned.model.supervised import SHARING, SupervisedLM
 from finetuned.training import processes, sharded
 
 MAX_ROWS = 64
 """Of all held-out rows, spread evenly: enough for a loss that moves smoothly, cheap to score."""
 
 _BATCH = 16
+"""The most rows that are scored together."""
 
 
 class HeldOutLoss:
@@ -27,13 +28,20 @@ class HeldOutLoss:
     """
 
     def __init__(
-        self, model: SupervisedLM, questions: Sequence[Question], renderer: Renderer
+        self,
+        model: SupervisedLM,
+        questions: Sequence[Question],
+        renderer: Renderer,
+        *,
+        max_tokens: Callable[[], int],
     ) -> None:
         """
         Args:
             model: Scored as it is at each call.
             questions: All held-out rows of the job, >= 1.
             renderer: Of the model's tokenizer and template.
+            max_tokens: What a micro-batch of training may hold by now, which scoring, without
+                gradients, then may as well.
         """
         stride = max(1, -(-len(questions) // MAX_ROWS))
         rows: list[Row] = [
@@ -43,15 +51,9 @@ class HeldOutLoss:
         ]
         rows.sort(key=lambda row: len(row[0]))
         self._model = model
-        self._batches = [
-            make_micro_batch(
-                rows[i : i + _BATCH],
-                model.pad_token_id,
-                share=model.kernels.prefix in ("split", "cache"),
-            )
-            for i in range(0, len(rows), _BATCH)
-        ]
-        self._tokens = sum(len(b.targets) for b in self._batches)
+        self._rows = rows
+        self._max_tokens = max_tokens
+        self._tokens = sum(map(supervised_count, rows))
 
     def loss(self) -> float:
         """
@@ -64,11 +66,28 @@ class HeldOutLoss:
         try:
             # A sharded model computes with all processes or not at all.
             together = sharded.asked()
-            share = self._batches if together else self._batches[rank() :: world()]
-            total = sum(
-                float(self._model.row_losses(b.to(self._model.device)).sum()) for b in share
-            )
+            batches = _cut(self._rows, processes.lowest(self._max_tokens()))
+            share = batches if together else batches[rank() :: world()]
+            total = sum(map(self._summed_loss, share))
         finally:
             self._model.train(was_training)
         shares = world() if together else 1
         return processes.totals(total)[0] / shares / max(1, self._tokens)
+
+    def _summed_loss(self, rows: Sequence[Row]) -> float:
+        model = self._model
+        share = model.kernels.prefix in SHARING
+        batch = make_micro_batch(rows, model.pad_token_id, share=share)
+        return float(model.row_losses(batch.to(model.device)).sum())
+
+
+def _cut(rows: Sequence[Row], max_tokens: int) -> list[list[Row]]:
+    """Cut rows, shorter ones first, into batches that are within the limits or of one row."""
+    batches: list[list[Row]] = []
+    for row in rows:
+        fits = batches and (len(batches[-1]) + 1) * len(row[0]) <= max_tokens
+        if fits and len(batches[-1]) < _BATCH:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches

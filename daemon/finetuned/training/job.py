@@ -24,14 +24,15 @@ from finetuned.errors import Interrupted, ModelError
 from finetuned.files.rank import rank, world
 from finetuned.files.run import Heartbeat, utc_now
 from finetuned.model.ask import questions_of
-from finetuned.model.kernels import Choice, choose, refusal
-from finetuned.model.supervised import Kernels
+from finetuned.model.kernels import Choice, has_fast_bfloat16
+from finetuned.model.supervised import SHARING
 from finetuned.telemetry.lifeline import Lifeline
 from finetuned.training import processes, sharded
 from finetuned.training.callbacks import RunCallback, RunState
 from finetuned.training.candidate import ParentState, candidate_facts, save_candidate
 from finetuned.training.checkpoint import Checkpoint, Progress, restore_optimizer, restore_rng
 from finetuned.training.heldout import HeldOutLoss
+from finetuned.training.kernel_choice import choose_afresh, precision_is_open, recall
 from finetuned.training.live_eval import LiveEval
 from finetuned.training.loaded import LoadedModel
 from finetuned.training.memory import REHEARSING, TokenBudget, budget_left, rehearse
@@ -119,13 +120,14 @@ class Job:
         self._state = self._state_at(
             start, warm_up, EarlyStop(training.patience, training.min_delta)
         )
-        remembered = parent.kernels if training.kernels == "auto" else ""
-        if self._loaded.choice is not None:
-            self._use(self._loaded.choice)
-        elif remembered:
-            self._remember(remembered, parent.precision if self._may_autocast() else "")
-        else:
-            self._use(self._choose(training.kernels, may_autocast=self._may_autocast()))
+        model = self._loaded.model
+        open_precision = precision_is_open(self._loaded.parameters.values(), self._config.model)
+        repeats = open_precision and has_fast_bfloat16(model.device)
+        self._use(
+            self._loaded.choice
+            or recall(model, training, parent.kernels, parent.precision if repeats else "")
+            or self._choose(may_autocast=open_precision)
+        )
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """
@@ -148,14 +150,19 @@ class Job:
         self._state = self._state_at(
             progress, WarmUp(progress.warm_up_began, progress.warm_up_steps), early_stop
         )
-        self._remember(progress.kernels or training.kernels, progress.precision)
+        known = recall(self._loaded.model, training, progress.kernels, progress.precision)
+        self._use(known or self._choose(may_autocast=False))
 
-    def _remember(self, kernels: str, precision: str) -> None:
-        """Compute as before; what cannot be used here any more is refused, and says so."""
-        choice = self._choose(kernels, may_autocast=False)
-        if precision:
-            choice.autocast = getattr(torch, precision)
-        self._use(choice)
+    def _choose(self, *, may_autocast: bool) -> Choice:
+        training, plan = self._config.training, self._plan
+        numbers = plan.micro_batches(len(plan) // 2, min(_PROBE_TOKENS, training.max_batch_tokens))
+        return choose_afresh(
+            self._loaded.model,
+            training,
+            typical=[self._rows[n] for n in numbers[0]],
+            may_autocast=may_autocast,
+            on_progress=self._heartbeat.beat,
+        )
 
     def _state_at(self, start: Progress, warm_up: WarmUp, early_stop: EarlyStop) -> RunState:
         state = RunState(
@@ -174,37 +181,13 @@ class Job:
         rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
         return Mix(training.replay_fraction, rows * world())
 
-    def _may_autocast(self) -> bool:
-        """Whether the precision is ours to choose: float32 weights that nobody asked for."""
-        first = next(iter(self._loaded.parameters.values()))
-        return self._config.model.dtype == "auto" and first.dtype == torch.float32
-
-    def _choose(self, prefix: str, *, may_autocast: bool) -> Choice:
-        model = self._loaded.model
-        if world() > 1:
-            # Every process must come to the same: no clock.
-            plain = Kernels("none", model.lm.config._attn_implementation)
-            kernels = Kernels("cache", plain.attention) if prefix == "auto" else plain
-            if prefix not in ("auto", "none"):
-                kernels = Kernels(prefix, plain.attention)
-            if refusal(model, kernels) is not None:
-                kernels = plain
-            return Choice(kernels, None)
-        tokens = min(_PROBE_TOKENS, self._config.training.max_batch_tokens)
-        numbers = self._plan.micro_batches(len(self._plan) // 2, tokens)[0]
-        return choose(
-            model,
-            [self._rows[n] for n in numbers],
-            prefix=prefix,
-            may_autocast=may_autocast,
-            on_progress=self._heartbeat.beat,
-        )
-
     def _use(self, choice: Choice) -> None:
         model, state = self._loaded.model, self.state
         model.kernels, model.autocast = choice.kernels, choice.autocast
         self._loaded.choice = choice
-        state.kernels, state.precision = choice.kernels.prefix, choice.precision
+        state.kernels, state.precision = str(choice.kernels), choice.precision
+        if choice.kernels.prefix not in SHARING:
+            self._plan = self._plan.unshared()
         self._heartbeat.beat(
             kernels=str(choice.kernels),
             precision=choice.precision or str(next(model.parameters()).dtype)[len("torch.") :],
@@ -254,7 +237,7 @@ class Job:
             on_change=lambda tokens: self._heartbeat.beat(force=True, max_batch_tokens=tokens),
         )
         self._loaded.spread(training)
-        callback = self._callback()
+        callback = self._callback(budget)
         self._heartbeat.beat(force=True, phase=REHEARSING, max_batch_tokens=budget.tokens)
         rehearse(self._loaded.model, self._rows, self._plan, budget)
         self._trainer = StreamTrainer(
@@ -298,7 +281,7 @@ class Job:
 
         return begin
 
-    def _callback(self) -> RunCallback:
+    def _callback(self, budget: TokenBudget) -> RunCallback:
         rows, state = self._rows, self.state
         questions = [q for dataset in rows.datasets for q in questions_of(dataset)]
         live_eval = None
@@ -312,7 +295,9 @@ class Job:
             )
         held_out = None
         if self._config.training.patience and questions:
-            held_out = HeldOutLoss(self._loaded.model, questions, self._renderer)
+            held_out = HeldOutLoss(
+                self._loaded.model, questions, self._renderer, max_tokens=lambda: budget.tokens
+            )
         return RunCallback(
             self._run_dir,
             state,

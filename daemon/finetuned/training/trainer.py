@@ -184,6 +184,8 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
             use_cpu=device.type == "cpu",
             seed=config.seed,
         )
+        if arguments.n_gpu > 1:  # one process has one device; Trainer would copy the model to all
+            arguments._n_gpu = 1
         super().__init__(
             model=model,
             args=arguments,

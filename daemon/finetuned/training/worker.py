@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from finetuned.config import Config, config_from_dict
-from finetuned.errors import DatasetError, Interrupted, ModelError
+from finetuned.errors import DatasetError, Interrupted
 from finetuned.files.rank import world
 from finetuned.files.run import Heartbeat
 from finetuned.telemetry.lifeline import Lifeline, run_worker
@@ -99,9 +99,15 @@ class TrainingRun:
         plan = rows.plan(training, seed=self.seed, world=world())
         self._stop_if_asked()
 
-        checkpoint = newest_loadable([Path(f) for f in self.spec.get("resume_from", [])])
-        if checkpoint is not None and checkpoint.progress.plan_digest != plan.digest:
-            raise ModelError(f"{checkpoint.path}: made for another plan; the job must start again")
+        folders = [Path(f) for f in self.spec.get("resume_from", [])]
+        checkpoint = newest_loadable(folders, plan.digest)
+        if checkpoint is None and (other := newest_loadable(folders)) is not None:
+            # Another version of this program, say, or another number of processes. What it has
+            # learnt is in no version yet, and every row of the job is still here.
+            self.heartbeat.beat(
+                optimizer_state=f"{optimizer_state}; {other.path.name} is of another plan: "
+                "the job starts again"
+            )
         job = Job(
             self.run_dir,
             self.spec,
@@ -149,6 +155,7 @@ class TrainingRun:
             reservoir,
             rows=math.ceil(rows.n_new * times),
             supervised_tokens=math.ceil(tokens * times),
+            epochs=self.config.training.num_train_epochs,
             seed=self.seed,
         )
         return JobRows(folders, names, reservoir.picked(drawn))
