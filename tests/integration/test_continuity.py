@@ -312,3 +312,34 @@ def test_a_lineage_computes_as_it_began(tiny_base: Path, tmp_path: Path) -> None
     assert {} == beats[1]["kernels_timed"]
     for name in ("kernels", "precision"):
         assert beats[0][name] == beats[1][name]
+
+
+def test_a_checkpoint_of_another_plan_starts_the_job_again(tiny_base: Path, tmp_path: Path) -> None:
+    """
+    Every row once from the first step on; a later attempt goes on from the new plan's steps.
+    """
+    import finetuned.training.trainer  # noqa: F401
+    from finetuned.training.worker import main
+    from support.fork_run import fork_main, ingest, make_run
+
+    datasets = ingest(tmp_path, tiny_base, [("a.jsonl", 40)])
+    runs: list[Path] = []
+    for i, rows_per_step in enumerate((2, 4, 4)):
+        run = make_run(
+            tmp_path / f"r{i}",
+            base=tiny_base,
+            datasets=datasets,
+            resume_from=runs[::-1],
+            training={"lora_dropout": 0.0, "per_device_train_batch_size": rows_per_step},
+        )
+        assert 0 == fork_main(main, run), (run / "output.txt").read_text()
+        runs.append(run)
+
+    first, again, resumed = map(read_metrics, runs)
+    assert len(first) > len(again)
+    assert list(range(1, len(again) + 1)) == [m["step"] for m in again]
+    trained = [row for m in again for row in m["examples"]]
+    assert sorted(trained) == sorted(row for m in first for row in m["examples"])
+    said = (read_json(runs[1] / "heartbeat.json") or {})["optimizer_state"]
+    assert "another plan: the job starts again" in said
+    assert len(resumed) < len(again)

@@ -133,6 +133,17 @@ def test_a_model_whose_cache_is_broken_is_not_run_through_it(kind: Any) -> None:
     assert "none" == _chosen(_broken(kind), prefix="cache").kernels.prefix
 
 
+def test_experts_share_their_prefixes_too() -> None:
+    """
+    Of the last layer they see the scored positions alone.
+    """
+    lm = make_lm("qwen3_moe")
+    model = SupervisedLM(lm, Kernels("stock", "sdpa")).train()
+    ways = candidates(lm, _CPU)
+    assert ["split", "cache", "none", "stock"] == [k.prefix for k in ways]
+    assert [None] * 4 == [refusal(model, kernels) for kernels in ways]
+
+
 def test_a_model_without_positions_runs_its_rows_side_by_side() -> None:
     """
     Where no shared way is right, plain rows are, and are used.
@@ -265,3 +276,134 @@ def test_recomputation_leaves_the_plain_way_only() -> None:
     assert ["none", "stock"] == [k.prefix for k in candidates(lm, _CPU)]
     model = SupervisedLM(lm, Kernels("stock", "sdpa")).train()
     assert None is refusal(model, Kernels("none", "sdpa"))
+
+
+def _several(monkeypatch: pytest.MonkeyPatch, lm: Any, kernels: str) -> Kernels:
+    """
+    Return what each of two processes chooses.
+    """
+    from finetuned.config import TrainingConfig
+    from finetuned.training import kernel_choice
+
+    monkeypatch.setattr(kernel_choice, "world", lambda: 2)
+    model = SupervisedLM(lm, Kernels("stock", lm.config._attn_implementation)).train()
+    chosen = kernel_choice.choose_afresh(
+        model,
+        TrainingConfig(kernels=kernels),
+        typical=_rows(),
+        may_autocast=True,
+        on_progress=lambda: None,
+    )
+    assert {} == chosen.timings
+    assert chosen.kernels == model.kernels
+    return model.kernels
+
+
+@pytest.mark.parametrize("kernels", ["auto", "split", "cache"])
+def test_several_processes_share_nothing_that_is_computed_again(
+    monkeypatch: pytest.MonkeyPatch, kernels: str
+) -> None:
+    """
+    In a check without training a cache looks right; in training transformers drops it.
+    """
+    lm = make_lm("qwen3")
+    lm.gradient_checkpointing_enable({"use_reentrant": False})
+    assert "none" == _several(monkeypatch, lm, kernels).prefix
+
+
+@pytest.mark.parametrize("kernels", ["auto", "split"])
+def test_several_processes_do_not_split_what_slides(
+    monkeypatch: pytest.MonkeyPatch, kernels: str
+) -> None:
+    """
+    Rows of a check are shorter than most windows.
+    """
+    lm = make_lm("mistral")
+    lm.config.sliding_window = 64
+    assert "split" != _several(monkeypatch, lm, kernels).prefix
+
+
+@pytest.mark.parametrize("prefix", ["split", "cache"])
+def test_a_way_that_would_compute_something_else_raises(prefix: str) -> None:
+    """
+    Whoever set it: no loss is better than a wrong one.
+    """
+    lm = make_lm("qwen3")
+    lm.gradient_checkpointing_enable({"use_reentrant": False})
+    model = SupervisedLM(lm, Kernels(prefix, "sdpa")).train()
+    with pytest.raises(RuntimeError, match="computed again"):
+        model(_rows())
+
+
+def test_what_a_lineage_computed_with_is_recalled_where_it_is_offered_and_right() -> None:
+    """
+    As it was, or the best that is right, or nothing where it is not offered.
+    """
+    from finetuned.config import TrainingConfig
+    from finetuned.training.kernel_choice import recall
+
+    def recalled(lm: Any, known: str, **training: Any) -> Any:
+        model = SupervisedLM(lm, Kernels("stock", lm.config._attn_implementation)).train()
+        choice = recall(model, TrainingConfig(**training), known, "bfloat16")
+        return choice and (choice.kernels.prefix, choice.precision)
+
+    lm = make_lm("qwen3")
+    for kernels in candidates(lm, _CPU):
+        assert kernels == Kernels.parse(str(kernels))
+    cache, none = str(Kernels("cache", "sdpa")), str(Kernels("none", "sdpa"))
+    assert ("cache", "bfloat16") == recalled(lm, cache)
+    assert ("split", "bfloat16") == recalled(lm, none)  # nothing speaks against it any more
+    assert ("none", "bfloat16") == recalled(lm, none, kernels="none")
+    assert None is recalled(lm, cache, kernels="none")
+    for nothing in ("", "split", "prefix=split"):
+        assert None is recalled(lm, nothing)
+    lm.gradient_checkpointing_enable({"use_reentrant": False})
+    assert None is recalled(lm, cache)
+    assert ("none", "bfloat16") == recalled(lm, none)
+
+
+def test_held_out_rows_are_scored_within_the_budget() -> None:
+    """
+    Batches of 16 rows at most, within the tokens that training fits; a longer row alone.
+    """
+    from finetuned.training.heldout import _cut
+
+    rows = sorted((row(tokens(n, n), (1, n)) for n in range(2, 90)), key=lambda r: len(r[0]))
+    for limit in (1, 50, 300, 10**6):
+        batches = _cut(rows, limit)
+        assert rows == [r for batch in batches for r in batch]
+        for batch in batches:
+            cost = len(batch) * max(len(ids) for ids, _ in batch)
+            assert len(batch) <= 16
+            assert len(batch) == 1 or cost <= limit
+
+
+def test_scored_rows_keep_no_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A chunk of logits is gone before the next is made.
+    """
+    import weakref
+
+    from finetuned.model import supervised
+    from finetuned.model.head_loss import LanguageHead
+    from finetuned.model.micro_batch import make_micro_batch
+
+    model = SupervisedLM(make_lm("qwen3"), Kernels("split", "sdpa")).eval()
+    batch = make_micro_batch(_rows(), 0)
+    whole = model.row_losses(batch)
+    alive: list[Any] = []
+    most = 0
+    inner = LanguageHead.__call__
+
+    def counted(self: LanguageHead, hidden: torch.Tensor) -> torch.Tensor:
+        nonlocal most
+        logits = inner(self, hidden)
+        alive.append(weakref.ref(logits))
+        most = max(most, sum(x().numel() for x in alive if x() is not None))
+        return logits
+
+    monkeypatch.setattr(LanguageHead, "__call__", counted)
+    monkeypatch.setattr(supervised, "MAX_LOGITS", 500)
+    assert torch.allclose(whole, model.row_losses(batch), rtol=1e-5)
+    assert len(alive) > 4
+    assert most <= 500

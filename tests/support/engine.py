@@ -103,6 +103,18 @@ def _granite() -> Any:
     return transformers.GraniteForCausalLM(config)
 
 
+def _qwen3_moe() -> Any:
+    config = transformers.Qwen3MoeConfig(
+        **_SHAPE,
+        head_dim=16,
+        moe_intermediate_size=48,
+        num_experts=4,
+        num_experts_per_tok=2,
+        decoder_sparse_step=1,
+    )
+    return transformers.Qwen3MoeForCausalLM(config)
+
+
 ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "qwen3": _qwen3,
     "llama": _llama,
@@ -115,6 +127,9 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
 }
 """Tied and untied heads, biases, sliding windows, softcaps, scaled logits, Conv1D."""
 
+EXPERTS: dict[str, Callable[[], Any]] = {"qwen3_moe": _qwen3_moe}
+"""Whose MLP is several; without adapters here, peft warns of them."""
+
 SPLIT = ("qwen3", "llama", "gpt2", "phi3", "granite")
 """Those that attend to everything, by sdpa: attention in two parts is allowed."""
 
@@ -124,7 +139,7 @@ def make_lm(name: str, *, seed: int = 0) -> Any:
     Return a model in training mode whose weights are far enough from zero to tell masks apart.
     """
     torch.manual_seed(seed)
-    model = ARCHITECTURES[name]()
+    model = (ARCHITECTURES | EXPERTS)[name]()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:

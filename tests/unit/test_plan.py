@@ -104,6 +104,24 @@ def test_a_micro_batch_keeps_its_budgets_and_is_of_one_class(job, max_tokens):
 
 @given(jobs(), budgets)
 @quick
+def test_what_is_not_shared_is_paid_for_in_every_row(job, max_tokens):
+    """
+    The same steps under the same digest; a micro-batch costs its rows at full length.
+    """
+    plan = plan_batches(**job)
+    apart = plan.unshared()
+
+    assert plan.digest == apart.digest
+    for k in range(len(apart)):
+        assert plan.numbers(k) == apart.numbers(k)
+        for batch in apart.micro_batches(k, max_tokens):
+            cost = len(batch) * max(int(job["lengths"][n]) for n in batch)
+            assert cost == apart.cost(batch)
+            assert len(batch) == 1 or cost <= max_tokens
+
+
+@given(jobs(), budgets)
+@quick
 def test_a_micro_batch_is_cut_no_sooner_than_it_must(job, max_tokens):
     """
     Rows of a step go by class and length, and the next row would have broken a budget.
