@@ -59,7 +59,8 @@ def commit(folder: Path, step: int) -> None:
     """
     Do what a training callback does: save, then let the oldest go.
     """
-    from finetuned.training.checkpoint import Progress, prune_checkpoints, save_checkpoint
+    from finetuned.training.checkpoint import Progress, save_checkpoint
+    from finetuned.training.checkpoint_folder import prune_checkpoints
 
     parameters, optimizer = training(step)
     progress = Progress(step, step, "digest", {"tokens": 1.0})
@@ -71,7 +72,8 @@ def steps_of(folder: Path) -> list[int]:
     """
     Return the steps of all checkpoints that are visible, each of them loaded.
     """
-    from finetuned.training.checkpoint import list_checkpoints, load_checkpoint
+    from finetuned.training.checkpoint import load_checkpoint
+    from finetuned.training.checkpoint_folder import list_checkpoints
 
     return [load_checkpoint(path).progress.job_step for path in list_checkpoints(folder)]
 
@@ -80,7 +82,7 @@ def newest_step(folder: Path) -> int | None:
     """
     Return the step that a resumed run would go on from.
     """
-    from finetuned.training.checkpoint import newest_loadable
+    from finetuned.training.checkpoint_folder import newest_loadable
 
     found = newest_loadable([folder])
     return None if found is None else found.progress.job_step
@@ -286,7 +288,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(
     """
     A bit flip, a cut, zeros or a missing file: found by hash, before anything is loaded.
     """
-    from finetuned.training.checkpoint import list_checkpoints, prune_checkpoints
+    from finetuned.training.checkpoint_folder import list_checkpoints, prune_checkpoints
 
     newest = list_checkpoints(folder)[-1]
     assert set(FILES) == {*read_manifest(newest)["files"], "manifest.json"}

@@ -53,7 +53,7 @@ def assert_same_files(expected: Path, found: Path) -> None:
 
 
 def last_checkpoint_bytes(runs: list[Path], name: str) -> bytes:
-    from finetuned.training.checkpoint import newest_loadable
+    from finetuned.training.checkpoint_folder import newest_loadable
 
     checkpoint = newest_loadable([run / "checkpoints" for run in runs])
     assert checkpoint is not None

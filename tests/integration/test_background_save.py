@@ -230,7 +230,8 @@ def test_what_the_disk_refuses_is_raised_where_training_polls(tmp_path: Path) ->
     """
     Once; nothing is begun before it is fetched; then the next save works, and the old one stands.
     """
-    from finetuned.training.checkpoint import list_checkpoints, write_checkpoint
+    from finetuned.training.checkpoint import write_checkpoint
+    from finetuned.training.checkpoint_folder import list_checkpoints
 
     training = Training().steps(1)
     good, full = tmp_path / "checkpoints", tmp_path / "full"
@@ -254,11 +255,8 @@ def test_a_checkpoint_that_does_not_load_is_raised_where_training_waits(tmp_path
     """
     Verified on the writing thread before an older one goes: the ModelError crosses over.
     """
-    from finetuned.training.checkpoint import (
-        list_checkpoints,
-        prune_checkpoints,
-        write_checkpoint,
-    )
+    from finetuned.training.checkpoint import write_checkpoint
+    from finetuned.training.checkpoint_folder import list_checkpoints, prune_checkpoints
 
     training = Training().steps(1)
     training.save(tmp_path)

@@ -1,10 +1,11 @@
 """
 LoRA's linear layer as one autograd node.
 
-The same mathematics as peft's, y = x W' + s (x A') B', with the update added by the
+The mathematics of peft's, y = x W' + s (x A') B', with the update added by the
 matrix product itself: no separate passes over the activations for scaling and
-adding, forward or backward. Only for what it is exactly right for: a plain
-linear base, one adapter, no dropout. Does not know training.
+adding, forward or backward. The update's products are of the base's precision, as
+under autocast; peft computes them in the adapter's where no autocast is on. Only for a
+plain linear base, one adapter, no dropout. Does not know training.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
 
 def fuse_lora(model: Any) -> int:
     """
-    Make the adapters of *model* run as one node each, where that is exactly the same.
+    Make the adapters of *model* run as one node each, where that is the same mathematics.
 
     Left as they are: dropout, DoRA and other variants, quantised or trainable
     bases, several adapters, activations of another type than the base's.

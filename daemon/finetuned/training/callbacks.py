@@ -31,11 +31,10 @@ from finetuned.training.checkpoint import (
     Parameters,
     Progress,
     Snapshot,
-    list_checkpoints,
-    prune_checkpoints,
     snapshot_state,
     write_checkpoint,
 )
+from finetuned.training.checkpoint_folder import list_checkpoints, prune_checkpoints
 from finetuned.training.heldout import HeldOutLoss
 from finetuned.training.live_eval import LiveEval
 

@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from finetuned.errors import ModelError
-from finetuned.files.atomic import publish_dir, remove_tree
+from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import verify_manifest, write_manifest
 from finetuned.training.sharded import part_of, whole
 
@@ -39,7 +39,7 @@ WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 RNG = "rng.safetensors"
 STATE = "state.json"
-_PREFIX = "checkpoint-"
+PREFIX = "checkpoint-"
 PINNED_BYTES = 1 << 30
 """
 Up to so much is copied from a GPU into page-locked memory, which is faster and which
@@ -270,7 +270,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """
     step = snapshot.progress.job_step
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"{_PREFIX}{step}"
+    final = folder / f"{PREFIX}{step}"
     building = folder / f".building-{step}"
     shutil.rmtree(building, ignore_errors=True)
     if final.exists():
@@ -315,20 +315,6 @@ def save_checkpoint(
     return write_checkpoint(folder, snapshot_state(parameters, optimizer, progress))
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """
-    Return the checkpoints in *folder* by step, as numbers and not as text.
-    """
-    if not folder.is_dir():
-        return []
-    found = [
-        (int(p.name.removeprefix(_PREFIX)), p)
-        for p in folder.iterdir()
-        if p.name.startswith(_PREFIX) and p.name.removeprefix(_PREFIX).isdigit()
-    ]
-    return [path for _, path in sorted(found)]
-
-
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """
@@ -360,45 +346,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
             load_file(path / RNG),
             Progress(**state),
         )
-
-
-def newest_loadable(folders: list[Path], plan_digest: str | None = None) -> Checkpoint | None:
-    """
-    Return the checkpoint with the highest step that loads, over several runs of one job.
-
-    A corrupt one is passed over for the one before it.
-
-    Args:
-        folders: ``checkpoints/`` of each run.
-        plan_digest: Pass over those of another plan; None takes any.
-    """
-    paths = sorted(
-        (path for folder in folders for path in list_checkpoints(folder)),
-        key=lambda p: int(p.name.removeprefix(_PREFIX)),
-        reverse=True,
-    )
-    for path in paths:
-        try:
-            found = load_checkpoint(path)
-        except (ModelError, OSError, ValueError):
-            continue
-        if plan_digest in (None, found.progress.plan_digest):
-            return found
-    return None
-
-
-def prune_checkpoints(folder: Path, keep: int) -> list[Path]:
-    """
-    Remove all but the *keep* newest checkpoints, after loading the newest.
-
-    Returns:
-        What was removed; nothing when the newest does not load.
-    """
-    paths = list_checkpoints(folder)
-    doomed = paths[:-keep]
-    if not doomed:
-        return []
-    load_checkpoint(paths[-1])
-    for path in doomed:
-        remove_tree(path)
-    return doomed

@@ -113,7 +113,8 @@ class StreamTrainer(Trainer):  # type: ignore[misc]
     Trains the remaining steps of one plan on a given model and optimizer.
 
     ``last_loss``, ``last_grad_norm``, ``supervised_tokens``, ``computed_tokens``
-    and ``skipped`` describe the optimizer step that ended last.
+    and ``skipped`` describe the optimizer step that ended last. computed_tokens are the
+    plan's count, padding included: what the split way computes is a little less.
     """
 
     def __init__(

@@ -77,7 +77,7 @@ class TrainingRun:
         from finetuned.data.render import Renderer
         from finetuned.model.load import pick_device
         from finetuned.training import processes
-        from finetuned.training.checkpoint import newest_loadable
+        from finetuned.training.checkpoint_folder import newest_loadable
         from finetuned.training.job import Job
 
         self.heartbeat.beat(force=True, phase="loading")
