@@ -301,9 +301,13 @@ def draw(
         sum reaches *supervised_tokens*, or every row *epochs* times.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    order = np.concatenate([rng.permutation(len(reservoir)) for _ in range(epochs)])
-    order = order.astype(np.int64)
-    sums = np.cumsum(reservoir.supervised_counts[order])
+    counts = reservoir.supervised_counts
+    if not len(counts):
+        return np.empty(0, dtype=np.int64)
+    rounds = max(1, -(-rows // len(counts)), -(-supervised_tokens // max(1, int(counts.sum()))))
+    drawn_in = [rng.permutation(len(counts)) for _ in range(min(epochs, rounds))]
+    order = np.concatenate(drawn_in).astype(np.int64)
+    sums = np.cumsum(counts[order])
     needed = int(np.searchsorted(sums, supervised_tokens)) + 1 if supervised_tokens > 0 else 0
     drawn: npt.NDArray[np.int64] = order[: max(0, rows, needed)]
     return drawn

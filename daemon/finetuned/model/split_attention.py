@@ -29,7 +29,7 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RowLayout:
     """
     P tokens of a prefix, then T tokens of N rows of up to R tokens.
     """
@@ -76,7 +76,7 @@ class _RowAttention(torch.autograd.Function):
         key: torch.Tensor,
         value: torch.Tensor,
         scale: float,
-        layout: Layout,
+        layout: RowLayout,
     ) -> torch.Tensor:
         groups = query.shape[1] // key.shape[1]
         by_row = (layout.by_row(query), layout.by_row(key, groups), layout.by_row(value, groups))
@@ -145,7 +145,7 @@ def _by_key_head(x: torch.Tensor, groups: int) -> torch.Tensor:
     return x.reshape(1, x.shape[1] // groups, groups * x.shape[2], x.shape[3])
 
 
-_layout: Layout | None = None
+_layout: RowLayout | None = None
 """Of the sequence that is being computed."""
 
 
@@ -189,7 +189,7 @@ AttentionInterface.register(NAME, _attention)
 
 
 @contextmanager
-def split_attention(config: Any, layout: Layout) -> Iterator[None]:
+def split_attention(config: Any, layout: RowLayout) -> Iterator[None]:
     """
     Let a model of *config* use this attention inside the block.
 

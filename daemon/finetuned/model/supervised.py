@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from finetuned.model.head_loss import LanguageHead, each_cross_entropy, summed_cross_entropy
 from finetuned.model.micro_batch import MicroBatch, Row, make_micro_batch
-from finetuned.model.split_attention import Layout, split_attention
+from finetuned.model.split_attention import RowLayout, split_attention
 
 MAX_LOGITS = 2**25
 """Most logits held at a time: 128 MiB of float32."""
@@ -147,8 +147,7 @@ class SupervisedLM(torch.nn.Module):
             # transformers then drops the cache, and branches would not see their prefix.
             raise RuntimeError(f"{self.kernels}: not with activations that are computed again")
         if self.kernels.prefix == "split":
-            computed, places = len(batch.prefix) + len(batch.slots), len(batch.prefix)
-            at = batch.scored + places
+            computed, at = len(batch.prefix) + len(batch.slots), len(batch.prefix) + batch.scored
         else:
             computed, at = batch.branches.numel(), batch.slots[batch.scored]
         # What the last layer's MLP says elsewhere reaches no loss. A layer that is run again
@@ -180,7 +179,7 @@ class SupervisedLM(torch.nn.Module):
         places = torch.arange(prefix, device=sequence.device)
         positions = torch.cat([places, prefix + batch.slots % width]).unsqueeze(0)
         self._scored = scored
-        with split_attention(self.lm.config, Layout(prefix, n, width, batch.slots)):
+        with split_attention(self.lm.config, RowLayout(prefix, n, width, batch.slots)):
             return self._states(sequence, position_ids=positions, use_cache=False)
 
     def _padded(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
