@@ -16,3 +16,13 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.tiny_base import make_tiny_base
 
     return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Path:
+    """
+    The folder whose files are the faults of the next worker.
+    """
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    return folder

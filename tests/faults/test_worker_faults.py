@@ -4,7 +4,6 @@ Workers that crash, hang, dawdle or diverge: the daemon deals with it and goes o
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -20,30 +19,13 @@ from finetuned.files.run import read_json, read_metrics
 from finetuned.layout import Layout
 from finetuned.registry.versions import incumbent, list_versions, verify_version
 from finetuned.supervisor.status import StatusBoard
-from support.daemon import PACKAGE_PARENT, Daemon, make_root
+from support.daemon import Daemon, make_root
 from support.disk import drop, ended, journal
+from support.faults import environment
 
-PLANTED = Path(__file__).with_name("planted")
 VERSIONS_TOOL = Path(__file__).resolve().parents[2] / "tools" / "versions.py"
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def faults(tmp_path: Path) -> Path:
-    """
-    The folder whose files are the faults of the next worker.
-    """
-    folder = tmp_path / "faults"
-    folder.mkdir()
-    return folder
-
-
-def environment(faults: Path) -> dict[str, str]:
-    return {
-        "PYTHONPATH": os.pathsep.join((str(PLANTED), str(PACKAGE_PARENT))),
-        "FINETUNED_FAULTS": str(faults),
-    }
 
 
 def trained_examples(root: Path, *runs: str) -> Counter[str]:

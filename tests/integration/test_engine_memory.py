@@ -19,11 +19,11 @@ import pytest
 
 from finetuned.files.run import read_json, read_metrics
 from finetuned.training.memory import REHEARSING, budget_left
-from support.daemon import PACKAGE_PARENT, Daemon, make_root
+from support.daemon import Daemon, make_root
 from support.disk import drop, ended, journal
+from support.faults import environment
 from support.tiny_base import make_tiny_base
 
-PLANTED = Path(__file__).resolve().parents[1] / "faults" / "planted"
 BUDGET = 16384
 
 pytestmark = pytest.mark.slow
@@ -50,20 +50,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         patch.setattr(fork_run, "write_rows", lambda path, n, tag: _write_long_rows(path, n, 440))
         datasets = fork_run.ingest(root, base, [("a.jsonl", 36)])
     return {"base": base, "datasets": datasets}
-
-
-@pytest.fixture
-def faults(tmp_path: Path) -> Path:
-    folder = tmp_path / "faults"
-    folder.mkdir()
-    return folder
-
-
-def environment(faults: Path) -> dict[str, str]:
-    return {
-        "PYTHONPATH": os.pathsep.join((str(PLANTED), str(PACKAGE_PARENT))),
-        "FINETUNED_FAULTS": str(faults),
-    }
 
 
 def make(data: dict[str, Any], folder: Path, **training: Any) -> Path:
