@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from finetuned.data.intents import dumps
 from finetuned.errors import DatasetError
-from finetuned.files.atomic import write_atomic
 from finetuned.sources.intents import heldout
 from finetuned.sources.intents.catalog import (
     Forbidden,
@@ -158,7 +154,8 @@ def test_rows() -> list[Row]:
 
     Half of a group says known sentences about unknown names (``metadata.split``
     is ``entity_disjoint``), half says unknown sentences about unknown names
-    (``phrasing_disjoint``).
+    (``phrasing_disjoint``). An answer counts as right where it is the same JSON
+    (``scorer``): a space more or less would be executed alike.
 
     Returns:
         The 200 rows, always the same.
@@ -184,7 +181,7 @@ def test_rows() -> list[Row]:
             row = _row(sentence, values_for(sentence, names, rng), group)
             row["metadata"]["split"] = "phrasing_disjoint"
             rows.append(row)
-    return rows
+    return [{**row, "scorer": "json"} for row in rows]
 
 
 def _row(sentence: Sentence, values: Mapping[str, str], group: str) -> Row:
@@ -204,33 +201,3 @@ def _row(sentence: Sentence, values: Mapping[str, str], group: str) -> Row:
             "phrasing": sentence.phrasing,
         },
     }
-
-
-def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """
-    Return *rows* as JSON lines, UTF-8, one final newline each.
-    """
-    return b"".join(orjson.dumps(dict(row)) + b"\n" for row in rows)
-
-
-def drop(rows: Iterable[Mapping[str, Any]], inbox: Path, name: str) -> Path:
-    """
-    Put *rows* into an inbox directory as one dataset, like anybody else would.
-
-    Args:
-        rows: Examples, one JSON object each.
-        inbox: An existing directory.
-        name: File name; must end in ``.jsonl`` and not start with a dot.
-
-    Returns:
-        The path of the file, which appeared whole.
-
-    Raises:
-        ValueError: The daemon would not look at a file of this name.
-        OSError: The disk refused; no part of the file is visible.
-    """
-    if not name.endswith(".jsonl") or name.startswith(".") or Path(name).name != name:
-        raise ValueError(f"{name!r} is not the name of a dataset")
-    path = inbox / name
-    write_atomic(path, to_jsonl(rows))
-    return path
