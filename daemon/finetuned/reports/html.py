@@ -1,0 +1,65 @@
+"""
+Templates to one self-contained file.
+
+Knows jinja2 and what a browser is allowed to do with the page; does not know what is on it.
+Everything is escaped by the template engine, and a content security policy forbids the
+page to load or run anything but its own one script, whatever a model has answered.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from finetuned.reports import wording
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        visible=wording.visible,
+        number=wording.number,
+        nats=wording.nats,
+        percent=wording.percent,
+        signed=wording.signed,
+        accuracy=wording.accuracy,
+    )
+    return environment
+
+
+def render(template: str, values: dict[str, Any]) -> str:
+    """
+    Return the page that *template* makes of *values*.
+
+    Args:
+        template: File name in templates/.
+        values: What the template names. Strings are escaped; only Markup is not.
+
+    Returns:
+        One HTML file without any reference to another.
+
+    Raises:
+        jinja2.UndefinedError: The template names something that is not there.
+    """
+    # Not autoescaped: both files are ours, and a quote in them must stay one.
+    script = Markup((TEMPLATES / "filter.js").read_text())  # noqa: S704
+    style = Markup((TEMPLATES / "page.css").read_text())  # noqa: S704
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    page = _environment().get_template(template)
+    return page.render(values, script=script, style=style, policy=Markup(policy))  # noqa: S704

@@ -1,0 +1,127 @@
+"""
+Numbers and text as a page shows them.
+
+Pure. Knows what a reader needs (counts beside shares, a sign before a change) and
+which characters must not be shown as they are; does not know what a page looks like.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NOTHING = "not measured"
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ufffe\uffff]"
+)
+"""Controls, marks that reorder or hide text, and halves of characters. Not tab, not newline."""
+
+
+def visible(text: object) -> str:
+    r"""
+    Return *text* with every character that cannot be seen spelled out, e.g. ``\u202e``.
+
+    Tab and newline stay; CR LF becomes a newline. The result can be encoded as UTF-8 and
+    is not yet escaped for HTML.
+    """
+    spelled = str(text).replace("\r\n", "\n")
+    return _UNSEEN.sub(lambda m: f"\\u{ord(m[0]):04x}", spelled)
+
+
+def finite(value: object) -> float | None:
+    """
+    Return *value* as a float, or None when it is no number or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def percent(share: object) -> str:
+    """
+    Return a share of 0 to 1 as e.g. ``86%``; all and none are said only where they are true.
+    """
+    value = finite(share)
+    if value is None:
+        return NOTHING
+    whole = round(100 * value)
+    if 0 < value < 1:
+        whole = min(99, max(1, whole))
+    return f"{whole}%"
+
+
+def accuracy(score: Mapping[str, Any]) -> str:
+    """
+    Return a score's accuracy with its counts and 95% interval: ``86% (172/200, 81-90)``.
+    """
+    if finite(score.get("accuracy")) is None:
+        return NOTHING
+    counts = f"{score['n_correct']}/{score['n_asked']}"
+    interval = score.get("interval_95")
+    if interval:
+        counts += ", {}-{}".format(*(percent(bound).rstrip("%") for bound in interval))
+    return f"{percent(score['accuracy'])} ({counts})"
+
+
+def number(value: object, *, digits: int = 3) -> str:
+    """
+    Return *value* with at most *digits* places; whole numbers without any, None as a dash.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value)
+    known = finite(value)
+    if known is None:
+        return "-" if value is None else visible(value)
+    if known and not 10**-digits <= abs(known) < 1e12:
+        return f"{known:.1e}"
+    return str(int(known)) if known == int(known) else f"{known:.{digits}f}".rstrip("0").rstrip(".")
+
+
+def nats(value: object) -> str:
+    """
+    Return a loss with three places, or a dash.
+    """
+    known = finite(value)
+    return "-" if known is None else f"{known:.3f}"
+
+
+def signed(points: object) -> str:
+    """
+    Return a change in percentage points with its sign: ``+3.5``, ``0.0``, ``-12.0``.
+    """
+    known = finite(points)
+    if known is None:
+        return "-"
+    return "0.0" if abs(known) < 0.05 else f"{known:+.1f}"
+
+
+def interval(bounds: Sequence[object] | None) -> str:
+    """
+    Return the bounds of a change in points as ``-1.0 to +8.0``, or an empty string.
+    """
+    if not bounds or len(bounds) != 2 or any(finite(bound) is None for bound in bounds):
+        return ""
+    return f"{signed(bounds[0])} to {signed(bounds[1])}"
+
+
+def count(n: int, what: str, many: str | None = None) -> str:
+    """
+    Return *n* and the noun in its right number: ``1 item``, ``3 items``.
+    """
+    return f"{n} {what if n == 1 else many or what + 's'}"
+
+
+def shorten(text: str, chars: int) -> str:
+    """
+    Return *text* in at most *chars* characters (>= 5), the middle left out where it is longer.
+    """
+    text = visible(text).replace("\n", " ")
+    if len(text) <= chars:
+        return text
+    end = (chars - 3) // 2
+    return f"{text[: chars - 3 - end]}...{text[-end:]}"
