@@ -5,9 +5,9 @@ The demonstration behind tools/demo: a real daemon, a real file, a better model.
     $ tools/demo --json
 
 Starts the daemon on a throw-away root, drops the infrastructure commands into
-its inbox, shows it at work, and once a candidate was judged compares the base
-with the new version: on the daemon's own held-out rows and on the 200 rows of
-benchmarks/infra_200.jsonl, which no training row shares a phrasing or name with.
+its inbox, shows it at work, and once a candidate was judged shows what the gate
+saw: base, incumbent and candidate on the daemon's own held-out rows, on the canaries
+and on benchmarks/infra_200.jsonl, which no training row shares a phrasing or name with.
 
 Exit status: 0 a version was promoted, 1 it was not, 70 the daemon ended early.
 """
@@ -39,12 +39,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from finetuned.core.metrics import mean_loss, wilson_interval
+from finetuned.core.evidence import together
+from finetuned.core.metrics import wilson_interval
 from finetuned.files.run import read_json
 from finetuned.sources.intents import drop, training_rows
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BENCHMARK = CHECKOUT / "benchmarks" / "infra_200.jsonl"
+CANARIES = CHECKOUT / "benchmarks" / "canaries.jsonl"
 TIME_LIMIT_SECONDS = 900.0
 PROMPT = "Please create a DNS record so that printer7.attic.lan resolves to 10.20.30.40"
 
@@ -87,6 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         (root / "config.toml").write_text(CONFIG)
         (root / "inbox").mkdir()
+        (root / "benchmarks").mkdir()
+        for suite in (BENCHMARK, CANARIES):
+            shutil.copy(suite, root / "benchmarks")
         console.print(f"[bold]finetuned demo[/bold] on the throw-away root {root}")
         rows = training_rows(n=args.rows)
         with daemon(root, console) as process:
@@ -197,62 +202,97 @@ def view(status: dict[str, Any]) -> Panel:
 
 def compare(root: Path, verdict: dict[str, Any], console: Console) -> dict[str, Any]:
     """
-    Print base against new version, answer one prompt, and return the figures.
+    Print what the gate saw, answer one prompt, and return the figures.
     """
     version = root / "models" / "versions" / verdict["version"]
     manifest = read_json(version / "manifest.json") or {}
-    before, after = (manifest["scores"][who]["new"] for who in ("incumbent", "candidate"))
+    report = read_json(version / "eval_report.json") or {}
     console.print(
         f"\nverdict: {'promoted' if verdict['promoted'] else 'rejected'}"
         f" {verdict['version']} ({verdict['reason']})\n"
     )
-    table = Table(title="base model against new version")
-    for column in ("rows", "n", "exact match, base", "exact match, new", "loss, base", "loss, new"):
-        table.add_column(column, justify="left" if column == "rows" else "right")
-    table.add_row(
-        "held out by the daemon",
-        str(after["n_asked"]),
-        share(before["n_exact"], before["n_asked"]),
-        share(after["n_exact"], after["n_asked"]),
-        f"{before['loss']:.3f}",
-        f"{after['loss']:.3f}",
-    )
-    benchmark = ask_benchmark(root, version, console)
-    for split in ("entity_disjoint", "phrasing_disjoint"):
-        base, new = benchmark["base"][split], benchmark["new"][split]
-        table.add_row(
-            f"infra_200, {split.replace('_', '-')}",
-            str(new["n"]),
-            share(base["exact"], base["n"]),
-            share(new["exact"], new["n"]),
-            f"{base['loss']:.3f}",
-            f"{new['loss']:.3f}",
-        )
-    console.print(table)
-    console.print(f"\n> {PROMPT}\n[bold]{benchmark['answer']}[/bold]")
+    console.print(suites_table(report))
+    rules = Table(title="what the gate asked")
+    for column in ("rule", "held", "seen"):
+        rules.add_column(column)
+    for rule in report["verdict"]["rules"]:
+        rules.add_row(rule["name"], "yes" if rule["passed"] else "NO", rule["detail"])
+    console.print(rules)
+    answer = one_answer(root, version, console)
+    console.print(f"\n> {PROMPT}\n[bold]{answer}[/bold]")
+    before, after = (together(report, who, "new") for who in ("base", "candidate"))
     return {
         "promoted": verdict["promoted"],
-        "exact_match_before": before["exact_match"],
-        "exact_match_after": after["exact_match"],
-        "n_heldout": after["n_asked"],
+        "exact_match_before": share_of(before),
+        "exact_match_after": share_of(after),
+        "n_heldout": after["n_asked"] if after else 0,
         "seconds_training": round(manifest["totals"]["seconds_steps"], 1),
+        "seconds_evaluation": round(
+            sum(s["seconds"] + s["load_seconds"] for s in report["subjects"].values()), 1
+        ),
         "seconds_total": 0.0,
         "version": verdict["version"],
-        "infra_200": {who: benchmark[who] for who in ("base", "new")},
+        "infra_200": splits(report),
     }
 
 
-def share(exact: int, n: int) -> str:
+def suites_table(report: dict[str, Any]) -> Table:
+    """
+    Return base, incumbent and candidate on every suite of a report.
+    """
+    table = Table(title="right answers, with 95% intervals")
+    for column in ("suite", "base", "incumbent", "candidate", "loss, base", "loss, candidate"):
+        table.add_column(column, justify="left" if column == "suite" else "right")
+    for suite in report["suites"]:
+        found = {
+            who: subject["suites"].get(suite["name"]) for who, subject in report["subjects"].items()
+        }
+        table.add_row(
+            suite["title"],
+            *(share(found[who]) for who in ("base", "incumbent", "candidate")),
+            *(f"{found[who]['loss']:.3f}" for who in ("base", "candidate")),
+        )
+    return table
+
+
+def share(score: dict[str, Any] | None) -> str:
     """
     Return a proportion with its 95% interval, e.g. ``97% (97/100, 92-99)``.
     """
-    low, high = wilson_interval(exact, n)
-    return f"{100 * exact / n:.0f}% ({exact}/{n}, {100 * low:.0f}-{100 * high:.0f})"
+    if score is None or not score["n_asked"]:
+        return "-"
+    right, n = score["n_correct"], score["n_asked"]
+    low, high = wilson_interval(right, n)
+    return f"{100 * right / n:.0f}% ({right}/{n}, {100 * low:.0f}-{100 * high:.0f})"
 
 
-def ask_benchmark(root: Path, version: Path, console: Console) -> dict[str, Any]:
+def share_of(counts: dict[str, Any] | None) -> float | None:
     """
-    Ask base and new version the 200 rows of the benchmark, and the new one PROMPT.
+    Return right answers as a share of those asked.
+    """
+    if counts is None or not counts["n_asked"]:
+        return None
+    return float(counts["n_correct"] / counts["n_asked"])
+
+
+def splits(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """
+    Return right answers on the two halves of the infrastructure test set, per subject.
+    """
+    rows = [json.loads(line) for line in BENCHMARK.read_text().splitlines()]
+    half_of = {str(i): row["metadata"]["split"] for i, row in enumerate(rows, start=1)}
+    right: dict[str, dict[str, int]] = {}
+    for item in report["items"]:
+        if item["suite"] == BENCHMARK.stem:
+            for who, outcome in item["outcomes"].items():
+                counts = right.setdefault(who, dict.fromkeys(sorted(set(half_of.values())), 0))
+                counts[half_of[item["id"]]] += bool(outcome["correct"])
+    return right
+
+
+def one_answer(root: Path, version: Path, console: Console) -> str:
+    """
+    Return what the new version answers to PROMPT.
     """
     # transformers warns of its own renaming when peft asks for the old name.
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -260,54 +300,27 @@ def ask_benchmark(root: Path, version: Path, console: Console) -> dict[str, Any]
     from finetuned.config import load_config
     from finetuned.data.examples import to_example
     from finetuned.data.render import Renderer
-    from finetuned.files.base import find_base
+    from finetuned.data.suite import Question
     from finetuned.layout import Layout
-    from finetuned.model.ask import Question, ask
+    from finetuned.model.ask import ask
     from finetuned.model.load import load_version
+    from finetuned.registry.weights import weights_in
 
     config = load_config(root / "config.toml")
-    base = find_base(Layout(root), config.model.base)
-    renderer = Renderer.load(base, max_length=config.data.max_length)
-    rows = [json.loads(line) for line in BENCHMARK.read_text().splitlines()]
-    questions = []
-    for i, row in enumerate(rows):
-        example = to_example(row)
-        questions.append(Question(str(i), example, "", "", renderer.golden(example)))
-    splits = {str(i): row["metadata"]["split"] for i, row in enumerate(rows)}
-    result: dict[str, Any] = {}
-    prompt = to_example({"prompt": PROMPT, "completion": "?" * 120})
-    for who, folder in (("base", None), ("new", version)):
-        model = load_version(base, folder, config.model)
-        with console.status(f"asking the {who} model {len(questions)} questions"):
-            outcomes = list(
-                ask(
-                    model,
-                    renderer,
-                    questions,
-                    max_new_tokens=config.evaluation.max_new_tokens,
-                    batch_size=config.evaluation.batch_size,
-                    deadline=time.monotonic() + 600,
-                )
-            )
-        result[who] = {}
-        for split in ("entity_disjoint", "phrasing_disjoint"):
-            mine = [o for o in outcomes if splits[o.question.id] == split]
-            result[who][split] = {
-                "n": len(mine),
-                "exact": sum(bool(o.matches) for o in mine),
-                "loss": mean_loss([o.loss_sum for o in mine], [o.n_tokens for o in mine]),
-            }
-        if who == "new":
-            answer = ask(
-                model,
-                renderer,
-                [Question("prompt", prompt, "", PROMPT, "?" * 80)],
-                max_new_tokens=config.evaluation.max_new_tokens,
-                batch_size=1,
-                deadline=time.monotonic() + 60,
-            )
-            result["answer"] = next(iter(answer)).answer
-    return result
+    weights = weights_in(Layout(root), version, config.model.base)
+    renderer = Renderer.load(weights.base, max_length=config.data.max_length)
+    with console.status("asking the new model one question"):
+        model = load_version(weights.base, weights.folder, config.model)
+        example = to_example({"prompt": PROMPT, "completion": "?"})
+        outcomes = ask(
+            model,
+            renderer,
+            [Question("prompt", example, "", PROMPT, "?", scored=False)],
+            max_new_tokens=80,
+            batch_size=1,
+            deadline=time.monotonic() + 60,
+        )
+        return str(next(iter(outcomes)).answer)
 
 
 if __name__ == "__main__":

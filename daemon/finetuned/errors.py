@@ -6,6 +6,7 @@ Everything finetuned raises on purpose.
   x DatasetError         one inbox file is unusable; the daemon goes on
     + MalformedExample   one line of it is not a training example
     + UnstableDataset    the file changed while it was being read
+  x SuiteError           a benchmark cannot be asked as it stands; the gate counts it as failed
   x WorkerError          a worker process failed
     + Interrupted        it was asked to stop and can go on later
     + Diverged           loss or gradients became NaN or Inf
@@ -85,6 +86,22 @@ class UnstableDataset(DatasetError):
 
     retryable = True
     exit_status = EXIT_TEMPFAIL
+
+
+class SuiteError(FinetunedError):
+    """
+    A suite, or one line of it, cannot be asked.
+
+    What needs it counts as not shown: a suite that cannot be read never passes.
+    """
+
+    exit_status = EXIT_DATAERR
+
+    def __init__(self, path: Path, line: int | None, reason: str) -> None:
+        super().__init__(f"{path.name}{'' if line is None else f':{line}'}: {reason}")
+        self.path = path
+        self.line = line
+        self.reason = reason
 
 
 class WorkerError(FinetunedError):

@@ -12,6 +12,9 @@ from pathlib import Path
 PRIORITIES = ("high", "normal", "low")
 """Sub-folders of inbox/, best first; a file directly in inbox/ is normal."""
 
+CANARIES = "canaries"
+"""The suite, by file name, of what must never break."""
+
 MANIFEST = "manifest.json"
 """Written last in every finished folder: without it the folder does not exist for us."""
 
@@ -93,6 +96,26 @@ class Layout:
     @property
     def versions(self) -> Path:
         return self.models / "versions"
+
+    @property
+    def reports(self) -> Path:
+        """One page per version, made from its eval report; can be made again at any time."""
+        return self.models / "reports"
+
+    @property
+    def answers(self) -> Path:
+        """What models answered, in SQLite; author: evaluation. A cache and a table to query."""
+        return self.models / "answers.sqlite3"
+
+    @property
+    def benchmarks(self) -> Path:
+        """Suites that people add; never trained on."""
+        return self.root / "benchmarks"
+
+    @property
+    def incidents(self) -> Path:
+        """One report per version that was taken back by itself."""
+        return self.logs / "incidents"
 
     @property
     def backups(self) -> Path:

@@ -88,7 +88,7 @@ def test_the_held_out_loss_is_that_of_the_final_evaluation(
 
     from finetuned.data.render import Renderer
     from finetuned.data.store import TokenisedDataset
-    from finetuned.model.ask import questions_of
+    from finetuned.data.suite import questions_of
     from finetuned.model.score import summed_loss
 
     manifest = run(data, tmp_path / "r1", patience=4, min_delta=50.0)

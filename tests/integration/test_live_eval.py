@@ -18,7 +18,7 @@ def parts(tiny_base: Path) -> dict[str, Any]:
     from finetuned.config import ModelConfig
     from finetuned.data.examples import to_example
     from finetuned.data.render import Renderer
-    from finetuned.model.ask import Question
+    from finetuned.data.suite import Question
     from finetuned.model.load import load_version
 
     renderer = Renderer.load(tiny_base, max_length=512)

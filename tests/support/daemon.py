@@ -31,6 +31,7 @@ scan_seconds = 1.0
 
 [data]
 max_length = 512
+holdout_min_rows = 1
 {data}
 
 [training]
@@ -46,6 +47,16 @@ kernels = "split"
 eval_steps = 5
 max_new_tokens = 8
 {evaluation}
+
+[gate]
+on_equal = "promote"
+{gate}
+
+[watch]
+{watch}
+
+[registry]
+{registry}
 
 [supervisor]
 heartbeat_seconds = 0.1
@@ -63,7 +74,10 @@ def make_root(root: Path, base: Path, **sections: str) -> Path:
     (root / "inbox").mkdir(parents=True)
     (root / "models" / "base").mkdir(parents=True)
     (root / "models" / "base" / "tiny").symlink_to(base)
-    names = ("inbox", "data", "training", "evaluation", "supervisor")
+    names = (
+        *("inbox", "data", "training", "evaluation"),
+        *("gate", "watch", "registry", "supervisor"),
+    )
     text = CONFIG
     for line in "\n".join(sections.values()).splitlines():
         key = line.partition("=")[0].strip()

@@ -1,25 +1,49 @@
 """
-When a generated answer counts as right.
+What of a generated text is the answer, and when it equals the expected one.
 
-The one place that knows about reasoning tags: they are never part of an answer.
+The one place that knows about reasoning tags. By policy they are never part of
+an answer (``strip``), make it wrong (``refuse``), or are read like any text (``keep``).
 """
 
 from __future__ import annotations
 
 import re
+from typing import Final
+
+STRIP: Final = "strip"
+REFUSE: Final = "refuse"
+KEEP: Final = "keep"
+REASONING: Final = (STRIP, REFUSE, KEEP)
+"""What may be done with a reasoning block; ``evaluation.reasoning`` chooses."""
 
 _THINK = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _UNCLOSED_THINK = re.compile(r"\A\s*<think>.*\Z", re.DOTALL)
+_EMPTY_THINK = re.compile(r"\A\s*<think>\s*</think>", re.DOTALL)
 
 
-def final_answer(text: str) -> str:
+def final_answer(text: str, reasoning: str = STRIP) -> str:
     """
     Return *text* without its reasoning block and surrounding white space.
 
     A reasoning block that was never closed leaves nothing: the model did not
     get to its answer.
+
+    Args:
+        text: As generated, without special tokens.
+        reasoning: One of REASONING; with KEEP only white space goes.
     """
+    if reasoning == KEEP:
+        return text.strip()
     return _UNCLOSED_THINK.sub("", _THINK.sub("", text, count=1), count=1).strip()
+
+
+def is_refused(text: str, reasoning: str) -> bool:
+    """
+    Return whether the policy makes *text* wrong whatever it answers.
+
+    An empty block, which some templates write themselves, is no reasoning.
+    """
+    return reasoning == REFUSE and count_think_tags(_EMPTY_THINK.sub("", text, count=1)) > 0
 
 
 def matches(answer: str, golden: str) -> bool:

@@ -14,6 +14,7 @@ class Command(StrEnum):
     RESUME = "resume"  # end a pause
     SKIP = "skip"  # end the current job for good; its file is not trained any further
     STOP = "stop"  # checkpoint and end the daemon
+    CONSOLIDATE = "consolidate"  # merge the adapter in use into a full model, when its turn comes
 
 
 def command_of(file_name: str) -> Command | None:

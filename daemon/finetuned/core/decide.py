@@ -81,6 +81,10 @@ class Situation:
     accepted: Sequence[Accepted] = ()
     jobs: Sequence[JobView] = ()
     worker: WorkerView | None = None
+    watch_due: bool = False
+    """Whether the canaries of the version in use are to be asked again."""
+    watching: bool = False
+    """Whether they are being asked."""
     keeps_worker: bool = False
     """Whether a training worker waits for a run."""
     ingesting: bool = False
@@ -151,6 +155,16 @@ class CoolDown:
 
 
 @dataclass(frozen=True, slots=True)
+class AskCanaries:
+    """Ask what is in use the canaries again, before the device has other work."""
+
+
+@dataclass(frozen=True, slots=True)
+class DismissWatch:
+    """End that; it comes again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """End the daemon."""
 
@@ -166,6 +180,8 @@ Action = (
     | SkipJob
     | WarmUp
     | CoolDown
+    | AskCanaries
+    | DismissWatch
     | Leave
 )
 
@@ -192,15 +208,20 @@ def decide(now: Situation, *, clock: float, share_examples: int, share_files: in
         actions.append(SkipJob(now.skip_job))
     if now.keeps_worker and (now.paused or (now.blocked is not None and not now.keep_warm)):
         actions.append(CoolDown())  # a pause is for whoever wants the device
+    if now.watching and now.paused:
+        actions.append(DismissWatch())
     if now.blocked is not None:
         return actions
     if now.stable_files:
         actions.append(Claim())
     if now.claimed and not now.ingesting:
         actions.append(StartIngestion())
-    if now.worker is None and not now.paused and now.skip_job is None:
-        actions += _next_work(now, clock, share_examples, share_files)
-    if now.until_idle and _idle(now):
+    if now.worker is None and not now.paused and now.skip_job is None and not now.watching:
+        if now.watch_due:
+            actions.append(AskCanaries())
+        else:
+            actions += _next_work(now, clock, share_examples, share_files)
+    if now.until_idle and is_idle(now):
         actions.append(Leave())
     return actions
 
@@ -213,6 +234,8 @@ def _leave(now: Situation) -> list[Action]:
         actions.append(StopIngestion())
     if now.keeps_worker:
         actions.append(CoolDown())
+    if now.watching:
+        actions.append(DismissWatch())
     if now.worker is None and not now.ingesting:
         actions.append(Leave())
     return actions
@@ -276,9 +299,14 @@ def group(
     return MakeJob(tuple(small[:share_files]), first.priority)
 
 
-def _idle(now: Situation) -> bool:
+def is_idle(now: Situation) -> bool:
+    """
+    Return whether nothing is being done and nothing waits.
+    """
     return (
         now.scanned
+        and not now.watching
+        and not (now.watch_due and not now.paused)
         and now.worker is None
         and not now.ingesting
         and not now.files_waiting

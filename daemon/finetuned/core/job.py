@@ -15,6 +15,11 @@ from enum import StrEnum
 from finetuned.errors import InvalidTransition
 
 
+class JobKind(StrEnum):
+    TRAINING = "training"  # datasets towards a better version
+    CONSOLIDATION = "consolidation"  # the adapter in use merged into a full model
+
+
 class JobState(StrEnum):
     QUEUED = "queued"  # validated, waiting for the device
     TRAINING = "training"  # a worker process is training on it

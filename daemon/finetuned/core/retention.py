@@ -4,13 +4,15 @@ Which versions may go. A decision on names and parents; touches no file.
 What a person or a restart may still need is never on the list: the incumbent
 and everything it was trained on top of, what is pinned, and the version whose
 backup is the last known to be good. An ancestor of ours kept two versions by
-age alone and deleted the only good one.
+age alone and deleted the only good one; another lost all three copies to one
+clean-up. So the trash is its own decision: what is in it is deleted for good
+only where a copy is left elsewhere, or where the gate never wanted it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
 _NAME = re.compile(r"v(?:0\d{3}|[1-9]\d{3,})")
@@ -45,9 +47,40 @@ class Plan:
     """Versions that go, newest first: at no moment is a parent gone before its child."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """
+    One folder in the trash, as far as its manifest can be trusted.
+    """
+
+    version: str | None
+    """The version it was, by its name; None for a folder that is none of ours."""
+
+    known: bool
+    """Whether its manifest is whole: without it nobody knows what the gate said."""
+
+    verdict: str | None = None
+    parent: str | None = None
+    base_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emptying:
+    """
+    What emptying the trash would do, with the reason for every folder in it.
+    """
+
+    delete: dict[str, str]
+    """Folder -> why nothing is lost with it. Newest first: a child before its parent."""
+
+    stay: dict[str, str]
+    """Folder -> why only a person can decide on it."""
+
+
 def plan_prune(
     versions: Mapping[str, str | None],
     *,
+    bases: Mapping[str, str | None],
     incumbent: str | None,
     pinned: Set[str],
     keep_last: int,
@@ -59,6 +92,8 @@ def plan_prune(
     Args:
         versions: Every version that exists -> the version it was trained on top
             of. A parent that no longer exists ends its chain.
+        bases: Version -> the full model that its adapter sits on, where that is
+            a version too. Without it the adapter cannot be loaded.
         incumbent: What current_model names, or None before the first promotion.
         pinned: Versions a person wants kept.
         keep_last: How many of the versions that nothing else protects stay,
@@ -66,8 +101,8 @@ def plan_prune(
         last_backup: The newest version whose backup was verified, or None.
 
     Returns:
-        A plan that names each version once. Whatever is kept has all its
-        ancestors kept as well, so every kept version can still be rolled back.
+        A plan that names each version once. Whatever is kept has its ancestors
+        and what it sits on kept as well: it can be loaded, and rolled back.
     """
     newest_first = sorted(versions, key=_order, reverse=True)
     reasons: dict[str, str] = {}
@@ -76,7 +111,7 @@ def plan_prune(
         for name in names:
             reasons.setdefault(name, why)
         for name in names:
-            for ancestor in _ancestors(name, versions):
+            for ancestor in built_on(name, versions, bases):
                 reasons.setdefault(ancestor, f"ancestor of {name}: {why}")
 
     keep([v for v in newest_first if v == incumbent], "incumbent")
@@ -94,10 +129,65 @@ def _order(name: str) -> tuple[int, str]:
     return (version_number(name) or 0, name)
 
 
-def _ancestors(version: str, parents: Mapping[str, str | None]) -> Iterator[str]:
-    seen = {version}
-    parent = parents.get(version)
-    while parent is not None and parent in parents and parent not in seen:
-        seen.add(parent)  # a parent that is its own grandchild is nonsense, but must not hang
-        yield parent
-        parent = parents[parent]
+def built_on(
+    version: str, parents: Mapping[str, str | None], bases: Mapping[str, str | None]
+) -> list[str]:
+    """
+    Return everything that *version* stands on, nearest first: parents, and what they sit on.
+
+    Only versions that are keys of *parents*. Circles, which are nonsense, end.
+    """
+    found: list[str] = []
+    waiting = [version]
+    for name in waiting:
+        for below in (parents.get(name), bases.get(name)):
+            if below is not None and below in parents and below not in waiting:
+                waiting.append(below)
+                found.append(below)
+    return found
+
+
+def plan_emptying(
+    trash: Mapping[str, Trashed],
+    *,
+    copies: Mapping[str, str],
+    protected: Mapping[str, str],
+    confirmed: Collection[str],
+) -> Emptying:
+    """
+    Decide which folders of the trash may be deleted for good.
+
+    Args:
+        trash: Every folder in the trash.
+        copies: Version -> where an intact copy of it is outside the trash.
+        protected: Version -> why even a rejected one stays: in use, pinned, or
+            built upon by something outside the trash.
+        confirmed: Folders whose names a person has typed; they go whatever they are.
+
+    Returns:
+        A plan that names each folder once. Whatever stays has what it was built
+        on stay as well, unless that was confirmed or has a copy.
+    """
+    plan = Emptying({}, {})
+    needed = dict(protected)
+    for folder in sorted(trash, key=lambda f: (_order(trash[f].version or ""), f), reverse=True):
+        found = trash[folder]
+        if folder in confirmed:
+            plan.delete[folder] = "confirmed by name"
+        elif found.version is None:
+            plan.stay[folder] = "not a version; nobody here knows what it is"
+        elif found.version in copies:
+            plan.delete[folder] = f"{copies[found.version]} is intact"
+        elif not found.known:
+            plan.stay[folder] = "its manifest cannot be trusted, and there is no other intact copy"
+        elif found.verdict != "rejected":
+            plan.stay[folder] = "the only copy of a version that the gate did not reject"
+        elif found.version in needed:
+            plan.stay[folder] = f"rejected by the gate, but {needed[found.version]}"
+        else:
+            plan.delete[folder] = "rejected by the gate"
+        if folder in plan.stay:
+            for below in (found.parent, found.base_version):
+                if below is not None:
+                    needed.setdefault(below, f"{folder} was built on it")
+    return plan

@@ -155,6 +155,7 @@ def choose_holdout(
     n_rows: int,
     *,
     fraction: float,
+    min_rows: int,
     max_rows: int,
     trained: PromptIndex,
     held_out: PromptIndex,
@@ -171,11 +172,13 @@ def choose_holdout(
         chunks: Gives the prompt hash of every row, in any order; called several times.
         n_rows: How many rows there are.
         fraction: Share of rows to hold out, 0 to 0.5; above 0 means at least one row.
+        min_rows: Least rows to hold out, as far as a fifth of them reaches; >= 1.
         max_rows: Most rows to hold out.
         trained: Prompts that earlier datasets trained.
         held_out: Prompts that earlier datasets hold out.
     """
-    room = min(max(round(fraction * n_rows), 1), max_rows) if fraction > 0 else 0
+    wanted = max(round(fraction * n_rows), min(min_rows, n_rows // 5), 1)
+    room = min(wanted, max_rows) if fraction > 0 else 0
     chosen: list[Hashes] = []
     n_prompts = n_free = 0  # free: held out by nobody yet
     for unique, counts in distinct(chunks, n_rows):

@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from collections.abc import Sequence as AbstractSequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -206,6 +206,18 @@ class Renderer:
         _, answer = self._last_turn(example)
         match = self._stop.search(answer)
         return answer if match is None else answer[: match.start()]
+
+    def answer_ids(self, example: Example, answer: str) -> list[int]:
+        """
+        Return the ids of *answer* as the last assistant turn, its stop token included.
+
+        Raises:
+            MalformedExample: As ``render``.
+            ValueError: The example is a text, which has no answer.
+        """
+        turn: Message = {"role": "assistant", "content": answer}
+        other = replace(example, messages=[*example.messages[:-1], turn])
+        return self.render(other)[-1].input_ids[len(self.prompt_ids(other)) :]
 
     def decode(self, ids: AbstractSequence[int]) -> str:
         """

@@ -1,10 +1,12 @@
 """
-One eval report: candidate and incumbent on the same held-out rows.
+One eval report: base, incumbent and candidate on the same items.
 
 A process of its own, ``python -m finetuned.evaluation.worker``, told its run
 folders like the training worker, and like it stays for the next one; between two
 it keeps its imports and no model, since the device is the training's then. It
-measures and writes; it does not know what the numbers decide.
+measures and writes. Where the gate would refuse a candidate only for what it
+forgot, it measures weights between the incumbent's and the candidate's as well;
+what the numbers decide is the supervisor's.
 
 Exit status: 0 the report is there, 70 a bug, 75 stopped or refused by the file
 system, 78 the configuration is wrong.
@@ -21,37 +23,20 @@ from typing import Any
 import orjson
 
 from finetuned.config import config_from_dict
-from finetuned.core.metrics import mean_loss, wilson_interval
+from finetuned.core.evidence import evidence_of
+from finetuned.core.gate import judge
+from finetuned.data.suite import CANARY
 from finetuned.errors import Interrupted
+from finetuned.evaluation.picked import PickedSuite, pick_benchmarks, pick_heldout, renderable
+from finetuned.evaluation.subjects import Models, Subject
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import REPORT, Heartbeat, utc_now
+from finetuned.layout import CANARIES
 from finetuned.telemetry.lifeline import Lifeline, run_worker
 
-SUITES = ("new", "old")
-"""Held-out rows of the datasets being trained, and of those trained before."""
+SCHEMA_VERSION = 2
 
-
-def spread(counts: Sequence[int], limit: int) -> list[int]:
-    """
-    Share *limit* questions over sets of the given sizes, as evenly as they allow.
-
-    Args:
-        counts: Questions each set has, >= 0.
-        limit: Most questions in all, >= 0.
-
-    Returns:
-        How many to take of each: never more than it has, in all min(limit, sum).
-    """
-    taken = [0] * len(counts)
-    left = min(limit, sum(counts))
-    while left:
-        open_sets = [i for i, n in enumerate(counts) if taken[i] < n]
-        share = max(1, left // len(open_sets))
-        for i in open_sets:
-            more = min(share, counts[i] - taken[i], left)
-            taken[i] += more
-            left -= more
-    return taken
+BASE, INCUMBENT, CANDIDATE_SUBJECT = "base", "incumbent", "candidate"
 
 
 class EvaluationRun:
@@ -64,11 +49,10 @@ class EvaluationRun:
         self.spec = spec
         self.lifeline = lifeline
         self.config = config_from_dict(spec["config"])
-        self.base = Path(spec["base"])
         self.heartbeat = Heartbeat(run_dir)
-        self.used_device = False
-        """Whether a model was on another device than the CPU."""
-        self._loaded: tuple[str | None, Any] = (None, None)
+        self.models = Models(self.config.model)
+        self._measured: dict[str, dict[str, Any]] = {}
+        """Subject -> suite -> Measured."""
 
     def run(self) -> None:
         """
@@ -80,111 +64,187 @@ class EvaluationRun:
             OSError: The file system refused; there is no report.
         """
         from finetuned.data.render import Renderer
+        from finetuned.evaluation.answers import AnswerStore
+        from finetuned.evaluation.measure import Examiner
 
-        began = time.monotonic()
         self.heartbeat.beat(force=True, phase="loading_for_evaluation")
+        subjects = self._subjects()
         renderer = Renderer.load(
-            self.base,
+            subjects[CANDIDATE_SUBJECT].base,
             max_length=self.config.data.max_length,
             enable_thinking=self.config.model.enable_thinking,
         )
-        suites = self._pick_questions()
-        total = 2 * sum(len(questions) for questions in suites.values())
-        self.heartbeat.beat(force=True, evaluation_done=0, evaluation_total=total)
-        report: dict[str, Any] = {
-            "schema_version": 1,
-            "run_id": self.spec["run_id"],
-            "job_id": self.spec["job_id"],
-            "incumbent": self.spec["incumbent_version"],
-            "old_rows_expected": len(suites["old"]),
-            "load_seconds": time.monotonic() - began,
-            "subjects": {},
-            "items": [],
-        }
-        for subject in ("incumbent", "candidate"):
-            began = time.monotonic()
-            folder = self.spec[subject]
-            model = self._load(Path(folder) if folder else None)
-            report["load_seconds"] += time.monotonic() - began
-            report["subjects"][subject] = self._measure(
-                subject, model, renderer, suites, report["items"]
-            )
-            report["subjects"][subject]["seconds"] = round(time.monotonic() - began, 2)
-        report["load_seconds"] = round(report["load_seconds"], 2)
-        report["created_at"] = utc_now()
+        suites = [renderable(picked, renderer) for picked in self._pick()]
+        n_questions = sum(len(s.suite.questions) for s in suites)
+        self.heartbeat.beat(
+            force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
+        )
+        store = AnswerStore(Path(self.spec["answers"]))
+        try:
+            examiner = Examiner(renderer, self.config.evaluation, store, self._go_on)
+            report = self._report(examiner, subjects, suites)
+            if self.config.gate.shares and not self.spec.get("watch"):
+                self._try_less(examiner, subjects, suites, report)
+            versions = {name: s.version for name, s in subjects.items()}
+            store.add_results(self.spec["run_id"], versions, report["items"])
+        finally:
+            store.close()
         write_atomic(self.run_dir / REPORT, orjson.dumps(report, option=orjson.OPT_INDENT_2))
         self.heartbeat.beat(force=True, phase="evaluated")
 
-    def _pick_questions(self) -> dict[str, list[Any]]:
-        """Half the rows from the new datasets, half spread over the old ones."""
-        from finetuned.data.store import TokenisedDataset
-        from finetuned.model.ask import questions_of
-
-        limit = self.config.evaluation.final_max_rows
-        pools = {
-            suite: [questions_of(TokenisedDataset.open(Path(d))) for d in self.spec[suite]]
-            for suite in SUITES
-        }
-        n_old = sum(len(pool) for pool in pools["old"])
-        limits = {"old": min(n_old, limit // 2)}
-        limits["new"] = limit - limits["old"]
+    def _subjects(self) -> dict[str, Subject]:
+        """Return what is to be examined, without those that are the same as an earlier one."""
+        spec = self.spec
         return {
-            suite: [
-                question
-                for pool, n in zip(
-                    pools[suite],
-                    spread([len(p) for p in pools[suite]], limits[suite]),
-                    strict=True,
-                )
-                for question in pool[:n]
-            ]
-            for suite in SUITES
+            name: Subject(
+                name,
+                Path(spec[name]["base"]),
+                Path(spec[name]["folder"]) if spec[name]["folder"] else None,
+                spec[name].get("version"),
+            )
+            for name in (BASE, INCUMBENT, CANDIDATE_SUBJECT)
+            if name in spec
         }
 
-    def _load(self, folder: Path | None) -> Any:
-        """Return the model in *folder*; an adapter of the same shape takes the last one's place."""
-        from finetuned.model.load import load_adapter_weights, load_version
+    def _pick(self) -> list[PickedSuite]:
+        spec, config = self.spec, self.config.evaluation
+        folder = Path(spec["benchmarks"])
+        if spec.get("watch"):
+            return [s for s in pick_benchmarks(folder, CANARIES) if s.suite.origin == CANARY]
+        return [
+            *pick_heldout(spec["new"], spec["old"], config.final_max_rows),
+            *pick_benchmarks(folder, config.suites, also=spec.get("also", ())),
+        ]
 
-        shape, model = _adapter_shape(folder), self._loaded[1]
-        if folder is not None and shape is not None and shape == self._loaded[0]:
-            load_adapter_weights(model, folder)
-            return model
-        self._loaded = (None, None)
-        del model  # the old one goes before the new one comes
-        model = load_version(self.base, folder, self.config.model)
-        self._loaded = (shape, model)
-        self.used_device = self.used_device or model.device.type != "cpu"
-        return model
+    # -- measuring --------------------------------------------------------------------
 
-    def _measure(
-        self,
-        subject: str,
-        model: Any,
-        renderer: Any,
-        suites: dict[str, list[Any]],
-        items: list[dict[str, Any]],
+    def _report(
+        self, examiner: Any, subjects: dict[str, Subject], suites: Sequence[PickedSuite]
     ) -> dict[str, Any]:
-        from finetuned.model.ask import ask
+        spec = self.spec
+        report: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": spec["run_id"],
+            "job_id": spec["job_id"],
+            "job_kind": spec.get("job_kind", "training"),
+            "created_at": "",
+            "base": self.config.model.base,
+            "incumbent": spec[INCUMBENT].get("version"),
+            "version": None,
+            "datasets": spec.get("datasets", []),
+            "suites": [picked.record() for picked in suites],
+            "subjects": {},
+            "items": [],
+            "interpolation": None,
+        }
+        for name, subject in subjects.items():
+            same = next(
+                (s for s in subjects if s in report["subjects"] and subjects[s].is_same(subject)),
+                None,
+            )
+            if same is not None and name != CANDIDATE_SUBJECT:
+                report["subjects"][name] = {**report["subjects"][same], "same_as": same}
+                continue
+            report["subjects"][name] = self._examine(examiner, subject, suites)
+        self._fill_items(report, suites)
+        report["created_at"] = utc_now()
+        return report
 
-        deadline = time.monotonic() + self.config.evaluation.final_timeout_seconds
-        scores: dict[str, Any] = {}
-        for suite, questions in suites.items():
-            outcomes = []
-            for outcome in ask(
-                model,
-                renderer,
-                questions,
-                max_new_tokens=self.config.evaluation.max_new_tokens,
-                batch_size=self.config.evaluation.batch_size,
-                deadline=deadline,
-                on_progress=self._go_on,
-            ):
-                outcomes.append(outcome)
-                self.heartbeat.fields["evaluation_done"] += 1
-                items.append(_item(subject, suite, outcome))
-            scores[suite] = _score(outcomes, len(questions))
-            self.heartbeat.beat(force=True, phase="evaluating_candidate", subject=subject)
-        return scores
+    def _examine(
+        self, examiner: Any, subject: Subject, suites: Sequence[PickedSuite]
+    ) -> dict[str, Any]:
+        from finetuned.evaluation.measure import score
+
+        began, loading = time.monotonic(), self.models.seconds
+        deadline = began + self.config.evaluation.final_timeout_seconds
+        measured = self._measured[subject.name] = {}
+        digest = self._digest(subject)
+        for picked in suites:
+            self.heartbeat.beat(
+                force=True,
+                phase="evaluating_candidate",
+                subject=subject.name,
+                suite=picked.suite.title,
+            )
+            if picked.problem is None:
+                measured[picked.suite.name] = examiner.measure(
+                    lambda: self.models.get(subject), digest, picked.suite, deadline=deadline
+                )
+                self.heartbeat.fields["evaluation_done"] += len(picked.suite.questions)
+        load_seconds = self.models.seconds - loading
+        return {
+            "version": subject.version,
+            "same_as": None,
+            "seconds": round(time.monotonic() - began - load_seconds, 3),
+            "load_seconds": round(load_seconds, 3),
+            "suites": {name: score(m) for name, m in measured.items()},
+        }
+
+    def _digest(self, subject: Subject) -> str:
+        import torch
+
+        from finetuned.evaluation.answers import model_digest
+
+        model = self.config.model
+        how = [model.dtype, model.device, torch.__version__]
+        if self.spec.get("watch") and subject.name == CANDIDATE_SUBJECT:
+            how.append(self.spec["run_id"])  # to be asked again, whatever it said before
+        return model_digest(subject.base, subject.folder, how)
+
+    def _fill_items(self, report: dict[str, Any], suites: Sequence[PickedSuite]) -> None:
+        from finetuned.evaluation.measure import item_record
+
+        report["items"] = [
+            item_record(
+                picked.suite,
+                question,
+                {
+                    subject: measured[picked.suite.name]
+                    for subject, measured in self._measured.items()
+                    if picked.suite.name in measured
+                },
+            )
+            for picked in suites
+            for question in picked.suite.questions
+        ]
+
+    # -- less of the same change --------------------------------------------------------
+
+    def _try_less(
+        self,
+        examiner: Any,
+        subjects: dict[str, Subject],
+        suites: Sequence[PickedSuite],
+        report: dict[str, Any],
+    ) -> None:
+        """
+        Measure weights between incumbent and candidate, and report the best that would pass.
+        """
+        from finetuned.evaluation.interpolate import interpolate, is_possible
+
+        if not judge(evidence_of(report), self.config.gate).forgot:
+            return
+        incumbent, candidate = subjects[INCUMBENT], subjects[CANDIDATE_SUBJECT]
+        if not is_possible(incumbent, candidate):
+            return
+        whole = (report["subjects"][CANDIDATE_SUBJECT], self._measured[CANDIDATE_SUBJECT])
+        tried: list[dict[str, Any]] = []
+        best: tuple[float, float, Any, Any] | None = None
+        for share in self.config.gate.shares:
+            folder = interpolate(incumbent, candidate, share, self.run_dir)
+            less = Subject(CANDIDATE_SUBJECT, candidate.base, folder)
+            found = self._examine(examiner, less, suites)
+            report["subjects"][CANDIDATE_SUBJECT] = found
+            self._fill_items(report, suites)
+            passes = judge(evidence_of(report), self.config.gate).promote
+            tried.append({"a": share, "passes": passes, **_shares_right(report)})
+            right = sum(s["n_correct"] for s in found["suites"].values())
+            if passes and (best is None or right > best[0]):
+                best = (right, share, found, self._measured[CANDIDATE_SUBJECT])
+        chosen = whole if best is None else best[2:]
+        report["subjects"][CANDIDATE_SUBJECT], self._measured[CANDIDATE_SUBJECT] = chosen
+        self._fill_items(report, suites)
+        report["interpolation"] = {"tried": tried, "chosen": None if best is None else best[1]}
 
     def _go_on(self) -> None:
         self.heartbeat.beat(phase="evaluating_candidate")
@@ -192,46 +252,21 @@ class EvaluationRun:
             raise Interrupted(f"evaluation stopped: {self.lifeline.cause}")
 
 
-def _adapter_shape(folder: Path | None) -> str | None:
-    """Return all that an adapter is but its weights, None for what is no adapter."""
-    config = None if folder is None else folder / "adapter_config.json"
-    return config.read_text() if config is not None and config.is_file() else None
-
-
-def _item(subject: str, suite: str, outcome: Any) -> dict[str, Any]:
-    return {
-        "subject": subject,
-        "suite": suite,
-        "id": outcome.question.id,
-        "prompt": outcome.question.prompt,
-        "golden": outcome.question.golden,
-        "answer": outcome.answer,
-        "matches": outcome.matches,
-        "loss": outcome.loss_sum / outcome.n_tokens if outcome.n_tokens else None,
-        "stopped": outcome.stopped,
-        "timed_out": outcome.timed_out,
-    }
-
-
-def _score(outcomes: Sequence[Any], expected: int) -> dict[str, Any]:
-    asked = [o for o in outcomes if o.matches is not None]
-    exact = sum(o.matches for o in asked)
-    tokens = [o.n_tokens for o in outcomes]
-    return {
-        "n_rows": len(outcomes),
-        "n_asked": len(asked),
-        "n_exact": exact,
-        "exact_match": exact / len(asked) if asked else None,
-        "interval_95": wilson_interval(exact, len(asked)) if asked else None,
-        "loss": mean_loss([o.loss_sum for o in outcomes], tokens) if sum(tokens) else None,
-        "stop_rate": sum(o.stopped for o in asked) / len(asked) if asked else None,
-        "complete": len(outcomes) == expected and not any(o.timed_out for o in outcomes),
-    }
+def _shares_right(report: dict[str, Any]) -> dict[str, float | None]:
+    """Return the candidate's share of right answers on new and on older suites."""
+    scores = report["subjects"][CANDIDATE_SUBJECT]["suites"]
+    found: dict[str, float | None] = {}
+    for name, origins in (("accuracy_new", ("new",)), ("accuracy_old", ("old", "benchmark"))):
+        rows = [scores[s["name"]] for s in report["suites"] if s["origin"] in origins]
+        asked = sum(row["n_asked"] for row in rows)
+        found[name] = sum(row["n_correct"] for row in rows) / asked if asked else None
+    return found
 
 
 def _imports() -> None:
     import finetuned.data.render
     import finetuned.data.store
+    import finetuned.evaluation.measure
     import finetuned.model.ask
     import finetuned.model.load  # noqa: F401
 
@@ -251,7 +286,8 @@ def main(argv: list[str] | None = None) -> int:
         try:
             run.run()
         finally:
-            used_device = used_device or run.used_device
+            used_device = used_device or run.models.used_device
+            run.models.release()
 
     def idle() -> bool:
         gc.collect()  # a model is full of cycles

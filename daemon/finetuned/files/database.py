@@ -16,7 +16,7 @@ from typing import Any
 
 from finetuned.errors import ModelError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings (
@@ -102,6 +102,28 @@ CREATE TABLE IF NOT EXISTS commands (
 """
 
 
+_MIGRATIONS: dict[int, str] = {
+    # What was evaluated before has marks of exact match only.
+    1: """
+ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'training';
+ALTER TABLE evals ADD COLUMN version TEXT;
+ALTER TABLE evals ADD COLUMN origin TEXT;
+ALTER TABLE evals ADD COLUMN title TEXT;
+ALTER TABLE evals ADD COLUMN n_correct INTEGER;
+ALTER TABLE evals ADD COLUMN stop_rate REAL;
+ALTER TABLE evals ADD COLUMN n_timed_out INTEGER;
+UPDATE evals SET n_correct = n_exact, origin = suite, title = suite;
+CREATE VIEW matrix AS
+    SELECT j.version, j.id AS job_id, j.state, e.suite, e.title, e.origin,
+           CAST(e.n_correct AS REAL) / NULLIF(e.n_asked, 0) AS accuracy,
+           e.n_asked, e.loss, e.at
+    FROM evals e JOIN jobs j ON j.id = e.job_id
+    WHERE e.subject = 'candidate' AND j.version IS NOT NULL;
+""",
+}
+"""From one schema to the next. A new file begins at 1 and goes the same way."""
+
+
 class Database:
     """
     The file, opened for writing by its owner. Rows come back as plain dicts.
@@ -131,12 +153,24 @@ class Database:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             raise ModelError(f"{path}: corrupt journal: {error}") from error
+        try:
+            self._migrate()
+        except BaseException:
+            self.db.close()
+            raise
+
+    def _migrate(self) -> None:
+        """Bring the tables to SCHEMA_VERSION, each step in one transaction with its number."""
         with self.write():
             if self.setting("schema_version") is None:
-                self.set_setting("schema_version", str(SCHEMA_VERSION))
-        found = self.setting("schema_version")
-        if found != str(SCHEMA_VERSION):
-            raise ModelError(f"{path}: schema {found}, this program knows {SCHEMA_VERSION}")
+                self.set_setting("schema_version", "1")
+        while (found := int(self.setting("schema_version") or 0)) in _MIGRATIONS:
+            with self.write():
+                for statement in filter(str.strip, _MIGRATIONS[found].split(";\n")):
+                    self.db.execute(statement)
+                self.set_setting("schema_version", str(found + 1))
+        if found != SCHEMA_VERSION:
+            raise ModelError(f"{self.path}: schema {found}, this program knows {SCHEMA_VERSION}")
 
     def close(self) -> None:
         """

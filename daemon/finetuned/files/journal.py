@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from finetuned.core.job import JobEvent, JobState, next_state
+from finetuned.core.job import JobEvent, JobKind, JobState, next_state
 from finetuned.files.database import Database
 from finetuned.files.run import utc_now
 
@@ -138,31 +138,33 @@ class Journal(Database):
         """
         return self.rows("SELECT * FROM datasets WHERE job_id = ? ORDER BY key", (job_id,))
 
-    def earlier_dataset_ids(self, job_id: str) -> list[str]:
+    def earlier_datasets(self, job_id: str) -> list[dict[str, Any]]:
         """
-        Return ids of datasets that promoted jobs trained, without those of *job_id*.
+        Return id and name of datasets that promoted jobs trained, without those of *job_id*.
         """
-        rows = self.db.execute(
-            "SELECT DISTINCT t.dataset_id FROM trained t JOIN jobs j ON j.id = t.job_id"
+        return self.rows(
+            "SELECT t.dataset_id, min(d.name) AS name FROM trained t"
+            " JOIN jobs j ON j.id = t.job_id LEFT JOIN datasets d ON d.dataset_id = t.dataset_id"
             " WHERE j.state = 'promoted' AND t.dataset_id NOT IN"
             " (SELECT dataset_id FROM datasets WHERE job_id = ? AND dataset_id IS NOT NULL)"
-            " ORDER BY t.at, t.dataset_id",
+            " GROUP BY t.dataset_id ORDER BY min(t.at), t.dataset_id",
             (job_id,),
         )
-        return [str(row[0]) for row in rows]
 
     # -- jobs -------------------------------------------------------------------
 
-    def add_job(self, job_id: str, priority: str, keys: Sequence[str]) -> None:
+    def add_job(
+        self, job_id: str, priority: str, keys: Sequence[str], *, kind: JobKind = JobKind.TRAINING
+    ) -> None:
         """
-        Make a queued job of the datasets *keys*.
+        Make a queued job of the datasets *keys*; of none for a consolidation.
         """
         now = utc_now()
         with self.write():
             self.db.execute(
-                "INSERT INTO jobs (id, priority, state, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (job_id, priority, JobState.QUEUED, now, now),
+                "INSERT INTO jobs (id, kind, priority, state, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (job_id, kind, priority, JobState.QUEUED, now, now),
             )
             self.db.executemany(
                 "UPDATE datasets SET job_id = ? WHERE key = ?", [(job_id, key) for key in keys]
@@ -298,18 +300,6 @@ class Journal(Database):
             self.db.execute("UPDATE runs SET last_step = ? WHERE id = ?", (last_step, run_id))
             self._move(job_id, JobEvent.FINISH, {"candidate_run": run_id})
 
-    def add_evals(self, job_id: str, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
-        """
-        Record the scores of one evaluation run.
-        """
-        now = utc_now()
-        with self.write():
-            self.db.executemany(
-                "INSERT OR REPLACE INTO evals VALUES (:job_id, :run_id, :subject, :suite,"
-                " :n_rows, :n_asked, :n_exact, :loss, :complete, :at)",
-                [{**row, "job_id": job_id, "run_id": run_id, "at": now} for row in rows],
-            )
-
     # -- versions ---------------------------------------------------------------
 
     def conclude(
@@ -333,7 +323,8 @@ class Journal(Database):
                 "SELECT candidate_run FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()[0]
             self.db.execute(
-                "INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO versions (id, parent, job_id, run_id, verdict, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 (version, parent, job_id, run_id, verdict, now),
             )
             if new is JobState.PROMOTED:

@@ -23,7 +23,8 @@ def restore_version(journal: Journal, version: str, manifest: dict[str, Any]) ->
     state = JobState.PROMOTED if verdict == "promoted" else JobState.REJECTED
     with journal.write():
         journal.db.execute(
-            "INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO versions (id, parent, job_id, run_id, verdict, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (version, manifest.get("parent"), job_id, manifest.get("run_id"), verdict, at),
         )
         journal.db.execute(

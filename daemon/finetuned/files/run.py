@@ -27,6 +27,8 @@ from finetuned.files.rank import rank
 SPEC = "spec.json"
 HEARTBEAT = "heartbeat.json"
 METRICS = "metrics.jsonl"
+EVALS = "evals.jsonl"
+"""Looks at held-out rows while training: one line per look."""
 ERROR = "error.json"
 EXIT = "exit.json"
 LOCK = "lock"
@@ -34,6 +36,13 @@ CHECKPOINTS = "checkpoints"
 CANDIDATE = "candidate"
 REPORT = "eval_report.json"
 OUTPUT = "output.log"
+
+
+def interpolated_candidate(share: float) -> str:
+    """
+    Return the folder, in an evaluation's run, of weights with this share of the candidate's.
+    """
+    return f"{CANDIDATE}-{share:g}"
 
 
 def utc_now() -> str:
@@ -118,25 +127,25 @@ class Heartbeat:
             pass
 
 
-def append_metrics(folder: Path, record: dict[str, Any]) -> None:
+def append_metrics(folder: Path, record: dict[str, Any], name: str = METRICS) -> None:
     """
     Append one line to the run's metrics, in one write. Rank 0 does it for all.
     """
     if rank() != 0:
         return
-    fd = os.open(folder / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.write(fd, orjson.dumps(record) + b"\n")
     finally:
         os.close(fd)
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
+def read_metrics(folder: Path, name: str = METRICS) -> list[dict[str, Any]]:
     """
     Return the whole lines of a run's metrics; a line cut by a crash is left out.
     """
     try:
-        data = (folder / METRICS).read_bytes()
+        data = (folder / name).read_bytes()
     except FileNotFoundError:
         return []
     records = []

@@ -256,6 +256,7 @@ class Ingestion:
             writer.prompt_hashes,
             writer.n_rows,
             fraction=self._config.holdout_fraction,
+            min_rows=self._config.holdout_min_rows,
             max_rows=self._config.holdout_max_rows,
             trained=history.trained,
             held_out=history.held_out,

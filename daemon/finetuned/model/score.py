@@ -6,13 +6,23 @@ Does not know what the rows mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 
+from finetuned.model.prompt_cache import CachedLM, Prefill, Prefix, answering
+
+_T = TypeVar("_T")
+
 IGNORED = -100
 """Label of a position that carries no loss, as everywhere in transformers."""
+
+MAX_LOGITS = 2**27
+"""Most logits that a pass may leave: 512 MiB of float32."""
+
+_AT_ONCE = 2**24
+"""Most logits widened to float32 at a time: 64 MiB."""
 
 
 def pad_batch(
@@ -70,3 +80,73 @@ def summed_loss(
     return [
         (float(nll), int(n)) for nll, n in zip(losses.sum(1).tolist(), counts.tolist(), strict=True)
     ]
+
+
+def continuation_losses(
+    logits: torch.Tensor, continuations: Sequence[Sequence[tuple[int, bool]]]
+) -> list[tuple[float, int]]:
+    """
+    Return ``(summed loss in nats, supervised tokens)`` of each continuation.
+
+    Args:
+        logits: (N, T, V): at place j of a row, what predicts token j of its continuation.
+        continuations: ``(token id, supervised)`` each, at most T. Length N.
+    """
+    places = [
+        (i, j, token)
+        for i, continuation in enumerate(continuations)
+        for j, (token, supervised) in enumerate(continuation)
+        if supervised
+    ]
+    sums, counts = [0.0] * len(continuations), [0] * len(continuations)
+    for part in _chunks(places, max(1, _AT_ONCE // logits.shape[-1])):
+        rows, columns, targets = torch.tensor(part, device=logits.device).unbind(1)
+        losses = torch.nn.functional.cross_entropy(
+            logits[rows, columns].float(), targets, reduction="none"
+        )
+        for (i, _, _), nll in zip(part, losses.tolist(), strict=True):
+            sums[i] += nll
+            counts[i] += 1
+    return list(zip(sums, counts, strict=True))
+
+
+def choice_scores(
+    model: Any,
+    prompt: Sequence[int],
+    choices: Sequence[Sequence[int]],
+    pad_token_id: int,
+    *,
+    batch_size: int = 32,
+) -> list[tuple[float, int]]:
+    """
+    Return ``(summed log-likelihood in nats, tokens)`` of each choice, given *prompt*.
+
+    What the choices have in common, the prompt, is run once. An empty choice has (0.0, 0).
+
+    Args:
+        model: A causal language model; left in the mode it was in.
+        prompt: Token ids, not empty.
+        choices: Token ids each, any number of choices.
+        pad_token_id: Fills what is masked.
+        batch_size: Choices run together, >= 1.
+    """
+    found: list[tuple[float, int]] = []
+    with answering(model):
+        lm = CachedLM(model)
+        exact = lm.is_exact(prompt[0])
+        prefix = Prefix(lm, [prompt] * len(choices)) if exact else None
+        longest = max((len(c) for c in choices), default=0) + (0 if exact else len(prompt))
+        at_once = max(1, min(batch_size, MAX_LOGITS // (lm.vocabulary * max(1, longest))))
+        for part in _chunks(choices, at_once):
+            if prefix is None:
+                rows = [([*prompt, *c], [False] * len(prompt) + [True] * len(c)) for c in part]
+                found += summed_loss(model, rows, pad_token_id)
+                continue
+            made = Prefill(lm, prefix, [prompt] * len(part), part, pad_token_id)
+            found += continuation_losses(made.logits, [[(t, True) for t in c] for c in part])
+    return [(0.0 - nll, n) for nll, n in found]
+
+
+def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

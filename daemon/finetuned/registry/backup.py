@@ -17,16 +17,16 @@ from pathlib import Path
 import structlog
 
 from finetuned.core.retention import version_number
-from finetuned.errors import ModelError, RegistryError
+from finetuned.errors import RegistryError
 from finetuned.files.atomic import fsync_dir, fsync_tree, publish_dir, write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.layout import MANIFEST, Layout
-from finetuned.registry.prune import trash_path
+from finetuned.registry.folder import intact, verify_folder
+from finetuned.registry.trash import to_trash, trash_path
 from finetuned.registry.versions import (
     BUILDING,
     clear_building,
     registry_lock,
-    verify_folder,
     verify_version,
     version_names,
 )
@@ -56,9 +56,9 @@ def backup(layout: Layout, name: str) -> Path:
         version = verify_version(layout, name)
         clear_building(layout.backups)
         if final.exists():
-            if _intact(final, name):
+            if intact(final, name):
                 return final
-            _to_trash(layout, final)
+            to_trash(layout, final)
         building = layout.backups / f"{BUILDING}{name}"
         _copy(version.path, building)
         verify_folder(building, name)
@@ -72,7 +72,7 @@ def last_verified_backup(layout: Layout) -> str | None:
     Return the newest version whose backup is intact right now, or None. Reads its files.
     """
     for name in reversed(version_names(layout.backups)):
-        if _intact(layout.backups / name, name):
+        if intact(layout.backups / name, name):
             return name
     return None
 
@@ -98,7 +98,7 @@ def restore(layout: Layout, name: str) -> bool:
         raise RegistryError(f"there is no backup of {name!r}; backups: {known}")
     with registry_lock(layout):
         verify_folder(source, name)
-        if _intact(final, name):
+        if intact(final, name):
             return False
         clear_building(layout.versions)
         if final.exists():
@@ -117,20 +117,6 @@ def restore(layout: Layout, name: str) -> bool:
             publish_dir(building, final)
     log.warning("version_restored", version=name)
     return True
-
-
-def _intact(folder: Path, name: str) -> bool:
-    try:
-        verify_folder(folder, name)
-    except (ModelError, OSError):
-        return False
-    return True
-
-
-def _to_trash(layout: Layout, folder: Path) -> None:
-    os.rename(folder, trash_path(layout, folder.name))
-    fsync_dir(folder.parent)
-    fsync_dir(layout.trash)
 
 
 def _copy(source: Path, target: Path) -> None:

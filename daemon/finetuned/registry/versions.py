@@ -16,7 +16,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,19 @@ from typing import Any
 import structlog
 
 from finetuned.core.retention import version_name, version_number
-from finetuned.errors import CorruptFile, LockHeld, ModelError, RegistryError
+from finetuned.errors import LockHeld, ModelError, RegistryError
 from finetuned.files.atomic import fsync_dir, publish_dir
 from finetuned.files.lock import FileLock
-from finetuned.files.manifest import read_manifest, verify_manifest, write_manifest
+from finetuned.files.manifest import write_manifest
 from finetuned.files.run import read_json, utc_now
 from finetuned.layout import MANIFEST, Layout
+from finetuned.registry.folder import (
+    check_candidate,
+    list_files,
+    read_facts,
+    sealed,
+    verify_folder,
+)
 
 log = structlog.get_logger()
 
@@ -40,11 +47,6 @@ BUILDING = ".building-"
 LOCK = ".registry.lock"
 HIGHEST = "highest_version.json"
 """Remembers, in models/, the highest number that was ever emptied from the trash."""
-
-STATE_FILES = ("training_state/optimizer.safetensors", "training_state/state.json")
-"""Adam's moments and the schedule: without them the next dataset starts cold."""
-
-PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 
 _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
 
@@ -62,13 +64,31 @@ class Version:
     @property
     def parent(self) -> str | None:
         """The version it was trained on top of; None for one made from the base."""
-        parent = self.manifest.get("parent")
-        return parent if isinstance(parent, str) else None
+        return as_name(self.manifest.get("parent"))
+
+    @property
+    def base_version(self) -> str | None:
+        """The version, a full model, that its adapter sits on; None for the configured base."""
+        return as_name(self.manifest.get("base_version"))
 
     @property
     def bytes(self) -> int:
         """Size of its files by the manifest, in bytes."""
         return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
+
+def as_name(value: object) -> str | None:
+    """
+    Return *value* where it is a version's name; what a manifest says becomes a path.
+    """
+    return value if isinstance(value, str) and version_number(value) is not None else None
+
+
+def lineage_of(facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """
+    Return the parent and the base version that a manifest names.
+    """
+    return as_name(facts.get("parent")), as_name(facts.get("base_version"))
 
 
 @contextmanager
@@ -121,7 +141,7 @@ def read_version(layout: Layout, name: str) -> Version:
 
     Raises:
         RegistryError: There is no such version.
-        ModelError: Its manifest is missing or unreadable.
+        ModelError: Its manifest is missing, unreadable, changed, or another version's.
     """
     if version_number(name) is None:
         raise RegistryError(f"{name!r} is not a version name; they look like v0007")
@@ -129,7 +149,21 @@ def read_version(layout: Layout, name: str) -> Version:
     if not path.is_dir():
         known = ", ".join(list_versions(layout)[-5:]) or "none"
         raise RegistryError(f"there is no version {name}; the newest are: {known}")
-    return Version(name, path, read_manifest(path))
+    return Version(name, path, read_facts(path, name))
+
+
+def known_facts(layout: Layout, name: str) -> dict[str, Any] | None:
+    """
+    Return the manifest of version *name*, or of its backup where that of the version is damaged.
+
+    None when neither is there, or neither can be trusted.
+    """
+    for folder in (layout.versions, layout.backups):
+        try:
+            return read_facts(folder / name, name)
+        except (ModelError, OSError):
+            pass  # the other copy may do
+    return None
 
 
 def verify_version(layout: Layout, name: str) -> Version:
@@ -144,48 +178,6 @@ def verify_version(layout: Layout, name: str) -> Version:
     version = read_version(layout, name)
     verify_folder(version.path, name)
     return version
-
-
-def verify_folder(path: Path, name: str) -> dict[str, Any]:
-    """
-    Check that the folder *path* holds version *name*, whole and nothing else.
-
-    Raises:
-        ModelError, CorruptFile: It does not.
-    """
-    manifest = verify_manifest(path)
-    if manifest.get("version") != name:
-        raise ModelError(f"{path}: its manifest says it is {manifest.get('version')!r}")
-    for file in _files(path):
-        relative = str(file.relative_to(path))
-        if relative != MANIFEST and relative not in manifest["files"]:
-            raise CorruptFile(file, "a file that was added later", "nothing")
-    return manifest
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
-
-
-def _check_candidate(folder: Path) -> None:
-    files = {str(p.relative_to(folder)): p for p in _files(folder)}
-    adapter = {"adapter_model.safetensors", "adapter_config.json"} <= files.keys()
-    full = "config.json" in files and any(
-        name.startswith("model") and name.endswith(".safetensors") for name in files
-    )
-    if not (adapter or full):
-        raise ModelError(
-            f"{folder}: neither an adapter (adapter_model.safetensors, adapter_config.json) "
-            "nor a model (config.json, model*.safetensors)"
-        )
-    for name in STATE_FILES:
-        if name not in files:
-            raise ModelError(f"{folder}: {name} is missing")
-    for name, path in files.items():
-        if path.is_symlink() or not path.is_file():
-            raise ModelError(f"{path}: not a regular file")
-        if path.suffix.lower() in PICKLES:
-            raise ModelError(f"{folder}: {name} is a pickle; only safetensors and JSON are kept")
 
 
 def next_number(layout: Layout, floor: int = 0) -> int:
@@ -214,7 +206,7 @@ def commit_version(
     candidate_dir: Path,
     facts: Mapping[str, Any],
     *,
-    extra_files: Sequence[Path] = (),
+    documents: Callable[[str], Mapping[str, bytes]] = lambda name: {},
     floor: int = 0,
 ) -> str:
     """
@@ -225,9 +217,10 @@ def commit_version(
     Args:
         candidate_dir: Adapter or full model with tokenizer, and training_state/.
         facts: What the manifest shall say; must hold ``run_id``. ``parent``
-            names the version it was trained on top of, or is None.
-        extra_files: Evidence that goes into the version beside the candidate's
-            files, such as the eval report and the configuration.
+            names the version it was trained on top of, ``base_version`` the one
+            its adapter sits on; either may be None.
+        documents: Given the new version's name, the files that go into it beside the
+            candidate's, such as the eval report and the configuration.
         floor: The highest version number the caller's own records know.
 
     Returns:
@@ -242,24 +235,26 @@ def commit_version(
     run_id, parent = facts.get("run_id"), facts.get("parent")
     if not isinstance(run_id, str) or not run_id:
         raise RegistryError("a version needs the run_id of the run that made it")
-    if parent is not None and (not isinstance(parent, str) or version_number(parent) is None):
-        raise RegistryError(f"parent must be a version name or None, got {parent!r}")
+    for key in ("parent", "base_version"):
+        if facts.get(key) is not None and as_name(facts[key]) is None:
+            raise RegistryError(f"{key} must be a version name or None, got {facts[key]!r}")
     with registry_lock(layout):
         for name in reversed(list_versions(layout)):
             found = read_json(layout.versions / name / MANIFEST)
             if found is not None and found.get("run_id") == run_id:
                 return name
-        _check_candidate(candidate_dir)
+        check_candidate(candidate_dir)
         clear_building(layout.versions)
         name = version_name(next_number(layout, floor))
         building = layout.versions / f"{BUILDING}{name}"
         building.mkdir()
-        for file in _files(candidate_dir):
+        for file in list_files(candidate_dir):
             if file.name != MANIFEST:
                 _link_or_copy(file, building / file.relative_to(candidate_dir))
-        for file in extra_files:
-            _link_or_copy(file, building / file.name)
-        write_manifest(building, {"created_at": utc_now(), **facts, "version": name})
+        for document, data in documents(name).items():
+            (building / document).write_bytes(data)
+            (building / document).chmod(0o444)
+        write_manifest(building, sealed({"created_at": utc_now(), **facts, "version": name}))
         (building / MANIFEST).chmod(0o444)
         publish_dir(building, layout.versions / name)
     log.info("version_committed", version=name, parent=parent, run_id=run_id)
@@ -383,10 +378,13 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
 
 
 def _parent_of(layout: Layout, name: str) -> str:
-    places = [p / name for p in (layout.versions, layout.backups) if (p / name / MANIFEST).exists()]
-    if not places:
-        raise RegistryError(f"{name} is missing, so its parent is not known; name one with --to")
-    parent = read_manifest(places[0]).get("parent")
+    facts = known_facts(layout, name)
+    if facts is None:
+        raise RegistryError(
+            f"{name} is missing or its manifest is damaged, so its parent is not known; "
+            "name one with --to"
+        )
+    parent = facts.get("parent")
     if parent is None:
         raise RegistryError(
             f"{name} is the first version and has no parent; "

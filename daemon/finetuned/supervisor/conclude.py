@@ -14,50 +14,22 @@ import orjson
 import structlog
 
 from finetuned.config import config_from_dict
-from finetuned.core.gate import Evidence, Score, Verdict, judge
+from finetuned.core.evidence import together
+from finetuned.core.gate import Verdict
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.retention import version_number
 from finetuned.errors import ModelError
-from finetuned.files.atomic import write_atomic
-from finetuned.files.run import CANDIDATE, REPORT, read_json
+from finetuned.files.results import add_evals, benchmarks_of
+from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json
 from finetuned.layout import MANIFEST
 from finetuned.registry.backup import backup
 from finetuned.registry.versions import commit_version, incumbent, promote, rollback
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.verdict import add_history, judged, named, report_bytes, rules_of
 
 log = structlog.get_logger()
 
 RESOLVED_CONFIG = "finetuned_config.json"
-
-
-def read_score(report: dict[str, Any], subject: str, suite: str) -> Score | None:
-    """
-    Return one score of an eval report; None when it is not there or not a score.
-    """
-    try:
-        found = report["subjects"][subject][suite]
-        return Score(
-            n_rows=int(found["n_rows"]),
-            n_asked=int(found["n_asked"]),
-            n_exact=int(found["n_exact"]),
-            loss=None if found["loss"] is None else float(found["loss"]),
-            complete=found["complete"] is True,
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def evidence_of(report: dict[str, Any]) -> Evidence:
-    """
-    Return what an eval report proves.
-    """
-    return Evidence(
-        candidate_new=read_score(report, "candidate", "new"),
-        incumbent_new=read_score(report, "incumbent", "new"),
-        candidate_old=read_score(report, "candidate", "old"),
-        incumbent_old=read_score(report, "incumbent", "old"),
-        old_rows_expected=int(report.get("old_rows_expected") or 0),
-    )
 
 
 def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
@@ -71,10 +43,16 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
     """
     report = read_json(run_dir / REPORT) or {}
     config = orjson.loads(job["config"])
-    verdict = judge(evidence_of(report), config_from_dict(config).gate)
+    candidate = _candidate_folder(context, job, run_dir, report)
+    made = read_json(candidate / MANIFEST)
+    if made is None:
+        raise ModelError(f"{candidate}: the candidate has no manifest")
+    required = required_suites(context, job, config)
+    verdict = judged(report, config_from_dict(config).gate, required, made.get("merge"))
+    add_history(context, job, report)
     event = JobEvent.ACCEPT if verdict.promote else JobEvent.REJECT
-    version = _commit(context, job, run_dir, report, config, verdict)
-    context.journal.add_evals(job["id"], run_dir.name, _eval_rows(report))
+    version = _commit(context, candidate, made, report, config, verdict)
+    add_evals(context.journal, job["id"], run_dir.name, _eval_rows(report))
     context.journal.conclude(
         job["id"], event, version=version, parent=job["parent"], reason=verdict.reason
     )
@@ -85,6 +63,7 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
         new=JobState.PROMOTED if verdict.promote else JobState.REJECTED,
         cause=event,
     )
+    context.pages.ask(version)
     log.info("candidate_judged", job_id=job["id"], version=version, reason=verdict.reason)
     context.board.update(
         last_verdict={
@@ -92,34 +71,57 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
             "version": version,
             "promoted": verdict.promote,
             "reason": verdict.reason,
-            "rules": [
-                {"name": r.name, "passed": r.passed, "detail": r.detail} for r in verdict.rules
-            ],
+            "rules": rules_of(verdict),
+            "interpolated": (report.get("interpolation") or {}).get("chosen"),
         }
     )
     _show_fixed_eval(context, report, "candidate" if verdict.promote else "incumbent")
     follow_journal(context)
 
 
+def required_suites(context: Context, job: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """
+    Return the suites without which a report proves nothing, whatever it says itself.
+
+    The held-out rows of the job's own datasets, benchmarks that the configuration
+    names, and with "*" those that the incumbent was asked.
+    """
+    wanted = [n.strip() for n in config["evaluation"]["suites"].split(",") if n.strip()]
+    names = [name for name in wanted if name != "*"]
+    if "*" in wanted and job["parent"] is not None:
+        names += benchmarks_of(context.journal, job["parent"])
+    names += [
+        f"heldout-{d['dataset_id']}"
+        for d in context.journal.job_datasets(job["id"])
+        if d["n_heldout"] and len(context.journal.job_datasets(job["id"])) == 1
+    ]
+    return names
+
+
+def _candidate_folder(
+    context: Context, job: dict[str, Any], run_dir: Path, report: dict[str, Any]
+) -> Path:
+    """Return what was judged: what training left, or the step back that was measured instead."""
+    chosen = (report.get("interpolation") or {}).get("chosen")
+    if chosen is None:
+        return context.layout.runs / str(job["candidate_run"]) / CANDIDATE
+    return run_dir / interpolated_candidate(chosen)
+
+
 def _commit(
     context: Context,
-    job: dict[str, Any],
-    run_dir: Path,
+    candidate: Path,
+    made: dict[str, Any],
     report: dict[str, Any],
     config: dict[str, Any],
     verdict: Verdict,
 ) -> str:
-    candidate = context.layout.runs / job["candidate_run"] / CANDIDATE
-    made = read_json(candidate / "manifest.json")
-    if made is None:
-        raise ModelError(f"{candidate}: the candidate has no manifest")
-    report["verdict"] = {
-        "promoted": verdict.promote,
-        "rules": [{"name": r.name, "passed": r.passed, "detail": r.detail} for r in verdict.rules],
-    }
-    write_atomic(run_dir / REPORT, orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    resolved = run_dir / RESOLVED_CONFIG
-    write_atomic(resolved, orjson.dumps(config, option=orjson.OPT_INDENT_2))
+    def documents(name: str) -> dict[str, bytes]:
+        return {
+            REPORT: report_bytes(named(report, name)),
+            RESOLVED_CONFIG: orjson.dumps(config, option=orjson.OPT_INDENT_2),
+        }
+
     known = [version_number(v["id"]) or 0 for v in context.journal.versions()]
     return commit_version(
         context.layout,
@@ -133,39 +135,48 @@ def _commit(
             "scores": report.get("subjects", {}),
             "config": config,
         },
-        extra_files=[run_dir / REPORT, resolved],
+        documents=documents,
         floor=max(known, default=0),
     )
 
 
 def _eval_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "subject": subject,
-            "suite": suite,
-            "n_rows": score.n_rows,
-            "n_asked": score.n_asked,
-            "n_exact": score.n_exact,
-            "loss": score.loss,
-            "complete": int(score.complete),
-        }
-        for subject in ("incumbent", "candidate")
-        for suite in ("new", "old")
-        if (score := read_score(report, subject, suite)) is not None
-    ]
+    rows = []
+    suites = {s["name"]: s for s in report.get("suites", [])}
+    for subject, found in report.get("subjects", {}).items():
+        for name, score in found["suites"].items():
+            rows.append(
+                {
+                    "subject": subject,
+                    "suite": name,
+                    "n_rows": score["n_items"],
+                    "n_asked": score["n_asked"],
+                    "n_exact": score["n_exact"],
+                    "n_correct": score["n_correct"],
+                    "loss": score["loss"],
+                    "complete": int(score["complete"]),
+                    "version": found["version"],
+                    "origin": suites[name]["origin"],
+                    "title": suites[name]["title"],
+                    "stop_rate": score["stop_rate"],
+                    "n_timed_out": score["n_timed_out"],
+                }
+            )
+    return rows
 
 
 def _show_fixed_eval(context: Context, report: dict[str, Any], subject: str) -> None:
-    score = read_score(report, subject, "new")
+    score = together(report, subject, "new")
     if score is None:
         return
     before = context.board.fields["fixed_eval_em"]
-    now = None if score.accuracy is None else round(100 * score.accuracy, 2)
+    asked = score["n_asked"]
+    now = round(100 * score["n_correct"] / asked, 2) if asked else None
     direction = None
     if before is not None and now is not None:
         direction = "improving" if now > before else "degrading" if now < before else "stable"
     context.board.update(
-        fixed_eval_em=now, fixed_eval_ce=score.loss, fixed_eval_trend=direction or "stable"
+        fixed_eval_em=now, fixed_eval_ce=score["loss"], fixed_eval_trend=direction or "stable"
     )
 
 

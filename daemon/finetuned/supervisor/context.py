@@ -15,6 +15,7 @@ from finetuned.errors import ConfigError, FinetunedError
 from finetuned.files.base import find_base
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
+from finetuned.supervisor.pages import Pages
 from finetuned.supervisor.status import StatusBoard
 
 log = structlog.get_logger()
@@ -30,11 +31,15 @@ class Context:
     config: Config
     journal: Journal
     board: StatusBoard
+    pages: Pages = field(init=False)
     blocked_reason: str | None = None
     blocked_by: str = ""
     """What was refused: the name of a step of the loop, or empty for a worker."""
     _blocked_until: float = 0.0
     _config_stamp: tuple[int, int] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        self.pages = Pages(self.layout)
 
     def block(self, reason: str, detail: str, *, by: str = "") -> None:
         """

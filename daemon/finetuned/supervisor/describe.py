@@ -10,10 +10,17 @@ from finetuned.core.job import JobState
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.intake import Intake
 from finetuned.supervisor.jobs import JobRunner
+from finetuned.supervisor.watching import Watch
 
 
 def describe(
-    context: Context, jobs: JobRunner, intake: Intake, *, low_disk: str | None, stopping: bool
+    context: Context,
+    jobs: JobRunner,
+    intake: Intake,
+    watch: Watch,
+    *,
+    low_disk: str | None,
+    stopping: bool,
 ) -> dict[str, Any]:
     """
     Return the status fields that follow from the daemon's own state.
@@ -22,6 +29,7 @@ def describe(
         context: Shared state.
         jobs: Asked for its worker.
         intake: Asked for the inbox.
+        watch: Asked for the version that is being watched.
         low_disk: Why the disk is too full to start anything, if it is.
         stopping: Whether the daemon was asked to leave.
     """
@@ -39,6 +47,8 @@ def describe(
         phase, status = "waiting", "idle"
     elif intake.validating:
         phase, status = "validating", "idle"
+    elif watch.busy:
+        phase, status = "asking_canaries", "idle"
     else:
         phase, status = "idle", "idle"
     if context.board.fields["error_type"] is not None and view is not None:
@@ -51,6 +61,7 @@ def describe(
         "paused_reason": paused,
         "version": context.journal.incumbent(),
         "job": describe_job(context, jobs),
+        "watch": watch.describe(),
         "queue": {
             "inbox": intake.files_waiting,
             "claimed": counts.get("claimed", 0),
@@ -76,6 +87,7 @@ def describe_job(context: Context, jobs: JobRunner) -> dict[str, Any] | None:
     datasets = context.journal.job_datasets(view.job_id)
     return {
         "id": job["id"],
+        "kind": job["kind"],
         "state": job["state"],
         "attempts": job["attempts"],
         "parent": job["parent"],

@@ -15,16 +15,27 @@ import structlog
 from finetuned.config import config_from_dict
 from finetuned.core.decide import StopCause, WorkerEnd, judge_end
 from finetuned.core.early_stop import why_incomplete
-from finetuned.core.job import LIVE_STATES, JobEvent, JobState
-from finetuned.errors import EXIT_CONFIG, EXIT_SOFTWARE, ModelError
+from finetuned.core.job import LIVE_STATES, JobEvent, JobKind, JobState
+from finetuned.errors import (
+    EXIT_CONFIG,
+    EXIT_SOFTWARE,
+    CorruptFile,
+    ModelError,
+    RegistryError,
+)
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import CANDIDATE, OUTPUT, utc_now
-from finetuned.supervisor.conclude import conclude
+from finetuned.registry.fallback import is_whole
+from finetuned.supervisor.conclude import conclude, follow_journal
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.live_run import LiveRun
+from finetuned.supervisor.recover import check_incumbent
 from finetuned.supervisor.specs import STUCK_IN_EVAL, SUPERSEDED
 
 log = structlog.get_logger()
+
+CORRUPT = CorruptFile.__name__
+"""What a worker calls it when a version's files are not those of its manifest."""
 
 
 def move_job(context: Context, job_id: str, event: JobEvent, **columns: Any) -> None:
@@ -108,9 +119,38 @@ class Endings:
                 end = WorkerEnd(EXIT_SOFTWARE, None, None, str(problem))
                 event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
                 error = {"error_type": type(problem).__name__}
+        failed = event in (JobEvent.RETRY, JobEvent.FAIL)
+        if failed and error.get("error_type") == CORRUPT and self._mended(run, job):
+            return JobEvent.INTERRUPT
         if event is not JobEvent.FINISH:
             self._stopped_early(run, event, end, error, job)
         return event
+
+    def _mended(self, run: LiveRun, job: dict[str, Any]) -> bool:
+        """
+        Mend the damaged version that a worker refused to load, and put the job back to rest.
+
+        The job costs no attempt. Where an ancestor had to take the version's place, it
+        begins again from that.
+
+        Returns:
+            False where the version in use is not what is damaged, or cannot be mended.
+        """
+        context, before = self._context, self._context.journal.incumbent()
+        if before is None or is_whole(context.layout, before):
+            return False
+        try:
+            check_incumbent(context)
+            follow_journal(context)
+        except (ModelError, RegistryError) as problem:
+            log.error("version_corrupt", version=before, error=str(problem))
+            return False
+        move_job(context, run.job_id, JobEvent.INTERRUPT)
+        if context.journal.incumbent() != before and run.kind == "training":
+            for old in context.journal.job_runs(run.job_id):
+                context.journal.update_run(old["id"], outcome=SUPERSEDED)
+            context.journal.update_job(run.job_id, config=None, parent=None)
+        return True
 
     def _stopped_early(
         self,
@@ -150,6 +190,9 @@ class Endings:
         context = self._context
         if run.kind == "training":
             manifest = read_manifest(run.folder / CANDIDATE)
+            if job["kind"] == JobKind.CONSOLIDATION:
+                move_job(context, run.job_id, JobEvent.FINISH, candidate_run=run.id)
+                return
             rule = config_from_dict(orjson.loads(job["config"])).training
             problem = why_incomplete(
                 manifest,

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import structlog
 
@@ -22,8 +21,10 @@ from finetuned.config import Config
 from finetuned.core.decide import (
     Accepted,
     Action,
+    AskCanaries,
     Claim,
     CoolDown,
+    DismissWatch,
     Leave,
     MakeJob,
     Situation,
@@ -35,6 +36,7 @@ from finetuned.core.decide import (
     StopWorker,
     WarmUp,
     decide,
+    is_idle,
 )
 from finetuned.core.job import FINAL_STATES, JobState
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, ConfigError, FinetunedError
@@ -42,28 +44,25 @@ from finetuned.files.base import find_base
 from finetuned.files.refusal import refusal_reason
 from finetuned.layout import Layout
 from finetuned.supervisor.conclude import follow_journal
+from finetuned.supervisor.consolidating import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.context import Context, check_root
-from finetuned.supervisor.describe import describe
 from finetuned.supervisor.intake import Intake
 from finetuned.supervisor.jobs import JobRunner
 from finetuned.supervisor.orders import Orders
+from finetuned.supervisor.publish import Publisher
 from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
 from finetuned.supervisor.retire import retire_job
 from finetuned.supervisor.specs import launch_file
 from finetuned.supervisor.status import StatusBoard
 from finetuned.supervisor.watch import Watcher
+from finetuned.supervisor.watching import Watch
 from finetuned.telemetry import notify
-from finetuned.telemetry.gpu import gpu_readings
-from finetuned.telemetry.host import host_reading
 
 log = structlog.get_logger()
 
-STATUS_SECONDS_BUSY = 0.9
-STATUS_SECONDS_IDLE = 5.0
-HOST_SECONDS = 5.0
 SLOW_LOOK_SECONDS = 1.0
 """Least time between two reads of what changes slowly (disk, retired jobs)."""
-LOOKS = ("control", "inbox", "ingestion", "worker", "housekeeping", "acknowledge")
+LOOKS = ("control", "inbox", "ingestion", "worker", "watch", "pages", "housekeeping", "acknowledge")
 """Steps that are tried again by themselves: what they were refused ends when they succeed."""
 WORK = (Claim, StartIngestion, MakeJob, StartTraining, StartEvaluation)
 """Actions that the file system may refuse; one that succeeds shows that it obeys again."""
@@ -86,20 +85,22 @@ class Supervisor:
         self._context.note_config()
         self._intake = Intake(self._context)
         self._jobs = JobRunner(self._context)
-        self._orders = Orders(self._context, self._jobs.skippable)
+        self._watch = Watch(self._context)
+        self._orders = Orders(
+            self._context,
+            self._jobs.skippable,
+            lambda: ask_for_consolidation(self._context),
+        )
+        self._publisher = Publisher(self._context, self._jobs, self._intake, self._watch)
         self._until_idle = until_idle
         self._wake = threading.Event()
         self._watcher = Watcher(layout.inbox, layout.control, self._wake)
         self._terminations = 0
         self._leaving = False
-        self._last_write = float("-inf")
-        self._last_signature: Any = None
-        self._last_host = float("-inf")
         self._last_slow = float("-inf")
         self._last_job_end = float("-inf")
         self._low_disk: str | None = None
         self._checkpoint_bytes = 0
-        self._problem: str | None = None
 
     # -- life -------------------------------------------------------------------
 
@@ -132,13 +133,18 @@ class Supervisor:
         finally:
             self._watcher.stop()
             self._jobs.cool_down()
+            self._watch.dismiss()
         notify.stopping("stopped")
         self._orders.settle(worker_gone=True, leaving=True, skipped=False)
         self._board.update(status="stopped", phase="stopped", waiting_reason=None)
-        self._write_status(durable=True)
+        self._publisher.write(durable=True)
         log.info("supervisor_stopped")
         self._context.journal.close()
         return EXIT_OK
+
+    @property
+    def _asked_to_leave(self) -> bool:
+        return self._terminations > 0 or self._orders.stop_requested
 
     def _install_signals(self) -> None:
         def terminate(number: int, _: FrameType | None) -> None:
@@ -162,7 +168,7 @@ class Supervisor:
             context_window=context.config.data.max_length,
             max_output_tokens=context.config.evaluation.max_new_tokens,
         )
-        self._write_status(durable=True)
+        self._publisher.write(durable=True)
         end_orphans(
             context.layout, context.journal, patience=context.config.supervisor.worker_stop_seconds
         )
@@ -178,6 +184,7 @@ class Supervisor:
         log.warning("supervisor_cut_short")
         self._intake.kill()
         self._jobs.kill()
+        self._watch.dismiss()
         self._context.journal.close()
         return EXIT_TEMPFAIL
 
@@ -193,6 +200,8 @@ class Supervisor:
         self._try(lambda: self._look_at_inbox(woken), "inbox")
         self._try(self._intake.poll, "ingestion")
         self._try(self._poll_worker, "worker")
+        self._try(self._watch.look, "watch")
+        self._try(self._context.pages.look, "pages")
         self._try(self._look_at_slow_things, "housekeeping")
         now = self._situation()
         if now.stopping:
@@ -210,7 +219,7 @@ class Supervisor:
         for action in actions:
             self._try(lambda action=action: self._perform(action), type(action).__name__)  # type: ignore[misc]
         self._settle()
-        self._publish()
+        self._publisher.publish(self._low_disk, stopping=self._asked_to_leave)
         notify.watchdog()
 
     def _try(self, step: Callable[[], object], name: str) -> bool:
@@ -251,6 +260,7 @@ class Supervisor:
         self._watcher.follow()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self._retire()
+        consolidate_nightly(self._context, idle=is_idle(self._situation()))
         return True
 
     def _retire(self) -> None:
@@ -270,7 +280,7 @@ class Supervisor:
         context = self._context
         blocked = self._low_disk or context.blocked()
         return Situation(
-            stopping=self._terminations > 0 or self._orders.stop_requested,
+            stopping=self._asked_to_leave,
             paused=self._orders.paused,
             skip_job=self._orders.skip_job,
             blocked=blocked,
@@ -284,6 +294,8 @@ class Supervisor:
             jobs=self._jobs.waiting(),
             worker=self._jobs.view(),
             keeps_worker=self._jobs.keeps_worker,
+            watch_due=self._watch.is_due(),
+            watching=self._watch.busy,
             ingesting=self._intake.validating,
             keep_warm=time.monotonic() - self._last_job_end
             < context.config.supervisor.warm_worker_seconds,
@@ -315,6 +327,10 @@ class Supervisor:
                 self._jobs.warm_up()
             case CoolDown():
                 self._jobs.cool_down()
+            case AskCanaries():
+                self._watch.start()
+            case DismissWatch():
+                self._watch.dismiss()
             case Leave():
                 self._leaving = True
                 return
@@ -337,59 +353,11 @@ class Supervisor:
             "acknowledge",
         )
 
-    # -- publishing -------------------------------------------------------------
-
-    def _publish(self) -> None:
-        now = time.monotonic()
-        fields = describe(
-            self._context,
-            self._jobs,
-            self._intake,
-            low_disk=self._low_disk,
-            stopping=self._terminations > 0 or self._orders.stop_requested,
-        )
-        self._board.update(**fields)
-        signature = (
-            fields["phase"],
-            fields["status"],
-            fields["waiting_reason"],
-            fields["version"],
-            str(fields["job"]),
-            str(self._board.fields["last_command"]),
-            self._board.fields["config_error"],
-        )
-        changed = signature != self._last_signature
-        busy = self._jobs.view() is not None or self._intake.validating
-        interval = STATUS_SECONDS_BUSY if busy else STATUS_SECONDS_IDLE
-        if not changed and now - self._last_write < interval:
-            return
-        if now - self._last_host >= HOST_SECONDS:
-            self._last_host = now
-            pid = self._jobs.worker_pid or self._intake.worker_pid
-            self._board.update(
-                host=host_reading(self._context.layout.root, worker_pid=pid), gpus=gpu_readings()
-            )
-        if changed:
-            notify.status(f"{fields['phase']}: {fields['waiting_reason'] or fields['version']}")
-        if self._write_status(durable=changed):
-            self._last_signature = signature
-            self._last_write = now
-
-    def _write_status(self, *, durable: bool) -> bool:
-        try:
-            self._board.write(durable=durable)
-        except OSError as error:
-            # The last snapshot stands, with its old heartbeat; the log says why.
-            if self._problem is None:
-                log.warning("status_not_written", error=str(error))
-            self._problem = str(error)
-            return False
-        self._problem = None
-        return True
+    # -- waiting ----------------------------------------------------------------
 
     def _wait(self) -> None:
         config = self._context.config.supervisor
-        busy = self._jobs.view() is not None or self._intake.validating
+        busy = self._jobs.view() is not None or self._intake.validating or self._watch.busy
         timeout = config.heartbeat_seconds if busy else config.idle_seconds
         due = self._intake.next_due(time.monotonic())
         if due is not None:

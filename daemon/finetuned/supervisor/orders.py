@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from finetuned.core.command import Command
+from finetuned.errors import ModelError, RegistryError
 from finetuned.files.control import Order, acknowledge, consume, last_sequence, pending, unfinished
 from finetuned.files.run import utc_now
 from finetuned.supervisor.context import Context
@@ -25,14 +26,21 @@ class Orders:
     What people have asked for and what came of it.
     """
 
-    def __init__(self, context: Context, skippable: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        skippable: Callable[[], str | None],
+        consolidate: Callable[[], str],
+    ) -> None:
         """
         Args:
             context: Shared state.
             skippable: Returns the job that a skip means now, or None.
+            consolidate: Queues a merge, and says what came of it.
         """
         self._context = context
         self._skippable = skippable
+        self._consolidate = consolidate
         self._waiting: list[Order] = []
         self._untaken: list[Order] = []
         self.stop_requested = False
@@ -117,6 +125,11 @@ class Orders:
             case Command.STOP:
                 self.stop_requested = True
                 self._wait(order)
+            case Command.CONSOLIDATE:
+                try:
+                    self._answer(order, self._consolidate())
+                except (ModelError, RegistryError) as error:
+                    self._answer(order, f"refused: {error}")
 
     def _wait(self, order: Order) -> None:
         acknowledge(self._context.layout, order, {"received_at": utc_now(), "outcome": "received"})

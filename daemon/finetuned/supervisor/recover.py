@@ -19,8 +19,8 @@ from finetuned.files.inbox import last_claim
 from finetuned.files.journal import Journal
 from finetuned.files.rebuild import restore_version
 from finetuned.layout import Layout
-from finetuned.registry.backup import restore
-from finetuned.registry.versions import incumbent, list_versions, read_version, verify_version
+from finetuned.registry.fallback import last_good, mend
+from finetuned.registry.versions import incumbent, list_versions, promote, read_version
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.spawn import end_orphan
 
@@ -110,22 +110,31 @@ def check_incumbent(context: Context) -> None:
     """
     Verify the incumbent before anything is trained on it; mend it from its backup.
 
+    Where both copies are damaged the nearest ancestor that is good takes its
+    place, in current_model first: whatever ends us between the two steps, the
+    next start finds the same damage and does the same again.
+
     Raises:
-        ModelError: Neither the version nor its backup is intact. The message says
-            what to do.
+        ModelError: Neither the version nor its backup is intact, and no ancestor
+            is either. Nothing was changed; the message says what to do.
     """
-    name = context.journal.incumbent()
+    layout, journal = context.layout, context.journal
+    name = journal.incumbent()
     if name is None:
         return
     try:
-        verify_version(context.layout, name)
+        mend(layout, name)
         return
     except (ModelError, RegistryError) as error:
-        log.error("version_corrupt", version=name, error=str(error))
-    try:
-        restore(context.layout, name)
-    except (ModelError, RegistryError) as error:
+        problem = error
+    ancestor = last_good(layout, name, {v["id"]: v["parent"] for v in journal.versions()})
+    if ancestor is None:
         raise ModelError(
-            f"{name} is corrupt and has no intact backup ({error}); "
-            "go back with: tools/versions.py rollback"
-        ) from error
+            f"{name} is corrupt and has no intact backup ({problem}), nor has any version it was "
+            "trained on top of; restore one from your own copies, or go back to the bare base "
+            "model with: tools/versions.py rollback --to-base"
+        ) from problem
+    mend(layout, ancestor)
+    promote(layout, ancestor)
+    journal.set_incumbent(ancestor, "fallback")
+    log.error("incumbent_fell_back", version=name, to=ancestor, error=str(problem))

@@ -68,7 +68,8 @@ def clean_runs(context: Context, job_id: str) -> None:
     for run in context.journal.job_runs(job_id):
         folder = context.layout.runs / run["id"]
         remove_tree(folder / CHECKPOINTS)
-        remove_tree(folder / CANDIDATE)
+        for candidate in folder.glob(f"{CANDIDATE}*"):  # and the steps back that were tried
+            remove_tree(candidate)
 
 
 def retire_job(context: Context, job: dict[str, Any]) -> None:

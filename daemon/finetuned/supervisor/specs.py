@@ -11,9 +11,13 @@ from typing import Any
 
 import orjson
 
+from finetuned.core.job import JobKind
 from finetuned.errors import ConfigError
+from finetuned.files.results import benchmarks_of, trained_rows
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
+from finetuned.layout import CANARIES, Layout
 from finetuned.registry.versions import read_version
+from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
 from finetuned.telemetry.lifeline import WORKER_GROWTH
 
@@ -80,8 +84,11 @@ def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any]
     runs = [r for r in journal.job_runs(job["id"]) if r["kind"] == "training"]
     usable = [r for r in runs if r["outcome"] != SUPERSEDED]
     config = orjson.loads(job["config"])
+    under = weights_of(layout, job["parent"], context.config.model.base)
     spec = {
-        "base": str(context.base()),
+        "job_kind": job["kind"],
+        "base": str(under.base),
+        "base_version": under.base_version,
         "config": config,
         "parent": str(layout.versions / job["parent"]) if job["parent"] else None,
         "attempt": len(runs) + 1,
@@ -93,6 +100,14 @@ def training_spec(context: Context, job: dict[str, Any]) -> tuple[dict[str, Any]
                 "name": d["name"],
             }
             for d in journal.job_datasets(job["id"])
+        ],
+        "canaries": str(layout.benchmarks / f"{CANARIES}.jsonl")
+        if (layout.benchmarks / f"{CANARIES}.jsonl").is_file()
+        else None,
+        "earlier": [
+            str(layout.datasets / d["dataset_id"])
+            for d in journal.earlier_datasets(job["id"])
+            if (layout.datasets / d["dataset_id"]).is_dir()
         ],
         "resume_from": [str(layout.runs / r["id"] / CHECKPOINTS) for r in usable],
         "rolled_back": _taken_back(context, job["parent"]),
@@ -119,24 +134,60 @@ def _taken_back(context: Context, parent: str | None) -> bool:
 
 def evaluation_spec(context: Context, job: dict[str, Any]) -> dict[str, Any]:
     """
-    Return the spec of the evaluation of a trained *job* against the incumbent.
+    Return the spec of the evaluation of a trained *job* against base and incumbent.
 
     Raises:
         BaseModelMissing: The base went away.
+        RegistryError, ModelError: The incumbent, or what it sits on, is not there.
     """
     layout, journal = context.layout, context.journal
     incumbent, config = journal.incumbent(), orjson.loads(job["config"])
+    datasets = journal.job_datasets(job["id"])
+    trained = {d["dataset_id"]: d["n_examples"] for d in trained_rows(journal, job["id"])}
+    candidate = layout.runs / job["candidate_run"] / CANDIDATE
+    base = weights_of(layout, incumbent, context.config.model.base).base
+    consolidation = job["kind"] == JobKind.CONSOLIDATION
     return {
-        "base": str(context.base()),
+        "job_kind": job["kind"],
         "config": config,
-        "candidate": str(layout.runs / job["candidate_run"] / CANDIDATE),
-        "incumbent": str(layout.versions / incumbent) if incumbent else None,
-        "incumbent_version": incumbent,
-        "new": [str(layout.datasets / d["dataset_id"]) for d in journal.job_datasets(job["id"])],
-        "old": [
-            str(layout.datasets / dataset_id)
-            for dataset_id in journal.earlier_dataset_ids(job["id"])
-            if (layout.datasets / dataset_id).is_dir()
+        "base": {"base": str(context.base()), "folder": None},
+        "incumbent": subject_spec(context, incumbent),
+        "candidate": {
+            "base": str(candidate if consolidation else base),
+            "folder": None if consolidation else str(candidate),
+        },
+        "datasets": [
+            {
+                "dataset_id": d["dataset_id"],
+                "name": d["name"],
+                "n_examples": trained.get(d["dataset_id"], 0),
+            }
+            for d in datasets
         ],
+        "new": [_heldout(layout, d["dataset_id"], d["name"]) for d in datasets],
+        "old": [
+            _heldout(layout, d["dataset_id"], d["name"])
+            for d in journal.earlier_datasets(job["id"])
+            if (layout.datasets / d["dataset_id"]).is_dir()
+        ],
+        "benchmarks": str(layout.benchmarks),
+        "also": benchmarks_of(journal, incumbent) if incumbent else [],
+        "answers": str(layout.answers),
         **_may_stay(context, config),
     }
+
+
+def subject_spec(context: Context, version: str | None) -> dict[str, Any]:
+    """
+    Return where the model of *version* is, as an evaluation's spec says it.
+
+    Raises:
+        BaseModelMissing, RegistryError, ModelError: As weights_of.
+    """
+    weights = weights_of(context.layout, version, context.config.model.base)
+    folder = None if weights.folder is None else str(weights.folder)
+    return {"version": version, "base": str(weights.base), "folder": folder}
+
+
+def _heldout(layout: Layout, dataset_id: str, name: str) -> dict[str, str]:
+    return {"dir": str(layout.datasets / dataset_id), "name": name}

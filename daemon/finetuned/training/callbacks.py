@@ -22,8 +22,7 @@ from finetuned.core.answer import count_think_tags
 from finetuned.core.early_stop import EarlyStop
 from finetuned.core.schedule import WarmUp
 from finetuned.files.rank import rank
-from finetuned.files.run import CHECKPOINTS, Heartbeat, append_metrics, utc_now
-from finetuned.model.ask import Outcome
+from finetuned.files.run import CHECKPOINTS, EVALS, Heartbeat, append_metrics, utc_now
 from finetuned.telemetry.lifeline import Lifeline
 from finetuned.training import sharded
 from finetuned.training.background import BackgroundSaver
@@ -36,12 +35,11 @@ from finetuned.training.checkpoint import (
 )
 from finetuned.training.checkpoint_folder import list_checkpoints, prune_checkpoints
 from finetuned.training.heldout import HeldOutLoss
-from finetuned.training.live_eval import LiveEval
+from finetuned.training.live_eval import LiveEval, alerts, shown
 
 RECENT_EXAMPLES = 5
 EVAL_SAMPLES = 50
 HISTORY = 200
-_PROMPT_CHARACTERS = 2000
 
 
 @dataclass
@@ -339,9 +337,18 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         before = live_eval.seconds
         self._heartbeat.beat(force=True, phase="evaluating")
         outcomes = live_eval.look(model, rows)
+        kl = live_eval.drift_now(model, time.monotonic() - run.training_began)
         run.add("seconds_eval", live_eval.seconds - before)
+        current_file = self._describe_step(run.job_step)["current_file"]
         for outcome in outcomes:
-            self._show(outcome)
+            if outcome.matches is None:
+                continue  # a language modelling row: it has a loss and no answer
+            run.add("evals", 1)
+            run.add("correct", float(outcome.matches))
+            run.add("think_tags", float(count_think_tags(outcome.raw.text or "")))
+            recent, sample = shown(outcome, step=run.lineage_step, current_file=current_file)
+            run.recent = [*run.recent, recent][-RECENT_EXAMPLES:]
+            run.samples = [*run.samples, sample][-EVAL_SAMPLES:]
         if run.totals.get("evals"):
             accuracy = 100 * run.totals.get("correct", 0.0) / run.totals["evals"]
             run.accuracies = [*run.accuracies, round(accuracy, 2)][-HISTORY:]
@@ -349,6 +356,10 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         n_tokens = sum(o.n_tokens for o in outcomes)
         loss = sum(o.loss_sum for o in outcomes) / n_tokens if n_tokens else None
         fields: dict[str, Any] = {} if loss is None else {"validation_loss": round(loss, 6)}
+        if kl is not None:
+            fields["kl_to_incumbent"] = round(kl, 6)
+            fields["active_alerts"] = alerts(kl, live_eval.kl_warning)
+        append_metrics(self._run_dir, {"step": run.job_step, "loss": loss, "kl": kl}, EVALS)
         self._heartbeat.beat(
             force=True,
             phase="training",
@@ -361,37 +372,3 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             last_eval_rows=len(outcomes),
             **fields,
         )
-
-    def _show(self, outcome: Outcome) -> None:
-        run = self._state
-        question = outcome.question
-        loss = outcome.loss_sum / outcome.n_tokens if outcome.n_tokens else None
-        if outcome.matches is None:
-            return  # a language modelling row: it has a loss and no answer
-        run.add("evals", 1)
-        run.add("correct", float(outcome.matches))
-        run.add("think_tags", float(count_think_tags(outcome.answer or "")))
-        shown = {
-            "step": run.lineage_step,
-            "current_file": self._describe_step(run.job_step)["current_file"],
-            "system_prompt": question.system[:_PROMPT_CHARACTERS],
-            "prompt": question.prompt[:_PROMPT_CHARACTERS],
-            "golden": question.golden,
-            "model_output": outcome.answer,
-            "matches": outcome.matches,
-            "loss": None if loss is None else round(loss, 6),
-            "timed_out": outcome.timed_out,
-            "golden_tokens": outcome.golden_tokens,
-            "answer_tokens": outcome.answer_tokens,
-        }
-        run.recent = [*run.recent, shown][-RECENT_EXAMPLES:]
-        sample = {
-            "id": question.id,
-            "step": run.lineage_step,
-            "prompt": shown["prompt"],
-            "golden": question.golden,
-            "model_answer": outcome.answer,
-            "answer_matches": outcome.matches,
-            "held_out": True,
-        }
-        run.samples = [*run.samples, sample][-EVAL_SAMPLES:]

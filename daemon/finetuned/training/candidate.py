@@ -95,9 +95,7 @@ def save_candidate(
             weights = {"state_dict": gathered.weights} if gathered else {}
             model.save_pretrained(building, safe_serialization=True, **weights)
         (building / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        for name in _TOKENIZER_FILES:
-            if (base / name).is_file() and not (building / name).exists():
-                shutil.copyfile(base / name, building / name)
+        copy_tokenizer(base, building)
         state = building / TRAINING_STATE
         state.mkdir()
         with disk_errors():
@@ -112,6 +110,15 @@ def save_candidate(
         shutil.rmtree(building, ignore_errors=True)
         raise
     return final
+
+
+def copy_tokenizer(base: Path, folder: Path) -> None:
+    """
+    Copy tokenizer, template and generation settings of *base* to *folder*, but what is there.
+    """
+    for name in _TOKENIZER_FILES:
+        if (base / name).is_file() and not (folder / name).exists():
+            shutil.copyfile(base / name, folder / name)
 
 
 def candidate_facts(
@@ -142,6 +149,7 @@ def candidate_facts(
         "job_id": spec["job_id"],
         "run_id": spec["run_id"],
         "base": str(config.model.base),
+        "base_version": spec.get("base_version"),
         "parent": parent.name if parent else None,
         "datasets": per_dataset,
         "n_replayed": len(rows.replay),
@@ -168,6 +176,8 @@ class ParentState:
     lineage_step: int = 0
     optimizer: dict[str, torch.Tensor] | None = None
     """None: the next job starts without moments, and says so."""
+    optimizer_reset: str = ""
+    """Why there are no moments, where that was decided and is no damage."""
     replay: Reservoir | None = None
     warm_up: WarmUp | None = None
     mix: Mix | None = None
@@ -193,7 +203,8 @@ def load_parent_state(version: Path) -> ParentState:
         mix = state.get("mix")
         return ParentState(
             lineage_step=int(state["lineage_step"]),
-            optimizer=load_file(folder / OPTIMIZER),
+            optimizer=None if "optimizer_reset" in state else load_file(folder / OPTIMIZER),
+            optimizer_reset=str(state.get("optimizer_reset", "")),
             replay=Reservoir.load(replay) if replay.is_dir() else None,
             warm_up=WarmUp(int(state["warm_up_began"]), int(state["warm_up_steps"]))
             if "warm_up_began" in state

@@ -20,10 +20,10 @@ from finetuned.core.schedule import Mix, WarmUp, next_warm_up
 from finetuned.data.plan import Plan
 from finetuned.data.render import Renderer
 from finetuned.data.replay import Reservoir
+from finetuned.data.suite import questions_of
 from finetuned.errors import Interrupted, ModelError
 from finetuned.files.rank import rank, world
 from finetuned.files.run import Heartbeat, utc_now
-from finetuned.model.ask import questions_of
 from finetuned.model.kernels import Choice, has_fast_bfloat16
 from finetuned.model.supervised import SHARING
 from finetuned.telemetry.lifeline import Lifeline
@@ -31,6 +31,7 @@ from finetuned.training import processes, sharded
 from finetuned.training.callbacks import RunCallback, RunState
 from finetuned.training.candidate import ParentState, candidate_facts, save_candidate
 from finetuned.training.checkpoint import Checkpoint, Progress, restore_optimizer, restore_rng
+from finetuned.training.drift import open_drift
 from finetuned.training.heldout import HeldOutLoss
 from finetuned.training.kernel_choice import choose_afresh, precision_is_open, recall
 from finetuned.training.live_eval import LiveEval
@@ -292,6 +293,15 @@ class Job:
                 self._config.evaluation,
                 on_progress=self._heartbeat.beat,
                 stopping=lambda: self._lifeline.stopping,
+                drift=open_drift(
+                    self._loaded.model.model,
+                    questions,
+                    self._renderer,
+                    limit=self._config.evaluation.kl_prompts,
+                    run_dir=self._run_dir,
+                    spec=self._spec,
+                    resumed=self._checkpoint is not None,
+                ),
             )
         held_out = None
         if self._config.training.patience and questions:

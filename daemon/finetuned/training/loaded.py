@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from finetuned.config import Config, TrainingConfig
-from finetuned.files.manifest import read_manifest
+from finetuned.files.manifest import read_manifest, verify_manifest
 from finetuned.model.fused_lora import fuse_lora
 from finetuned.model.kernels import Choice
 from finetuned.model.load import load_adapter_weights, load_for_training, trainable_parameters
@@ -122,6 +122,8 @@ class ModelKeeper:
             ),
         )
         kept, self._kept = self._kept, None
+        if parent is not None:
+            verify_manifest(parent)  # what is damaged is refused before a byte of it is used
         state = ParentState() if parent is None else load_parent_state(parent)
         if kept is not None and kept.shape == shape and parent is not None:
             run_id = read_manifest(parent).get("run_id")
@@ -139,7 +141,9 @@ class ModelKeeper:
                 self._kept = kept
                 return kept, state, _continue(kept, state, parent)
         del kept  # the old one goes before the new one comes
-        model = load_for_training(base, parent, config.model, training)
+        # A parent that is the base itself was consolidated: a fresh adapter goes on it.
+        on_top = None if parent == base and training.method != "full" else parent
+        model = load_for_training(base, on_top, config.model, training)
         fuse_lora(model)
         kernels = Kernels("stock", model.config._attn_implementation)
         supervised = SupervisedLM(model, kernels, pad_token_id=pad_token_id)
@@ -148,6 +152,12 @@ class ModelKeeper:
         optimizer = make_optimizer(parameters, training)
         self._kept = LoadedModel(shape, supervised, parameters, optimizer, supervised.device)
         return self._kept, state, _continue(self._kept, state, parent)
+
+    def drop(self) -> None:
+        """
+        Let the kept model go.
+        """
+        self._kept = None
 
     def now_holds(self, run_id: str) -> None:
         """
@@ -170,7 +180,7 @@ def _continue(loaded: LoadedModel, state: ParentState, parent: Path | None) -> s
     if parent is None:
         return "fresh: first job on the base model"
     if state.optimizer is None:
-        return f"reset: {parent.name} has no training state"
+        return f"reset: {state.optimizer_reset or f'{parent.name} has no training state'}"
     # Moments for a part of the parameters stop the run: never a silent reset.
     restore_optimizer(loaded.optimizer, loaded.parameters, state.optimizer)
     return f"continued from {parent.name}"

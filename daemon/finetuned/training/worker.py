@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from finetuned.config import Config, config_from_dict
+from finetuned.core.job import JobKind
 from finetuned.errors import DatasetError, Interrupted
 from finetuned.files.rank import world
 from finetuned.files.run import Heartbeat
@@ -55,6 +56,19 @@ class TrainingRun:
         self.parent = Path(spec["parent"]) if spec.get("parent") else None
         self.seed = job_seed(self.config.training.seed, spec["job_id"])
         self.heartbeat = Heartbeat(run_dir)
+
+    def consolidate(self) -> None:
+        """
+        Merge the parent's adapter into its base and leave that as the candidate.
+
+        Raises:
+            ConfigError, ModelError, OSError: As consolidation.consolidate.
+        """
+        from finetuned.training.consolidation import consolidate
+
+        self.keeper.drop()  # two models are held for a moment as it is
+        consolidate(self.run_dir, self.spec, self.config, self.base, self.heartbeat)
+        self.heartbeat.beat(force=True, phase="trained")
 
     def _stop_if_asked(self) -> None:
         # One process alone: several would not agree on the moment.
@@ -179,7 +193,11 @@ def main(argv: list[str] | None = None) -> int:
         from finetuned.training.loaded import ModelKeeper
 
         keeper = keeper or ModelKeeper()
-        TrainingRun(run_dir, spec, lifeline, keeper).run()
+        run = TrainingRun(run_dir, spec, lifeline, keeper)
+        if spec.get("job_kind") == JobKind.CONSOLIDATION:
+            run.consolidate()
+        else:
+            run.run()
 
     def idle() -> None:
         if keeper is not None:

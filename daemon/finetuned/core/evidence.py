@@ -1,0 +1,217 @@
+"""
+What an eval report proves: the JSON of a worker, read as evidence for the gate.
+
+Pure. Whatever is not there, or not of its kind, becomes evidence that is
+missing; nothing here fills a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+Report = Mapping[str, Any]
+
+ORIGINS = ("new", "old", "benchmark", "canary")
+"""Where a suite may come from; the rules of the gate go by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPair:
+    """
+    What candidate and incumbent made of one item. None where nothing is to be generated.
+    """
+
+    id: str
+    candidate_correct: bool | None
+    incumbent_correct: bool | None
+    candidate_stopped: bool | None
+    incumbent_stopped: bool | None
+    candidate_loss: float
+    """Summed over the expected answer, in nats."""
+    incumbent_loss: float
+    n_tokens: int
+    """Tokens of the expected answer; 0 where its loss means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteEvidence:
+    """
+    Both models on one suite.
+    """
+
+    name: str
+    title: str
+    origin: str
+    """One of ORIGINS."""
+    required: bool
+    n_items: int
+    """Items that both should have been asked, >= 0."""
+    pairs: tuple[ItemPair, ...]
+    problem: str | None
+    """Why it is not complete; None when both were asked everything in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """
+    How near the merged weights are to base and adapter.
+    """
+
+    difference: float
+    """Largest difference of two logits, relative to the largest logit, >= 0."""
+    tolerance: float
+    n_positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """
+    Everything that is known about a candidate.
+    """
+
+    suites: tuple[SuiteEvidence, ...]
+    missing: tuple[str, ...] = ()
+    """Suites that are required and of which there is no evidence at all."""
+    consolidation: bool = False
+    """Whether the candidate is the incumbent with its adapter merged, not a trained model."""
+    merge: Merge | None = None
+
+
+def evidence_of(
+    report: Report, *, required: Iterable[str] = (), merge: Mapping[str, Any] | None = None
+) -> Evidence:
+    """
+    Return what *report* proves about its candidate.
+
+    Args:
+        report: An eval report; see docs/eval_report.schema.json. Anything else proves nothing.
+        required: Names of suites that must be in it, whatever it says of them itself.
+        merge: For a consolidation, how the merged weights were compared.
+    """
+    report = report if isinstance(report, Mapping) else {}
+    required = set(required)
+    items: dict[str, list[Any]] = {}
+    for item in _list(report.get("items")):
+        if isinstance(item, Mapping):
+            items.setdefault(str(item.get("suite")), []).append(item)
+    subjects = report.get("subjects")
+    subjects = subjects if isinstance(subjects, Mapping) else {}
+    suites: dict[str, SuiteEvidence] = {}
+    for suite in _list(report.get("suites")):
+        if isinstance(suite, Mapping) and "name" in suite:
+            found = _suite(suite, items.get(str(suite["name"]), []), subjects, required)
+            if found.name in suites:
+                # Its items would count twice.
+                found = replace(found, required=True, problem="it is in the report twice")
+            suites[found.name] = found
+    return Evidence(
+        suites=tuple(suites.values()),
+        missing=tuple(sorted(required - suites.keys())),
+        consolidation=report.get("job_kind") == "consolidation",
+        merge=_merge(merge),
+    )
+
+
+def incumbent_key(report: Report) -> str:
+    """
+    Return under which name an item's outcomes hold the incumbent's: ``base`` where it is the base.
+    """
+    try:
+        same = report["subjects"]["incumbent"]["same_as"]
+    except (KeyError, TypeError):
+        same = None
+    return "base" if same == "base" else "incumbent"
+
+
+def together(report: Report, subject: str, origin: str) -> dict[str, Any] | None:
+    """
+    Return right answers, questions and loss of *subject* over all suites of one origin, or None.
+    """
+    names = [s["name"] for s in report.get("suites", []) if s["origin"] == origin]
+    found = report.get("subjects", {}).get(subject, {}).get("suites", {})
+    scores = [found[name] for name in names if name in found]
+    if not scores:
+        return None
+    tokens = sum(s["loss_tokens"] for s in scores)
+    losses = [s["loss"] * s["loss_tokens"] for s in scores if s["loss"] is not None]
+    return {
+        "n_asked": sum(s["n_asked"] for s in scores),
+        "n_correct": sum(s["n_correct"] for s in scores),
+        "loss": sum(losses) / tokens if tokens else None,
+    }
+
+
+def _suite(
+    suite: Mapping[str, Any], items: list[Any], subjects: Mapping[str, Any], needed: set[str]
+) -> SuiteEvidence:
+    name = str(suite["name"])
+    incumbent = incumbent_key({"subjects": subjects})
+    problem = suite.get("problem")
+    pairs: dict[str, ItemPair] = {}
+    for item in items:
+        pair = _pair(item, incumbent)
+        if pair is None or pair.id in pairs:
+            problem = problem or f"an item without an outcome of both: {item.get('id')!r}"
+        else:
+            pairs[pair.id] = pair
+    for subject in (incumbent, "candidate"):
+        if problem is None and not _complete(subjects.get(subject), name):
+            problem = f"the {subject} was not asked everything in time"
+    n_items = suite.get("n_items")
+    return SuiteEvidence(
+        name=name,
+        title=str(suite.get("title") or name),
+        origin=str(suite.get("origin")),
+        required=suite.get("required") is not False or name in needed,
+        n_items=n_items if type(n_items) is int else -1,
+        pairs=tuple(pairs.values()),
+        problem=None if problem is None else str(problem),
+    )
+
+
+def _complete(subject: object, suite: str) -> bool:
+    try:
+        return subject["suites"][suite]["complete"] is True  # type: ignore[index]
+    except (KeyError, TypeError):
+        return False
+
+
+def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
+    try:
+        new, old = item["outcomes"]["candidate"], item["outcomes"][incumbent]
+        asked = new["correct"] is not None
+        if asked != (old["correct"] is not None) or new["n_tokens"] != old["n_tokens"]:
+            return None
+        # What is no yes or no would count as a wrong answer, and the incumbent's would help.
+        told = [o[key] for o in (new, old) for key in ("correct", "stopped")]
+        if type(new["n_tokens"]) is not int or (asked and any(type(t) is not bool for t in told)):
+            return None
+        return ItemPair(
+            id=str(item["id"]),
+            candidate_correct=new["correct"] is True if asked else None,
+            incumbent_correct=old["correct"] is True if asked else None,
+            candidate_stopped=new["stopped"] is True if asked else None,
+            incumbent_stopped=old["stopped"] is True if asked else None,
+            candidate_loss=float(new["loss"]),
+            incumbent_loss=float(old["loss"]),
+            n_tokens=new["n_tokens"],
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _merge(merge: Mapping[str, Any] | None) -> Merge | None:
+    try:
+        return Merge(
+            difference=float(merge["difference"]),  # type: ignore[index]
+            tolerance=float(merge["tolerance"]),  # type: ignore[index]
+            n_positions=int(merge["n_positions"]),  # type: ignore[index]
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,93 @@
+"""
+Whether a version that was just promoted has to be taken back. Pure.
+
+Two things speak: the canaries, asked again of what is served, and the health
+signal of whoever serves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from finetuned.config import WatchConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """
+    What a server says of the version it serves, since it began to serve it.
+    """
+
+    version: str
+    requests: int
+    errors: int
+
+
+def parse_health(value: object) -> Health | None:
+    """
+    Return what control/health.json says, None where it is no such thing.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    version, requests, errors = (value.get(k) for k in ("version", "requests", "errors"))
+    if not isinstance(version, str) or type(requests) is not int or type(errors) is not int:
+        return None
+    if not 0 <= errors <= requests:
+        return None
+    return Health(version, requests, errors)
+
+
+def is_unhealthy(health: Health | None, version: str, config: WatchConfig) -> str | None:
+    """
+    Return why the served *version* is failing its requests, None while nothing says so.
+
+    What is said of another version, or of too few requests, says nothing.
+    """
+    if health is None or health.version != version or health.requests < config.min_requests:
+        return None
+    if health.errors <= config.max_error_fraction * health.requests:
+        return None
+    return (
+        f"{health.errors} of {health.requests} requests failed, at most "
+        f"{config.max_error_fraction:.0%} may (watch.max_error_fraction)"
+    )
+
+
+def is_over(health: Health | None, version: str, *, seconds: float, config: WatchConfig) -> bool:
+    """
+    Return whether the watch has seen enough.
+
+    Args:
+        health: The last signal.
+        version: That is watched.
+        seconds: Since its promotion; a clock that was set back counts as the beginning.
+        config: How long to watch.
+    """
+    if seconds >= 60 * config.minutes:
+        return True
+    served = health.requests if health is not None and health.version == version else 0
+    return config.requests > 0 and served >= config.requests
+
+
+def lost_canaries(report: Mapping[str, Any], passed_at_gate: frozenset[str]) -> list[str]:
+    """
+    Return the canaries that the served version fails and should not.
+
+    Those count that the version before passes, or that this one passed at the gate.
+
+    Args:
+        report: Of the canaries asked again: ``incumbent`` is the version before,
+            ``candidate`` what is served.
+        passed_at_gate: By item.
+    """
+    lost = []
+    for item in report.get("items") or []:
+        outcomes = item["outcomes"]
+        now, before = outcomes.get("candidate"), outcomes.get("incumbent")
+        if now is None or now["correct"]:
+            continue
+        if item["id"] in passed_at_gate or (before is not None and before["correct"]):
+            lost.append(str(item["id"]))
+    return lost

@@ -1,0 +1,147 @@
+"""
+Which questions one evaluation asks: held-out rows by a budget, and the suites of benchmarks/.
+
+Whatever cannot be read becomes a suite with a problem and no questions, so that
+the gate sees that it is missing. Does not know models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from finetuned.data.render import Renderer
+from finetuned.data.store import TokenisedDataset
+from finetuned.data.suite import (
+    NEW,
+    OLD,
+    Question,
+    Suite,
+    heldout_suite,
+    load_suite,
+    questions_of,
+    suite_files,
+)
+from finetuned.errors import MalformedExample, SuiteError
+
+EVERY = "*"
+"""In evaluation.suites: whatever is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickedSuite:
+    """
+    A suite as it is asked, or why it cannot be.
+    """
+
+    suite: Suite
+    problem: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """
+        Return what a report says of it.
+        """
+        suite = self.suite
+        return {
+            "name": suite.name,
+            "origin": suite.origin,
+            "title": suite.title,
+            "dataset_id": suite.dataset_id,
+            "sha256": suite.sha256,
+            "n_items": len(suite.questions),
+            "required": True,
+            "problem": self.problem,
+        }
+
+
+def spread(counts: Sequence[int], limit: int) -> list[int]:
+    """
+    Share *limit* questions over sets of the given sizes, as evenly as they allow.
+
+    Args:
+        counts: Questions each set has, >= 0.
+        limit: Most questions in all, >= 0.
+
+    Returns:
+        How many to take of each: never more than it has, in all min(limit, sum).
+    """
+    taken = [0] * len(counts)
+    left = min(limit, sum(counts))
+    while left:
+        open_sets = [i for i, n in enumerate(counts) if taken[i] < n]
+        share = max(1, left // len(open_sets))
+        for i in open_sets:
+            more = min(share, counts[i] - taken[i], left)
+            taken[i] += more
+            left -= more
+    return taken
+
+
+def pick_heldout(
+    new: Sequence[Mapping[str, str]], old: Sequence[Mapping[str, str]], limit: int
+) -> list[PickedSuite]:
+    """
+    Return the held-out suites: half the rows from the new datasets, half spread over old ones.
+
+    Args:
+        new: Datasets of the job, each with ``dir`` and ``name``.
+        old: Datasets of earlier promoted jobs, likewise.
+        limit: Most rows in all, >= 2.
+    """
+    pools = {
+        origin: [(TokenisedDataset.open(Path(d["dir"])), d["name"]) for d in datasets]
+        for origin, datasets in ((NEW, new), (OLD, old))
+    }
+    counts = {o: [len(questions_of(d)) for d, _ in pool] for o, pool in pools.items()}
+    limits = {OLD: min(sum(counts[OLD]), limit // 2)}
+    limits[NEW] = limit - limits[OLD]
+    return [
+        PickedSuite(heldout_suite(dataset, origin, name, n))
+        for origin in (NEW, OLD)
+        for (dataset, name), n in zip(
+            pools[origin], spread(counts[origin], limits[origin]), strict=True
+        )
+        if n
+    ]
+
+
+def pick_benchmarks(folder: Path, wanted: str, *, also: Sequence[str] = ()) -> list[PickedSuite]:
+    """
+    Return the suites of *folder* that are wanted; one that is not there has a problem.
+
+    Args:
+        folder: Holds a JSON Lines file per suite.
+        wanted: ``evaluation.suites``.
+        also: Suites that the incumbent was asked; with "*" they must still be there.
+    """
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if EVERY in names:
+        found = [path.stem for path in suite_files(folder)]
+        names = found + [name for name in also if name not in found]
+    return [_load(folder / f"{name}.jsonl") for name in dict.fromkeys(names)]
+
+
+def _load(path: Path) -> PickedSuite:
+    try:
+        return PickedSuite(load_suite(path))
+    except SuiteError as error:
+        return PickedSuite(Suite(path.stem, "benchmark", path.name, "", ()), str(error))
+
+
+def renderable(picked: PickedSuite, renderer: Renderer) -> PickedSuite:
+    """
+    Return the suite with answers as the model has to write them, or the first line it cannot be.
+    """
+    questions: list[Question] = []
+    for question in picked.suite.questions:
+        try:
+            renderer.render(question.example)
+            golden = question.golden
+            if question.scored and golden is not None:
+                golden = renderer.golden(question.example)
+            questions.append(replace(question, golden=golden))
+        except MalformedExample as error:
+            return replace(picked, problem=f"item {question.id!r}: {error}")
+    return replace(picked, suite=replace(picked.suite, questions=tuple(questions)))

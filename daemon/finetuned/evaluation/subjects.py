@@ -1,0 +1,108 @@
+"""
+The models of one evaluation: loaded when an answer is needed, one at a time.
+
+Base, incumbent and candidate mostly share everything but a few megabytes of
+adapter; what is there already is not read again. Does not know what is asked.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetuned.config import ModelConfig
+from finetuned.files.manifest import verify_manifest
+from finetuned.layout import MANIFEST
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """
+    A model to be examined, by where it is.
+    """
+
+    name: str
+    """base, incumbent or candidate."""
+    base: Path
+    """Directory of the full model that it is, or that its adapter sits on."""
+    folder: Path | None
+    """The version or candidate; None is the base alone."""
+    version: str | None = None
+
+    def is_same(self, other: Subject) -> bool:
+        """
+        Return whether both are the same weights.
+        """
+        return (self.base, self.folder) == (other.base, other.folder)
+
+
+class Models:
+    """
+    Holds at most one model.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._model: Any = None
+        self._base: Path | None = None
+        self._shape: str | None = None
+        """All that the adapter in place is but its weights; None where there is none."""
+        self.used_device = False
+        """Whether a model was on another device than the CPU."""
+        self.seconds = 0.0
+        """Wall time spent loading so far."""
+
+    def get(self, subject: Subject) -> Any:
+        """
+        Return the model of *subject*, in evaluation mode; the one before is gone then.
+
+        Raises:
+            CorruptFile: Its files are not those of its manifest; nothing of it was read.
+            ModelError: It cannot be loaded.
+        """
+        began = time.monotonic()
+        try:
+            return self._get(subject)
+        finally:
+            self.seconds += time.monotonic() - began
+
+    def _get(self, subject: Subject) -> Any:
+        from peft import PeftModel
+
+        from finetuned.model.load import load_adapter_weights, load_version
+
+        folder = subject.folder
+        if folder is not None and (folder / MANIFEST).is_file():
+            verify_manifest(folder)
+        shape = adapter_shape(folder)
+        on_same_base = self._model is not None and self._base == subject.base
+        if folder is not None and shape is not None and on_same_base:
+            if shape == self._shape:
+                load_adapter_weights(self._model, folder)
+                return self._model
+            if self._shape is None:
+                self._model = PeftModel.from_pretrained(self._model, folder).eval()
+                self._shape = shape
+                return self._model
+        self.release()
+        self._model = load_version(subject.base, folder, self._config)
+        is_full = folder is not None and shape is None
+        self._base, self._shape = (None if is_full else subject.base), shape
+        self.used_device = self.used_device or self._model.device.type != "cpu"
+        return self._model
+
+    def release(self) -> None:
+        """
+        Let the model go, before another comes.
+        """
+        self._model, self._base, self._shape = None, None, None
+
+
+def adapter_shape(folder: Path | None) -> str | None:
+    """
+    Return all that an adapter is but its weights, None for what is no adapter.
+    """
+    config = None if folder is None else folder / "adapter_config.json"
+    return config.read_text() if config is not None and config.is_file() else None

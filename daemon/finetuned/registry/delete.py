@@ -1,0 +1,170 @@
+"""
+A person throws one version away, or one backup: into the trash, and never more than that.
+
+An ancestor of ours lost version, merged model and backup to one clean-up,
+60 GPU hours of them. So each function here moves one folder out of one place,
+by its name typed in full, and refuses what anything else stands on. Does not
+know what is deleted for good; that is trash.py, another day.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from finetuned.core.retention import built_on
+from finetuned.errors import RegistryError
+from finetuned.files.atomic import fsync_dir
+from finetuned.layout import Layout
+from finetuned.registry.backup import last_verified_backup
+from finetuned.registry.folder import intact
+from finetuned.registry.pins import read_pins
+from finetuned.registry.trash import list_trash, to_trash
+from finetuned.registry.versions import (
+    incumbent,
+    known_facts,
+    lineage_of,
+    list_versions,
+    registry_lock,
+    version_names,
+)
+
+log = structlog.get_logger()
+
+
+def delete(layout: Layout, name: str, *, confirm: str | None) -> Path:
+    """
+    Move version *name* to the trash; its backup stays where it is.
+
+    Args:
+        confirm: The name again, as a person typed it.
+
+    Returns:
+        Its folder in the trash. The same when it was there already, so that a
+        deletion can be repeated after a crash.
+
+    Raises:
+        RegistryError: There is no such version, the name was not confirmed, or
+            something needs it: it is in use, pinned, the last good one, or
+            another version was built on it. Nothing was changed.
+    """
+    _check_confirmed(name, confirm)
+    with registry_lock(layout):
+        folder = layout.versions / name
+        if name not in list_versions(layout):
+            return _found_in_trash(layout, folder)
+        below = _lineages(layout, without=name)
+        _check_not_in_use(layout, name, below)
+        children = [n for n, lineage in below.items() if name in lineage and n != name]
+        children = [n for n in children if (layout.versions / n).is_dir()]
+        if children:
+            raise RegistryError(f"{name} stays: {', '.join(children)} was built on it")
+        _check_not_last_good(layout, name)
+        moved = to_trash(layout, folder)
+    log.warning("version_trashed", version=name, by="name")
+    return moved
+
+
+def delete_backup(layout: Layout, name: str, *, confirm: str | None) -> Path:
+    """
+    Move the backup of version *name* to the trash; the version stays where it is.
+
+    Args and Returns: see delete().
+
+    Raises:
+        RegistryError: There is no such backup, the name was not confirmed, the
+            version itself is not intact, or it is in use, pinned, or what is in
+            use was built on it. Nothing was changed.
+    """
+    _check_confirmed(name, confirm)
+    with registry_lock(layout):
+        folder = layout.backups / name
+        if name not in version_names(layout.backups):
+            return _found_in_trash(layout, folder)
+        if intact(layout.versions / name, name) is None:
+            raise RegistryError(
+                f"the backup of {name} stays: {layout.versions / name} is missing or damaged, "
+                f"so this may be its last copy; mend it with: tools/versions.py restore {name}"
+            )
+        _check_not_in_use(layout, name, _lineages(layout, without=name))
+        moved = to_trash(layout, folder)
+    log.warning("version_trashed", version=name, by="name", backup=True)
+    return moved
+
+
+def _check_confirmed(name: str, confirm: str | None) -> None:
+    if confirm is None:
+        raise RegistryError(f"nothing was deleted; if you mean it add: --confirm {name}")
+    if confirm != name:
+        raise RegistryError(f"nothing was deleted: {confirm!r} was typed, which is not {name!r}")
+
+
+def _found_in_trash(layout: Layout, folder: Path) -> Path:
+    """
+    Return where *folder* went when it was thrown away before; that is made durable now.
+    """
+    backup = folder.parent == layout.backups
+    stem = f"{folder.name}-{'backup-' if backup else ''}"
+    for name in reversed(list_trash(layout)):
+        if name.startswith(stem) and name[len(stem) :][:1].isdigit():
+            fsync_dir(layout.trash)
+            fsync_dir(folder.parent)
+            return layout.trash / name
+    what = "backup of" if backup else "version"
+    known = ", ".join(version_names(folder.parent)[-5:]) or "none"
+    raise RegistryError(f"there is no {what} {folder.name}; the newest are: {known}")
+
+
+def _lineages(layout: Layout, *, without: str) -> dict[str, tuple[str | None, str | None]]:
+    """
+    Return parent and base version of every version and backup, *without* perhaps missing.
+    """
+    found = {}
+    for name in {*list_versions(layout), *version_names(layout.backups)}:
+        facts = known_facts(layout, name)
+        if facts is not None:
+            found[name] = lineage_of(facts)
+        elif name == without:
+            found[name] = (None, None)  # nobody's child matters here; who has it as parent does
+        else:
+            raise RegistryError(
+                f"the manifest of {name} is damaged, so it is not known what it was built on; "
+                f"restore it, or move it by hand to {layout.trash}"
+            )
+    return found
+
+
+def _check_not_in_use(
+    layout: Layout, name: str, below: dict[str, tuple[str | None, str | None]]
+) -> None:
+    current = incumbent(layout)
+    if name == current:
+        raise RegistryError(f"{name} stays: it is in use")
+    if current is not None:
+        parents = {n: parent for n, (parent, _) in below.items()}
+        bases = {n: base for n, (_, base) in below.items()}
+        if name in built_on(current, parents, bases):
+            raise RegistryError(f"{name} stays: {current}, which is in use, was built on it")
+    reason = read_pins(layout).get(name)
+    if reason is not None:
+        raise RegistryError(
+            f"{name} stays: it is pinned ({reason.get('reason')}); "
+            f"if you mean it: tools/versions.py unpin {name}"
+        )
+
+
+def _check_not_last_good(layout: Layout, name: str) -> None:
+    if name == last_verified_backup(layout):
+        raise RegistryError(
+            f"{name} stays: its backup is the newest that verifies, so it is the last known good"
+        )
+    facts = intact(layout.versions / name, name)
+    if facts is None or facts.get("verdict") == "rejected":
+        return
+    for other in reversed(list_versions(layout)):
+        if other != name:
+            found = intact(layout.versions / other, other)
+            if found is not None and found.get("verdict") != "rejected":
+                return
+    raise RegistryError(f"{name} stays: it is the only version left that is good and intact")

@@ -1,0 +1,103 @@
+"""
+What to do when the version in use is damaged: mend it, or say what is good below it.
+
+Knows parents, base versions and backups; does not know the journal, and decides
+on nothing: who asks moves current_model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import structlog
+
+from finetuned.errors import ModelError, RegistryError
+from finetuned.layout import Layout
+from finetuned.registry.backup import restore
+from finetuned.registry.folder import intact
+from finetuned.registry.versions import Version, as_name, known_facts, verify_version
+
+log = structlog.get_logger()
+
+
+def mend(layout: Layout, name: str) -> None:
+    """
+    Verify version *name* and every version it sits on; rebuild what is damaged from its backup.
+
+    Raises:
+        RegistryError, ModelError: One of them is damaged and has no intact backup.
+        OSError: The file system refused; asking again may help.
+    """
+    seen: set[str] = set()
+    current: str | None = name
+    while current is not None and current not in seen:
+        seen.add(current)
+        current = _mended(layout, current).base_version
+
+
+def _mended(layout: Layout, name: str) -> Version:
+    try:
+        return verify_version(layout, name)
+    except (ModelError, RegistryError) as error:
+        log.error("version_corrupt", version=name, error=str(error))
+    restore(layout, name)
+    return verify_version(layout, name)
+
+
+def usable(layout: Layout, name: str) -> bool:
+    """
+    Return whether mend() would go through: each part is intact as version or as backup.
+
+    Reads all their files and changes nothing.
+    """
+    seen: set[str] = set()
+    current: str | None = name
+    while current is not None and current not in seen:
+        seen.add(current)
+        places = (layout.versions / current, layout.backups / current)
+        facts = next((f for p in places if (f := intact(p, current)) is not None), None)
+        if facts is None:
+            return False
+        current = as_name(facts.get("base_version"))
+    return True
+
+
+def is_whole(layout: Layout, name: str) -> bool:
+    """
+    Return whether version *name* and every version it sits on are intact where they are.
+    """
+    seen: set[str] = set()
+    current: str | None = name
+    while current is not None and current not in seen:
+        seen.add(current)
+        try:
+            current = verify_version(layout, current).base_version
+        except (ModelError, RegistryError):
+            return False
+    return True
+
+
+def last_good(
+    layout: Layout, name: str, parents: Mapping[str, str | None] | None = None
+) -> str | None:
+    """
+    Return the nearest ancestor of version *name* that can be used, or None.
+
+    Args:
+        parents: What the caller's own records say of parents, version -> parent;
+            asked where neither copy of a version has a manifest to be trusted.
+    """
+    ancestors = _ancestors(layout, name, parents or {})
+    return next((ancestor for ancestor in ancestors if usable(layout, ancestor)), None)
+
+
+def _ancestors(layout: Layout, name: str, parents: Mapping[str, str | None]) -> Iterator[str]:
+    seen = {name}
+    while True:
+        facts = known_facts(layout, name)
+        parent = as_name(facts.get("parent") if facts else parents.get(name))
+        if parent is None or parent in seen:
+            return
+        seen.add(parent)
+        yield parent
+        name = parent

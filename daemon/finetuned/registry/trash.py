@@ -1,0 +1,191 @@
+"""
+models/trash/: where every folder goes that leaves, and the one place that deletes for good.
+
+Nothing here touches models/versions/ or models/backups/ but to move one folder
+out of it. What may be deleted is decided in core/retention.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from finetuned.core.retention import Emptying, Trashed, plan_emptying, version_number
+from finetuned.errors import ModelError, RegistryError
+from finetuned.files.atomic import fsync_dir, remove_tree, write_atomic
+from finetuned.layout import Layout
+from finetuned.registry.folder import intact, read_facts
+from finetuned.registry.pins import read_pins
+from finetuned.registry.versions import (
+    HIGHEST,
+    as_name,
+    incumbent,
+    known_facts,
+    lineage_of,
+    list_versions,
+    next_number,
+    registry_lock,
+    version_names,
+)
+
+log = structlog.get_logger()
+
+_REMOVING = ".removing-"
+
+
+def trash_path(layout: Layout, name: str, *, backup: bool = False) -> Path:
+    """
+    Return a free path in the trash for a folder of version *name*.
+
+    Such as ``v0007-20261120T095052Z``, or ``v0007-backup-20261120T095052Z`` for its backup.
+    """
+    layout.trash.mkdir(exist_ok=True)
+    stem = f"{name}-{'backup-' if backup else ''}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    path, n = layout.trash / stem, 1
+    while path.exists():
+        n += 1
+        path = layout.trash / f"{stem}-{n}"
+    return path
+
+
+def to_trash(layout: Layout, folder: Path) -> Path:
+    """
+    Move *folder*, a version's or a backup's, into the trash. Only under the lock.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        OSError: The file system refused; it is where it was, or a power cut may
+            put it back there.
+    """
+    target = trash_path(layout, folder.name, backup=folder.parent == layout.backups)
+    os.rename(folder, target)
+    fsync_dir(layout.trash)
+    fsync_dir(folder.parent)
+    return target
+
+
+def list_trash(layout: Layout) -> list[str]:
+    """
+    Return the names of the folders in the trash, oldest version first.
+    """
+    if not layout.trash.is_dir():
+        return []
+    folders = [p.name for p in layout.trash.iterdir() if not p.name.startswith(_REMOVING)]
+    return sorted(
+        folders, key=lambda name: (version_number(trashed_version(name) or "") or 0, name)
+    )
+
+
+def trashed_version(folder: str) -> str | None:
+    """
+    Return the version that a *folder* of the trash was, by its name; None for none of ours.
+    """
+    return as_name(folder.partition("-")[0])
+
+
+def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = False) -> Emptying:
+    """
+    Plan what in the trash may be deleted for good, and with *apply* delete it.
+
+    The highest number ever used is written down first: a version number is
+    never used twice, even when nothing else remembers it.
+
+    Args:
+        confirm: Folders of the trash that a person named; they go whatever they are.
+        apply: False plans only and changes nothing. Either way every copy that
+            is to make up for a deleted one is read and compared.
+
+    Raises:
+        RegistryError: A confirmed name is not in the trash, or current_model or
+            the pins are out of order; nothing was deleted.
+    """
+    if not apply:
+        return _plan(layout, confirm)
+    with registry_lock(layout):
+        plan = _plan(layout, confirm)
+        highest = {"number": next_number(layout) - 1}
+        write_atomic(layout.models / HIGHEST, orjson.dumps(highest))
+        for rest in layout.trash.glob(f"{_REMOVING}*"):  # of an emptying that was interrupted
+            shutil.rmtree(rest)
+        for name in plan.delete:
+            _remove(layout.trash / name)
+    if plan.delete:
+        log.warning("trash_emptied", names=list(plan.delete))
+    return plan
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink()  # somebody's file, or what was left of a folder that a disk lost
+
+
+def _plan(layout: Layout, confirm: Collection[str]) -> Emptying:
+    names = list_trash(layout)
+    strange = sorted(set(confirm) - set(names))
+    if strange:
+        raise RegistryError(f"{strange[0]!r} is not in {layout.trash}; names are whole, with time")
+    trash = {name: _look_at(layout, name) for name in names}
+    versions = {found.version for found in trash.values() if found.version is not None}
+    return plan_emptying(
+        trash,
+        copies={v: copy for v in versions if (copy := _other_copy(layout, v))},
+        protected=_protected(layout),
+        confirmed=confirm,
+    )
+
+
+def _look_at(layout: Layout, folder: str) -> Trashed:
+    version = trashed_version(folder)
+    if version is None:
+        return Trashed(None, known=False)
+    try:
+        facts: dict[str, Any] = read_facts(layout.trash / folder, version)
+    except (ModelError, OSError):
+        return Trashed(version, known=False)
+    verdict = facts.get("verdict")
+    parent, base_version = lineage_of(facts)
+    return Trashed(
+        version,
+        known=True,
+        verdict=verdict if isinstance(verdict, str) else None,
+        parent=parent,
+        base_version=base_version,
+    )
+
+
+def _other_copy(layout: Layout, version: str) -> str | None:
+    for place in (layout.versions, layout.backups):
+        if (place / version).is_dir() and intact(place / version, version) is not None:
+            return f"{place.name}/{version}"
+    return None
+
+
+def _protected(layout: Layout) -> dict[str, str]:
+    """
+    Return why a version stays in the trash even where the gate rejected it.
+    """
+    why: dict[str, str] = {}
+    for name in {*list_versions(layout), *version_names(layout.backups)}:
+        facts = known_facts(layout, name)
+        if facts is None and (layout.versions / name).is_dir():
+            raise RegistryError(
+                f"the manifest of {name} is damaged, so what it was built on is not known; "
+                f"restore or delete {name} first"
+            )
+        for below in lineage_of(facts or {}):
+            if below is not None:
+                why[below] = f"{name} was built on it"
+    why |= dict.fromkeys(read_pins(layout), "pinned")
+    current = incumbent(layout)
+    return why if current is None else why | {current: "in use"}

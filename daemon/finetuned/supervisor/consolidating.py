@@ -1,0 +1,77 @@
+"""
+Merging the adapter in use into a full model: asked for by a person, or nightly.
+
+Only queues the job; training and evaluation workers do it like any other, and
+the gate judges it. Does not know how merging works.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import structlog
+
+from finetuned.core.job import FINAL_STATES, JobKind, JobState
+from finetuned.core.nightly import is_due
+from finetuned.registry.weights import weights_of
+from finetuned.supervisor.context import Context
+
+log = structlog.get_logger()
+
+LAST = "last_consolidation"
+"""In the journal's settings: local date of the last nightly look."""
+
+
+def ask_for_consolidation(context: Context) -> str:
+    """
+    Queue the merge of the adapter in use, and say so; or why there is nothing to merge.
+
+    Raises:
+        RegistryError, ModelError: The version in use is not there.
+    """
+    journal, version = context.journal, context.journal.incumbent()
+    if version is None:
+        return "nothing to do: no version is in use"
+    if weights_of(context.layout, version, context.config.model.base).base_version == version:
+        return f"nothing to do: {version} is consolidated already"
+    adapter = context.layout.versions / version / "adapter_config.json"
+    if not adapter.is_file():
+        return f"nothing to do: {version} is a full model, it has no adapter"
+    open_states = [state for state in JobState if state not in FINAL_STATES]
+    for job in journal.jobs(*open_states):
+        if job["kind"] == JobKind.CONSOLIDATION:
+            return f"nothing to do: {job['id']} is about to"
+    job_id = f"j{journal.next_number('job'):06d}"
+    journal.add_job(job_id, "low", (), kind=JobKind.CONSOLIDATION)
+    log.info("job_created", job_id=job_id, datasets=[], count=0)
+    return f"queued as {job_id}"
+
+
+def consolidate_nightly(context: Context, *, idle: bool) -> None:
+    """
+    Queue a merge when its time of day has come, the daemon is idle, and enough was learnt.
+
+    Args:
+        context: Shared state.
+        idle: Whether nothing is being done or waits; a turn that is not taken comes
+            again at the next idle moment of the same date.
+    """
+    config, journal = context.config.registry, context.journal
+    taken = journal.setting(LAST)
+    now = datetime.now()
+    last = None if taken is None else date.fromisoformat(taken)
+    if not idle or not is_due(now, at=config.consolidate_at, last=last):
+        return
+    with journal.write():
+        journal.set_setting(LAST, now.date().isoformat())
+    if _promotions_since_merge(context) >= config.consolidate_after:
+        log.info("consolidation_due", outcome=ask_for_consolidation(context))
+
+
+def _promotions_since_merge(context: Context) -> int:
+    row = context.journal.row(
+        "SELECT count(*) AS n FROM jobs WHERE state = 'promoted' AND kind = 'training' AND id >"
+        " coalesce((SELECT max(id) FROM jobs WHERE state = 'promoted' AND kind = 'consolidation'),"
+        " '')"
+    )
+    return 0 if row is None else int(row["n"])

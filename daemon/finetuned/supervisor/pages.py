@@ -1,0 +1,88 @@
+"""
+Pages of eval reports, made by a child process: plotting is nothing for the supervisor to load.
+
+A page can be made again at any time (tools/report.py), so nobody waits for one
+and a failure costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import structlog
+
+from finetuned.layout import Layout
+
+log = structlog.get_logger()
+
+_NICE = 15
+_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+
+
+class Pages:
+    """
+    Makes one page at a time, at low priority.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._waiting: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._version = ""
+
+    def ask(self, version: str) -> None:
+        """
+        Have the page of *version* made when its turn comes.
+        """
+        self._waiting.append(version)
+
+    def look(self) -> None:
+        """
+        Take in the end of one page and begin the next.
+
+        Raises:
+            OSError: The process could not be started; that page is left out.
+        """
+        if self._process is not None:
+            status = self._process.poll()
+            if status is None:
+                return
+            if status != 0:
+                log.warning("page_not_made", version=self._version, exit_status=status)
+            self._process = None
+        if self._waiting:
+            self._version = self._waiting.pop(0)
+            self._start()
+
+    def _start(self) -> None:
+        layout = self._layout
+        layout.reports.mkdir(exist_ok=True)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                p for p in (str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH")) if p
+            ),
+            # A service's home may be read-only.
+            "MPLCONFIGDIR": str(layout.reports / ".matplotlib"),
+        }
+        command = [sys.executable, "-m", "finetuned.reports.page"]
+        with (layout.logs / "workers.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    "nice",
+                    "-n",
+                    str(_NICE),
+                    *command,
+                    "--root",
+                    str(layout.root.resolve()),
+                    self._version,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=layout.reports,
+                env=environment,
+            )

@@ -1,0 +1,101 @@
+"""
+The status file, written when something changed and otherwise now and then.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+
+from finetuned.supervisor.context import Context
+from finetuned.supervisor.describe import describe
+from finetuned.supervisor.intake import Intake
+from finetuned.supervisor.jobs import JobRunner
+from finetuned.supervisor.watching import Watch
+from finetuned.telemetry import notify
+from finetuned.telemetry.gpu import gpu_readings
+from finetuned.telemetry.host import host_reading
+
+log = structlog.get_logger()
+
+STATUS_SECONDS_BUSY = 0.9
+STATUS_SECONDS_IDLE = 5.0
+HOST_SECONDS = 5.0
+
+
+class Publisher:
+    """
+    Remembers what was published last.
+    """
+
+    def __init__(self, context: Context, jobs: JobRunner, intake: Intake, watch: Watch) -> None:
+        self._context = context
+        self._jobs = jobs
+        self._intake = intake
+        self._watch = watch
+        self._last_write = float("-inf")
+        self._last_signature: Any = None
+        self._last_host = float("-inf")
+        self._problem: str | None = None
+
+    def publish(self, low_disk: str | None, *, stopping: bool) -> None:
+        """
+        Bring the status file up to date, if it is time to.
+
+        Args:
+            low_disk: Why the disk is too full to start anything, if it is.
+            stopping: Whether the daemon was asked to leave.
+        """
+        now, board = time.monotonic(), self._context.board
+        fields = describe(
+            self._context,
+            self._jobs,
+            self._intake,
+            self._watch,
+            low_disk=low_disk,
+            stopping=stopping,
+        )
+        board.update(**fields)
+        signature = (
+            fields["phase"],
+            fields["status"],
+            fields["waiting_reason"],
+            fields["version"],
+            str(fields["job"]),
+            str(fields["watch"]),
+            str(board.fields["last_command"]),
+            board.fields["config_error"],
+        )
+        changed = signature != self._last_signature
+        busy = self._jobs.view() is not None or self._intake.validating
+        interval = STATUS_SECONDS_BUSY if busy else STATUS_SECONDS_IDLE
+        if not changed and now - self._last_write < interval:
+            return
+        if now - self._last_host >= HOST_SECONDS:
+            self._last_host = now
+            pid = self._jobs.worker_pid or self._intake.worker_pid
+            board.update(
+                host=host_reading(self._context.layout.root, worker_pid=pid), gpus=gpu_readings()
+            )
+        if changed:
+            notify.status(f"{fields['phase']}: {fields['waiting_reason'] or fields['version']}")
+        if self.write(durable=changed):
+            self._last_signature = signature
+            self._last_write = now
+
+    def write(self, *, durable: bool) -> bool:
+        """
+        Replace the status file; return whether that worked.
+        """
+        try:
+            self._context.board.write(durable=durable)
+        except OSError as error:
+            # The last snapshot stands, with its old heartbeat; the log says why.
+            if self._problem is None:
+                log.warning("status_not_written", error=str(error))
+            self._problem = str(error)
+            return False
+        self._problem = None
+        return True

@@ -1,0 +1,173 @@
+"""
+What the supervisor adds to a worker's eval report: curves, what was forgotten, the verdict.
+
+The numbers of the worker are not touched. Reads journal and run folders; changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from finetuned.config import GateConfig
+from finetuned.core.evidence import evidence_of
+from finetuned.core.forgetting import Stage, backward_transfer, matrix, worst_drop
+from finetuned.core.gate import Verdict, judge
+from finetuned.files.journal import Journal
+from finetuned.files.results import lineage_of, scores_of, trained_titles
+from finetuned.files.run import EVALS, read_metrics
+from finetuned.supervisor.context import Context
+
+CURVE_POINTS = 400
+"""A curve is thinned to this many points: more cannot be seen."""
+
+CANDIDATE_ROW = "candidate"
+"""What the last row of the matrix is called until it has a version."""
+
+
+def judged(
+    report: dict[str, Any], gate: GateConfig, required: list[str], merge: dict[str, Any] | None
+) -> Verdict:
+    """
+    Return the gate's verdict on *report*, and write it into it.
+    """
+    verdict = judge(evidence_of(report, required=required, merge=merge), gate)
+    report["verdict"] = {
+        "promoted": verdict.promote,
+        "reason": verdict.reason,
+        "rules": rules_of(verdict),
+    }
+    return verdict
+
+
+def rules_of(verdict: Verdict) -> list[dict[str, Any]]:
+    """
+    Return every rule as plain JSON.
+    """
+    return [
+        {
+            "name": rule.name,
+            "passed": rule.passed,
+            "required": rule.required,
+            "detail": rule.detail,
+            "suite": rule.suite,
+            "numbers": rule.numbers,
+        }
+        for rule in verdict.rules
+    ]
+
+
+def add_history(context: Context, job: dict[str, Any], report: dict[str, Any]) -> None:
+    """
+    Write into *report* how the candidate was trained and what the lineage forgot.
+    """
+    report["curves"] = _curves(context, job["id"])
+    stages = lineage_stages(context.journal, job["parent"])
+    titles = {s["name"]: s["title"] for s in report.get("suites", [])}
+    for row in scores_of(context.journal, [stage.version for stage in stages]):
+        titles.setdefault(row["suite"], row["title"] or row["suite"])
+    stages.append(_candidate_stage(report))
+    drop = worst_drop(stages)
+    columns, rows = matrix(stages)
+    report["forgetting"] = {
+        "backward_transfer": _rounded(backward_transfer(stages)),
+        "worst_drop": None
+        if drop is None
+        else {
+            "suite": drop.suite,
+            "title": titles.get(drop.suite, drop.suite),
+            "best": drop.best,
+            "now": drop.now,
+            "drop": _rounded(drop.points),
+        },
+        "matrix": {
+            "rows": [{"version": s.version, "titles": list(s.titles)} for s in stages],
+            "columns": [titles.get(name, name) for name in columns],
+            "accuracy": rows,
+        },
+    }
+
+
+def lineage_stages(journal: Journal, version: str | None) -> list[Stage]:
+    """
+    Return each version of the lineage of *version*, oldest first, and how it did.
+    """
+    stages = []
+    for name in lineage_of(journal, version):
+        rows = scores_of(journal, [name])
+        stages.append(
+            Stage(
+                version=name,
+                titles=tuple(trained_titles(journal, name)),
+                new=frozenset(row["suite"] for row in rows if row["origin"] == "new"),
+                accuracy={
+                    row["suite"]: row["accuracy"] for row in rows if row["accuracy"] is not None
+                },
+            )
+        )
+    return stages
+
+
+def _candidate_stage(report: dict[str, Any]) -> Stage:
+    scores = report.get("subjects", {}).get("candidate", {}).get("suites", {})
+    return Stage(
+        version=CANDIDATE_ROW,
+        titles=tuple(d["name"] for d in report.get("datasets", [])[:20]),
+        new=frozenset(s["name"] for s in report.get("suites", []) if s["origin"] == "new"),
+        accuracy={
+            name: score["accuracy"]
+            for name, score in scores.items()
+            if score["accuracy"] is not None
+        },
+    )
+
+
+def _curves(context: Context, job_id: str) -> dict[str, list[list[float]]]:
+    """Return loss and distance by step, of all runs of the job that had a part in it."""
+    curves: dict[str, dict[int, float]] = {"train_loss": {}, "held_out_loss": {}, "kl": {}}
+    for run in context.journal.job_runs(job_id):
+        if run["kind"] != "training":
+            continue
+        folder = context.layout.runs / run["id"]
+        for record in read_metrics(folder):
+            _note(curves["train_loss"], record.get("step"), record.get("loss"))
+        for record in read_metrics(folder, EVALS):
+            _note(curves["held_out_loss"], record.get("step"), record.get("loss"))
+            _note(curves["kl"], record.get("step"), record.get("kl"))
+    return {name: _thinned(points) for name, points in curves.items()}
+
+
+def _note(points: dict[int, float], step: object, value: object) -> None:
+    if isinstance(step, int) and isinstance(value, int | float) and math.isfinite(value):
+        points[step] = float(value)
+
+
+def _thinned(points: dict[int, float]) -> list[list[float]]:
+    steps = sorted(points)
+    every = math.ceil(len(steps) / CURVE_POINTS) or 1
+    kept = sorted({*steps[::every], *steps[-1:]})
+    return [[step, points[step]] for step in kept]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def named(report: dict[str, Any], version: str) -> dict[str, Any]:
+    """
+    Return *report* with the name that its candidate was published under.
+    """
+    forgetting = report["forgetting"]
+    rows = forgetting["matrix"]["rows"]
+    last = {**rows[-1], "version": version}
+    matrix_ = {**forgetting["matrix"], "rows": [*rows[:-1], last]}
+    return {**report, "version": version, "forgetting": {**forgetting, "matrix": matrix_}}
+
+
+def report_bytes(report: dict[str, Any]) -> bytes:
+    """
+    Return *report* as it is kept.
+    """
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2)
