@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-Look at and act on the versions of a root: list, promote, roll back, restore, prune.
+Look at and act on the versions of a root: list, promote, roll back, restore, verify, throw away.
 
     $ tools/versions.py list
       version  parent   created                       size  notes
@@ -18,6 +18,14 @@ Look at and act on the versions of a root: list, promote, roll back, restore, pr
     v0003  keep    pinned
     v0004  keep    last verified backup
     v0005  remove  would go to the trash
+    $ tools/versions.py delete v0005
+    v0005 goes to the trash; type its name to confirm: v0005
+    v0005 is in the trash now: v0005-20261120T101112Z
+    $ tools/versions.py prune --empty-trash
+    dry run, nothing was changed; add --yes to do it
+    v0005-20261120T101112Z         delete  rejected by the gate
+
+Versions, backups and trash are three paths of deletion: no command takes from two of them.
 """
 
 from __future__ import annotations
@@ -30,7 +38,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +51,11 @@ from finetuned.errors import FinetunedError, ModelError, RegistryError
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup, restore
-from finetuned.registry.prune import empty_trash, list_trash, pin, prune, read_pins, unpin
+from finetuned.registry.check import check_all, check_versions, count_bytes, folder_bytes
+from finetuned.registry.delete import delete, delete_backup
+from finetuned.registry.pins import pin, read_pins, unpin
+from finetuned.registry.prune import prune
+from finetuned.registry.trash import empty_trash, list_trash
 from finetuned.registry.versions import (
     Version,
     incumbent,
@@ -49,14 +63,14 @@ from finetuned.registry.versions import (
     promote,
     read_version,
     rollback,
-    verify_folder,
-    verify_version,
-    version_names,
 )
 from finetuned.telemetry.log import configure, printable
 
 Answer = tuple[Any, str]
 """What --json prints, and what a person reads."""
+
+SLOW_BYTES = 200 * 2**20
+"""Verifying more than this takes about a second, so a terminal gets a progress bar."""
 
 EXAMPLES = """
 examples:
@@ -68,9 +82,12 @@ examples:
   tools/versions.py pin v0003 "used in the talk"  keep it from being pruned
   tools/versions.py prune                         say what would go, and why the rest stays
   tools/versions.py prune --yes                   move it to models/trash/
-  tools/versions.py prune --empty-trash --yes     delete the trash for good
+  tools/versions.py delete v0005 --confirm v0005  move one version to models/trash/
+  tools/versions.py delete v0005 --backup         move its backup there, and not the version
+  tools/versions.py prune --empty-trash           say what of the trash may go, and why
+  tools/versions.py prune --empty-trash --yes     delete that for good; only copies stay
   tools/versions.py restore v0004                 rebuild it from models/backups/
-  tools/versions.py verify                        read and hash every version and backup
+  tools/versions.py verify                        read and hash every version, backup and trash
 
 exit status: 0 done, 1 refused or something is damaged (nothing half-done), 2 wrong usage
 """
@@ -177,14 +194,60 @@ def _unpin(layout: Layout, args: argparse.Namespace) -> Answer:
     return {"version": args.version, "pinned": False}, f"{args.version} may be pruned again"
 
 
+def _check_in_step(layout: Layout) -> None:
+    """
+    Refuse to throw away while the journal and current_model disagree on what is in use.
+    """
+    if not layout.journal.exists():
+        return
+    journal = Journal(layout.journal)
+    decided, any_yet = journal.incumbent(), journal.has_promotions()
+    journal.close()
+    if any_yet and decided != (found := incumbent(layout)):
+        raise RegistryError(
+            f"the journal has decided on {decided or 'the base model'}, but current_model names "
+            f"{found or 'nothing'}; nothing is thrown away until they agree: start the daemon, or "
+            f"tools/versions.py {f'promote {decided}' if decided else 'rollback --to-base'}"
+        )
+
+
+def _typed(args: argparse.Namespace, what: str) -> str | None:
+    """
+    Return the name as a person confirmed it: by --confirm, or now, where there is somebody to ask.
+    """
+    if args.confirm is not None or not sys.stdin.isatty():
+        return args.confirm if args.confirm is None else str(args.confirm)
+    question = f"{printable(what)} goes to the trash; type its name to confirm: "
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def _delete(layout: Layout, args: argparse.Namespace) -> Answer:
+    _check_in_step(layout)
+    what = f"the backup of {args.version}" if args.backup else args.version
+    act = delete_backup if args.backup else delete
+    path = act(layout, args.version, confirm=_typed(args, what))
+    data = {"version": args.version, "backup": args.backup, "trash": path.name}
+    return data, f"{what} is in the trash now: {path.name}"
+
+
+def _empty_trash(layout: Layout, args: argparse.Namespace, dry: str) -> Answer:
+    plan = empty_trash(layout, confirm=args.confirm, apply=args.yes)
+    verb = "deleted" if args.yes else "delete "
+    lines = [f"{printable(n):30} {verb} {why}" for n, why in plan.delete.items()]
+    lines += [f"{printable(n):30} stays   {why}" for n, why in plan.stay.items()]
+    if plan.stay:
+        names = " ".join(f"--confirm {printable(name)}" for name in plan.stay)
+        lines.append(f"to delete what stays as well, add its name: {names}")
+    data = {"delete": plan.delete, "stay": plan.stay, "applied": args.yes}
+    return data, dry + "\n".join(lines or ["the trash is empty"])
+
+
 def _prune(layout: Layout, args: argparse.Namespace) -> Answer:
+    _check_in_step(layout)
     dry = "" if args.yes else "dry run, nothing was changed; add --yes to do it\n"
     if args.empty_trash:
-        names = empty_trash(layout) if args.yes else list_trash(layout)
-        verb = "deleted" if args.yes else "would delete"
-        return {"deleted" if args.yes else "would_delete": names}, dry + "\n".join(
-            [f"{verb} {name} for good" for name in names] or ["the trash is empty"]
-        )
+        return _empty_trash(layout, args, dry)
     keep_last = args.keep_last
     if keep_last is None:
         keep_last = load_config(layout.config).registry.keep_last
@@ -198,24 +261,41 @@ def _prune(layout: Layout, args: argparse.Namespace) -> Answer:
     return data, dry + "\n".join(lines)
 
 
+@contextmanager
+def _progress(layout: Layout) -> Iterator[Callable[[str, Path], None] | None]:
+    """
+    Show what is being read on a terminal, where there is more than a moment's worth of it.
+    """
+    total = count_bytes(layout) if sys.stderr.isatty() else 0
+    if total < SLOW_BYTES:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task, begun = bar.add_task("", total=total), 0
+
+        def before(label: str, path: Path) -> None:
+            nonlocal begun
+            bar.update(task, completed=begun, description=printable(label))
+            begun += folder_bytes(path)
+
+        yield before
+
+
 def _verify(layout: Layout, args: argparse.Namespace) -> Answer:
-    problems: dict[str, str] = {}
-    good = []
-    for name in args.version or list_versions(layout):
-        try:
-            verify_version(layout, name)
-            good.append(name)
-        except ModelError as error:
-            problems[name] = str(error)
-    for name in [] if args.version else version_names(layout.backups):
-        try:
-            verify_folder(layout.backups / name, name)
-            good.append(f"backup {name}")
-        except ModelError as error:
-            problems[f"backup {name}"] = str(error)
-    lines = [f"{name}  intact" for name in good]
-    lines += [f"{name}  DAMAGED  {why}" for name, why in problems.items()]
-    return {"intact": good, "damaged": problems}, "\n".join(lines or ["no versions yet"])
+    if args.version:
+        found = check_versions(layout, args.version)
+    else:
+        with _progress(layout) as before:
+            found = check_all(layout, before)
+    lines = [f"{name}  intact" for name in found.intact]
+    lines += [f"{name}  DAMAGED  {why}" for name, why in found.damaged.items()]
+    lines += [f"{name}  damaged  {why}" for name, why in found.damaged_in_trash.items()]
+    lines += [f"note: {note}" for note in found.notes]
+    return asdict(found), "\n".join(map(printable, lines)) or "no versions yet"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -256,10 +336,21 @@ def _parser() -> argparse.ArgumentParser:
     cut.add_argument("--yes", action="store_true", help="do it")
     cut.add_argument("--keep-last", type=int, metavar="N", help="default: registry.keep_last")
     cut.add_argument("--empty-trash", action="store_true", help="delete the trash instead")
+    cut.add_argument(
+        "--confirm",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --empty-trash: this folder too, though it is the only copy",
+    )
+    away = command("delete", "Move one version to the trash, its name typed in full.", _delete)
+    away.add_argument("version")
+    away.add_argument("--confirm", metavar="VERSION", help="the name again; asked on a terminal")
+    away.add_argument("--backup", action="store_true", help="its backup instead of the version")
     copy = command("backup", "Copy a version to models/backups/ and verify the copy.", _backup)
     copy.add_argument("version", nargs="?", help="default: the version in use")
     check = command("verify", "Read every file and compare its hash.", _verify)
-    check.add_argument("version", nargs="*", help="default: all versions and backups")
+    check.add_argument("version", nargs="*", help="default: all, and backups and trash")
     return parser
 
 
@@ -287,6 +378,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--root {args.root} is not a directory")
     if getattr(args, "keep_last", None) is not None and args.keep_last < 0:
         parser.error("--keep-last must be >= 0")
+    if getattr(args, "empty_trash", None) is False and args.confirm:
+        parser.error("--confirm is for --empty-trash")
     _become_owner(args.root)
     layout = Layout(args.root.resolve())
     # What a person changes is worth a record: each process has its own file in logs/.

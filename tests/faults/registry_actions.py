@@ -8,10 +8,13 @@ import itertools
 import sys
 from pathlib import Path
 
+from finetuned.errors import RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup, restore
-from finetuned.registry.prune import empty_trash, prune
-from finetuned.registry.versions import commit_version, promote, rollback
+from finetuned.registry.delete import delete, delete_backup
+from finetuned.registry.prune import prune
+from finetuned.registry.trash import empty_trash, list_trash
+from finetuned.registry.versions import commit_version, list_versions, promote, rollback
 from finetuned.telemetry.log import configure
 
 
@@ -28,6 +31,21 @@ def prune_all(layout: Layout) -> None:
     Throw away all that is not protected.
     """
     prune(layout, keep_last=0, last_backup=last_verified_backup(layout), apply=True)
+
+
+def delete_unused(layout: Layout) -> None:
+    """
+    Throw away, by name, each version that nothing needs, newest first.
+    """
+    for name in reversed(list_versions(layout)):
+        try:
+            delete(layout, name, confirm=name)
+        except RegistryError:
+            pass  # it is needed; that is the point
+        try:
+            delete_backup(layout, name, confirm=name)
+        except RegistryError:
+            pass
 
 
 def act(layout: Layout, action: str) -> None:
@@ -50,7 +68,13 @@ def act(layout: Layout, action: str) -> None:
         case "prune":
             prune_all(layout)
         case "empty-trash":
-            empty_trash(layout)
+            empty_trash(layout, confirm=list_trash(layout), apply=True)
+        case "empty-trash-of-copies":
+            empty_trash(layout, apply=True)
+        case "delete":
+            delete(layout, "v0003", confirm="v0003")
+        case "delete-backup":
+            delete_backup(layout, "v0003", confirm="v0003")
         case _:
             raise ValueError(action)
 
@@ -59,12 +83,14 @@ def act_for_ever(layout: Layout, prefix: str) -> None:
     """
     Go round all of them until somebody kills us or the candidates run out.
     """
-    for n in itertools.count(1):
+    for n in itertools.count(1, 2):
         promote(layout, commit(layout, f"{prefix}-{n}"))
         backup(layout, "v0002")
         rollback(layout, "v0002")
+        backup(layout, commit(layout, f"{prefix}-{n + 1}"))
+        delete_unused(layout)
         prune_all(layout)
-        empty_trash(layout)
+        empty_trash(layout, confirm=list_trash(layout)[:1], apply=True)
 
 
 if __name__ == "__main__":

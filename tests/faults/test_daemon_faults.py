@@ -151,7 +151,8 @@ def test_hostile_names_are_data(root: Path) -> None:
 
 def test_a_damaged_journal_or_version_is_mended_or_named_at_the_start(root: Path) -> None:
     """
-    Garbage journal: made again. Damaged incumbent: restored. Both copies: a message and no start.
+    Garbage journal: made again. Damaged incumbent: restored. Both copies: its parent
+    is in use again. Nothing good below it: a message and no start.
     """
     layout = Layout(root)
     drop(root, "a.jsonl", 40, "a")
@@ -187,14 +188,20 @@ def test_a_damaged_journal_or_version_is_mended_or_named_at_the_start(root: Path
     verify_version(layout, current)
     assert before == {p: p.read_bytes() for p in before}
 
-    for folder in (layout.versions, layout.backups):
-        path = folder / current / weights
-        path.unlink()
-        path.write_bytes(b"damaged")
-    with Daemon(root, "--until-idle") as daemon:
-        assert daemon.wait_exit() not in (0, -signal.SIGKILL)
-        assert f"{current} is corrupt and has no intact backup" in daemon.output()
-        assert "tools/versions.py rollback" in daemon.output()
+    for name in dict.fromkeys((current, "v0001")):
+        for folder in (layout.versions, layout.backups):
+            path = folder / name / weights
+            path.unlink()
+            path.write_bytes(b"damaged")
+        with Daemon(root, "--until-idle") as daemon:
+            if name != "v0001":  # its parent takes its place
+                assert 0 == daemon.wait_exit(), daemon.output()
+                assert "v0001" == incumbent(layout) == daemon.status()["version"]
+                assert "incumbent_fell_back" in [e["event"] for e in log_events(root)]
+                continue
+            assert daemon.wait_exit() not in (0, -signal.SIGKILL)
+            assert f"{name} is corrupt and has no intact backup" in daemon.output()
+            assert "tools/versions.py rollback --to-base" in daemon.output()
 
 
 def test_a_thousand_orders_end_in_a_defined_state(tmp_path: Path, tiny_base: Path) -> None:

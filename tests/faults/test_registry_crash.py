@@ -20,12 +20,16 @@ from registry_actions import act
 
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup
+from finetuned.registry.folder import verify_folder
+from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import (
     commit_version,
     incumbent,
     list_versions,
+    next_number,
     promote,
     verify_version,
+    version_names,
 )
 
 STRACE = shutil.which("strace")
@@ -87,7 +91,11 @@ def prepare(root: Path, action: str) -> None:
         case "restore-incumbent":
             backup(layout, "v0002")
             damage(layout.versions / "v0002")
+        case "delete-backup":
+            backup(layout, "v0003")
         case "empty-trash":
+            (layout.versions / "v0003").rename(layout.trash / "v0003-20261120T000000Z")
+        case "empty-trash-of-copies":
             shutil.copytree(layout.versions / "v0003", layout.trash / "v0003-20261120T000000Z")
 
 
@@ -113,6 +121,7 @@ def check(root: Path, *, damaged: str | None = None) -> None:
     for version in list_versions(layout):
         if version != damaged:
             verify_version(layout, version)
+    assert 4 <= next_number(layout)  # v0003 is never used twice, whatever became of it
     backups = [p for p in layout.backups.iterdir() if not p.name.startswith(".")]
     assert not backups or last_verified_backup(layout) is not None
 
@@ -126,6 +135,16 @@ OUTCOMES = {
     "restore-incumbent": lambda layout: verify_version(layout, "v0002"),
     "prune": lambda layout: ["v0001", "v0002"] == list_versions(layout),
     "empty-trash": lambda layout: [] == list(layout.trash.iterdir()),
+    "empty-trash-of-copies": lambda layout: [] == list(layout.trash.iterdir()),
+    "delete": lambda layout: (
+        ["v0001", "v0002"] == list_versions(layout)
+        and verify_folder(layout.trash / list_trash(layout)[0], "v0003")
+    ),
+    "delete-backup": lambda layout: (
+        ["v0001"] == version_names(layout.backups)
+        and verify_version(layout, "v0003")
+        and verify_folder(layout.trash / list_trash(layout)[0], "v0003")
+    ),
 }
 
 
@@ -193,7 +212,7 @@ def test_kills_at_random_moments_break_nothing(root):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.15))
+        time.sleep(rng.uniform(0, 0.3))  # a whole round takes about as long
         process.kill()
         assert -9 == process.wait()
         check(root)

@@ -2,8 +2,10 @@
 tools/versions.py as a person runs it: a process, its output and its exit status.
 """
 
+import hashlib
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -12,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup
+from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import commit_version, incumbent, list_versions, promote
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -95,9 +99,19 @@ def test_prune_says_first_and_does_it_when_told(layout):
     plan = as_json(layout, "prune", "--keep-last", "0", "--yes")
     assert {"v0001": "incumbent", "v0002": "last verified backup"} == plan["keep"]
     assert ["v0001", "v0002"] == list_versions(layout)
-    assert "would delete v0003" in tool(layout, "prune", "--empty-trash")
-    assert 1 == len(list(layout.trash.iterdir()))
+    backup(layout, "v0001")
+    (folder,) = list_trash(layout)
+    shutil.copytree(layout.versions / "v0001", layout.trash / "v0001-20261120T000000Z")
+    said = tool(layout, "prune", "--empty-trash")
+    assert re.search(r"v0001-\S+ +delete +versions/v0001 is intact", said)
+    assert re.search(rf"{folder} +stays +the only copy", said)
+    assert f"--confirm {folder}" in said
+    assert 2 == len(list(layout.trash.iterdir()))
     tool(layout, "prune", "--empty-trash", "--yes")
+    assert [folder] == list_trash(layout)
+    assert "not in" in tool(layout, "prune", "--empty-trash", "--confirm", "v0003", status=1)
+    done = as_json(layout, "prune", "--empty-trash", "--yes", "--confirm", folder)
+    assert {"delete": {folder: "confirmed by name"}, "stay": {}, "applied": True} == done
     assert [] == list(layout.trash.iterdir())
 
 
@@ -129,13 +143,152 @@ def test_a_damaged_version_is_found_and_restored(layout):
     weights.unlink()
     weights.write_text("other")
     assert "adapter_model.safetensors" in tool(layout, "verify", status=1)
-    assert ["v0002"] == list(as_json(layout, "verify", status=1)["damaged"])
+    damaged = as_json(layout, "verify", status=1)["damaged"]
+    assert ["v0002", "current_model"] == list(damaged)
+    assert ["v0002"] == list(as_json(layout, "verify", "v0002", status=1)["damaged"])
     tool(layout, "restore", "v0002")
 
-    assert "backup v0002  intact" in tool(layout, "verify")
+    said = tool(layout, "verify")
+    assert "backup v0002  intact" in said
+    assert re.search(r"trash v0002-\S+  damaged", said)
     assert as_json(layout, "restore", "v0002") == {"version": "v0002", "restored": False}
     assert "no backup" in tool(layout, "restore", "v0003", status=1)
     assert "v0003" == as_json(layout, "backup", "v0003")["version"]
+
+
+def on_a_terminal(layout, *args, typed=""):
+    """
+    Run the tool on a terminal of its own; return its exit status and all it showed.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, TOOL, *args, "--root", layout.root])  # noqa: S606
+    os.write(terminal, typed.encode())
+    shown = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    except OSError:
+        pass  # how Linux says that the other side is closed
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_a_deletion_takes_the_name_typed_in_full(layout):
+    """
+    By --confirm, or asked on a terminal; without either nothing happens but a hint.
+    """
+    assert "--confirm v0003" in tool(layout, "delete", "v0003", status=1)
+    assert "not 'v0003'" in tool(layout, "delete", "v0003", "--confirm", "v003", status=1)
+    status, shown = on_a_terminal(layout, "delete", "v0003", typed="yes\n")
+    assert (1, True) == (status, "not 'v0003'" in shown)
+    assert ["v0001", "v0002", "v0003"] == list_versions(layout)
+    status, shown = on_a_terminal(layout, "delete", "v0003", typed="v0003\n")
+
+    assert (0, True) == (status, "v0003 is in the trash now: v0003-" in shown)
+    assert ["v0001", "v0002"] == list_versions(layout)
+    again = as_json(layout, "delete", "v0003", "--confirm", "v0003")
+    assert {"version": "v0003", "backup": False, "trash": list_trash(layout)[0]} == again
+
+
+def test_a_backup_is_deleted_by_a_command_of_its_own(layout):
+    """
+    And its name in the trash says that it was one.
+    """
+    backup(layout, "v0003")
+    said = tool(layout, "delete", "v0003", "--backup", "--confirm", "v0003")
+
+    assert "the backup of v0003 is in the trash now: v0003-backup-" in said
+    assert ["v0001", "v0002", "v0003"] == list_versions(layout)
+    assert "in use" in tool(layout, "delete", "v0002", "--backup", "--confirm", "v0002", status=1)
+
+
+def snapshot(folder):
+    """
+    Every file under *folder* with the hash of its bytes.
+    """
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "command"),
+    [
+        ("versions", "prune --yes --keep-last 0"),
+        ("versions", "delete v0003 --confirm v0003"),
+        ("backups", "delete v0003 --backup --confirm v0003"),
+        ("trash", "prune --empty-trash --yes --confirm v0001-20261120T000000Z"),
+        ("trash", "prune --empty-trash --yes"),
+    ],
+)
+def test_no_command_takes_from_more_than_one_of_the_three_copies(layout, source, command):
+    """
+    Each deleting command, by the program: the other trees are the same afterwards, byte for byte.
+    """
+    backup(layout, "v0003")
+    layout.current_model.unlink()
+    promote(layout, "v0001")
+    if source == "versions":
+        shutil.rmtree(layout.backups / "v0003")  # or it would be the last verified one
+    for name in ("v0001", "v0003"):
+        shutil.copytree(layout.versions / name, layout.trash / f"{name}-20261120T000000Z")
+    places = {p.name: p for p in (layout.versions, layout.backups, layout.trash)}
+    before = {name: snapshot(path) for name, path in places.items()}
+    tool(layout, *command.split())
+    after = {name: snapshot(path) for name, path in places.items()}
+
+    assert after[source].items() < before[source].items()
+    for name in places.keys() - {source, "trash"}:
+        assert before[name] == after[name]
+    assert source == "trash" or before["trash"].items() < after["trash"].items()
+
+
+@pytest.mark.parametrize(
+    "command", [("delete", "v0003", "--confirm", "v0003"), ("prune", "--yes", "--keep-last", "0")]
+)
+def test_nothing_is_thrown_away_while_journal_and_link_disagree(layout, command):
+    """
+    Between a verdict and the flip of the link the next version in use is known to the journal only.
+    """
+    journal = Journal(layout.journal)
+    journal.set_incumbent("v0003", "gate")
+    journal.close()
+
+    assert "promote v0003" in tool(layout, *command, status=1)
+    assert ["v0001", "v0002", "v0003"] == list_versions(layout)
+    tool(layout, "promote", "v0003")
+    assert "in use" in tool(layout, "delete", "v0003", "--confirm", "v0003", status=1)
+
+
+def test_verify_says_what_is_missing_below_a_version(layout):
+    """
+    A note and no damage: it loads, but there is no way back from it.
+    """
+    shutil.rmtree(layout.versions / "v0001")
+    found = as_json(layout, "verify")
+
+    assert ["v0002: its parent v0001 is neither a version nor a backup any more"] == found["notes"]
+    assert {} == found["damaged"]
+    shutil.rmtree(layout.versions / "v0002")
+    assert "restore v0002" in as_json(layout, "verify", status=1)["damaged"]["current_model"]
+
+
+def test_a_long_verification_shows_how_far_it_is(layout):
+    """
+    On a terminal, on stderr, and gone when it is done.
+    """
+    folder = layout.trash / "v0009-20261120T000000Z"
+    folder.mkdir()
+    with (folder / "model.safetensors").open("wb") as f:
+        f.truncate(300 * 2**20)
+    status, shown = on_a_terminal(layout, "verify")
+
+    assert 0 == status
+    assert re.search(r"/\d+\.\d MB", shown)
+    assert "trash v0009-20261120T000000Z  damaged" in shown
 
 
 def test_what_a_person_did_is_in_the_log(layout):
@@ -154,6 +307,7 @@ def test_wrong_usage_exits_2_and_a_refusal_1(layout):
     """
     tool(layout, "frobnicate", status=2)
     tool(layout, "prune", "--keep-last", "-1", status=2)
+    tool(layout, "prune", "--yes", "--confirm", "v0003", status=2)
     tool(Layout(layout.root / "gone"), "list", status=2)
     tool(layout, "promote", "../../etc", status=1)
     assert "error" in as_json(layout, "promote", "v0009", status=1)

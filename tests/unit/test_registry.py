@@ -12,7 +12,10 @@ import pytest
 from finetuned.errors import CorruptFile, LockHeld, ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup, restore
-from finetuned.registry.prune import empty_trash, list_trash, pin, prune, read_pins, unpin
+from finetuned.registry.folder import verify_folder
+from finetuned.registry.pins import pin, read_pins, unpin
+from finetuned.registry.prune import prune
+from finetuned.registry.trash import empty_trash, list_trash
 from finetuned.registry.versions import (
     commit_version,
     incumbent,
@@ -21,7 +24,6 @@ from finetuned.registry.versions import (
     read_version,
     registry_lock,
     rollback,
-    verify_folder,
     verify_version,
 )
 
@@ -190,7 +192,7 @@ def test_a_number_is_never_used_twice(layout, forget):
     else:
         prune(layout, keep_last=0, last_backup=None, apply=True)
     if forget == "empty trash":
-        assert 3 == len(empty_trash(layout))
+        assert 3 == len(empty_trash(layout, confirm=list_trash(layout), apply=True).delete)
 
     assert ["v0004"] == committed(layout, None)
 
@@ -445,7 +447,7 @@ def test_pruned_versions_go_to_the_trash_and_backups_stay(layout):
 
     assert ["v0003"] == list_versions(layout)
     assert ["v0001", "v0002"] == [name.partition("-")[0] for name in list_trash(layout)]
-    empty_trash(layout)
+    empty_trash(layout, confirm=list_trash(layout), apply=True)
     assert [] == list(layout.trash.iterdir())
     assert restore(layout, "v0001")
     assert "v0001" == verify_version(layout, "v0001").name

@@ -6,22 +6,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.core.retention import plan_prune, version_name, version_number
+from finetuned.core.retention import (
+    Trashed,
+    built_on,
+    plan_emptying,
+    plan_prune,
+    version_name,
+    version_number,
+)
 
 
 @st.composite
 def lineages(draw):
     """
-    Versions whose parents are older, missing, or none; some numbers are gaps.
+    Versions whose parents and bases are older, missing, or none; some numbers are gaps.
     """
     numbers = sorted(draw(st.sets(st.integers(1, 12_000), max_size=12)))
     names = [version_name(n) for n in numbers]
-    versions = {}
+    versions, bases = {}, {}
     for i, name in enumerate(names):
-        parents = [None, "v9999", *names[:i]]
-        versions[name] = draw(st.sampled_from(parents))
+        below = [None, "v9999", *names[:i]]
+        versions[name] = draw(st.sampled_from(below))
+        bases[name] = draw(st.sampled_from(below))
     choice = st.sampled_from([None, *names])
     return versions, {
+        "bases": bases,
         "incumbent": draw(choice),
         "pinned": draw(st.sets(st.sampled_from(names))) if names else set(),
         "keep_last": draw(st.integers(0, 5)),
@@ -72,6 +81,18 @@ def test_whatever_is_kept_keeps_its_ancestors(case):
 
 
 @given(lineages())
+def test_whatever_is_kept_keeps_what_it_sits_on(case):
+    """
+    An adapter without the full model it was trained against cannot be loaded at all.
+    """
+    versions, facts = case
+    plan = plan_prune(versions, **facts)
+
+    for name in plan.keep:
+        assert facts["bases"][name] not in plan.remove
+
+
+@given(lineages())
 def test_a_child_goes_before_its_parent(case):
     """
     A crash half-way through a prune leaves no version without its parent.
@@ -81,6 +102,7 @@ def test_a_child_goes_before_its_parent(case):
 
     for i, name in enumerate(remove):
         assert versions[name] not in remove[:i]
+        assert facts["bases"][name] not in remove[:i]
 
 
 @given(lineages())
@@ -125,7 +147,12 @@ def test_the_reason_names_the_strongest_rule():
         "v0007": "v0003",
     }
     plan = plan_prune(
-        versions, incumbent="v0003", pinned={"v0004"}, keep_last=1, last_backup="v0002"
+        versions,
+        bases={},
+        incumbent="v0003",
+        pinned={"v0004"},
+        keep_last=1,
+        last_backup="v0002",
     )
 
     assert {
@@ -144,6 +171,7 @@ def test_a_circle_of_parents_does_not_hang():
     """
     plan = plan_prune(
         {"v0001": "v0002", "v0002": "v0001"},
+        bases={"v0001": "v0001"},
         incumbent="v0001",
         pinned=set(),
         keep_last=0,
@@ -151,6 +179,110 @@ def test_a_circle_of_parents_does_not_hang():
     )
 
     assert [] == plan.remove
+
+
+def test_a_consolidated_version_stays_while_adapters_sit_on_it():
+    """
+    Though no parent leads there: one of its adapters was rolled back past it.
+    """
+    plan = plan_prune(
+        {"v0001": None, "v0002": "v0001", "v0003": "v0001"},
+        bases={"v0003": "v0002"},
+        incumbent="v0003",
+        pinned=set(),
+        keep_last=0,
+        last_backup=None,
+    )
+
+    assert [] == plan.remove
+    assert "ancestor of v0003: incumbent" == plan.keep["v0002"]
+    assert ["v0001", "v0002"] == sorted(
+        built_on("v0003", {**dict.fromkeys(plan.keep)}, {"v0003": "v0002", "v0002": "v0001"})
+    )
+
+
+@st.composite
+def trashes(draw):
+    """
+    Folders of a trash, some twice, some strange, and what is known outside of it.
+    """
+    numbers = draw(st.lists(st.integers(1, 6), max_size=8))
+    names = [version_name(n) for n in range(1, 7)]
+    some = st.sampled_from([None, *names])
+    trash = {
+        f"{version_name(n)}-t{i}": Trashed(
+            version_name(n),
+            known=draw(st.booleans()),
+            verdict=draw(st.sampled_from(["rejected", "promoted", None])),
+            parent=draw(some),
+            base_version=draw(some),
+        )
+        for i, n in enumerate(numbers)
+    }
+    if draw(st.booleans()):
+        trash["notes"] = Trashed(None, known=False)
+    chosen = st.sets(st.sampled_from(names))
+    confirmed = st.sets(st.sampled_from(sorted(trash))) if trash else st.just(set())
+    return trash, {
+        "copies": dict.fromkeys(draw(chosen), "backups/it"),
+        "protected": dict.fromkeys(draw(chosen), "in use"),
+        "confirmed": draw(confirmed),
+    }
+
+
+@given(trashes())
+def test_every_folder_of_the_trash_stays_or_goes(case):
+    """
+    A plan speaks of each folder exactly once, and of no other.
+    """
+    trash, facts = case
+    plan = plan_emptying(trash, **facts)
+
+    assert sorted(trash) == sorted([*plan.delete, *plan.stay])
+
+
+@given(trashes())
+def test_an_only_copy_is_never_deleted_unasked(case):
+    """
+    What goes by itself has an intact copy elsewhere, or was rejected, surely and by the gate.
+    """
+    trash, facts = case
+    for folder in plan_emptying(trash, **facts).delete:
+        found = trash[folder]
+        rejected = found.known and found.verdict == "rejected"
+        assert (
+            folder in facts["confirmed"]
+            or found.version in facts["copies"]
+            or (rejected and found.version not in facts["protected"])
+        )
+
+
+@given(trashes())
+def test_what_stays_in_the_trash_keeps_what_it_was_built_on(case):
+    """
+    Taken out again it must load: a rejected parent of it stays, where that is older.
+    """
+    trash, facts = case
+    plan = plan_emptying(trash, **facts)
+    for folder in plan.stay:
+        for below in {trash[folder].parent, trash[folder].base_version} - {None}:
+            for gone in plan.delete:
+                if trash[gone].version == below and below < (trash[folder].version or ""):
+                    assert gone in facts["confirmed"] or below in facts["copies"]
+
+
+@given(trashes())
+def test_a_confirmed_name_goes_and_nothing_else_with_it_that_would_have_stayed_alone(case):
+    """
+    Confirming one only copy never widens to another only copy.
+    """
+    trash, facts = case
+    with_it = plan_emptying(trash, **facts)
+    without = plan_emptying(trash, **{**facts, "confirmed": set()})
+
+    assert facts["confirmed"] <= with_it.delete.keys()
+    for folder in with_it.delete.keys() - without.delete.keys() - facts["confirmed"]:
+        assert trash[folder].verdict == "rejected"  # nothing that is left needs it now
 
 
 @given(st.integers(1, 10**7))

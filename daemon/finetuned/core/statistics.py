@@ -63,7 +63,12 @@ def mcnemar(better: int, worse: int) -> float:
     Source:
         McNemar, Psychometrika 12 (1947); the exact form is the sign test.
     """
-    return binomial_tail(better, better + worse, 0.5)
+    n = better + worse
+    ways = one = 1  # of n items none is lost; in whole numbers, so that 6 of 6 is 1/64
+    for k in range(n, better, -1):
+        one = one * k // (n - k + 1)
+        ways += one
+    return ways / 2**n
 
 
 def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:

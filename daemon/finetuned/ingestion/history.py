@@ -10,8 +10,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from finetuned.data import store
 from finetuned.data.holdout import PromptIndex
+from finetuned.data.suite import suite_files, suite_prompts
+from finetuned.errors import SuiteError
 from finetuned.layout import MANIFEST
 
 
@@ -27,11 +31,19 @@ class History:
         self.answers = PromptIndex()
 
     @classmethod
-    def load(cls, datasets_dir: Path) -> History:
+    def load(cls, datasets_dir: Path, benchmarks: Path | None = None) -> History:
         """
-        Read the hashes of every finished dataset under *datasets_dir*.
+        Read the hashes of every finished dataset under *datasets_dir*, and of every benchmark.
+
+        What a benchmark asks is held out like the rows of an earlier dataset. A suite
+        that cannot be read holds nothing out; the gate refuses what it cannot ask.
         """
         history = cls()
+        for suite in suite_files(benchmarks) if benchmarks is not None else ():
+            try:
+                history.held_out.add(np.unique(np.array(list(suite_prompts(suite)), dtype="<u8")))
+            except SuiteError:
+                continue
         for entry in sorted(os.listdir(datasets_dir)):
             if not entry.startswith(".") and (datasets_dir / entry / MANIFEST).is_file():
                 history.add(datasets_dir / entry)

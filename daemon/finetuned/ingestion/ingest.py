@@ -70,13 +70,19 @@ class Ingestion:
     """
 
     def __init__(
-        self, *, datasets_dir: Path, run_dir: Path, renderer: Renderer, config: DataConfig
+        self,
+        *,
+        datasets_dir: Path,
+        run_dir: Path,
+        renderer: Renderer,
+        config: DataConfig,
+        benchmarks: Path | None = None,
     ) -> None:
         self._datasets_dir = datasets_dir
         self._run_dir = run_dir
         self._renderer = renderer
         self._config = config
-        self._history = History.load(datasets_dir)
+        self._history = History.load(datasets_dir, benchmarks)
         self._syncs = ThreadPoolExecutor(max_workers=8)
 
     def ingest(self, source: Source, tick: Tick) -> dict[str, Any]:
@@ -378,23 +384,9 @@ def _bincount(holdout: Holdout, hashes: Any) -> list[int]:
     return [int((split == value).sum()) for value in range(3)]
 
 
-def _result(
-    result: str,
-    *,
-    dataset_id: str | None = None,
-    sha256: str | None = None,
-    bytes: int | None = None,  # noqa: A002 - the key's name in the result
-    reason: str | None = None,
-    report: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        "result": result,
-        "dataset_id": dataset_id,
-        "sha256": sha256,
-        "bytes": bytes,
-        "reason": reason,
-        "report": report,
-    }
+def _result(result: str, **known: Any) -> dict[str, Any]:
+    unknown = dict.fromkeys(("dataset_id", "sha256", "bytes", "reason", "report"))
+    return {"result": result, **unknown, **known}
 
 
 def _pretty(value: object) -> bytes:

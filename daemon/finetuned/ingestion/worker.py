@@ -92,6 +92,7 @@ class IngestionRun:
             run_dir=self.run_dir,
             renderer=renderer,
             config=self.config,
+            benchmarks=Path(self.spec["benchmarks"]) if self.spec.get("benchmarks") else None,
         )
         for source in todo:
             self.heartbeat.fields.update(file=source.name, bytes_total=_size(source.path))

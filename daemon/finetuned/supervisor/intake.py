@@ -198,19 +198,19 @@ class Intake:
             if path is None:
                 context.journal.forget_claim(row["key"])
                 continue
-            about = {"name": row["name"], "bytes": row["bytes"]}
-            files.append({"dataset_key": row["key"], "path": str(path), **about})
+            about = {"dataset_key": row["key"], "name": row["name"], "bytes": row["bytes"]}
+            files.append({**about, "path": str(path)})
         if not files:
             return
         run_id = f"r{context.journal.next_number('run'):06d}"
-        run_dir = context.layout.runs / run_id
         create_run(
-            run_dir,
+            run_dir := context.layout.runs / run_id,
             {
                 "kind": "ingestion",
                 "run_id": run_id,
                 "files": files,
                 "datasets_dir": str(context.layout.datasets),
+                "benchmarks": str(context.layout.benchmarks),
                 "base": str(base),
                 "data": context.config.as_dict()["data"],
                 "enable_thinking": context.config.model.enable_thinking,
