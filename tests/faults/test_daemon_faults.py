@@ -275,3 +275,38 @@ def test_a_file_that_grows_after_its_claim_is_trained_whole_or_not_at_all(root: 
     report = read_json(next((root / "models" / "datasets").iterdir()) / "report.json") or {}
     assert 60 == report["rows_accepted"]
     assert 1 == len(list((root / "models" / "datasets").iterdir()))
+
+
+def test_a_version_damaged_under_a_running_daemon_is_refused_and_mended(root: Path) -> None:
+    """
+    Damage is seen before a byte is trained on; from the backup, or from the parent.
+    """
+    layout, weights = Layout(root), "adapter_model.safetensors"
+    with Daemon(root) as daemon:
+        for number, name in enumerate("ab", start=1):
+            drop(root, f"{name}.jsonl", 40, name)
+            daemon.wait_for(
+                lambda s, n=number: s["version"] == f"v000{n}" and s["job"] is None, f"v000{number}"
+            )
+        for number, (name, places) in enumerate(
+            (("c", [layout.versions]), ("d", [layout.versions, layout.backups])), start=3
+        ):
+            current = incumbent(layout)
+            for place in places:
+                path = place / str(current) / weights
+                data = bytearray(path.read_bytes())
+                data[len(data) // 2] ^= 4
+                path.unlink()
+                path.write_bytes(data)
+            # The worker that waits holds the good weights in memory: they must not be used either.
+            drop(root, f"{name}.jsonl", 40, name)
+            daemon.wait_for(
+                lambda s, n=number: s["queue"]["promoted"] == n and s["job"] is None, name, 120
+            )
+        jobs = journal(root, "SELECT * FROM jobs ORDER BY id")
+        assert ["v0002", "v0002"] == [jobs[2]["parent"], jobs[3]["parent"]]
+        assert [0, 0] == [jobs[2]["attempts"], jobs[3]["attempts"]]
+        names = [e["event"] for e in log_events(root)]
+        assert "version_restored" in names
+        assert "incumbent_fell_back" in names
+        verify_version(layout, str(incumbent(layout)))

@@ -64,7 +64,7 @@ class Bench:
         self.datasets = root / "datasets"
         self.datasets.mkdir()
         self.n_runs = 0
-        self.config = DataConfig()
+        self.config = DataConfig(holdout_min_rows=1)
         self.files = root / "files"
         self.files.mkdir()
 
@@ -552,3 +552,23 @@ def test_memory_does_not_grow_with_the_file(bench: Bench) -> None:
     few, many = bench.file("few.jsonl", _rows(4000)), bench.file("many.jsonl", _rows(80_000))
 
     assert _peak_rss_bytes(bench, many) - _peak_rss_bytes(bench, few) < 48 << 20
+
+
+def test_what_a_benchmark_asks_is_never_trained(bench: Bench) -> None:
+    """
+    Adding a suite takes its prompts out of every dataset that comes after.
+    """
+    rows = _rows(100)
+    folder = bench.root / "benchmarks"
+    folder.mkdir()
+    asked = [{"messages": [{"role": "user", "content": r["prompt"]}]} for r in rows[40:60]]
+    lines = [json.dumps({**row, "expected": "ok"}) for row in asked]
+    (folder / "mine.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "broken.jsonl").write_text("{\n")
+
+    (result,) = bench.run(bench.file("a.jsonl", rows), benchmarks=str(folder))
+
+    dataset = bench.open(result)
+    trained = {int(dataset.example_id(i).split(":")[1]) for i in range(len(dataset))}
+    assert set() == trained & set(range(41, 61))
+    assert 80 == len(dataset)

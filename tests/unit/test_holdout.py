@@ -33,6 +33,7 @@ def _choose(
     prompts: list[int],
     *,
     fraction: float = 0.05,
+    min_rows: int = 1,
     max_rows: int = 200,
     trained: PromptIndex | None = None,
     held_out: PromptIndex | None = None,
@@ -41,6 +42,7 @@ def _choose(
         lambda: [_hashes(prompts)],
         len(prompts),
         fraction=fraction,
+        min_rows=min_rows,
         max_rows=max_rows,
         trained=trained or PromptIndex(),
         held_out=held_out or PromptIndex(),
@@ -60,13 +62,14 @@ def _index(values: list[int]) -> PromptIndex:
             st.lists(st.integers(0, 40), min_size=1, max_size=60),
             st.sampled_from([0.0, 0.05, 0.2, 0.5]),
             st.integers(1, 8),
+            st.integers(1, 12),
         ),
         min_size=1,
         max_size=6,
     )
 )
 def test_no_prompt_is_ever_on_both_sides(
-    datasets: list[tuple[list[int], float, int]],
+    datasets: list[tuple[list[int], float, int, int]],
 ) -> None:
     """
     Over any sequence of datasets, what was trained and what was held out stay apart.
@@ -74,9 +77,14 @@ def test_no_prompt_is_ever_on_both_sides(
     trained, held_out = PromptIndex(), PromptIndex()
     all_trained: set[int] = set()
     all_held_out: set[int] = set()
-    for prompts, fraction, max_rows in datasets:
+    for prompts, fraction, max_rows, min_rows in datasets:
         chosen = _choose(
-            prompts, fraction=fraction, max_rows=max_rows, trained=trained, held_out=held_out
+            prompts,
+            fraction=fraction,
+            min_rows=min_rows,
+            max_rows=max_rows,
+            trained=trained,
+            held_out=held_out,
         )
         values = np.unique(_hashes(prompts))
         split = chosen.split(values)
@@ -129,6 +137,46 @@ def test_the_number_held_out_is_the_fraction_within_its_bounds(
 
     assert expected == len(chosen.held_out)
     assert (expected == 0) == (chosen.reason is not None)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "fraction", "max_rows", "expected"),
+    [
+        (1000, 0.05, 200, 50),
+        (160, 0.05, 200, 8),
+        (100, 0.05, 200, 8),
+        (40, 0.05, 200, 8),
+        (39, 0.05, 200, 7),
+        (10, 0.05, 200, 2),
+        (4, 0.05, 200, 1),
+        (100, 0.05, 5, 5),
+        (100, 0.2, 200, 20),
+        (100, 0.0, 200, 0),
+    ],
+)
+def test_a_small_file_holds_out_more_than_its_fraction(
+    n_rows: int, fraction: float, max_rows: int, expected: int
+) -> None:
+    """
+    min_rows of them, or a fifth of the file where that is less, so that a gain can be shown.
+    """
+    chosen = _choose(list(range(n_rows)), fraction=fraction, min_rows=8, max_rows=max_rows)
+
+    assert expected == len(chosen.held_out)
+
+
+@given(st.integers(1, 400), st.integers(1, 50), st.integers(1, 50))
+def test_more_is_never_held_out_than_a_fifth_for_the_minimum_alone(
+    n_rows: int, min_rows: int, max_rows: int
+) -> None:
+    """
+    Between one row and max_rows; above the fraction only up to a fifth.
+    """
+    held = len(_choose(list(range(n_rows)), min_rows=min_rows, max_rows=max_rows).held_out)
+
+    assert held <= max_rows
+    assert held <= max(round(0.05 * n_rows), n_rows // 5, 1)
+    assert held >= min(min_rows, n_rows // 5, max_rows)
 
 
 def test_one_prompt_on_every_row_is_trained() -> None:

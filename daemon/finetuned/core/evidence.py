@@ -194,8 +194,8 @@ def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
             incumbent_correct=old["correct"] is True if asked else None,
             candidate_stopped=new["stopped"] is True if asked else None,
             incumbent_stopped=old["stopped"] is True if asked else None,
-            candidate_loss=float(new["loss"]),
-            incumbent_loss=float(old["loss"]),
+            candidate_loss=_number(new["loss"]),
+            incumbent_loss=_number(old["loss"]),
             n_tokens=new["n_tokens"],
         )
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -205,12 +205,18 @@ def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
 def _merge(merge: Mapping[str, Any] | None) -> Merge | None:
     try:
         return Merge(
-            difference=float(merge["difference"]),  # type: ignore[index]
-            tolerance=float(merge["tolerance"]),  # type: ignore[index]
+            difference=_number(merge["difference"]),  # type: ignore[index]
+            tolerance=_number(merge["tolerance"]),  # type: ignore[index]
             n_positions=int(merge["n_positions"]),  # type: ignore[index]
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"no number: {value!r}")
+    return float(value)
 
 
 def _list(value: object) -> list[Any]:

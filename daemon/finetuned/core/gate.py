@@ -234,7 +234,7 @@ def _not_worse(pairs: Sequence[ItemPair], alpha: float) -> list[Rule]:
     rules = []
     if change.scored:
         p = sign_flip([-gain for gain in change.gains])
-        detail = f"loss {-change.loss_gain:+.4f} nats per token, p(worse) {p:.3g}"
+        detail = f"loss {0 - change.loss_gain:+.4f} nats per token, p(worse) {p:.3g}"
         rules.append(Rule("new_loss", p > alpha, detail, numbers={"p_value": p}))
     if change.asked:
         p = mcnemar(change.worse, change.better)
@@ -251,7 +251,7 @@ def _gain(pairs: Sequence[ItemPair], alpha: float, config: GateConfig) -> Rule:
     p_loss = sign_flip(change.gains) if change.scored else 1.0
     p_answers = mcnemar(change.better, change.worse) if change.asked else 1.0
     shown = min(p_loss, p_answers) <= alpha / 2
-    detail = f"loss {-change.loss_gain:+.4f} nats per token (p {p_loss:.3g})"
+    detail = f"loss {0 - change.loss_gain:+.4f} nats per token (p {p_loss:.3g})"
     if change.asked:
         detail += f", {change.answers()} (p {p_answers:.3g})"
     numbers = {**change.numbers(), "p_loss": p_loss, "p_accuracy": p_answers}
@@ -325,7 +325,7 @@ def _older_one(
         rules.append(Rule("old_accuracy", held, detail, suite=name, numbers=numbers))
     if change.scored:
         p = sign_flip([-gain for gain in change.gains])
-        rise = -change.loss_gain
+        rise = 0 - change.loss_gain
         held = p > level or rise <= config.max_old_loss_rise
         detail = f"{title}: loss {rise:+.4f} nats per token, p(worse) {p:.3g}"
         rules.append(Rule("old_loss", held, detail, suite=name, numbers={"p_value": p}))

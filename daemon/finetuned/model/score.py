@@ -73,9 +73,13 @@ def summed_loss(
         use_cache=False,
     ).logits
     targets = batch["labels"][:, 1:].to(device)
+    # Vocabulary last: torch sums over it more exactly there than across a transposed tensor.
     losses = torch.nn.functional.cross_entropy(
-        logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
-    )
+        logits[:, :-1].float().flatten(0, 1),
+        targets.flatten(),
+        ignore_index=IGNORED,
+        reduction="none",
+    ).view_as(targets)
     counts = (targets != IGNORED).sum(1)
     return [
         (float(nll), int(n)) for nll, n in zip(losses.sum(1).tolist(), counts.tolist(), strict=True)

@@ -1,0 +1,138 @@
+"""
+An adapter merged into a new base version: verified, judged, and gone on from.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import torch
+
+from finetuned.files.run import read_json
+from support.daemon import Daemon, make_root
+from support.disk import log_events
+from support.tiny_base import write_rows
+
+pytestmark = pytest.mark.slow
+
+
+def drop(daemon: Daemon, name: str) -> None:
+    part = daemon.root / f"{name}.part"
+    write_rows(part, 60, tag=name)
+    part.rename(daemon.root / "inbox" / f"{name}.jsonl")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """
+    A root where a file was trained, its adapter merged, and another file trained on that.
+    """
+    root = make_root(
+        tmp_path_factory.mktemp("consolidation") / "root",
+        tiny_base,
+        training="learning_rate = 5e-3",
+    )
+    with Daemon(root) as daemon:
+        drop(daemon, "a")
+        daemon.wait_for(lambda s: s["version"] == "v0001" and s["job"] is None, "v0001")
+        (root / "control" / "consolidate").touch()
+        daemon.wait_for(lambda s: s["version"] == "v0002" and s["job"] is None, "the merge")
+        (root / "control" / "consolidate").touch()
+        daemon.wait_for(
+            lambda s: "consolidated already" in str(s["last_command"]["outcome"]), "the answer"
+        )
+        drop(daemon, "b")
+        daemon.wait_for(lambda s: s["version"] == "v0003" and s["job"] is None, "v0003")
+        daemon.terminate()
+        assert 0 == daemon.wait_exit()
+    return root
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        return model(input_ids=torch.arange(40)[None]).logits
+
+
+def test_the_merged_version_says_what_base_and_adapter_say(root: Path, tiny_base: Path) -> None:
+    """
+    It loads with transformers alone, through the folder it is published as.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    versions = root / "models" / "versions"
+    merged = AutoModelForCausalLM.from_pretrained(versions / "v0002")
+    base = AutoModelForCausalLM.from_pretrained(tiny_base)
+    plain = logits(base)
+    adapted = logits(PeftModel.from_pretrained(base, versions / "v0001"))
+
+    assert 1e-3 < float((adapted - plain).abs().max())  # there is something to merge
+    assert 1e-5 > float((logits(merged) - adapted).abs().max() / adapted.abs().max())
+    manifest = read_json(versions / "v0002" / "manifest.json") or {}
+    assert ("v0001", "v0001") == (manifest["consolidates"], manifest["parent"])
+    assert manifest["merge"]["difference"] <= manifest["merge"]["tolerance"]
+
+
+def test_the_gate_judged_the_merge_without_asking_for_a_gain(root: Path) -> None:
+    """
+    Evidence is asked of it as of any candidate; only better it need not be.
+    """
+    report = read_json(root / "models" / "versions" / "v0002" / "eval_report.json") or {}
+
+    assert "consolidation" == report["job_kind"]
+    names = {rule["name"]: rule["passed"] for rule in report["verdict"]["rules"]}
+    assert names["merge"] and names["old_loss"] and "gain" not in names
+
+
+def test_training_goes_on_from_the_new_base_with_a_fresh_adapter(root: Path) -> None:
+    """
+    The optimizer is reset and says so; the replay sample and the steps go along.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    versions = root / "models" / "versions"
+    manifest = read_json(versions / "v0003" / "manifest.json") or {}
+    before = read_json(versions / "v0001" / "manifest.json") or {}
+    assert ("v0002", "v0002") == (manifest["parent"], manifest["base_version"])
+    assert manifest["lineage_step"] == before["lineage_step"] + manifest["job_steps"]
+    assert 0 < manifest["n_replayed"]
+    ready = [e for e in log_events(root) if e["event"] == "training_ready"]
+    assert "merged into a new base" in str(ready[-1]["optimizer_state"])
+    assert "merged" in str(ready[-1]["warm_up"])
+    base = AutoModelForCausalLM.from_pretrained(versions / "v0002")
+    plain = logits(base)
+    model = PeftModel.from_pretrained(base, root / "current_model")
+    assert 1e-4 < float((logits(model) - plain).abs().max())
+
+
+def test_the_old_base_and_every_step_back_are_still_there(root: Path) -> None:
+    """
+    Rolling back over the merge is a flip of the link like any other.
+    """
+    from finetuned.layout import Layout
+    from finetuned.registry.versions import promote, rollback
+
+    layout = Layout(root)
+    assert ["v0001", "v0002", "v0003"] == sorted(p.name for p in layout.backups.iterdir())
+    assert "v0002" == rollback(layout)
+    assert "v0001" == rollback(layout)
+    promote(layout, "v0003")
+    assert "models/versions/v0003" == os.readlink(root / "current_model")
+
+
+def test_a_merge_is_a_job_in_the_journal(root: Path) -> None:
+    """
+    It is queued, tried again and recorded like a training.
+    """
+    with sqlite3.connect(root / "models" / "journal.sqlite3") as db:
+        rows = db.execute("SELECT kind, state, version FROM jobs ORDER BY id").fetchall()
+
+    assert [
+        ("training", "promoted", "v0001"),
+        ("consolidation", "promoted", "v0002"),
+        ("training", "promoted", "v0003"),
+    ] == rows
