@@ -29,9 +29,7 @@ import sys
 import textwrap
 from dataclasses import fields
 from pathlib import Path
-from types import ModuleType
 
-from finetuned import config as rooms
 from finetuned.config import Config, load_config
 from finetuned.errors import EXIT_CONFIG, ConfigError
 
@@ -42,16 +40,17 @@ HEADER = """\
 """
 
 
-def field_docs(module: ModuleType) -> dict[tuple[str, str], str]:
+def field_docs() -> dict[tuple[str, str], str]:
     """
-    Return the text under each field of each class in *module*.
+    Return the text under each field of each section.
 
     Returns:
         (class name, field name) -> the docstring, dedented; a field without one
         is not in it.
     """
     docs = {}
-    for node in ast.parse(inspect.getsource(module)).body:
+    for section in fields(Config):
+        (node,) = ast.parse(inspect.getsource(type(getattr(Config(), section.name)))).body
         if not isinstance(node, ast.ClassDef):
             continue
         for field, text in zip(node.body, node.body[1:], strict=False):
@@ -82,7 +81,7 @@ def default_toml() -> str:
     """
     Return the commented default configuration, which parses to ``Config()``.
     """
-    docs = field_docs(rooms)
+    docs = field_docs()
     parts = [HEADER]
     for section in fields(Config):
         table = getattr(Config(), section.name)

@@ -142,6 +142,7 @@ class Layout:
             self.status_file.parent,
             self.control,
             self.acks,
+            self.benchmarks,
             self.logs,
             self.datasets,
             self.runs,

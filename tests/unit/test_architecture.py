@@ -39,7 +39,7 @@ def test_arrows_point_down(path):
     """
     A room imports itself and rooms of strictly lower layers, nothing else.
 
-    config.py and layout.py are values of the layer that core is in; core reads
+    config/ and layout.py are values of the layer that core is in; core reads
     them and they do not read core.
     """
     room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")

@@ -35,7 +35,7 @@ def test_every_knob_is_documented_and_printed(section, knob):
     """
     The text under the field is the manual; no field goes without.
     """
-    text = tool.field_docs(rooms)[type(getattr(Config(), section)).__name__, knob.name]
+    text = tool.field_docs()[type(getattr(Config(), section)).__name__, knob.name]
 
     assert len(text) > 15
     assert text.endswith((".", ";", ")"))
@@ -52,7 +52,7 @@ def test_every_number_has_a_range_that_is_held_and_documented(section, knob):
     """
     with pytest.raises(ConfigError, match=rf"{section}\.{knob.name} must be"):
         config_from_dict({section: {knob.name: -1e9 if knob.type == "float" else -(10**9)}})
-    text = tool.field_docs(rooms)[type(getattr(Config(), section)).__name__, knob.name]
+    text = tool.field_docs()[type(getattr(Config(), section)).__name__, knob.name]
     assert any(mark in text for mark in (">=", ">", " to "))
 
 

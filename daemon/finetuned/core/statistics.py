@@ -68,7 +68,7 @@ def mcnemar(better: int, worse: int) -> float:
     for k in range(n, better, -1):
         one = one * k // (n - k + 1)
         ways += one
-    return ways / 2**n
+    return ways / (1 << n)
 
 
 def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:

@@ -20,6 +20,7 @@ from finetuned.core.scoring import CHOICE, last_number
 from finetuned.data.suite import Question, Suite
 from finetuned.errors import ConfigError
 from finetuned.files.atomic import write_atomic
+from finetuned.reports.wording import count
 
 INSTALL: Final = '.venv/bin/pip install "lm_eval[hf]==0.4.13"'
 
@@ -61,7 +62,7 @@ def export_suites(
     Args:
         suites: Their names become task names.
         folder: Made if it is not there; files of the same names are replaced.
-        max_new_tokens: Longest answer, in tokens.
+        max_new_tokens: Longest answer, in tokens; more where an expected one is longer.
 
     Returns:
         Per task ``task``, ``suite``, ``scorer``, ``n_items`` and ``notes``; a suite of
@@ -82,7 +83,7 @@ def export_suites(
             else:
                 left_out[why] = left_out.get(why, 0) + 1
         lacks = [
-            f"left out, the harness cannot express them: {n} items, {_INEXPRESSIBLE[why]}"
+            f"left out, the harness cannot express it: {count(n, 'item')}, {_INEXPRESSIBLE[why]}"
             for why, n in left_out.items()
         ]
         for scorer, questions in by_scorer.items():
@@ -91,7 +92,9 @@ def export_suites(
             rows = [_row(question) for question in questions]
             write_atomic(data, b"".join(orjson.dumps(row) + b"\n" for row in rows))
             notes = [_NOTES[scorer], *lacks]
-            config = _task(task, scorer, questions, data, suite, max_new_tokens)
+            # No tokenizer cuts finer than bytes: a right answer is never cut, as with us.
+            longest = max(len(str(row["expected"]).encode()) for row in rows)
+            config = _task(task, scorer, questions, data, suite, max(max_new_tokens, longest))
             write_atomic(folder / f"{task}.yaml", _yaml(config, suite, notes))
             written.append(_written(task, suite, scorer, len(rows), notes))
         if not by_scorer:
@@ -252,7 +255,7 @@ def run_tasks(
             task_manager=manager,
             apply_chat_template=bool(lm.tokenizer.chat_template),
             log_samples=False,
-            bootstrap_iters=0,
+            bootstrap_iters=1000,
         )
     except (OSError, ValueError, KeyError) as error:  # data that is not at hand, mostly
         raise ConfigError(f"lm-evaluation-harness: {type(error).__name__}: {error}") from error

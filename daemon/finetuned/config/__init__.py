@@ -1,0 +1,120 @@
+"""
+Every knob, its unit, its range, its default, and why.
+
+One frozen dataclass per room. A room is given its own section and never the
+whole tree, so what a room can be told is what its section says. Knows TOML;
+does not know who uses a value.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from finetuned.config.data import DataConfig, InboxConfig
+from finetuned.config.evaluation import EvaluationConfig, GateConfig, WatchConfig, parse_gates
+from finetuned.config.service import RegistryConfig, SupervisorConfig
+from finetuned.config.training import ModelConfig, TrainingConfig
+from finetuned.errors import ConfigError
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "GateConfig",
+    "InboxConfig",
+    "ModelConfig",
+    "RegistryConfig",
+    "SupervisorConfig",
+    "TrainingConfig",
+    "WatchConfig",
+    "config_from_dict",
+    "load_config",
+    "parse_gates",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """
+    The whole tree; only the supervisor and the tools hold it.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    inbox: InboxConfig = field(default_factory=InboxConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    registry: RegistryConfig = field(default_factory=RegistryConfig)
+    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """
+        Return the resolved configuration as plain tables, for run and version records.
+        """
+        return asdict(self)
+
+
+def _section(name: str, cls: type, table: object) -> Any:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"[{name}] must be a table, got {table!r}")
+    hints = get_type_hints(cls)
+    known = {f.name for f in fields(cls)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"unknown key {name}.{key}; known keys: {', '.join(sorted(known))}")
+        expected = hints[key]
+        if expected is float and type(value) is int:
+            value = float(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name}.{key} must be a finite number, got {value}")
+        if type(value) is not expected:
+            raise ConfigError(
+                f"{name}.{key} must be {expected.__name__}, got {type(value).__name__} {value!r}"
+            )
+        values[key] = value
+    return cls(**values)
+
+
+def config_from_dict(tables: Mapping[str, object]) -> Config:
+    """
+    Build a configuration from plain tables, such as a run's record of it.
+
+    Raises:
+        ConfigError: An unknown section or key, a wrong type, or a value out of range.
+    """
+    sections = {f.name: f.default_factory for f in fields(Config)}
+    for name in tables:
+        if name not in sections:
+            raise ConfigError(f"unknown section [{name}]; known sections: {', '.join(sections)}")
+    classes = get_type_hints(Config)
+    return Config(**{name: _section(name, classes[name], t) for name, t in tables.items()})
+
+
+def load_config(path: Path) -> Config:
+    """
+    Read *path*; a missing file means all defaults.
+
+    Raises:
+        ConfigError: Not TOML, unknown key, wrong type or out of range. The message
+            names the file, the key and the range.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Config()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return config_from_dict(tomllib.loads(data.decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None

@@ -1,0 +1,89 @@
+"""
+Knobs of what comes in: the inbox, and what becomes of its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finetuned.config.checks import ranges
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InboxConfig:
+    stability_seconds: float = 5.0
+    """
+    How long a file must keep its size, mtime and inode before it is claimed, in
+    seconds, >= 0. Guards against half-copied files; `mv` into inbox/ needs none of it.
+    """
+
+    scan_seconds: float = 5.0
+    """
+    Longest time between two full scans of inbox/, in seconds, 0.1 to 60. The
+    scan is the truth: file system events only make it come earlier.
+    """
+
+    max_attempts: int = 3
+    """Runs a job may fail, before it is given up as failed, >= 1. Stops and power cuts are free."""
+
+    share_run_max_examples: int = 500
+    """
+    Datasets of at most this many examples that wait together share one run, >= 0.
+    A run costs seconds of start-up whatever its size; 0 gives each file its own.
+    """
+
+    share_run_max_files: int = 2000
+    """Most datasets in one shared run, >= 1, so that a flood of files yields versions early."""
+
+    def __post_init__(self) -> None:
+        ranges(
+            "inbox",
+            self,
+            stability_seconds=(0, None),
+            scan_seconds=(0.1, 60),
+            max_attempts=(1, None),
+            share_run_max_examples=(0, None),
+            share_run_max_files=(1, None),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    max_length: int = 2048
+    """
+    Longest example in tokens after rendering, 16 to 131072. Longer examples are
+    rejected with both numbers, never cut. The model's own limit applies as well.
+    """
+
+    max_line_bytes: int = 8 * 2**20
+    """Longest line in bytes, 1 KiB to 1 GiB. A longer one is rejected without being read whole."""
+
+    max_rejected_fraction: float = 0.05
+    """
+    Share of rejected lines, 0 to 1, above which the whole dataset is quarantined:
+    so many bad lines mean a broken export, not a few typing errors.
+    """
+
+    holdout_fraction: float = 0.05
+    """Share of prompts kept out of training for evaluation, 0 to 0.5; 0 holds nothing out."""
+
+    holdout_min_rows: int = 8
+    """
+    Least held-out rows of one dataset, 1 to 1000, as far as a fifth of its prompts reach:
+    fewer than six cannot show a gain at 95%.
+    """
+
+    holdout_max_rows: int = 200
+    """Most held-out rows of one dataset, 1 to 10000: enough for +-7 points, cheap to ask."""
+
+    def __post_init__(self) -> None:
+        ranges(
+            "data",
+            self,
+            max_length=(16, 131072),
+            max_line_bytes=(1024, 2**30),
+            max_rejected_fraction=(0, 1),
+            holdout_fraction=(0, 0.5),
+            holdout_min_rows=(1, 1000),
+            holdout_max_rows=(1, 10000),
+        )

@@ -1,0 +1,201 @@
+"""
+Knobs of the model and of its training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finetuned.config.checks import check, ranges, words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    base: str = "micro"
+    """
+    The base model: a name under models/base/, a directory, or a hub id such as
+    "Qwen/Qwen3-0.6B" that has been downloaded. The daemon itself never downloads.
+    """
+
+    enable_thinking: bool = False
+    """
+    Whether chat templates that know the switch render reasoning. One policy for
+    training, evaluation and serving, so that all three see the same token ids.
+    """
+
+    dtype: str = "auto"
+    """
+    Precision of the weights while training: "auto" (float32 on CPU, bfloat16 on
+    CUDA), "float32" or "bfloat16". float16 is refused: on CPU it is about 100
+    times slower, on CUDA it needs loss scaling that bfloat16 does not.
+    """
+
+    device: str = "auto"
+    """Where workers run: "auto" (CUDA if there is one), "cpu", "cuda" or "mps"."""
+
+    def __post_init__(self) -> None:
+        check(bool(self.base.strip()), "model.base", "a name, directory or hub id", self.base)
+        words(
+            "model",
+            self,
+            dtype=("auto", "float32", "bfloat16"),
+            device=("auto", "cpu", "cuda", "mps"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    method: str = "lora"
+    """
+    "lora" (adapters on all linear layers), "full" (all weights, for small models)
+    or "qlora" (4-bit base; CUDA with bitsandbytes only).
+    """
+
+    r: int = 32
+    """LoRA rank, 1 to 1024."""
+
+    lora_alpha: int = 32
+    """LoRA scaling numerator, 1 to 4096; the update is scaled by lora_alpha / r."""
+
+    lora_dropout: float = 0.0
+    """Dropout on the adapter's input, 0 to 0.9."""
+
+    target_modules: str = "all-linear"
+    """What gets adapters: "all-linear", or module names separated by commas."""
+
+    learning_rate: float = 5e-4
+    """
+    AdamW step size, 1e-7 to 1. LoRA wants about ten times what full fine-tuning
+    wants (training.method "full": try 5e-5).
+    """
+
+    warmup_steps: int = 20
+    """
+    Optimizer steps of linear warm-up, >= 0, once per lineage of versions and not
+    per file: re-warming at each file costs what earlier files taught.
+    """
+
+    rewarm_steps: int = 20
+    """
+    Optimizer steps of the short warm-up after a rollback, a merge or another mixture of
+    data, >= 0; 0 switches it off.
+    """
+
+    lr_scheduler_type: str = "constant"
+    """
+    "constant" (a stream: the next file goes on at the rate of the last); or a shape within
+    each job: "linear" and "cosine" fall to zero over it, "wsd" over its last fifth (a
+    little better for a single file, worse for many).
+    """
+
+    weight_decay: float = 0.0
+    """AdamW decoupled weight decay, 0 to 1."""
+
+    max_grad_norm: float = 1.0
+    """Gradient clipping norm, > 0."""
+
+    num_train_epochs: int = 1
+    """Passes over each dataset, 1 to 1000."""
+
+    per_device_train_batch_size: int = 16
+    """The most examples in one micro-batch, 1 to 4096."""
+
+    gradient_accumulation_steps: int = 1
+    """
+    Times per_device_train_batch_size, and times the processes of a run, gives the
+    examples of one optimizer step, 1 to 1024.
+    """
+
+    max_batch_tokens: int = 16384
+    """
+    The most tokens computed in one micro-batch, 16 to 16777216: bounds memory. A shared
+    beginning counts once. Halved by itself when memory does not suffice; the
+    examples of a step stay the same.
+    """
+
+    kernels: str = "auto"
+    """
+    How the loss is computed; each gives the same loss. "auto" times those that fit the
+    model; or "split", "cache" (shared beginnings computed once), "none" (rows side by
+    side), "stock" (as transformers does it).
+    """
+
+    gradient_checkpointing: bool = False
+    """
+    Compute activations again instead of keeping them: less memory, about a fifth slower,
+    and shared beginnings are computed for each row.
+    """
+
+    replay_fraction: float = 0.05
+    """
+    Share of a job, at least, that is rows of earlier jobs, 0 to 0.9, counted in rows and in
+    supervised tokens: the cheapest known way against forgetting. Less where the sample
+    (replay_rows) is short: a row comes at most once per epoch. 0 switches it off.
+    """
+
+    replay_rows: int = 2000
+    """Rows kept for replay with each version, a uniform sample of what it learnt, 0 to 100000."""
+
+    patience: int = 0
+    """
+    Optimizer steps without a better held-out loss after which a job stops, >= 0; 0 is
+    never. Looked at every evaluation.eval_steps.
+    """
+
+    min_delta: float = 0.01
+    """What counts as better, in nats of held-out loss per token, 0 to 100."""
+
+    max_bad_steps: int = 5
+    """
+    Steps in a row with a loss or gradient that is no finite number, after which the job
+    fails, >= 1. Each of them is left out, the optimizer untouched.
+    """
+
+    save_steps: int = 50
+    """Optimizer steps between checkpoints, >= 1. A crash costs at most this much work."""
+
+    keep_checkpoints: int = 2
+    """Verified checkpoints kept in a run, >= 1."""
+
+    seed: int = 0
+    """Seed of shuffling, adapter initialisation and dropout, >= 0."""
+
+    accelerate_config: str = ""
+    """
+    File made by `accelerate config`, relative to the root, to train on more than one
+    device or machine: the worker is then started by `accelerate launch`, once per run.
+    Empty for one process.
+    """
+
+    def __post_init__(self) -> None:
+        words(
+            "training",
+            self,
+            method=("lora", "full", "qlora"),
+            lr_scheduler_type=("constant", "linear", "cosine", "wsd"),
+            kernels=("auto", "split", "cache", "none", "stock"),
+        )
+        check(self.max_grad_norm > 0, "training.max_grad_norm", "> 0", self.max_grad_norm)
+        ranges(
+            "training",
+            self,
+            r=(1, 1024),
+            lora_alpha=(1, 4096),
+            lora_dropout=(0, 0.9),
+            learning_rate=(1e-7, 1),
+            warmup_steps=(0, None),
+            rewarm_steps=(0, None),
+            max_batch_tokens=(16, 2**24),
+            replay_fraction=(0, 0.9),
+            replay_rows=(0, 100_000),
+            patience=(0, None),
+            min_delta=(0, 100),
+            max_bad_steps=(1, None),
+            weight_decay=(0, 1),
+            num_train_epochs=(1, 1000),
+            per_device_train_batch_size=(1, 4096),
+            gradient_accumulation_steps=(1, 1024),
+            save_steps=(1, None),
+            keep_checkpoints=(1, None),
+            seed=(0, None),
+        )
