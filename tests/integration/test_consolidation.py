@@ -5,6 +5,7 @@ An adapter merged into a new base version: verified, judged, and gone on from.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 from finetuned.files.run import read_json
+from finetuned.layout import Layout
+from finetuned.supervisor.recover import open_journal
 from support.daemon import Daemon, make_root
 from support.disk import log_events
 from support.tiny_base import write_rows
@@ -84,7 +87,9 @@ def test_the_gate_judged_the_merge_without_asking_for_a_gain(root: Path) -> None
 
     assert "consolidation" == report["job_kind"]
     names = {rule["name"]: rule["passed"] for rule in report["verdict"]["rules"]}
-    assert names["merge"] and names["old_loss"] and "gain" not in names
+    assert names["merge"]
+    assert names["old_loss"]
+    assert "gain" not in names
 
 
 def test_training_goes_on_from_the_new_base_with_a_fresh_adapter(root: Path) -> None:
@@ -113,7 +118,6 @@ def test_the_old_base_and_every_step_back_are_still_there(root: Path) -> None:
     """
     Rolling back over the merge is a flip of the link like any other.
     """
-    from finetuned.layout import Layout
     from finetuned.registry.versions import promote, rollback
 
     layout = Layout(root)
@@ -122,6 +126,25 @@ def test_the_old_base_and_every_step_back_are_still_there(root: Path) -> None:
     assert "v0001" == rollback(layout)
     promote(layout, "v0003")
     assert "models/versions/v0003" == os.readlink(root / "current_model")
+
+
+def test_a_lost_journal_comes_back_with_its_scores(root: Path, tmp_path: Path) -> None:
+    """
+    Versions carry what they were judged by, so the matrix is made again from them.
+    """
+    scores = "SELECT version, suite, title, origin, accuracy, loss FROM matrix ORDER BY 1, 2"
+    jobs = "SELECT id, kind, state, version FROM jobs ORDER BY id"
+    found = []
+    lost = tmp_path / "root"
+    shutil.copytree(root, lost, symlinks=True)
+    (lost / "models" / "journal.sqlite3").unlink()
+    for place in (root, lost):
+        journal = open_journal(Layout(place))
+        found.append((journal.rows(scores), journal.rows(jobs)))
+        journal.close()
+
+    assert found[0] == found[1]
+    assert {"v0001", "v0002", "v0003"} == {row["version"] for row in found[1][0]}
 
 
 def test_a_merge_is_a_job_in_the_journal(root: Path) -> None:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetuned.core.job import JobState
+from finetuned.core.job import JobKind, JobState
 from finetuned.files.journal import Journal
+from finetuned.files.results import add_evals, eval_rows
 from finetuned.files.run import utc_now
 
 
@@ -20,6 +21,7 @@ def restore_version(journal: Journal, version: str, manifest: dict[str, Any]) ->
     job_id = manifest.get("job_id") or f"job-of-{version}"
     verdict = manifest.get("verdict") or "promoted"
     at = manifest.get("created_at") or utc_now()
+    kind = JobKind.CONSOLIDATION if manifest.get("consolidates") else JobKind.TRAINING
     state = JobState.PROMOTED if verdict == "promoted" else JobState.REJECTED
     with journal.write():
         journal.db.execute(
@@ -28,9 +30,10 @@ def restore_version(journal: Journal, version: str, manifest: dict[str, Any]) ->
             (version, manifest.get("parent"), job_id, manifest.get("run_id"), verdict, at),
         )
         journal.db.execute(
-            "INSERT OR IGNORE INTO jobs (id, priority, state, created_at, updated_at, version,"
-            " parent, candidate_run, retired) VALUES (?, 'normal', ?, ?, ?, ?, ?, ?, 1)",
-            (job_id, state, at, at, version, manifest.get("parent"), manifest.get("run_id")),
+            "INSERT OR IGNORE INTO jobs (id, kind, priority, state, created_at, updated_at,"
+            " version, parent, candidate_run, retired)"
+            " VALUES (?, ?, 'normal', ?, ?, ?, ?, ?, ?, 1)",
+            (job_id, kind, state, at, at, version, manifest.get("parent"), manifest.get("run_id")),
         )
         for i, dataset in enumerate(manifest.get("datasets") or []):
             journal.db.execute(
@@ -62,3 +65,5 @@ def restore_version(journal: Journal, version: str, manifest: dict[str, Any]) ->
         for name, number in (("job", job_id[1:]), ("run", (manifest.get("run_id") or "")[1:])):
             if number.isdigit() and int(number) > int(journal.setting(f"last_{name}") or 0):
                 journal.set_setting(f"last_{name}", number.lstrip("0") or "0")
+    rows = eval_rows(manifest.get("suites") or [], manifest.get("scores") or {})
+    add_evals(journal, job_id, manifest.get("eval_run_id") or f"evaluation-of-{version}", rows)

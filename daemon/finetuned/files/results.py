@@ -6,7 +6,7 @@ Rows in, rows out; what they mean is core/forgetting.py's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuned.files.journal import Journal
@@ -35,6 +35,39 @@ def add_evals(journal: Journal, job_id: str, run_id: str, rows: Sequence[dict[st
             f"INSERT OR REPLACE INTO evals ({_COLUMNS}) VALUES ({marks})",  # noqa: S608
             [{**row, "job_id": job_id, "run_id": run_id, "at": now} for row in rows],
         )
+
+
+def eval_rows(
+    suites: Sequence[Mapping[str, Any]], subjects: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """
+    Return what add_evals() takes, from what a report or a version's manifest says.
+
+    Args:
+        suites: Each with ``name``, ``origin`` and ``title``.
+        subjects: Subject -> ``version`` and ``suites``, scores by name.
+    """
+    known = {suite["name"]: suite for suite in suites}
+    return [
+        {
+            "subject": subject,
+            "suite": name,
+            "n_rows": score["n_items"],
+            "n_asked": score["n_asked"],
+            "n_exact": score["n_exact"],
+            "n_correct": score["n_correct"],
+            "loss": score["loss"],
+            "complete": int(score["complete"]),
+            "version": found["version"],
+            "origin": known[name]["origin"],
+            "title": known[name]["title"],
+            "stop_rate": score["stop_rate"],
+            "n_timed_out": score["n_timed_out"],
+        }
+        for subject, found in subjects.items()
+        for name, score in (found.get("suites") or {}).items()  # older reports have none
+        if name in known
+    ]
 
 
 def benchmarks_of(journal: Journal, version: str) -> list[str]:

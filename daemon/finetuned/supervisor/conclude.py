@@ -19,7 +19,7 @@ from finetuned.core.gate import Verdict
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.retention import version_number
 from finetuned.errors import ModelError
-from finetuned.files.results import add_evals, benchmarks_of
+from finetuned.files.results import add_evals, benchmarks_of, eval_rows
 from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json
 from finetuned.layout import MANIFEST
 from finetuned.registry.backup import backup
@@ -52,7 +52,8 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
     add_history(context, job, report)
     event = JobEvent.ACCEPT if verdict.promote else JobEvent.REJECT
     version = _commit(context, candidate, made, report, config, verdict)
-    add_evals(context.journal, job["id"], run_dir.name, _eval_rows(report))
+    rows = eval_rows(report.get("suites", []), report.get("subjects", {}))
+    add_evals(context.journal, job["id"], run_dir.name, rows)
     context.journal.conclude(
         job["id"], event, version=version, parent=job["parent"], reason=verdict.reason
     )
@@ -132,37 +133,17 @@ def _commit(
             "verdict": "promoted" if verdict.promote else "rejected",
             "reason": verdict.reason,
             "eval_report": REPORT,
+            "suites": [
+                {key: suite[key] for key in ("name", "origin", "title")}
+                for suite in report.get("suites", [])
+            ],
             "scores": report.get("subjects", {}),
+            "eval_run_id": report.get("run_id"),
             "config": config,
         },
         documents=documents,
         floor=max(known, default=0),
     )
-
-
-def _eval_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = []
-    suites = {s["name"]: s for s in report.get("suites", [])}
-    for subject, found in report.get("subjects", {}).items():
-        for name, score in found["suites"].items():
-            rows.append(
-                {
-                    "subject": subject,
-                    "suite": name,
-                    "n_rows": score["n_items"],
-                    "n_asked": score["n_asked"],
-                    "n_exact": score["n_exact"],
-                    "n_correct": score["n_correct"],
-                    "loss": score["loss"],
-                    "complete": int(score["complete"]),
-                    "version": found["version"],
-                    "origin": suites[name]["origin"],
-                    "title": suites[name]["title"],
-                    "stop_rate": score["stop_rate"],
-                    "n_timed_out": score["n_timed_out"],
-                }
-            )
-    return rows
 
 
 def _show_fixed_eval(context: Context, report: dict[str, Any], subject: str) -> None:
