@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import math
+import socket
+import threading
 import time
 
 import orjson
@@ -325,6 +327,23 @@ def test_a_schema_that_cannot_be_applied_passes_nothing(schema):
     assert "schema refers" in found.detail["complaint"]
 
 
+def test_a_schema_is_never_fetched():
+    """
+    A suite of another person's cannot make an evaluation call home.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/schema.json"
+        scorer = parse_scorer({"name": "json", "schema": {"$ref": url}})
+        server.setblocking(False)
+        asked = threading.Thread(target=grade, args=(scorer, "{}", "{}"), daemon=True)
+        asked.start()
+        asked.join(5)
+
+        assert not asked.is_alive()
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 # -- choices ---------------------------------------------------------
 
 
@@ -406,6 +425,8 @@ def test_a_scorer_that_there_is_not_is_refused_with_those_there_are(value, messa
         ("json", "{"),
         ("json", None),
         ("json", DEEP),
+        ("json", HOSTILE["500 levels"]),
+        ("json", HOSTILE["half a pair"]),
         ("contains", []),
         ("contains", ["a", 1]),
         ("regex", "("),

@@ -34,6 +34,7 @@ def _write(folder: Path, rows: Rows, fraction: float) -> int:
         writer.prompt_hashes,
         writer.n_rows,
         fraction=fraction,
+        min_rows=1,
         max_rows=200,
         trained=PromptIndex(),
         held_out=PromptIndex(),

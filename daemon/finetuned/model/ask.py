@@ -20,7 +20,11 @@ from finetuned.model.generate import Answer, answer_and_score, answering, choice
 from finetuned.model.score import summed_loss
 
 SPARE_TOKENS = 16
-"""How much longer than twice the expected answer a generated one may get: past that it is wrong."""
+SPARE_AT_MOST = 128
+"""
+How much longer than the expected answer a generated one may get: its own length again, at most
+128 tokens, and 16. Past that it is wrong.
+"""
 
 _BOUNDED = ("exact", "normalised", "json")
 """Scorers for which a much longer answer than the expected one is wrong already."""
@@ -274,7 +278,7 @@ class _Asker:
             return self.max_new_tokens
         golden = sum(expected[1])  # a right answer is never cut, however long it is
         longest = max(self.max_new_tokens, golden + SPARE_TOKENS)
-        return min(longest, 2 * golden + SPARE_TOKENS)
+        return min(longest, golden + min(golden, SPARE_AT_MOST) + SPARE_TOKENS)
 
     def _choose(self, prompt: list[int], question: Question) -> tuple[tuple[float, int], ...]:
         texts = [self.renderer.answer_ids(question.example, c) for c in question.choices]
