@@ -412,3 +412,45 @@ def test_no_prompts_no_answers() -> None:
     """
     assert [] == answers(make_lm("qwen3"), [])
     assert [] == choice_scores(make_lm("qwen3"), HEAD, [], 0)
+
+
+def looping() -> Any:
+    """
+    A model that says the same token for ever once it has begun: every position predicts 5.
+    """
+    model = make_lm("qwen3")
+    with torch.no_grad():
+        head = model.get_output_embeddings()
+        head.weight = torch.nn.Parameter(torch.zeros_like(head.weight))
+        model.config.tie_word_embeddings = False
+        head.weight[5] = 1e-3
+        norm = model.get_decoder().norm.weight
+        norm.copy_(torch.ones_like(norm))
+        model.get_input_embeddings().weight.abs_()
+        for layer in model.get_decoder().layers:
+            for parameter in layer.parameters():
+                parameter.zero_()
+    return model
+
+
+def test_an_answer_that_repeats_itself_is_cut_but_not_while_it_is_right() -> None:
+    """
+    A greedy model does not leave a loop; an expected answer may still be one.
+    """
+    model = looping()
+    arguments: dict[str, Any] = {
+        "stop_token_ids": {2},
+        "pad_token_id": 0,
+        "max_new_tokens": 90,
+        "deadline": time.monotonic() + 60,
+    }
+    prompts: list[list[int]] = [[7, 8, 9], [9, 8, 7]]
+    golden = [(5, True)] * 70
+    whole = answer_and_score(model, prompts, [[], golden], **arguments)
+    cut = answer_and_score(model, prompts, [[], golden], **arguments, cut_loops=True)
+
+    assert [[5] * 90, [5] * 90] == [answer.ids for answer, _ in whole]
+    assert [[5] * 48, [5] * 72] == [answer.ids for answer, _ in cut]
+    for answer, _ in cut:
+        assert not answer.stopped
+        assert not answer.timed_out

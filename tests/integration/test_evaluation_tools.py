@@ -271,7 +271,7 @@ def test_a_suite_whose_time_is_over_is_not_passed_off_as_asked(tool: Tool, root:
     The status is 1 and the limit that ended it is named.
     """
     (root / "config.toml").write_text(CONFIG.replace("= 12", "= 4000\nsuite_timeout_seconds = 0.1"))
-    rows = [{"prompt": "x", "expected": "zzz", "scorer": "contains"} for _ in range(3)]
+    rows = [{"prompt": "x", "expected": "zzz", "scorer": "contains"} for _ in range(400)]
     write(root / "benchmarks" / "slow.jsonl", rows)
     status, _, err = tool("test_runner", "--model", "tiny", "--suite", "slow")
 

@@ -271,6 +271,7 @@ class _Asker:
             deadline=self.deadline,
             item_seconds=self.item_seconds,
             on_token=self.on_progress,
+            cut_loops=True,
         )
 
     def _limit(self, question: Question, expected: Tokens) -> int:

@@ -30,6 +30,12 @@ __all__ = [
     "generate",
 ]
 
+LOOP_TOKENS = 48
+"""An answer that ends in so many tokens of one short pattern will not end by itself."""
+
+LOOP_PERIOD = 8
+"""Longest pattern, in tokens."""
+
 Continuation = Sequence[tuple[int, bool]]
 """``(token id, supervised)`` of each token after a prompt."""
 
@@ -92,6 +98,7 @@ def answer_and_score(
     on_token: Callable[[], None] | None = None,
     batch_size: int = 32,
     reuse_agreement: bool = True,
+    cut_loops: bool = False,
 ) -> list[tuple[Answer, tuple[float, int]]]:
     """
     Answer *prompts* greedily, and say how surprised the model is by given continuations.
@@ -117,6 +124,10 @@ def answer_and_score(
         reuse_agreement: Take tokens on which the model agrees with the continuation from
             the pass that scores it. False generates all of them, to measure how fast
             that is; the answers are the same.
+        cut_loops: End an answer whose last 48 tokens repeat up to 8 of them over and over, as
+            one that did not stop: a greedy model does not leave such a loop, and waiting for
+            its longest answer would be most of the time of an evaluation. Never while the
+            answer is the beginning of the continuation.
 
     Returns:
         For each prompt its answer, and ``(summed loss in nats, number)`` of the supervised
@@ -132,7 +143,9 @@ def answer_and_score(
     ]
     if not items:
         return []
-    run = _Run(model, frozenset(stop_token_ids), pad_token_id, deadline, item_seconds, on_token)
+    run = _Run(
+        model, frozenset(stop_token_ids), pad_token_id, deadline, item_seconds, on_token, cut_loops
+    )
     with answering(model):
         lm = CachedLM(model)
         if time.monotonic() >= deadline:
@@ -169,6 +182,16 @@ class _Item:
         self.ids.append(token)
         self.done = len(self.ids) >= self.limit
 
+    def loops(self) -> bool:
+        """Say whether the answer repeats itself; looked at now and then."""
+        if len(self.ids) < LOOP_TOKENS or len(self.ids) % 8:
+            return False
+        tail = self.ids[-LOOP_TOKENS:]
+        periods = range(1, LOOP_PERIOD + 1)
+        if not any(tail[p:] == tail[:-p] for p in periods):
+            return False
+        return [token for token, _ in self.continuation[: len(self.ids)]] != self.ids
+
     def answer(self) -> Answer:
         """Return what there is."""
         return Answer(self.ids, self.stopped, timed_out=not self.done)
@@ -186,6 +209,7 @@ class _Run:
     deadline: float
     item_seconds: float | None
     on_token: Callable[[], None] | None
+    cut_loops: bool
 
     def late(self, seconds: float = 0.0) -> bool:
         """Say whether time is up, for an item that had *seconds* already."""
@@ -293,6 +317,8 @@ class _Batches:
             says = rows.step(self.lm, [item.ids[-1] for item in items]).argmax(-1).tolist()
             for item, token in zip(items, says, strict=True):
                 item.say(token, self.run.stops)
+                if self.run.cut_loops and item.loops():
+                    item.done = True
             self.run.alive()
             took = time.monotonic() - began
             for item in items:

@@ -19,6 +19,9 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+ROOM = 64
+"""Slots that a cache has to spare when it is copied."""
+
 MIN_SHARED = 8
 """Fewer common tokens are not worth a pass of their own."""
 
@@ -53,6 +56,58 @@ def shared_length(prompts: Sequence[Sequence[int]]) -> int:
     longest = min(len(p) for p in prompts) - 1
     n = next((i for i in range(longest) if first[i] != last[i]), longest)
     return n if n >= MIN_SHARED else 0
+
+
+class _GrowingLayer(DynamicLayer):  # type: ignore[misc]
+    """
+    Appends in place, with room for some more slots.
+
+    Stock layers copy all their slots at every token, which for long prompts costs
+    more than everything else in a step.
+    """
+
+    keys: Any
+    values: Any
+    is_initialized: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rooms: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Append slots, (N, K, Q, D) each, and return all of them.
+        """
+        if not self.is_initialized or not self.keys.numel():
+            self.keys, self.values = key_states, value_states
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.is_initialized, self._rooms = True, None
+            return self.keys, self.values
+        begin, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        if self._rooms is None or not self._fits(self._rooms[0], end):
+            self._rooms = _roomy(self.keys, end), _roomy(self.values, end)
+        for room, states in zip(self._rooms, (key_states, value_states), strict=True):
+            room[:, :, begin:end] = states
+        self.keys, self.values = (room[:, :, :end] for room in self._rooms)
+        return self.keys, self.values
+
+    def _fits(self, room: torch.Tensor, end: int) -> bool:
+        """Whether the slots are those at the beginning of *room*, and it has *end* of them."""
+        return (
+            room.data_ptr() == self.keys.data_ptr()
+            and room.shape[0] == self.keys.shape[0]
+            and end <= room.shape[-2]
+        )
+
+
+def _roomy(states: torch.Tensor, end: int) -> torch.Tensor:
+    """(N, K, W, D) -> (N, K, end + ROOM, D), the first W slots the same and the rest undefined."""
+    n, heads, width, size = states.shape
+    room = states.new_empty((n, heads, end + ROOM, size))
+    room[:, :, :width] = states
+    return room
 
 
 class CachedLM:
@@ -269,8 +324,9 @@ class Prefill:
         slots = torch.arange(longest, device=lengths.device) + (self._width - longest)
         slots = (slots + more.unsqueeze(1)).clamp_(min=0)
         made = DynamicCache()
-        for i, layer in enumerate(self._cache.layers):
-            made.update(_at(layer.keys, index, slots), _at(layer.values, index, slots), i)
+        for layer in self._cache.layers:
+            made.layers.append(_GrowingLayer())
+            made.layers[-1].update(_at(layer.keys, index, slots), _at(layer.values, index, slots))
         return CachedRows(made, lengths)
 
 
