@@ -127,20 +127,26 @@ def test_what_is_measured_of_an_adapter_does_not_depend_on_the_one_before_it(
     (run,) = runs_of(root, EVALUATION)
     spec = read_spec(root / "models" / "runs" / run["id"])
     trained, other = root / "models" / "versions" / "v0001", tmp_path / "other"
-    shutil.copytree(trained, other)
+    shutil.copytree(trained, other, ignore=shutil.ignore_patterns("manifest.json"))
+    (other / "adapter_model.safetensors").unlink()  # it is read-only
     weights = load_file(trained / "adapter_model.safetensors")
     save_file({k: v * 3 + 0.05 for k, v in weights.items()}, other / "adapter_model.safetensors")
     measured: dict[tuple[str, str], list[Any]] = {}
     for order in ((trained, other), (other, trained)):
         folder = tmp_path / f"run-{order[0].name}"
-        subjects = {"incumbent": str(order[0]), "candidate": str(order[1])}
-        create_run(folder, spec | subjects)
+        subjects = {
+            name: {"version": None, "base": spec["base"]["base"], "folder": str(path)}
+            for name, path in zip(("incumbent", "candidate"), order, strict=True)
+        }
+        create_run(
+            folder, {**spec, **subjects, "answers": str(tmp_path / f"{folder.name}.sqlite3")}
+        )
         EvaluationRun(folder, read_spec(folder), Lifeline()).run()
         for subject, path in zip(("incumbent", "candidate"), order, strict=True):
             measured[subject, path.name] = [
-                (item["id"], item["answer"], item["loss"])
+                (item["id"], outcome["answer"], outcome["loss"])
                 for item in (read_json(folder / REPORT) or {})["items"]
-                if item["subject"] == subject
+                for outcome in [item["outcomes"][subject]]
             ]
     for path in (trained, other):
         assert [] != measured["incumbent", path.name]
