@@ -160,6 +160,12 @@ def _record(layout: Layout, version: str | None, cause: str) -> None:
 
 
 def _promote(layout: Layout, args: argparse.Namespace) -> Answer:
+    found = read_version(layout, args.version).manifest
+    if found.get("verdict") == "rejected" and not args.anyway:
+        raise RegistryError(
+            f"the gate rejected {args.version} ({printable(str(found.get('reason')))}); "
+            f"to put it in use all the same: tools/versions.py promote {args.version} --anyway"
+        )
     promote(layout, args.version)
     _record(layout, args.version, "promote")
     return {"current": args.version}, f"{args.version} verified; current_model names it now"
@@ -322,7 +328,9 @@ def _parser() -> argparse.ArgumentParser:
     command("list", "List all versions; * marks the one in use.", _list)
     show = command("show", "Print a version's manifest.", _show)
     show.add_argument("version", nargs="?", help="default: the version in use")
-    command("promote", "Verify a version and put it in use.", _promote).add_argument("version")
+    put = command("promote", "Verify a version and put it in use.", _promote)
+    put.add_argument("version")
+    put.add_argument("--anyway", action="store_true", help="also one that the gate rejected")
     back = command("rollback", "Put the parent of the version in use back in use.", _rollback)
     target = back.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="VERSION", help="to this version instead")

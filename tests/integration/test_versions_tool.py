@@ -372,3 +372,18 @@ def test_without_an_environment_the_tool_says_how_to_make_one(tmp_path):
 
     assert 78 == result.returncode
     assert "tools/bootstrap" in result.stderr
+
+
+def test_what_the_gate_rejected_is_put_in_use_only_by_saying_so(layout):
+    """
+    The gate is the way into current_model; a person who goes past it has to mean it.
+    """
+    folder = layout.runs / "r-1"
+    facts = {"run_id": "r-4", "parent": "v0002", "verdict": "rejected", "reason": "gain: none"}
+    rejected = commit_version(layout, folder, facts)
+    complaint = tool(layout, "promote", rejected, status=1)
+    assert "gain: none" in complaint
+    assert "--anyway" in complaint
+    assert "v0002" == incumbent(layout)
+    tool(layout, "promote", rejected, "--anyway")
+    assert rejected == incumbent(layout)

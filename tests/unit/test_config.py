@@ -145,3 +145,10 @@ def test_every_class_of_knobs_says_what_it_is_for_or_is_a_section():
     }
 
     assert classes == used
+
+
+def test_a_configuration_printed_by_an_earlier_version_is_still_good():
+    """
+    An update must not leave a daemon that does not start, nor a job that nobody can judge.
+    """
+    assert Config() == config_from_dict({"gate": {"max_new_accuracy_drop": 0.0}})

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from finetuned.errors import ModelError
+from finetuned.errors import ConfigError, ModelError
 
 SCHEMA_VERSION = 2
 
@@ -135,6 +135,7 @@ class Database:
 
         Raises:
             ModelError: The file is not a sound journal; see ``rebuild`` in docs.
+            ConfigError: A later version of this program wrote it; it is untouched.
             sqlite3.OperationalError: The file system refused.
         """
         self.path = path
@@ -170,7 +171,11 @@ class Database:
                     self.db.execute(statement)
                 self.set_setting("schema_version", str(found + 1))
         if found != SCHEMA_VERSION:
-            raise ModelError(f"{self.path}: schema {found}, this program knows {SCHEMA_VERSION}")
+            raise ConfigError(
+                f"{self.path} was written by a later version of this program (schema {found}, "
+                f"known here {SCHEMA_VERSION}); update the program, or move the file away to have "
+                "the journal made again from the versions"
+            )
 
     def close(self) -> None:
         """

@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from finetuned.core.decide import JobView, StopCause, WorkerView
-from finetuned.core.job import JobEvent, JobState, can
+from finetuned.core.job import JobEvent, JobKind, JobState, can
 from finetuned.core.live import Foresight, foresee, is_over, run_status, was_missed
 from finetuned.errors import ConfigError
 from finetuned.files.journal import dump_config
@@ -155,7 +155,9 @@ class JobRunner:
             journal.update_job(job_id, config=dump_config(context.config.as_dict()), parent=parent)
             job = journal.job(job_id)
         try:
-            launch = launch_file(context.layout.root, orjson.loads(job["config"]))
+            launch = None
+            if job["kind"] != JobKind.CONSOLIDATION:  # one process merges, however many train
+                launch = launch_file(context.layout.root, orjson.loads(job["config"]))
         except ConfigError:
             journal.update_job(job_id, config=None)  # so that it starts with the mended one
             raise

@@ -22,7 +22,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
 from finetuned.config import Config
-from finetuned.errors import ConfigError, ModelError
+from finetuned.errors import DatasetError, ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import verify_manifest, write_manifest
 from finetuned.files.run import CANDIDATE, Heartbeat, read_json, utc_now
@@ -54,7 +54,7 @@ def consolidate(
         heartbeat: Shows what is being done.
 
     Raises:
-        ConfigError: There is no adapter to merge.
+        DatasetError: There is no adapter to merge.
         CorruptFile: The parent is not intact; nothing was read of it.
         ModelError: The merged model does not say what base and adapter say.
         OSError: The file system refused; there is no candidate.
@@ -64,7 +64,7 @@ def consolidate(
         return final
     version = Path(spec["parent"]) if spec.get("parent") else None
     if version is None or not (version / "adapter_config.json").is_file():
-        raise ConfigError("there is no adapter to merge: the model in use is a full one")
+        raise DatasetError("there is no adapter to merge: what is in use is a full model")
     made = verify_manifest(version)
     state = load_parent_state(version)
     probes = _probes(state.replay, base)

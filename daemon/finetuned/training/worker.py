@@ -62,7 +62,7 @@ class TrainingRun:
         Merge the parent's adapter into its base and leave that as the candidate.
 
         Raises:
-            ConfigError, ModelError, OSError: As consolidation.consolidate.
+            DatasetError, ModelError, OSError: As consolidation.consolidate.
         """
         from finetuned.training.consolidation import consolidate
 
