@@ -47,7 +47,7 @@ def ask_for_consolidation(context: Context) -> str:
     return f"queued as {job_id}"
 
 
-def consolidate_nightly(context: Context, *, idle: bool) -> None:
+def consolidate_nightly(context: Context, *, idle: bool, now: datetime) -> None:
     """
     Queue a merge when its time of day has come, the daemon is idle, and enough was learnt.
 
@@ -55,10 +55,10 @@ def consolidate_nightly(context: Context, *, idle: bool) -> None:
         context: Shared state.
         idle: Whether nothing is being done or waits; a turn that is not taken comes
             again at the next idle moment of the same date.
+        now: Local wall clock: a time of day is a person's, not UTC.
     """
     config, journal = context.config.registry, context.journal
     taken = journal.setting(LAST)
-    now = datetime.now()
     last = None if taken is None else date.fromisoformat(taken)
     if not idle or not is_due(now, at=config.consolidate_at, last=last):
         return

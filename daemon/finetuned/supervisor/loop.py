@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from types import FrameType
 
 import structlog
@@ -260,7 +261,8 @@ class Supervisor:
         self._watcher.follow()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self._retire()
-        consolidate_nightly(self._context, idle=is_idle(self._situation()))
+        idle = is_idle(self._situation())
+        consolidate_nightly(self._context, idle=idle, now=datetime.now())
         return True
 
     def _retire(self) -> None:
