@@ -4,11 +4,13 @@ An adapter merged into a new base version: verified, judged, and gone on from.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 
@@ -20,6 +22,8 @@ from support.disk import log_events
 from support.tiny_base import write_rows
 
 pytestmark = pytest.mark.slow
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "eval_report.schema.json"
 
 
 def drop(daemon: Daemon, name: str) -> None:
@@ -90,6 +94,15 @@ def test_the_gate_judged_the_merge_without_asking_for_a_gain(root: Path) -> None
     assert names["merge"]
     assert names["old_loss"]
     assert "gain" not in names
+
+
+@pytest.mark.parametrize("version", ["v0001", "v0002", "v0003"])
+def test_every_report_fits_its_schema(root: Path, version: str) -> None:
+    """
+    Of a first job, whose incumbent is the base; of a merge; and of a job on a merged base.
+    """
+    report = read_json(root / "models" / "versions" / version / "eval_report.json")
+    jsonschema.validate(report, json.loads(SCHEMA.read_text()))
 
 
 def test_training_goes_on_from_the_new_base_with_a_fresh_adapter(root: Path) -> None:

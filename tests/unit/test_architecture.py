@@ -76,6 +76,20 @@ def test_torch_is_never_loaded_outside_its_workers(module):
     )
 
 
+def test_the_supervisor_loads_nothing_that_it_only_hands_to_others():
+    """
+    Statistics, schemas and plots are for processes that end; the daemon stays small for months.
+    """
+    code = (
+        "import finetuned.supervisor.loop, sys; "
+        "sys.exit(','.join({'numpy', 'matplotlib', 'jsonschema', 'jinja2'} & set(sys.modules)))"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGE.parent)}, check=True
+    )
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_pickle_is_ever_read(path):
     """
