@@ -44,3 +44,14 @@ def activate() -> None:
         )
         raise SystemExit(78)
     os.execv(PYTHON, [str(PYTHON), *sys.argv])  # noqa: S606  no shell is wanted here
+
+
+def become_owner(root: Path) -> None:
+    """
+    Write as the user the root belongs to, so that root leaves no file the daemon cannot replace.
+    """
+    owner = root.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)

@@ -24,7 +24,6 @@ import argparse
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +38,9 @@ from finetuned.core.scoring import CHOICE, SCORERS
 from finetuned.data.examples import prompt_hash, to_example
 from finetuned.data.strict_json import parse_line
 from finetuned.data.suite import Suite, load_suite
-from finetuned.errors import BaseModelMissing, LockHeld, MalformedExample, RegistryError, SuiteError
+from finetuned.errors import BaseModelMissing, MalformedExample, RegistryError, SuiteError
 from finetuned.files.atomic import write_atomic
-from finetuned.files.lock import FileLock
+from finetuned.files.lock import held
 from finetuned.layout import CANARIES, Layout
 from finetuned.reports.wording import count, shorten
 from finetuned.telemetry.log import printable
@@ -148,20 +147,8 @@ def _locked(layout: Layout) -> Iterator[Path]:
     """
     layout.models.mkdir(parents=True, exist_ok=True)
     layout.benchmarks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(layout.models / ".canaries.lock")
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            lock.acquire()
-            break
-        except LockHeld:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.02)
-    try:
+    with held(layout.models / ".canaries.lock", wait_seconds=WAIT_SECONDS):
         yield _path(layout)
-    finally:
-        lock.release()
 
 
 def _read(path: Path) -> bytes:

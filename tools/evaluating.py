@@ -7,7 +7,6 @@ Knows argparse and terminals; does not know how a model is asked or marked.
 from __future__ import annotations
 
 import argparse
-import os
 import sqlite3
 import sys
 import warnings
@@ -77,7 +76,7 @@ def run(tool: str, args: argparse.Namespace, work: Callable[[Layout, Any], int])
     Returns:
         What *work* returned, 1 for an error that is ours to explain, 130 for Ctrl-C.
     """
-    become_owner(args.root)
+    _venv.become_owner(args.root)
     layout = Layout(args.root.resolve())
     configure(layout.logs / f"{tool}.log" if layout.logs.is_dir() else None, console=False)
     # transformers warns of its own renaming when peft asks for the old name.
@@ -92,17 +91,6 @@ def run(tool: str, args: argparse.Namespace, work: Callable[[Layout, Any], int])
     except KeyboardInterrupt:
         complain(tool, "interrupted; the answers of suites that were finished are kept")
         return INTERRUPTED
-
-
-def become_owner(root: Path) -> None:
-    """
-    Write as the user the root belongs to, so that root leaves no file the daemon cannot replace.
-    """
-    owner = root.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
 
 
 def complain(tool: str, text: str) -> None:

@@ -20,7 +20,6 @@ import _venv
 _venv.activate()
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -64,17 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _become_owner(root: Path) -> None:
-    """
-    Write as the user the root belongs to, so that root leaves no file the daemon cannot replace.
-    """
-    owner = root.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
-
-
 def _chosen(layout: Layout, args: argparse.Namespace) -> list[str]:
     if args.all:
         return list_versions(layout)
@@ -112,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--root {args.root} is not a directory")
     if args.all and args.output:
         parser.error("--output takes one version, not --all")
-    _become_owner(args.root)
+    _venv.become_owner(args.root)
     layout = Layout(args.root.resolve())
     pages: dict[str, str] = {}
     problems: dict[str, str] = {}

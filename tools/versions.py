@@ -35,7 +35,6 @@ import _venv
 _venv.activate()
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -362,17 +361,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _become_owner(root: Path) -> None:
-    """
-    Write as the user the root belongs to, so that root leaves no file the daemon cannot open.
-    """
-    owner = root.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
-
-
 def main(argv: list[str] | None = None) -> int:
     """
     Do one command and print what came of it.
@@ -388,7 +376,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--keep-last must be >= 0")
     if getattr(args, "empty_trash", None) is False and args.confirm:
         parser.error("--confirm is for --empty-trash")
-    _become_owner(args.root)
+    _venv.become_owner(args.root)
     layout = Layout(args.root.resolve())
     # What a person changes is worth a record: each process has its own file in logs/.
     configure(layout.logs / "versions.log" if layout.logs.is_dir() else None, console=False)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +24,9 @@ from typing import Any
 import structlog
 
 from finetuned.core.retention import version_name, version_number
-from finetuned.errors import LockHeld, ModelError, RegistryError
+from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import fsync_dir, publish_dir
-from finetuned.files.lock import FileLock
+from finetuned.files.lock import held
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import read_json, utc_now
 from finetuned.layout import MANIFEST, Layout
@@ -101,20 +100,8 @@ def registry_lock(layout: Layout, *, wait_seconds: float = 30.0) -> Iterator[Non
     Raises:
         LockHeld: Somebody else still had it after *wait_seconds*.
     """
-    lock = FileLock(layout.models / LOCK)
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            lock.acquire()
-            break
-        except LockHeld:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.05)
-    try:
+    with held(layout.models / LOCK, wait_seconds=wait_seconds):
         yield
-    finally:
-        lock.release()
 
 
 def list_versions(layout: Layout) -> list[str]:
