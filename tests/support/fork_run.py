@@ -32,7 +32,7 @@ def ingest(root: Path, base: Path, names_and_rows: list[tuple[str, int]]) -> lis
         "files": files,
         "datasets_dir": str(root / "datasets"),
         "base": str(base),
-        "data": {"max_length": 512},
+        "data": {"max_length": 512, "holdout_min_rows": 1},
         "enable_thinking": False,
         "model_max_length": None,
     }
@@ -81,7 +81,7 @@ def make_run(
         "resume_from": [str(p / "checkpoints") for p in resume_from],
         "config": {
             "model": {"base": "tiny", "device": "cpu", "dtype": "float32"},
-            "data": {"max_length": 512},
+            "data": {"max_length": 512, "holdout_min_rows": 1},
             "training": {
                 "kernels": "split",
                 "r": 4,

@@ -28,9 +28,9 @@ def _plant() -> None:
     if _is_planted("crash"):
         os.kill(os.getpid(), signal.SIGKILL)
     if _is_planted("hang-generation"):
-        from transformers.generation.utils import GenerationMixin
+        from finetuned.model.prompt_cache import CachedLM
 
-        GenerationMixin.generate = _hang
+        CachedLM.logits = _hang
     if _is_planted("slow-generation"):
         from transformers import Qwen3ForCausalLM
 
