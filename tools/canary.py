@@ -291,7 +291,7 @@ def _run(layout: Layout, args: argparse.Namespace) -> int:
     model = find_model(layout, args.model, config.model.base)
     suites = pick_suites(layout, [str(_path(layout))], None)
     document = examine(layout, config, model, suites, fresh=args.fresh)
-    failures = [i for i in document["items"] if not (i["outcomes"].get("model") or {})["correct"]]
+    failures = [i for i in document["items"] if not i["outcomes"]["model"]["correct"]]
     if args.json:
         print(orjson.dumps({**document, "failures": [i["id"] for i in failures]}).decode())
     else:

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import torch
 
+from finetuned.errors import CorruptFile
 from finetuned.files.run import read_json
 from finetuned.layout import Layout
 from finetuned.supervisor.recover import open_journal
@@ -139,6 +140,39 @@ def test_the_old_base_and_every_step_back_are_still_there(root: Path) -> None:
     assert "v0001" == rollback(layout)
     promote(layout, "v0003")
     assert "models/versions/v0003" == os.readlink(root / "current_model")
+
+
+def test_what_a_version_sits_on_is_verified_with_it(root: Path, tmp_path: Path) -> None:
+    """
+    One bit in a merged base is seen before an adapter on it is promoted, asked or trained on.
+    """
+    from finetuned.config import Config
+    from finetuned.evaluation.subjects import Models, Subject
+    from finetuned.registry.fallback import is_whole, mend
+    from finetuned.registry.versions import promote
+    from finetuned.training.loaded import ModelKeeper
+
+    lost = tmp_path / "root"
+    shutil.copytree(root, lost, symlinks=True)
+    layout = Layout(lost)
+    base, version = layout.versions / "v0002", layout.versions / "v0003"
+    data = bytearray((base / "model.safetensors").read_bytes())
+    data[-9] ^= 16
+    (base / "model.safetensors").chmod(0o644)
+    (base / "model.safetensors").write_bytes(data)
+
+    assert not is_whole(layout, "v0003")
+    with pytest.raises(CorruptFile):
+        promote(layout, "v0003")
+    with pytest.raises(CorruptFile):
+        Models(Config().model).get(Subject("candidate", base, version))
+    with pytest.raises(CorruptFile):
+        ModelKeeper().get(base, version, Config(), pad_token_id=0)
+    mend(layout, "v0003")  # from the backup of its base
+    promote(layout, "v0003")
+    # A merged model stands alone: what it was merged into is not needed for it.
+    shutil.rmtree(layout.versions / "v0001")
+    assert is_whole(layout, "v0002")
 
 
 def test_a_lost_journal_comes_back_with_its_scores(root: Path, tmp_path: Path) -> None:

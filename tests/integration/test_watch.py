@@ -7,15 +7,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import psutil
 import pytest
 
 from finetuned.files.run import read_json
 from support.answers import answers, write_canaries
 from support.daemon import Daemon, make_root
+from support.disk import log_events
 from support.tiny_base import write_rows
 
 pytestmark = pytest.mark.slow
@@ -75,7 +78,7 @@ def test_a_canary_that_the_version_before_passes_takes_the_new_one_back(root: Pa
         assert 5 > incident["seconds"]
         assert "from-production" in incident["reason"]
         assert incident["reason"] == status["last_incident"]["reason"]
-        assert status["watch"] is None  # it is not watched again
+        assert "v0001" == status["watch"]["version"]  # its own watch goes on
         assert (root / "models" / "versions" / "v0002").is_dir()  # nothing is deleted
 
 
@@ -140,3 +143,50 @@ def test_a_quiet_watch_ends_and_what_fails_later_is_not_taken_back(
 
         assert "v0001" == daemon.status()["version"]
     assert [] == incidents(root)
+
+
+def test_a_worker_that_dies_is_no_reason_to_go_back_and_canaries_are_asked_after_all(
+    tmp_path: Path, tiny_base: Path
+) -> None:
+    """
+    Only a version's own failure takes it back; and no watch ends with its canaries unasked.
+    """
+    root = make_root(
+        tmp_path / "root",
+        tiny_base,
+        training="learning_rate = 1e-2",
+        watch="minutes = 0.2",
+    )
+    with Daemon(root) as daemon:
+        promote_one(daemon, "a", "v0001")
+        write_canary(root, "say a1", "whatever")
+        deadline = time.monotonic() + 14
+        while time.monotonic() < deadline:  # until its time is over
+            for worker in daemon.workers():
+                with suppress(psutil.Error):
+                    if "finetuned.evaluation.worker" in worker.cmdline():
+                        worker.kill()
+            time.sleep(0.02)
+        assert "canaries_not_asked" in [e["event"] for e in log_events(root)]
+        # It goes on.
+        assert ("v0001", True) == (daemon.status()["version"], daemon.status()["watch"] is not None)
+        daemon.wait_for(lambda s: s["watch"] is None, "the end of the watch")
+
+        assert "canaries_never_asked" not in [e["event"] for e in log_events(root)]
+        assert "v0001" == daemon.status()["version"]
+    assert [] == incidents(root)
+
+
+def test_a_version_that_comes_back_is_watched_to_its_end(root: Path) -> None:
+    """
+    Two promotions in a window, both bad: each step back is taken.
+    """
+    with Daemon(root) as daemon:
+        for number, name in enumerate("abc", start=1):
+            promote_one(daemon, name, f"v000{number}")
+        health = root / "control" / "health.json"
+        for version, back in (("v0003", "v0002"), ("v0002", "v0001")):
+            health.write_text(json.dumps({"version": version, "requests": 50, "errors": 50}))
+            daemon.wait_for(lambda s, b=back: s["version"] == b, back)
+
+    assert ["v0002", "v0003"] == sorted(i["version"] for i in incidents(root))

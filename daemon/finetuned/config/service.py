@@ -36,9 +36,10 @@ class RegistryConfig:
         ranges("registry", self, keep_last=(0, None), consolidate_after=(1, None))
         if self.consolidate_at:
             try:
-                time.fromisoformat(self.consolidate_at)
+                local = time.fromisoformat(self.consolidate_at).tzinfo is None
             except ValueError:
-                check(False, "registry.consolidate_at", "like 03:00", self.consolidate_at)
+                local = False
+            check(local, "registry.consolidate_at", "a local time like 03:00", self.consolidate_at)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

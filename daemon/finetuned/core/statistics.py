@@ -10,9 +10,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from statistics import NormalDist
 
 _EXACT_SIGNS = 14
 """Up to so many differences all 2^n sign patterns are looked at."""
+
+_MANY = 2_000
+"""Beyond so many differences their sum is normal to any accuracy that matters here."""
 
 _RESAMPLES = 9_999
 """Random sign patterns beyond that: p-values are then good to about 0.002 at 0.05."""
@@ -120,7 +124,8 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
 
     At equal quality each difference is as likely to have the other sign; how
     often do random signs sum to at least as much? Exact up to 14 differences,
-    random signs beyond, the observed ones counted as one of them.
+    random signs beyond, the observed ones counted as one of them; the normal limit
+    beyond 2,000.
 
     Args:
         differences: New minus old, one per item, finite.
@@ -150,6 +155,9 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
         for value in values:
             sums += [s + value for s in sums]
         return sum(s >= needed for s in sums) / len(sums)
+    if n > _MANY:  # under random signs the sum has mean 0 and the sum of squares as its variance
+        spread = math.sqrt(math.fsum(value * value for value in values))
+        return max(0.5 * math.erfc((observed - slack) / spread / math.sqrt(2)), 1e-300)
     tables = [_sums_of_subsets(values[i : i + 8]) for i in range(0, n, 8)]
     rng = random.Random(seed)
     hits = 1
@@ -191,6 +199,11 @@ def bootstrap_interval(
     if not differences:
         raise ValueError("no differences to resample")
     rng, n = random.Random(seed), len(differences)
+    if n > _MANY:
+        mean = math.fsum(differences) / n
+        spread = math.sqrt(math.fsum((d - mean) ** 2 for d in differences)) / n
+        z = NormalDist().inv_cdf((1 + confidence) / 2)
+        return mean - z * spread, mean + z * spread
     means = sorted(sum(rng.choices(differences, k=n)) / n for _ in range(resamples))
     tail = (1 - confidence) / 2
     low = means[int(tail * (resamples - 1))]

@@ -55,7 +55,9 @@ def is_unhealthy(health: Health | None, version: str, config: WatchConfig) -> st
     )
 
 
-def is_over(health: Health | None, version: str, *, seconds: float, config: WatchConfig) -> bool:
+def is_over(
+    health: Health | None, version: str, *, seconds: float, asked: bool, config: WatchConfig
+) -> bool:
     """
     Return whether the watch has seen enough.
 
@@ -63,8 +65,12 @@ def is_over(health: Health | None, version: str, *, seconds: float, config: Watc
         health: The last signal.
         version: That is watched.
         seconds: Since its promotion; a clock that was set back counts as the beginning.
+        asked: Whether its canaries were asked again, or there are none: without that
+            no time is long enough.
         config: How long to watch.
     """
+    if not asked:
+        return False
     if seconds >= 60 * config.minutes:
         return True
     served = health.requests if health is not None and health.version == version else 0

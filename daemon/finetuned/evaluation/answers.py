@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -67,55 +67,43 @@ _SHAPES = ("config.json", "adapter_config.json")
 class AnswerStore:
     """
     The file, opened by one process; several may have it open.
+
+    Nothing depends on it: what it cannot give is asked anew, and what it cannot take is
+    not kept. A damaged file is put aside.
     """
 
     def __init__(self, path: Path) -> None:
         """
-        Open or create; a damaged file is put aside and begun anew.
-
-        Raises:
-            sqlite3.OperationalError: The file system refused.
+        Open or create.
         """
-        try:
-            self._db = _open(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            aside = path.with_name(f"{path.name}.corrupt-{int(time.time())}")
-            os.replace(path, aside)
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            log.warning("answers_put_aside", error=str(error), kept_as=aside.name)
-            self._db = _open(path)
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._guarded(lambda: self._open())
 
     def close(self) -> None:
         """
         Close the file.
         """
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
     def find(self, model: str, questions: Iterable[str]) -> dict[str, Raw]:
         """
         Return what *model* did before, by question; those it was never asked are left out.
         """
         found: dict[str, Raw] = {}
-        for key in questions:
-            row = self._db.execute(
-                f"SELECT {_COLUMNS} FROM answers WHERE model = ? AND question = ?",  # noqa: S608
-                (model, key),
-            ).fetchone()
-            if row is not None:
-                found[key] = Raw(
-                    text=row[0],
-                    loss_sum=row[1],
-                    n_tokens=row[2],
-                    golden_tokens=row[3],
-                    answer_tokens=row[4],
-                    stopped=bool(row[5]),
-                    timed_out=False,
-                    seconds=row[6],
-                    choices=tuple((nll, n) for nll, n in orjson.loads(row[7])),
-                )
+
+        def look(db: sqlite3.Connection) -> None:
+            for key in questions:
+                row = db.execute(
+                    f"SELECT {_COLUMNS} FROM answers WHERE model = ? AND question = ?",  # noqa: S608
+                    (model, key),
+                ).fetchone()
+                if row is not None:
+                    found[key] = _raw(row)
+
+        self._use(look)
         return found
 
     def add(self, model: str, raws: Mapping[str, Raw]) -> None:
@@ -132,51 +120,96 @@ class AnswerStore:
             for key, raw in raws.items()
             if not raw.timed_out
         ]
-        with self._db:
-            self._db.executemany(
-                f"INSERT OR REPLACE INTO answers (model, question, {_COLUMNS}, at)"  # noqa: S608
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        self._write(
+            f"INSERT OR REPLACE INTO answers (model, question, {_COLUMNS}, at)"  # noqa: S608
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
-    def add_results(self, run_id: str, versions: Mapping[str, str | None], items: Any) -> None:
+    def add_results(
+        self, run_id: str, subjects: Mapping[str, Mapping[str, Any]], items: Any
+    ) -> None:
         """
         Keep the marked answers of one evaluation, for people to query.
 
         Args:
             run_id: The evaluation.
-            versions: Version of each subject, None for base and candidate.
+            subjects: As in an eval report: ``version``, and ``same_as`` where an outcome
+                stands under another subject's name.
             items: As in an eval report.
         """
         now = utc_now()
-        rows = [
-            (
-                *(run_id, subject, versions.get(subject), item["suite"], item["id"]),
-                *(item["prompt"], item["golden"], o["answer"], o["correct"], o["score"]),
-                *(o["exact"], o["loss"], o["n_tokens"], o["stopped"], o["timed_out"], now),
-            )
-            for item in items
-            for subject, o in item["outcomes"].items()
-        ]
-        with self._db:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO results"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+        rows = []
+        for item in items:
+            for subject, about in subjects.items():
+                o = item["outcomes"].get(about.get("same_as") or subject)
+                if o is None:
+                    continue
+                rows.append(
+                    (
+                        *(run_id, subject, about.get("version"), item["suite"], item["id"]),
+                        *(item["prompt"], item["golden"], o["answer"], o["correct"], o["score"]),
+                        *(o["exact"], o["loss"], o["n_tokens"], o["stopped"], o["timed_out"], now),
+                    )
+                )
+        marks = ", ".join("?" * 16)
+        self._write(f"INSERT OR REPLACE INTO results VALUES ({marks})", rows)  # noqa: S608
+
+    def _write(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        def write(db: sqlite3.Connection) -> None:
+            with db:
+                db.executemany(sql, rows)
+
+        self._use(write)
+
+    def _use(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        db = self._db
+        if db is not None:
+            self._guarded(lambda: work(db))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do *work* on the file; what the file is not good for is left undone."""
+        try:
+            work()
+        except sqlite3.OperationalError as error:  # full, locked by somebody, read-only
+            log.warning("answers_unavailable", error=str(error))
+        except sqlite3.DatabaseError as error:
+            self.close()
+            aside = self._path.with_name(f"{self._path.name}.corrupt-{int(time.time())}")
+            log.warning("answers_put_aside", error=str(error), kept_as=aside.name)
+            try:
+                os.replace(self._path, aside)
+                for suffix in ("-wal", "-shm"):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+                self._open()
+            except (OSError, sqlite3.Error) as problem:
+                log.warning("answers_unavailable", error=str(problem))
+
+    def _open(self) -> None:
+        db = sqlite3.connect(self._path, timeout=10)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            # A cache: what a power cut takes is asked again.
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.executescript(_SCHEMA)
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=30)
-    try:
-        db.execute("PRAGMA journal_mode=WAL")
-        # A cache: what a power cut takes is asked again.
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.executescript(_SCHEMA)
-    except BaseException:
-        db.close()
-        raise
-    return db
+def _raw(row: Sequence[Any]) -> Raw:
+    return Raw(
+        text=row[0],
+        loss_sum=row[1],
+        n_tokens=row[2],
+        golden_tokens=row[3],
+        answer_tokens=row[4],
+        stopped=bool(row[5]),
+        timed_out=False,
+        seconds=row[6],
+        choices=tuple((nll, n) for nll, n in orjson.loads(row[7])),
+    )
 
 
 def question_key(renderer: Renderer, question: Question, limits: Sequence[Any]) -> str:

@@ -21,6 +21,7 @@ from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import read_manifest, write_manifest
 from finetuned.files.run import interpolated_candidate
 from finetuned.layout import MANIFEST
+from finetuned.model.tensors import disk_errors
 
 ADAPTER = "adapter_model.safetensors"
 OPTIMIZER = "training_state/optimizer.safetensors"
@@ -66,14 +67,17 @@ def interpolate(incumbent: Subject, candidate: Subject, share: float, run_dir: P
     new = load_file(source / ADAPTER)
     old = {} if incumbent.folder is None else load_file(incumbent.folder / ADAPTER)
     (building / ADAPTER).unlink()  # the copy may be read-only
-    save_file(_between(new, old, share), building / ADAPTER, metadata={"format": "pt"})
+    with disk_errors():
+        save_file(_between(new, old, share), building / ADAPTER, metadata={"format": "pt"})
     if (source / OPTIMIZER).is_file():
         moments = {}
         if incumbent.folder is not None and (incumbent.folder / OPTIMIZER).is_file():
             moments = load_file(incumbent.folder / OPTIMIZER)
         if moments:
             (building / OPTIMIZER).unlink()
-            save_file(_between(load_file(source / OPTIMIZER), moments, share), building / OPTIMIZER)
+            mixed = _between(load_file(source / OPTIMIZER), moments, share)
+            with disk_errors():
+                save_file(mixed, building / OPTIMIZER)
     made = read_manifest(source)
     facts = {k: v for k, v in made.items() if k not in ("files", "schema_version")}
     facts["run_id"] = f"{made['run_id']}-a{share:g}"

@@ -17,7 +17,19 @@ from finetuned.core.metrics import mean_loss, wilson_interval
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.answers import AnswerStore, question_key
-from finetuned.model.ask import Outcome, ask, mark
+from finetuned.model.ask import Outcome, Raw, ask, mark
+
+NOT_REACHED = Raw(
+    text="",
+    loss_sum=0.0,
+    n_tokens=0,
+    golden_tokens=0,
+    answer_tokens=0,
+    stopped=False,
+    timed_out=True,
+    seconds=0.0,
+)
+"""What a model did with a question that no time was left for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class Measured:
 
     suite: Suite
     outcomes: dict[str, Outcome]
-    """By item; items that were not reached in time are missing."""
+    """By item; one that was not reached in time is there as timed out."""
     n_cached: int
     seconds: float
     """Wall time, >= 0; next to nothing where all answers were known."""
@@ -87,6 +99,12 @@ class Examiner:
                 self.store.add(digest, {keys[i]: o.raw for i, o in fresh.items()})
             outcomes |= fresh
             in_time = time.monotonic() < deadline
+            # What was not reached is wrong and late, and the suite is not complete.
+            outcomes |= {
+                q.id: mark(q, NOT_REACHED, self.config.reasoning)
+                for q in unknown
+                if q.id not in fresh
+            }
         return Measured(suite, outcomes, n_cached, time.monotonic() - began, in_time)
 
     def _ask(

@@ -15,6 +15,8 @@ from typing import Any
 from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import (
+    BENCHMARK,
+    CANARY,
     NEW,
     OLD,
     Question,
@@ -25,6 +27,7 @@ from finetuned.data.suite import (
     suite_files,
 )
 from finetuned.errors import MalformedExample, SuiteError
+from finetuned.layout import CANARIES
 
 EVERY = "*"
 """In evaluation.suites: whatever is there."""
@@ -127,7 +130,8 @@ def _load(path: Path) -> PickedSuite:
     try:
         return PickedSuite(load_suite(path))
     except SuiteError as error:
-        return PickedSuite(Suite(path.stem, "benchmark", path.name, "", ()), str(error))
+        origin = CANARY if path.stem == CANARIES else BENCHMARK
+        return PickedSuite(Suite(path.stem, origin, path.name, "", ()), str(error))
 
 
 def renderable(picked: PickedSuite, renderer: Renderer) -> PickedSuite:

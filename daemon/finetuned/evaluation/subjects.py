@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from finetuned.config import ModelConfig
 from finetuned.files.manifest import verify_manifest
+from finetuned.files.run import read_json
 from finetuned.layout import MANIFEST
 
 
@@ -74,8 +77,9 @@ class Models:
         from finetuned.model.load import load_adapter_weights, load_version
 
         folder = subject.folder
-        if folder is not None and (folder / MANIFEST).is_file():
-            verify_manifest(folder)
+        for part in (folder, subject.base):  # a base may be a version of its own
+            if part is not None and (part / MANIFEST).is_file():
+                verify_manifest(part)
         shape = adapter_shape(folder)
         on_same_base = self._model is not None and self._base == subject.base
         if folder is not None and shape is not None and on_same_base:
@@ -103,6 +107,11 @@ class Models:
 def adapter_shape(folder: Path | None) -> str | None:
     """
     Return all that an adapter is but its weights, None for what is no adapter.
+
+    The order in lists does not count: they are sets when they are written.
     """
-    config = None if folder is None else folder / "adapter_config.json"
-    return config.read_text() if config is not None and config.is_file() else None
+    config = None if folder is None else read_json(folder / "adapter_config.json")
+    if config is None:
+        return None
+    known = {k: sorted(v, key=str) if isinstance(v, list) else v for k, v in config.items()}
+    return orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode()

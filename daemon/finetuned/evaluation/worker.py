@@ -25,7 +25,6 @@ import orjson
 from finetuned.config import config_from_dict
 from finetuned.core.evidence import evidence_of
 from finetuned.core.gate import judge
-from finetuned.data.suite import CANARY
 from finetuned.errors import Interrupted
 from finetuned.evaluation.picked import PickedSuite, pick_benchmarks, pick_heldout, renderable
 from finetuned.evaluation.subjects import Models, Subject
@@ -85,8 +84,8 @@ class EvaluationRun:
             report = self._report(examiner, subjects, suites)
             if self.config.gate.shares and not self.spec.get("watch"):
                 self._try_less(examiner, subjects, suites, report)
-            versions = {name: s.version for name, s in subjects.items()}
-            store.add_results(self.spec["run_id"], versions, report["items"])
+            if not self.spec.get("watch"):
+                store.add_results(self.spec["run_id"], report["subjects"], report["items"])
         finally:
             store.close()
         write_atomic(self.run_dir / REPORT, orjson.dumps(report, option=orjson.OPT_INDENT_2))
@@ -110,7 +109,7 @@ class EvaluationRun:
         spec, config = self.spec, self.config.evaluation
         folder = Path(spec["benchmarks"])
         if spec.get("watch"):
-            return [s for s in pick_benchmarks(folder, CANARIES) if s.suite.origin == CANARY]
+            return pick_benchmarks(folder, CANARIES)
         return [
             *pick_heldout(spec["new"], spec["old"], config.final_max_rows),
             *pick_benchmarks(folder, config.suites, also=spec.get("also", ())),
@@ -129,7 +128,7 @@ class EvaluationRun:
             "job_kind": spec.get("job_kind", "training"),
             "created_at": "",
             "base": self.config.model.base,
-            "incumbent": spec[INCUMBENT].get("version"),
+            "incumbent": spec.get(INCUMBENT, {}).get("version"),
             "version": None,
             "datasets": spec.get("datasets", []),
             "suites": [picked.record() for picked in suites],
@@ -184,9 +183,11 @@ class EvaluationRun:
         import torch
 
         from finetuned.evaluation.answers import model_digest
+        from finetuned.model.load import pick_device, pick_dtype
 
-        model = self.config.model
-        how = [model.dtype, model.device, torch.__version__]
+        device = pick_device(self.config.model.device)
+        dtype = pick_dtype(self.config.model.dtype, device)
+        how = [str(dtype), device.type, torch.__version__]
         if self.spec.get("watch") and subject.name == CANDIDATE_SUBJECT:
             how.append(self.spec["run_id"])  # to be asked again, whatever it said before
         return model_digest(subject.base, subject.folder, how)

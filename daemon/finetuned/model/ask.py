@@ -116,7 +116,8 @@ def mark(question: Question, raw: Raw, reasoning: str = STRIP) -> Outcome:
     golden = question.golden
     if question.scorer.name == CHOICE:
         if not raw.choices:
-            return Outcome(question, raw, None, None, None)
+            late = Grade(False, 0.0) if raw.timed_out else None
+            return Outcome(question, raw, None, late, False if raw.timed_out else None)
         per_token = question.scorer.options.get("per_token", False)
         found = grade_choice(
             [nll for nll, _ in raw.choices],

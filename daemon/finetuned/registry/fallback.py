@@ -15,7 +15,7 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import restore
 from finetuned.registry.folder import intact
-from finetuned.registry.versions import Version, as_name, known_facts, verify_version
+from finetuned.registry.versions import Version, as_name, known_facts, verify_usable, verify_version
 
 log = structlog.get_logger()
 
@@ -66,14 +66,10 @@ def is_whole(layout: Layout, name: str) -> bool:
     """
     Return whether version *name* and every version it sits on are intact where they are.
     """
-    seen: set[str] = set()
-    current: str | None = name
-    while current is not None and current not in seen:
-        seen.add(current)
-        try:
-            current = verify_version(layout, current).base_version
-        except (ModelError, RegistryError):
-            return False
+    try:
+        verify_usable(layout, name)
+    except (ModelError, RegistryError):
+        return False
     return True
 
 

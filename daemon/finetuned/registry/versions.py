@@ -167,6 +167,20 @@ def verify_version(layout: Layout, name: str) -> Version:
     return version
 
 
+def verify_usable(layout: Layout, name: str) -> None:
+    """
+    Verify version *name* and every version that it sits on: what has to be there to load it.
+
+    Raises:
+        RegistryError, CorruptFile, ModelError: As verify_version, of any of them.
+    """
+    seen: set[str] = set()
+    current: str | None = name
+    while current is not None and current not in seen:
+        seen.add(current)
+        current = verify_version(layout, current).base_version
+
+
 def next_number(layout: Layout, floor: int = 0) -> int:
     """
     Return a version number that was never used: not by a version, a backup or the trash.
@@ -318,7 +332,7 @@ def promote(layout: Layout, name: str) -> None:
             is a real folder; it is as before.
     """
     with registry_lock(layout):
-        verify_version(layout, name)
+        verify_usable(layout, name)
         _flip(layout, name)
     log.info("version_promoted", version=name)
 
@@ -358,7 +372,7 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
             target = None
         else:
             target = to or _parent_of(layout, old)
-            verify_version(layout, target)
+            verify_usable(layout, target)
             _flip(layout, target)
     log.warning("version_rolled_back", version=old, to=target)
     return target

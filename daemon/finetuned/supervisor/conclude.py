@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import structlog
 
-from finetuned.config import config_from_dict
+from finetuned.config import Config, config_from_dict
 from finetuned.core.evidence import together
 from finetuned.core.gate import Verdict
 from finetuned.core.job import JobEvent, JobState
@@ -47,8 +47,10 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
     made = read_json(candidate / MANIFEST)
     if made is None:
         raise ModelError(f"{candidate}: the candidate has no manifest")
-    required = required_suites(context, job, config)
-    verdict = judged(report, config_from_dict(config).gate, required, made.get("merge"))
+    resolved = config_from_dict(config)
+    required = required_suites(context, job, resolved)
+    report["job_kind"] = job["kind"]  # what may go without a gain is not the report's to say
+    verdict = judged(report, resolved.gate, required, made.get("merge"))
     add_history(context, job, report)
     event = JobEvent.ACCEPT if verdict.promote else JobEvent.REJECT
     version = _commit(context, candidate, made, report, config, verdict)
@@ -80,22 +82,20 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
     follow_journal(context)
 
 
-def required_suites(context: Context, job: dict[str, Any], config: dict[str, Any]) -> list[str]:
+def required_suites(context: Context, job: dict[str, Any], config: Config) -> list[str]:
     """
     Return the suites without which a report proves nothing, whatever it says itself.
 
     The held-out rows of the job's own datasets, benchmarks that the configuration
     names, and with "*" those that the incumbent was asked.
     """
-    wanted = [n.strip() for n in config["evaluation"]["suites"].split(",") if n.strip()]
+    wanted = [n.strip() for n in config.evaluation.suites.split(",") if n.strip()]
     names = [name for name in wanted if name != "*"]
     if "*" in wanted and job["parent"] is not None:
         names += benchmarks_of(context.journal, job["parent"])
-    names += [
-        f"heldout-{d['dataset_id']}"
-        for d in context.journal.job_datasets(job["id"])
-        if d["n_heldout"] and len(context.journal.job_datasets(job["id"])) == 1
-    ]
+    datasets = context.journal.job_datasets(job["id"])
+    if len(datasets) <= config.evaluation.final_max_rows // 2:  # else some are not asked at all
+        names += [f"heldout-{d['dataset_id']}" for d in datasets if d["n_heldout"]]
     return names
 
 

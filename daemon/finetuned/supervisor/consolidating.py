@@ -7,6 +7,7 @@ the gate judges it. Does not know how merging works.
 
 from __future__ import annotations
 
+import os
 from datetime import date, datetime
 
 import structlog
@@ -37,6 +38,9 @@ def ask_for_consolidation(context: Context) -> str:
     adapter = context.layout.versions / version / "adapter_config.json"
     if not adapter.is_file():
         return f"nothing to do: {version} is a full model, it has no adapter"
+    shortage = lacks_space(context)
+    if shortage is not None:
+        return f"refused: {shortage}"
     open_states = [state for state in JobState if state not in FINAL_STATES]
     for job in journal.jobs(*open_states):
         if job["kind"] == JobKind.CONSOLIDATION:
@@ -45,6 +49,23 @@ def ask_for_consolidation(context: Context) -> str:
     journal.add_job(job_id, "low", (), kind=JobKind.CONSOLIDATION)
     log.info("job_created", job_id=job_id, datasets=[], count=0)
     return f"queued as {job_id}"
+
+
+def lacks_space(context: Context) -> str | None:
+    """
+    Return why a merge would not fit on the disk, None where it does.
+
+    A merged model is kept twice, as version and backup, and is as large as its base.
+    """
+    layout, config = context.layout, context.config
+    weights = weights_of(layout, context.journal.incumbent(), config.model.base)
+    size = sum(p.stat().st_size for p in weights.base.glob("*.safetensors"))
+    disk = os.statvfs(layout.models)
+    free = disk.f_bavail * disk.f_frsize
+    needed = config.supervisor.disk_reserve_bytes + (3 if config.registry.backup else 2) * size
+    if free >= needed:
+        return None
+    return f"{free >> 20} MiB free under models/, a merge needs {needed >> 20} MiB"
 
 
 def consolidate_nightly(context: Context, *, idle: bool, now: datetime) -> None:

@@ -8,8 +8,12 @@ Decides nothing: core/watch.py does.
 
 from __future__ import annotations
 
+import os
+import stat
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,8 +22,9 @@ import structlog
 from finetuned.core.watch import Health, is_over, is_unhealthy, lost_canaries, parse_health
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
-from finetuned.files.run import REPORT, create_run, read_exit, read_json, utc_now
+from finetuned.files.run import ERROR, REPORT, create_run, read_exit, read_json, utc_now
 from finetuned.layout import CANARIES, Layout
+from finetuned.registry.fallback import is_whole
 from finetuned.supervisor.conclude import follow_journal
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
@@ -30,6 +35,15 @@ log = structlog.get_logger()
 
 DONE = "watched_promotion"
 """In the journal's settings: the last promotion whose watch is over."""
+ASKED = "asked_promotion"
+"""Likewise: the last promotion whose canaries were asked again."""
+
+RETRY_SECONDS = 10.0
+"""Between two tries to ask the canaries."""
+MOST_FAILURES = 3
+"""Tries that may fail for other reasons than the version's, before the watch ends without them."""
+HEALTH_BYTES = 1 << 16
+"""Longest health signal that is read."""
 
 
 class Watch:
@@ -41,9 +55,14 @@ class Watch:
         self._context = context
         self._worker: WorkerProcess | None = None
         self._run_id = ""
+        self._question: object = None
+        """What the worker is asked for: promotion, file and half of the time."""
+        self._answered: object = None
         self._started = 0.0
-        self._asked: object = None
-        """What the canaries were asked for last: promotion, file and half of the time."""
+        self._not_before = 0.0
+        self._failures = 0
+        self._untold: tuple[Path, dict[str, Any]] | None = None
+        """An incident that could not be written down yet."""
 
     @property
     def busy(self) -> bool:
@@ -53,12 +72,31 @@ class Watch:
     def promotion(self) -> dict[str, Any] | None:
         """
         Return the promotion that is being watched, None where there is none.
+
+        That is the gate's of the version in use, unless a person chose that since. A
+        version that comes back because a later one was taken back is watched to its end.
         """
-        journal, minutes = self._context.journal, self._context.config.watch.minutes
-        last = journal.row("SELECT * FROM promotions ORDER BY seq DESC LIMIT 1")
-        if last is None or last["cause"] != "gate" or minutes == 0:
+        journal = self._context.journal
+        if self._context.config.watch.minutes == 0:
             return None
-        return None if int(journal.setting(DONE) or 0) >= last["seq"] else last
+        last = journal.row("SELECT * FROM promotions ORDER BY seq DESC LIMIT 1")
+        if last is None or last["version"] is None or last["cause"] not in ("gate", "watch"):
+            return None
+        found = journal.row(
+            "SELECT * FROM promotions WHERE version = ? AND cause = 'gate'"
+            " ORDER BY seq DESC LIMIT 1",
+            (last["version"],),
+        )
+        return None if found is None or self._setting(DONE) >= found["seq"] else found
+
+    def _setting(self, name: str) -> int:
+        return int(self._context.journal.setting(name) or 0)
+
+    def _remember(self, name: str, promotion: dict[str, Any]) -> None:
+        journal = self._context.journal
+        if self._setting(name) < promotion["seq"]:
+            with journal.write():
+                journal.set_setting(name, str(promotion["seq"]))
 
     def describe(self) -> dict[str, Any] | None:
         """
@@ -79,15 +117,18 @@ class Watch:
         Return whether the canaries should be asked as soon as the device is free.
         """
         found = self.promotion()
-        return found is not None and not self.busy and self._question(found) != self._asked
+        if found is None or self.busy or time.monotonic() < self._not_before:
+            return False
+        question = self._ask_now(found)
+        return question is not None and question != self._answered
 
-    def _question(self, promotion: dict[str, Any]) -> object:
-        """What is asked again: changes with the promotion, the canaries, and half the time."""
+    def _ask_now(self, promotion: dict[str, Any]) -> object:
+        """What is to be asked: changes with the promotion, the canaries, and half the time."""
         path = self._context.layout.benchmarks / f"{CANARIES}.jsonl"
         try:
             info = path.stat()
         except OSError:
-            return self._asked  # without canaries there is nothing to ask
+            return None  # without canaries there is nothing to ask
         half = 30 * self._context.config.watch.minutes
         return (promotion["seq"], info.st_mtime_ns, info.st_size, _seconds_since(promotion) >= half)
 
@@ -97,12 +138,13 @@ class Watch:
 
         Raises:
             OSError: The file system refused; it is due again.
-            FinetunedError: A model is not there; likewise.
+            FinetunedError: What is in use is not there; likewise.
         """
         context, found = self._context, self.promotion()
         if found is None or self.busy:
             return
-        question = self._question(found)
+        self._not_before = time.monotonic() + RETRY_SECONDS  # whatever comes of this try
+        question = self._ask_now(found)
         layout, journal = context.layout, context.journal
         run_id = f"r{journal.next_number('run'):06d}"
         served = subject_spec(context, found["version"])
@@ -114,11 +156,13 @@ class Watch:
             "job_id": None,
             "watch": True,
             "config": context.config.as_dict(),
-            "incumbent": subject_spec(context, self._before(found)),
             "candidate": served,
             "benchmarks": str(layout.benchmarks),
             "answers": str(layout.answers),
         }
+        before = self._before(found)
+        if before is None or is_whole(layout, before):
+            spec["incumbent"] = subject_spec(context, before)
         create_run(layout.runs / run_id, spec)
         worker = WorkerProcess("evaluation", cwd=layout.root, log=layout.logs / "workers.log")
         try:
@@ -129,7 +173,7 @@ class Watch:
             raise
         worker.assign(layout.runs / run_id)
         self._worker, self._run_id, self._started = worker, run_id, time.monotonic()
-        self._asked = question
+        self._question = question
         log.info("canaries_asked", run_id=run_id, version=found["version"])
 
     def _before(self, promotion: dict[str, Any]) -> str | None:
@@ -147,6 +191,7 @@ class Watch:
             OSError, sqlite3.OperationalError, FinetunedError: current_model could not
                 be moved; it is tried again at the next look.
         """
+        self._tell()
         found = self.promotion()
         if found is None:
             self.dismiss()
@@ -157,45 +202,70 @@ class Watch:
         if failing is not None:
             self._take_back(found, "health", failing, {"health": _shown(health)})
             return
-        self._take_answers(found)
-        over = is_over(health, found["version"], seconds=_seconds_since(found), config=config)
-        if over and not self.busy and self.promotion() is not None:
-            with self._context.journal.write():
-                self._context.journal.set_setting(DONE, str(found["seq"]))
-            log.info("watch_ended", version=found["version"])
+        if self._take_answers(found):
+            return
+        asked = self._setting(ASKED) >= found["seq"] or self._ask_now(found) is None
+        seconds = _seconds_since(found)
+        if self.busy or not is_over(
+            health,
+            found["version"],
+            seconds=seconds,
+            asked=asked or self._failures >= MOST_FAILURES,
+            config=config,
+        ):
+            return
+        if not asked:
+            log.error("canaries_never_asked", version=found["version"], failures=self._failures)
+        self._remember(DONE, found)
+        log.info("watch_ended", version=found["version"])
 
-    def _take_answers(self, found: dict[str, Any]) -> None:
+    def _take_answers(self, found: dict[str, Any]) -> bool:
+        """Return whether what the canaries said took the version back."""
         worker, folder = self._worker, self._context.layout.runs / self._run_id
         if worker is None:
-            return
+            return False
         said, status = read_exit(folder), worker.poll()
-        limit = self._context.config.evaluation.final_timeout_seconds
-        if said is None and status is None and time.monotonic() - self._started < 2 * limit:
-            return
+        limit = self._context.config.evaluation.suite_timeout_seconds
+        patience = limit + self._context.config.supervisor.worker_stuck_seconds
+        if said is None and status is None and time.monotonic() - self._started < patience:
+            return False
         self._worker = None
         worker.dismiss()
-        outcome = "asked" if said is not None and said.status == 0 else "failed"
+        report = read_json(folder / REPORT)
+        asked = said is not None and said.status == 0 and report is not None
         self._context.journal.update_run(
             self._run_id,
             ended_at=utc_now(),
             exit_status=said.status if said is not None else status,
-            outcome=outcome,
+            outcome="asked" if asked else "failed",
         )
-        report = read_json(folder / REPORT)
-        if outcome == "failed" or report is None:
-            # A version that cannot even be loaded fails every request.
-            problem = (read_json(folder / "error.json") or {}).get("error_message")
-            if problem is not None and said is not None and said.status not in (0, 75, 78):
-                self._take_back(found, "canaries", f"it cannot be asked: {problem}", {})
-            return
+        if not asked or report is None:
+            return self._not_asked(found, folder)
         problems = [s["problem"] for s in report["suites"] if s["problem"]]
         if problems:
             log.warning("canaries_unreadable", error=problems[0])
+            self._answered = self._question  # until the file changes
+            return False
+        self._answered, self._failures = self._question, 0
+        self._remember(ASKED, found)
         lost = lost_canaries(report, self._passed_at_gate(found["version"]))
         if lost:
             reason = f"canaries that should pass fail: {', '.join(lost[:10])}"
             items = [i for i in report["items"] if i["id"] in lost]
             self._take_back(found, "canaries", reason, {"canaries": items})
+        return bool(lost)
+
+    def _not_asked(self, found: dict[str, Any], folder: Path) -> bool:
+        """
+        Find out whose fault it was: only a version whose own files are damaged is taken back.
+        """
+        problem = (read_json(folder / ERROR) or {}).get("error_message") or "its worker died"
+        if not is_whole(self._context.layout, found["version"]):
+            self._take_back(found, "files", f"it cannot be asked: {problem}", {})
+            return True
+        self._failures += 1
+        log.warning("canaries_not_asked", version=found["version"], error=problem)
+        return False
 
     def _passed_at_gate(self, version: str) -> frozenset[str]:
         report = read_json(self._context.layout.versions / version / REPORT) or {}
@@ -210,23 +280,6 @@ class Watch:
         self, found: dict[str, Any], signal: str, reason: str, evidence: dict[str, Any]
     ) -> None:
         context, before, began = self._context, self._before(found), time.monotonic()
-        context.journal.set_incumbent(before, "watch")
-        try:
-            follow_journal(context)
-        except (ModelError, RegistryError):
-            check_incumbent(context)  # from its backup, or the nearest ancestor that is good
-            follow_journal(context)
-        before = context.journal.incumbent()
-        seconds = time.monotonic() - began
-        self.dismiss()
-        log.error(
-            "version_taken_back",
-            version=found["version"],
-            to=before,
-            signal=signal,
-            reason=reason,
-            seconds=round(seconds, 3),
-        )
         incident = {
             "version": found["version"],
             "back_to": before,
@@ -234,18 +287,42 @@ class Watch:
             "reason": reason,
             "promoted_at": found["at"],
             "taken_back_at": utc_now(),
-            "seconds": round(seconds, 3),
+            "seconds": None,
             "what_to_do": [
-                f"look at what failed: jq . {context.layout.versions / found['version'] / REPORT}",
+                f"look at what failed: jq . models/versions/{found['version']}/{REPORT}",
                 f"put it back all the same: tools/versions.py promote {found['version']}",
             ],
             **evidence,
         }
-        folder = context.layout.incidents
-        folder.mkdir(exist_ok=True)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{found['version']}.json"
-        write_atomic(folder / name, orjson.dumps(incident, option=orjson.OPT_INDENT_2))
-        context.board.update(last_incident={**incident, "file": f"logs/incidents/{name}"})
+        self._untold = (context.layout.incidents / name, incident)
+        with suppress(OSError):  # a full disk must not keep a bad version in use
+            self._tell(keep=True)
+        context.journal.set_incumbent(before, "watch")
+        try:
+            follow_journal(context)
+        except (ModelError, RegistryError):
+            check_incumbent(context)  # from its backup, or the nearest ancestor that is good
+            follow_journal(context)
+        finally:
+            incident["back_to"] = context.journal.incumbent()
+            incident["seconds"] = round(time.monotonic() - began, 3)
+            self.dismiss()
+            fields = ("version", "back_to", "signal", "reason", "seconds")
+            log.error("version_taken_back", **{name: incident[name] for name in fields})
+            context.board.update(last_incident={**incident, "file": f"logs/incidents/{name}"})
+        with suppress(OSError):  # or at the next look
+            self._tell()
+
+    def _tell(self, *, keep: bool = False) -> None:
+        """Write down what happened; with *keep* it is written again once more is known."""
+        if self._untold is None:
+            return
+        path, incident = self._untold
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, orjson.dumps(incident, option=orjson.OPT_INDENT_2))
+        if not keep:
+            self._untold = None
 
     def dismiss(self) -> None:
         """
@@ -253,7 +330,7 @@ class Watch:
         """
         if self._worker is not None:
             self._worker.dismiss()
-            self._worker, self._asked = None, None
+            self._worker = None
             self._context.journal.update_run(
                 self._run_id, ended_at=utc_now(), outcome="interrupted"
             )
@@ -263,7 +340,18 @@ def read_health(layout: Layout) -> Health | None:
     """
     Return what a server left in control/health.json, None where there is nothing usable.
     """
-    return parse_health(read_json(layout.control / "health.json"))
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(layout.control / "health.json", flags)
+    except OSError:
+        return None
+    try:
+        data = os.read(fd, HEALTH_BYTES) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        return parse_health(orjson.loads(data))
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    finally:
+        os.close(fd)
 
 
 def _seconds_since(promotion: dict[str, Any]) -> float:

@@ -9,7 +9,10 @@ from __future__ import annotations
 EVENTS = frozenset(
     {
         "answers_put_aside",
+        "answers_unavailable",
         "canaries_asked",
+        "canaries_never_asked",
+        "canaries_not_asked",
         "canaries_unreadable",
         "candidate_judged",
         "claims_recovered",

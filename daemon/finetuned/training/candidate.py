@@ -24,6 +24,7 @@ from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import CANDIDATE, utc_now
+from finetuned.model.tensors import disk_errors
 from finetuned.training.callbacks import RunState
 from finetuned.training.checkpoint import (
     OPTIMIZER,
@@ -31,7 +32,6 @@ from finetuned.training.checkpoint import (
     Parameters,
     Progress,
     Snapshot,
-    disk_errors,
     optimizer_tensors,
 )
 from finetuned.training.rows import JobRows

@@ -14,12 +14,8 @@ tensor and may run on another thread. Does not know threads or when to save.
 from __future__ import annotations
 
 import copy
-import os
 import random
-import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +23,12 @@ from typing import Any
 import numpy as np
 import orjson
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import verify_manifest, write_manifest
+from finetuned.model.tensors import disk_errors
 from finetuned.training.sharded import part_of, whole
 
 WEIGHTS = "weights.safetensors"
@@ -45,7 +41,6 @@ PINNED_BYTES = 1 << 30
 Up to so much is copied from a GPU into page-locked memory, which is faster and which
 torch keeps for the next snapshot; more than that is too much to take from the host.
 """
-_ERRNO = re.compile(r"\(os error (\d+)\)|^unable to .*\((\d+)\)$")
 """How safetensors and torch end the text of an error that the operating system gave them."""
 
 Parameters = dict[str, torch.nn.Parameter]
@@ -186,24 +181,6 @@ def restore_rng(tensors: dict[str, torch.Tensor]) -> None:
             cached,
         )
     )
-
-
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """
-    Raise what the disk refused inside as OSError, also where safetensors or torch met it.
-
-    They name the errno only in the text of an error of their own; taken for a
-    bug, a full disk would cost the job an attempt.
-    """
-    try:
-        yield
-    except (SafetensorError, RuntimeError) as error:
-        found = _ERRNO.search(str(error))
-        if found is None:
-            raise
-        code = int(found[1] or found[2])
-        raise OSError(code, os.strerror(code)) from error
 
 
 def _copies(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

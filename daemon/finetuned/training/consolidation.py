@@ -27,8 +27,9 @@ from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import verify_manifest, write_manifest
 from finetuned.files.run import CANDIDATE, Heartbeat, read_json, utc_now
 from finetuned.model.load import load_causal_lm
+from finetuned.model.tensors import disk_errors
 from finetuned.training.candidate import REPLAY, TRAINING_STATE, copy_tokenizer, load_parent_state
-from finetuned.training.checkpoint import OPTIMIZER, STATE, disk_errors
+from finetuned.training.checkpoint import OPTIMIZER, STATE
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """
@@ -194,7 +195,7 @@ def _facts(
         "job_id": spec["job_id"],
         "run_id": spec["run_id"],
         "parent": version.name,
-        "base_version": spec.get("base_version"),
+        "base_version": None,  # it is a full model: what it was merged into is not needed for it
         "consolidates": version.name,
         "merge": merge,
         "merged_from": {"version": version.name, "share": 1.0},

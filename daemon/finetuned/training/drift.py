@@ -26,6 +26,7 @@ from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import Question, load_suite, questions_of
 from finetuned.errors import MalformedExample, SuiteError
 from finetuned.model.generate import answering
+from finetuned.model.tensors import disk_errors
 
 REFERENCE = "kl_reference.safetensors"
 """In a run folder: what the incumbent said, for a run that goes on with the job."""
@@ -70,7 +71,8 @@ class Drift:
                 kept["log_p"].append(top.values)
                 kept["log_rest"].append(_log_rest(top.values))
         reference = {name: torch.cat(parts).contiguous() for name, parts in kept.items()}
-        save_file(reference, run_dir / REFERENCE)
+        with disk_errors():
+            save_file(reference, run_dir / REFERENCE)
         return cls(rows, reference)
 
     @classmethod

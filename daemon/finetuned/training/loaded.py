@@ -16,6 +16,7 @@ import torch
 
 from finetuned.config import Config, TrainingConfig
 from finetuned.files.manifest import read_manifest, verify_manifest
+from finetuned.layout import MANIFEST
 from finetuned.model.fused_lora import fuse_lora
 from finetuned.model.kernels import Choice
 from finetuned.model.load import load_adapter_weights, load_for_training, trainable_parameters
@@ -122,8 +123,9 @@ class ModelKeeper:
             ),
         )
         kept, self._kept = self._kept, None
-        if parent is not None:
-            verify_manifest(parent)  # what is damaged is refused before a byte of it is used
+        for part in (parent, base):  # a base may be a version of its own
+            if part is not None and (part / MANIFEST).is_file():
+                verify_manifest(part)  # what is damaged is refused before a byte of it is used
         state = ParentState() if parent is None else load_parent_state(parent)
         if kept is not None and kept.shape == shape and parent is not None:
             run_id = read_manifest(parent).get("run_id")
