@@ -305,7 +305,7 @@ def gap_figures(root: Path, before: Path, judging: Path, after: Path) -> dict[st
         "model, plan, rehearsal": seconds((read_json(after / HEARTBEAT) or {})["ready_at"]),
         "to the first step's begin": seconds(first_step["at"]) - first_step["seconds"],
     }
-    loading = report.get("load_seconds", 0.0)
+    loading = sum(s["load_seconds"] for s in report.get("subjects", {}).values())
     marks["tokenizer, rows, models"] = marks["its worker takes it up"] + loading
     times = list(marks.values())
     figures = {"all": times[-1] - times[0]}

@@ -36,7 +36,7 @@ class EvaluationConfig:
     new datasets, half spread over earlier ones.
     """
 
-    final_timeout_seconds: float = 1800.0
+    final_timeout_seconds: float = 7200.0
     """Deadline of the final evaluation of one model, in seconds, 1 to 86400."""
 
     batch_size: int = 32
@@ -48,7 +48,7 @@ class EvaluationConfig:
     that is cut is wrong, and counted as timed out.
     """
 
-    suite_timeout_seconds: float = 900.0
+    suite_timeout_seconds: float = 1800.0
     """
     Deadline of one suite for one model, in seconds, 0.1 to 86400. What was not asked by
     then is missing, and missing evidence fails the gate.

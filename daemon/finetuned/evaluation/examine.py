@@ -22,8 +22,8 @@ from finetuned.errors import BaseModelMissing, ModelError, RegistryError, SuiteE
 from finetuned.evaluation.answers import AnswerStore, model_digest
 from finetuned.evaluation.measure import Examiner, Measured
 from finetuned.evaluation.picked import PickedSuite, renderable
-from finetuned.evaluation.subjects import Models, Subject
-from finetuned.files.base import find_base
+from finetuned.evaluation.subjects import Models, Subject, computed_as
+from finetuned.files.base import find_base, position_limit
 from finetuned.files.manifest import read_manifest
 from finetuned.layout import MANIFEST, Layout
 from finetuned.model.ask import Raw
@@ -177,17 +177,15 @@ class Examination:
         Raises:
             ConfigError, BaseModelMissing: The tokenizer cannot be read.
         """
-        import torch
-
         self.model = model
         self.models = models or Models(config.model)
         self.config = config
         self.renderer = Renderer.load(
             model.weights.base,
-            max_length=config.data.max_length,
+            max_length=max(config.data.max_length, position_limit(model.weights.base) or 0),
             enable_thinking=config.model.enable_thinking,
         )
-        how = [config.model.dtype, config.model.device, torch.__version__]  # as the worker's
+        how = computed_as(config.model)
         self._digest = model_digest(model.weights.base, model.weights.folder, how)
         self._subject = Subject(model.name, model.weights.base, model.weights.folder)
         self._examiner = Examiner(self.renderer, config.evaluation, store, on_progress)

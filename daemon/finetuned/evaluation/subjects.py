@@ -104,6 +104,21 @@ class Models:
         self._model, self._base, self._shape = None, None, None
 
 
+def computed_as(config: ModelConfig) -> list[str]:
+    """
+    Return what beside the weights decides what a model computes: precision, device, torch.
+
+    Raises:
+        ConfigError: The device is not there.
+    """
+    import torch
+
+    from finetuned.model.load import pick_device, pick_dtype
+
+    device = pick_device(config.device)
+    return [str(pick_dtype(config.dtype, device)), device.type, torch.__version__]
+
+
 def adapter_shape(folder: Path | None) -> str | None:
     """
     Return all that an adapter is but its weights, None for what is no adapter.

@@ -27,8 +27,9 @@ from finetuned.core.evidence import evidence_of
 from finetuned.core.gate import judge
 from finetuned.errors import Interrupted
 from finetuned.evaluation.picked import PickedSuite, pick_benchmarks, pick_heldout, renderable
-from finetuned.evaluation.subjects import Models, Subject
+from finetuned.evaluation.subjects import Models, Subject, computed_as
 from finetuned.files.atomic import write_atomic
+from finetuned.files.base import position_limit
 from finetuned.files.run import REPORT, Heartbeat, utc_now
 from finetuned.layout import CANARIES
 from finetuned.telemetry.lifeline import Lifeline, run_worker
@@ -68,9 +69,11 @@ class EvaluationRun:
 
         self.heartbeat.beat(force=True, phase="loading_for_evaluation")
         subjects = self._subjects()
+        base = subjects[CANDIDATE_SUBJECT].base
         renderer = Renderer.load(
-            subjects[CANDIDATE_SUBJECT].base,
-            max_length=self.config.data.max_length,
+            base,
+            # What a model can read it can be asked, however short the rows are that it trains.
+            max_length=max(self.config.data.max_length, position_limit(base) or 0),
             enable_thinking=self.config.model.enable_thinking,
         )
         suites = [renderable(picked, renderer) for picked in self._pick()]
@@ -180,14 +183,9 @@ class EvaluationRun:
         }
 
     def _digest(self, subject: Subject) -> str:
-        import torch
-
         from finetuned.evaluation.answers import model_digest
-        from finetuned.model.load import pick_device, pick_dtype
 
-        device = pick_device(self.config.model.device)
-        dtype = pick_dtype(self.config.model.dtype, device)
-        how = [str(dtype), device.type, torch.__version__]
+        how = computed_as(self.config.model)
         if self.spec.get("watch") and subject.name == CANDIDATE_SUBJECT:
             how.append(self.spec["run_id"])  # to be asked again, whatever it said before
         return model_digest(subject.base, subject.folder, how)
