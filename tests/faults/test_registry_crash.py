@@ -31,6 +31,7 @@ from finetuned.registry.versions import (
     verify_version,
     version_names,
 )
+from support.candidates import make_candidate
 
 STRACE = shutil.which("strace")
 # A pyenv shim is a shell script whose own system calls would be counted.
@@ -44,14 +45,7 @@ def candidate(folder: Path) -> Path:
     """
     What a worker leaves; small, since each file costs a system call and a kill.
     """
-    (folder / "training_state").mkdir(parents=True)
-    for name in (
-        "adapter_model.safetensors",
-        "adapter_config.json",
-        "training_state/optimizer.safetensors",
-        "training_state/state.json",
-    ):
-        (folder / name).write_text(f"{name} of {folder.name}")
+    make_candidate(folder)
     return folder
 
 

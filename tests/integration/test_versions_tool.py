@@ -19,6 +19,7 @@ from finetuned.layout import Layout
 from finetuned.registry.backup import backup
 from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import commit_version, incumbent, list_versions, promote
+from support.candidates import make_candidate
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOOL = CHECKOUT / "tools" / "versions.py"
@@ -34,14 +35,7 @@ def layout(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
     for n in (1, 2, 3):
         folder = layout.runs / f"r-{n}"
-        (folder / "training_state").mkdir(parents=True)
-        for name in (
-            "adapter_model.safetensors",
-            "adapter_config.json",
-            "training_state/optimizer.safetensors",
-            "training_state/state.json",
-        ):
-            (folder / name).write_text(f"{name} {n}")
+        make_candidate(folder)
         parent = f"v{n - 1:04d}" if n > 1 else None
         commit_version(layout, folder, {"run_id": f"r-{n}", "parent": parent, "base": "micro"})
     promote(layout, "v0001")

@@ -24,6 +24,7 @@ from finetuned.registry.versions import (
     rollback,
     verify_version,
 )
+from support.candidates import make_candidate
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +61,7 @@ def layout(pristine, tmp_path):
 def commit(layout, parent, *, verdict="promoted", base_version=None):
     run_id = f"r-{next_number(layout)}"
     folder = layout.runs / run_id
-    (folder / "training_state").mkdir(parents=True)
-    for name in (
-        "adapter_model.safetensors",
-        "adapter_config.json",
-        "training_state/optimizer.safetensors",
-        "training_state/state.json",
-    ):
-        (folder / name).write_text(f"{name} of {run_id}")
+    make_candidate(folder)
     facts = {"run_id": run_id, "parent": parent, "verdict": verdict, "base_version": base_version}
     return commit_version(layout, folder, facts)
 

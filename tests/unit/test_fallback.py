@@ -20,6 +20,7 @@ from finetuned.registry.versions import (
     rollback,
     verify_version,
 )
+from support.candidates import make_candidate
 
 
 @pytest.fixture
@@ -40,14 +41,7 @@ def layout(tmp_path):
 def commit(layout, parent, **facts):
     run_id = f"r-{len(list_versions(layout)) + 1}"
     folder = layout.runs / run_id
-    (folder / "training_state").mkdir(parents=True)
-    for name in (
-        "adapter_model.safetensors",
-        "adapter_config.json",
-        "training_state/optimizer.safetensors",
-        "training_state/state.json",
-    ):
-        (folder / name).write_text(f"{name} of {run_id}")
+    make_candidate(folder)
     return commit_version(layout, folder, {"run_id": run_id, "parent": parent, **facts})
 
 
@@ -196,14 +190,7 @@ def test_a_disk_that_cannot_read_a_file_is_damage(layout):
     EIO is what rot looks like on most disks; waiting does not mend it.
     """
     folder = layout.runs / "r-empty"
-    (folder / "training_state").mkdir(parents=True)
-    for name in (
-        "adapter_model.safetensors",
-        "adapter_config.json",
-        "training_state/optimizer.safetensors",
-        "training_state/state.json",
-    ):
-        (folder / name).touch()
+    make_candidate(folder, text="")
     name = commit_version(layout, folder, {"run_id": "r-empty", "parent": "v0001"})
     weights = layout.versions / name / "adapter_model.safetensors"
     weights.unlink()

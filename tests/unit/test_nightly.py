@@ -22,6 +22,7 @@ from finetuned.registry.versions import commit_version
 from finetuned.supervisor.consolidating import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.status import StatusBoard
+from support.candidates import make_candidate
 
 NIGHT = datetime(2026, 11, 20, 3, 30)
 
@@ -57,14 +58,6 @@ def test_it_is_due_from_its_time_to_the_end_of_the_day_and_never_without_one() -
     assert not is_due(NIGHT, at="", last=None)
 
 
-def folder_of(root: Path, name: str, *files: str) -> Path:
-    folder = root / name
-    (folder / "training_state").mkdir(parents=True)
-    for file in ("training_state/optimizer.safetensors", "training_state/state.json", *files):
-        (folder / file).write_text("{}")
-    return folder
-
-
 @pytest.fixture
 def context(tmp_path: Path) -> Iterator[Context]:
     """
@@ -74,7 +67,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
     for folder in (*layout.folders(), layout.bases / "tiny"):
         folder.mkdir(parents=True, exist_ok=True)
     (layout.bases / "tiny" / "config.json").write_text("{}")
-    adapter = folder_of(tmp_path, "adapter", "adapter_model.safetensors", "adapter_config.json")
+    adapter = make_candidate(tmp_path / "adapter", text="{}")
     commit_version(layout, adapter, {"run_id": "r1", "base": "tiny"})
     journal = Journal(layout.journal)
     config = replace(Config(), registry=RegistryConfig(consolidate_at="03:00", consolidate_after=2))
@@ -122,7 +115,7 @@ def test_what_cannot_be_merged_says_why(context: Context, tmp_path: Path) -> Non
     context.journal.set_incumbent("v0001", "promote")
     assert ask_for_consolidation(context).startswith("queued as j")
     assert "about to" in ask_for_consolidation(context)
-    full = folder_of(tmp_path, "full", "model.safetensors", "config.json")
+    full = make_candidate(tmp_path / "full", text="{}", full=True)
     name = commit_version(context.layout, full, {"run_id": "r2", "base": "tiny"})
     context.journal.set_incumbent(name, "promote")
     assert "full model" in ask_for_consolidation(context)
