@@ -439,3 +439,13 @@ def test_what_nobody_could_pass_is_a_mistake(name, expected):
     """
     with pytest.raises(ValueError, match=r"scorer|regular expression"):
         check_expected(Scorer(name), expected)
+
+
+def test_a_pattern_that_never_ends_is_stopped():
+    """
+    A suite's own pattern must not hold an evaluation for ever.
+    """
+    found = grade(parse_scorer("regex"), "a" * 60 + "b", r"^(a|aa|a?a)+$")
+
+    assert not found.correct
+    assert "no match within" in found.detail["complaint"]

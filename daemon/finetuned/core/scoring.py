@@ -33,6 +33,9 @@ SCORERS: Final = tuple(_OPTIONS)
 
 _NUMBER: Final = re.compile(r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 _DEFAULT_F1: Final = 0.8
+
+REGEX_SECONDS: Final = 2.0
+"""Longest search of one answer: some patterns would go on for years."""
 _MAX_DEPTH: Final = 64
 """Objects and arrays inside one another; what compares them goes into each by a call."""
 
@@ -115,9 +118,11 @@ def check_expected(scorer: Scorer, expected: object) -> None:
     if name == "json" and _parse(expected) is _INVALID and "schema" not in scorer.options:
         raise ValueError(f"scorer 'json' needs JSON, found {expected[:80]!r}")
     if name == "regex":
+        import regex  # type: ignore[import-untyped]
+
         try:
-            re.compile(expected)
-        except re.error as error:
+            regex.compile(expected)
+        except regex.error as error:
             raise ValueError(f"not a regular expression: {expected!r}: {error}") from None
 
 
@@ -224,8 +229,14 @@ def _contains(answer: str, expected: Any, options: Mapping[str, Any]) -> Grade:
 
 
 def _regex(answer: str, expected: str, options: Mapping[str, Any]) -> Grade:
-    flags = re.IGNORECASE if options.get("ignore_case") else 0
-    return _all_or_nothing(re.search(expected, answer, flags) is not None)
+    import regex  # the standard library's cannot be stopped
+
+    flags = regex.IGNORECASE if options.get("ignore_case") else 0
+    try:
+        found = regex.search(expected, answer, flags, timeout=REGEX_SECONDS)
+    except TimeoutError:
+        return Grade(False, 0.0, {"complaint": f"no match within {REGEX_SECONDS:g} s"})
+    return _all_or_nothing(found is not None)
 
 
 def _f1(answer: str, expected: str, options: Mapping[str, Any]) -> Grade:
