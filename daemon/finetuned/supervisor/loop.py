@@ -136,6 +136,7 @@ class Supervisor:
             self._jobs.cool_down()
             self._watch.dismiss()
         notify.stopping("stopped")
+        self._try(self._context.pages.finish, "pages")
         self._orders.settle(worker_gone=True, leaving=True, skipped=False)
         self._board.update(status="stopped", phase="stopped", waiting_reason=None)
         self._publisher.write(durable=True)

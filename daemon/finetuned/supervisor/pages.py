@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,9 @@ import structlog
 from finetuned.layout import Layout
 
 log = structlog.get_logger()
+
+DELAY_SECONDS = 15.0
+"""After a verdict the next file's start wants the processor; nobody waits for a page."""
 
 _NICE = 15
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
@@ -29,7 +33,8 @@ class Pages:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._waiting: list[str] = []
+        self._waiting: list[tuple[str, float]] = []
+        """Versions, and when their pages are due on the monotonic clock."""
         self._process: subprocess.Popen[bytes] | None = None
         self._version = ""
 
@@ -37,7 +42,7 @@ class Pages:
         """
         Have the page of *version* made when its turn comes.
         """
-        self._waiting.append(version)
+        self._waiting.append((version, time.monotonic() + DELAY_SECONDS))
 
     def look(self) -> None:
         """
@@ -53,8 +58,19 @@ class Pages:
             if status != 0:
                 log.warning("page_not_made", version=self._version, exit_status=status)
             self._process = None
-        if self._waiting:
-            self._version = self._waiting.pop(0)
+        if self._waiting and time.monotonic() >= self._waiting[0][1]:
+            self._version, _ = self._waiting.pop(0)
+            self._start()
+
+    def finish(self) -> None:
+        """
+        Begin every page that waits, whose processes outlive this one.
+
+        Raises:
+            OSError: As look.
+        """
+        while self._waiting:
+            self._version, _ = self._waiting.pop(0)
             self._start()
 
     def _start(self) -> None:

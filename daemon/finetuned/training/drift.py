@@ -34,6 +34,9 @@ REFERENCE = "kl_reference.safetensors"
 _EARLIER_ROWS = 4
 """Of each earlier dataset, at most."""
 
+_LOGITS = 1 << 25
+"""Most logits that are held at once."""
+
 _KEPT = 128
 _MAX_TOKENS = 512
 """Longest row that is looked at."""
@@ -61,16 +64,14 @@ class Drift:
         Raises:
             OSError: The file system refused.
         """
-        kept: dict[str, list[torch.Tensor]] = {"ids": [], "log_p": [], "log_rest": []}
+        kept = min(_KEPT, int(model.config.vocab_size) - 1)
         with answering(model):
-            for row in rows:
-                top = _log_probabilities(model, row).topk(
-                    min(_KEPT, int(model.config.vocab_size) - 1)
-                )
-                kept["ids"].append(top.indices)
-                kept["log_p"].append(top.values)
-                kept["log_rest"].append(_log_rest(top.values))
-        reference = {name: torch.cat(parts).contiguous() for name, parts in kept.items()}
+            top = torch.cat(list(_log_probabilities(model, rows))).topk(kept)
+        reference = {
+            "ids": top.indices.contiguous(),
+            "log_p": top.values.contiguous(),
+            "log_rest": _log_rest(top.values).contiguous(),
+        }
         with disk_errors():
             save_file(reference, run_dir / REFERENCE)
         return cls(rows, reference)
@@ -98,18 +99,13 @@ class Drift:
         """
         Return the divergence now, in nats per token, >= 0 but for rounding.
         """
-        total, at = 0.0, 0
+        ids, old = self._reference["ids"], self._reference["log_p"]
+        old_rest = self._reference["log_rest"]
         with answering(model):
-            for row in self._rows:
-                part = slice(at, at + len(row[1]))
-                at = part.stop
-                ids, old = self._reference["ids"][part], self._reference["log_p"][part]
-                old_rest = self._reference["log_rest"][part]
-                new = _log_probabilities(model, row).gather(1, ids)
-                moved = (old.exp() * (old - new)).sum(1)
-                moved += old_rest.exp() * (old_rest - _log_rest(new))
-                total += float(moved.sum())
-        return max(0.0, total / max(1, at))
+            new = torch.cat(list(_log_probabilities(model, self._rows))).gather(1, ids)
+        moved = (old.exp() * (old - new)).sum(1)
+        moved += old_rest.exp() * (old_rest - _log_rest(new))
+        return max(0.0, float(moved.mean()))
 
 
 def open_drift(
@@ -178,13 +174,24 @@ def rows_of(questions: Sequence[Question], renderer: Renderer, limit: int) -> li
     return rows
 
 
-def _log_probabilities(model: Any, row: Row) -> torch.Tensor:
-    """Return log probabilities at the row's positions, float32 on the CPU."""
-    ids, positions = row
+def _log_probabilities(model: Any, rows: Sequence[Row]) -> Iterator[torch.Tensor]:
+    """Yield log probabilities at each row's positions, float32 on the CPU, in the rows' order."""
     device = next(model.parameters()).device
-    logits = model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits
-    found: torch.Tensor = logits[0, positions].float().log_softmax(-1).cpu()
-    return found
+    longest = max(len(ids) for ids, _ in rows)
+    at_once = max(1, _LOGITS // (longest * int(model.config.vocab_size)))
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
+        width = max(len(ids) for ids, _ in part)
+        ids = torch.zeros((len(part), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, (tokens, _) in enumerate(part):
+            ids[i, : len(tokens)] = torch.tensor(tokens)
+            mask[i, : len(tokens)] = 1
+        logits = model(
+            input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
+        ).logits
+        for i, (_, positions) in enumerate(part):
+            yield logits[i, positions].float().log_softmax(-1).cpu()
 
 
 def _log_rest(log_p: torch.Tensor) -> torch.Tensor:
