@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from finetuned.config import EvaluationConfig
@@ -65,14 +65,18 @@ class Examiner:
     """Where answers are looked up and kept; None asks everything anew."""
     on_progress: Callable[[], None] | None = None
     """Called often: a sign of life; what it raises ends the examination."""
+    _keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Suite -> item -> key. Suites of one examination have names of their own."""
 
-    def measure(self, model: Any, digest: str, suite: Suite, *, deadline: float) -> Measured:
+    def measure(
+        self, load: Callable[[], Any], digest: str, suite: Suite, *, deadline: float
+    ) -> Measured:
         """
-        Ask *model* every question of *suite*.
+        Ask a model every question of *suite*.
 
         Args:
-            model: A causal language model, or a function that loads it: it is called
-                only where an answer is not known.
+            load: Returns the model, a causal language model; called only where an answer
+                is not known.
             digest: Of the model's weights; see model_digest.
             suite: Any.
             deadline: On the clock of time.monotonic, in seconds; the suite's own
@@ -83,8 +87,7 @@ class Examiner:
         """
         began = time.monotonic()
         deadline = min(deadline, began + self.config.suite_timeout_seconds)
-        limits = (self.config.max_new_tokens,)
-        keys = {q.id: question_key(self.renderer, q, limits) for q in suite.questions}
+        keys = self._keys_of(suite)
         known = {} if self.store is None else self.store.find(digest, keys.values())
         outcomes = {
             q.id: mark(q, known[keys[q.id]], self.config.reasoning)
@@ -94,7 +97,7 @@ class Examiner:
         unknown = [q for q in suite.questions if q.id not in outcomes]
         n_cached, in_time = len(outcomes), True
         if unknown:
-            fresh = self._ask(model() if callable_loader(model) else model, unknown, deadline)
+            fresh = self._ask(load(), unknown, deadline)
             if self.store is not None:
                 self.store.add(digest, {keys[i]: o.raw for i, o in fresh.items()})
             outcomes |= fresh
@@ -106,6 +109,15 @@ class Examiner:
                 if q.id not in fresh
             }
         return Measured(suite, outcomes, n_cached, time.monotonic() - began, in_time)
+
+    def _keys_of(self, suite: Suite) -> dict[str, str]:
+        """Return the key of each question; rendered once, however many models are asked."""
+        if suite.name not in self._keys:
+            limits = (self.config.max_new_tokens,)
+            self._keys[suite.name] = {
+                q.id: question_key(self.renderer, q, limits) for q in suite.questions
+            }
+        return self._keys[suite.name]
 
     def _ask(
         self, model: Any, questions: Sequence[Question], deadline: float
@@ -124,13 +136,6 @@ class Examiner:
                 on_progress=self.on_progress,
             )
         }
-
-
-def callable_loader(model: Any) -> bool:
-    """
-    Return whether *model* is a function that loads one: a model itself has parameters.
-    """
-    return callable(model) and not hasattr(model, "parameters")
 
 
 def score(measured: Measured) -> dict[str, Any]:

@@ -146,6 +146,8 @@ class EvaluationRun:
             )
             if same is not None and name != CANDIDATE_SUBJECT:
                 report["subjects"][name] = {**report["subjects"][same], "same_as": same}
+                n_questions = sum(len(picked.suite.questions) for picked in suites)
+                self.heartbeat.fields["evaluation_done"] += n_questions
                 continue
             report["subjects"][name] = self._examine(examiner, subject, suites)
         self._fill_items(report, suites)

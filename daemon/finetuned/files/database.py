@@ -113,6 +113,8 @@ ALTER TABLE evals ADD COLUMN n_correct INTEGER;
 ALTER TABLE evals ADD COLUMN stop_rate REAL;
 ALTER TABLE evals ADD COLUMN n_timed_out INTEGER;
 UPDATE evals SET n_correct = n_exact, origin = suite, title = suite;
+CREATE INDEX evals_job ON evals (job_id);
+CREATE INDEX jobs_version ON jobs (version);
 CREATE VIEW matrix AS
     SELECT j.version, j.id AS job_id, j.state, e.suite, e.title, e.origin,
            CAST(e.n_correct AS REAL) / NULLIF(e.n_asked, 0) AS accuracy,

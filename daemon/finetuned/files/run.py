@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,23 +141,29 @@ def append_metrics(folder: Path, record: dict[str, Any], name: str = METRICS) ->
         os.close(fd)
 
 
+def each_metric(folder: Path, name: str = METRICS) -> Iterator[dict[str, Any]]:
+    """
+    Yield the whole lines of a run's metrics, one in memory at a time; a cut one is left out.
+    """
+    try:
+        lines = (folder / name).open("rb")
+    except FileNotFoundError:
+        return
+    with lines:
+        for line in lines:
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(record, dict):
+                yield record
+
+
 def read_metrics(folder: Path, name: str = METRICS) -> list[dict[str, Any]]:
     """
     Return the whole lines of a run's metrics; a line cut by a crash is left out.
     """
-    try:
-        data = (folder / name).read_bytes()
-    except FileNotFoundError:
-        return []
-    records = []
-    for line in data.split(b"\n"):
-        try:
-            record = orjson.loads(line) if line else None
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records
+    return list(each_metric(folder, name))
 
 
 def redirect_output(folder: Path) -> None:

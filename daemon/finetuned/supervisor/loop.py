@@ -262,8 +262,9 @@ class Supervisor:
         self._watcher.follow()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self._retire()
-        idle = is_idle(self._situation())
-        consolidate_nightly(self._context, idle=idle, now=datetime.now())
+        if self._context.config.registry.consolidate_at:
+            idle = is_idle(self._situation())
+            consolidate_nightly(self._context, idle=idle, now=datetime.now())
         return True
 
     def _retire(self) -> None:

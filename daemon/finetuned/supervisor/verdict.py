@@ -17,7 +17,7 @@ from finetuned.core.forgetting import Stage, backward_transfer, matrix, worst_dr
 from finetuned.core.gate import Verdict, judge
 from finetuned.files.journal import Journal
 from finetuned.files.results import lineage_of, scores_of, trained_titles
-from finetuned.files.run import EVALS, read_metrics
+from finetuned.files.run import EVALS, each_metric
 from finetuned.supervisor.context import Context
 
 CURVE_POINTS = 400
@@ -64,10 +64,8 @@ def add_history(context: Context, job: dict[str, Any], report: dict[str, Any]) -
     Write into *report* how the candidate was trained and what the lineage forgot.
     """
     report["curves"] = _curves(context, job["id"])
-    stages = lineage_stages(context.journal, job["parent"])
-    titles = {s["name"]: s["title"] for s in report.get("suites", [])}
-    for row in scores_of(context.journal, [stage.version for stage in stages]):
-        titles.setdefault(row["suite"], row["title"] or row["suite"])
+    stages, titles = lineage_stages(context.journal, job["parent"])
+    titles |= {s["name"]: s["title"] for s in report.get("suites", [])}
     stages.append(_candidate_stage(report))
     drop = worst_drop(stages)
     columns, rows = matrix(stages)
@@ -90,13 +88,15 @@ def add_history(context: Context, job: dict[str, Any], report: dict[str, Any]) -
     }
 
 
-def lineage_stages(journal: Journal, version: str | None) -> list[Stage]:
+def lineage_stages(journal: Journal, version: str | None) -> tuple[list[Stage], dict[str, str]]:
     """
-    Return each version of the lineage of *version*, oldest first, and how it did.
+    Return each version of the lineage of *version*, oldest first, and the titles of its suites.
     """
-    stages = []
+    stages: list[Stage] = []
+    titles: dict[str, str] = {}
     for name in lineage_of(journal, version):
         rows = scores_of(journal, [name])
+        titles |= {row["suite"]: row["title"] or row["suite"] for row in rows}
         stages.append(
             Stage(
                 version=name,
@@ -107,7 +107,7 @@ def lineage_stages(journal: Journal, version: str | None) -> list[Stage]:
                 },
             )
         )
-    return stages
+    return stages, titles
 
 
 def _candidate_stage(report: dict[str, Any]) -> Stage:
@@ -131,9 +131,10 @@ def _curves(context: Context, job_id: str) -> dict[str, list[list[float]]]:
         if run["kind"] != "training":
             continue
         folder = context.layout.runs / run["id"]
-        for record in read_metrics(folder):
+        # Line by line: what a long job wrote must not be held by a process that stays small.
+        for record in each_metric(folder):
             _note(curves["train_loss"], record.get("step"), record.get("loss"))
-        for record in read_metrics(folder, EVALS):
+        for record in each_metric(folder, EVALS):
             _note(curves["held_out_loss"], record.get("step"), record.get("loss"))
             _note(curves["kl"], record.get("step"), record.get("kl"))
     return {name: _thinned(points) for name, points in curves.items()}

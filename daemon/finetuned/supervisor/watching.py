@@ -191,7 +191,8 @@ class Watch:
             OSError, sqlite3.OperationalError, FinetunedError: current_model could not
                 be moved; it is tried again at the next look.
         """
-        self._tell()
+        with suppress(OSError):  # nor must an old incident keep a new one from being seen
+            self._tell()
         found = self.promotion()
         if found is None:
             self.dismiss()
@@ -309,7 +310,7 @@ class Watch:
             incident["seconds"] = round(time.monotonic() - began, 3)
             self.dismiss()
             fields = ("version", "back_to", "signal", "reason", "seconds")
-            log.error("version_taken_back", **{name: incident[name] for name in fields})
+            log.error("version_taken_back", **{field: incident[field] for field in fields})
             context.board.update(last_incident={**incident, "file": f"logs/incidents/{name}"})
         with suppress(OSError):  # or at the next look
             self._tell()
