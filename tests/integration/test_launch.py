@@ -21,7 +21,7 @@ from finetuned.core.live import is_over, run_status
 from finetuned.errors import EXIT_CONFIG
 from finetuned.files.run import OUTPUT, create_run, read_exit, read_json
 from finetuned.supervisor.live_run import LiveRun
-from finetuned.supervisor.spawn import Launch, WorkerProcess, end_orphan, processes_of
+from finetuned.process.child import Launch, WorkerProcess, end_orphan, processes_of
 from support.daemon import Daemon, make_root
 
 PLANTED = Path(__file__).with_name("launched")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from finetuned.evaluation.worker import EvaluationRun
 from finetuned.files.run import REPORT, create_run, read_exit, read_json, read_spec
-from finetuned.telemetry.lifeline import Lifeline
+from finetuned.process.lifeline import Lifeline
 from support.daemon import Daemon, make_root
 from support.disk import drop, ended, journal, log_events
 

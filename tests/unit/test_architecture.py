@@ -15,7 +15,7 @@ LAYERS = [
     {"errors"},
     {"core", "config", "layout"},
     {"files"},
-    {"data", "registry", "telemetry"},
+    {"data", "registry", "telemetry", "process"},
     {"sources", "reports", "remote", "model"},
     {"training", "evaluation", "serving", "ingestion", "supervisor"},
     {"cli", "__main__"},

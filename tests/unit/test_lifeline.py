@@ -14,14 +14,14 @@ import pytest
 
 from finetuned.files.lock import is_locked
 from finetuned.files.run import EXIT, LOCK, read_exit, read_json
-from finetuned.telemetry import lifeline
+from finetuned.process import lifeline
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2] / "daemon"
 
 WORKER = """
 import sys, time
 from finetuned.errors import DatasetError, Interrupted
-from finetuned.telemetry.lifeline import run_worker
+from finetuned.process.lifeline import run_worker
 
 kept = []
 

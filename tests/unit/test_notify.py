@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from finetuned.telemetry import notify
+from finetuned.process import notify
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -32,7 +32,7 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.base import position_limit
 from finetuned.files.run import REPORT, Heartbeat, utc_now
 from finetuned.layout import CANARIES
-from finetuned.telemetry.lifeline import Lifeline, run_worker
+from finetuned.process.lifeline import Lifeline, run_worker
 
 SCHEMA_VERSION = 2
 

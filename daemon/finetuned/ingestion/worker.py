@@ -37,7 +37,7 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.run import Heartbeat
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
-from finetuned.telemetry.lifeline import Lifeline, run_worker
+from finetuned.process.lifeline import Lifeline, run_worker
 from finetuned.telemetry.log import printable
 
 RESULTS: Final = "results"

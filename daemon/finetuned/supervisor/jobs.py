@@ -23,15 +23,15 @@ from finetuned.files.run import OUTPUT, create_run, utc_now
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.ending import Endings, move_job, retrain
 from finetuned.supervisor.live_run import LiveRun
-from finetuned.supervisor.spawn import Launch, WorkerProcess
+from finetuned.process.child import Launch, WorkerProcess
 from finetuned.supervisor.specs import (
     check_lineage,
     evaluation_spec,
     launch_file,
     training_spec,
 )
-from finetuned.supervisor.waiting import WaitingWorkers
-from finetuned.telemetry.lifeline import WORKER_GROWTH
+from finetuned.process.spares import WaitingWorkers
+from finetuned.process.lifeline import WORKER_GROWTH
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ from finetuned.files.run import (
     read_json,
     was_taken_up,
 )
-from finetuned.supervisor.spawn import WorkerProcess
+from finetuned.process.child import WorkerProcess
 
 
 @dataclass

@@ -57,7 +57,7 @@ from finetuned.supervisor.specs import launch_file
 from finetuned.supervisor.status import StatusBoard
 from finetuned.supervisor.watch import Watcher
 from finetuned.supervisor.watching import Watch
-from finetuned.telemetry import notify
+from finetuned.process import notify
 
 log = structlog.get_logger()
 

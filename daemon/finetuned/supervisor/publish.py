@@ -14,7 +14,7 @@ from finetuned.supervisor.describe import describe
 from finetuned.supervisor.intake import Intake
 from finetuned.supervisor.jobs import JobRunner
 from finetuned.supervisor.watching import Watch
-from finetuned.telemetry import notify
+from finetuned.process import notify
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading
 

@@ -22,7 +22,7 @@ from finetuned.layout import Layout
 from finetuned.registry.fallback import last_good, mend
 from finetuned.registry.versions import incumbent, list_versions, promote, read_version
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.spawn import end_orphan
+from finetuned.process.child import end_orphan
 
 log = structlog.get_logger()
 

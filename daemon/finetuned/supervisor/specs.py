@@ -19,7 +19,7 @@ from finetuned.layout import CANARIES, Layout
 from finetuned.registry.versions import read_version
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
-from finetuned.telemetry.lifeline import WORKER_GROWTH
+from finetuned.process.lifeline import WORKER_GROWTH
 
 STUCK_IN_EVAL = "stuck_in_eval"
 """Outcome of a run that was killed in a live eval; the job goes on without live evals."""

@@ -28,7 +28,7 @@ from finetuned.registry.fallback import is_whole
 from finetuned.supervisor.conclude import follow_journal
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
-from finetuned.supervisor.spawn import WorkerProcess
+from finetuned.process.child import WorkerProcess
 from finetuned.supervisor.specs import subject_spec
 
 log = structlog.get_logger()

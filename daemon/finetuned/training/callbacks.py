@@ -23,7 +23,7 @@ from finetuned.core.early_stop import EarlyStop
 from finetuned.core.schedule import WarmUp
 from finetuned.files.rank import rank
 from finetuned.files.run import CHECKPOINTS, EVALS, Heartbeat, append_metrics, utc_now
-from finetuned.telemetry.lifeline import Lifeline
+from finetuned.process.lifeline import Lifeline
 from finetuned.training import sharded
 from finetuned.training.background import BackgroundSaver
 from finetuned.training.checkpoint import (

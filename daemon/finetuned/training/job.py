@@ -26,7 +26,7 @@ from finetuned.files.rank import rank, world
 from finetuned.files.run import Heartbeat, utc_now
 from finetuned.model.kernels import Choice, has_fast_bfloat16
 from finetuned.model.supervised import SHARING
-from finetuned.telemetry.lifeline import Lifeline
+from finetuned.process.lifeline import Lifeline
 from finetuned.training import processes, sharded
 from finetuned.training.callbacks import RunCallback, RunState
 from finetuned.training.candidate import ParentState, candidate_facts, save_candidate

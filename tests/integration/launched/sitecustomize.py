@@ -32,7 +32,7 @@ def _work(run_dir: Path, spec: dict[str, Any], lifeline: Any) -> None:
 
 
 def _plant() -> None:
-    from finetuned.telemetry import lifeline
+    from finetuned.process import lifeline
 
     run_worker = lifeline.run_worker
     lifeline.run_worker = lambda argv, **_: run_worker(argv, warm_up=list, work=_work)

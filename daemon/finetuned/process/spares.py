@@ -7,7 +7,7 @@ processes; does not know jobs, nor when a worker is wanted.
 
 from __future__ import annotations
 
-from finetuned.supervisor.spawn import WorkerProcess
+from finetuned.process.child import WorkerProcess
 
 
 class WaitingWorkers:

@@ -19,8 +19,8 @@ import psutil
 
 from finetuned.files.lock import is_locked
 from finetuned.files.run import LOCK
-from finetuned.telemetry import notify
-from finetuned.telemetry.lifeline import SUPERVISED
+from finetuned.process import notify
+from finetuned.process.lifeline import SUPERVISED
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
