@@ -39,9 +39,9 @@ import torch
 from finetuned.config import ModelConfig
 from finetuned.data.examples import to_example
 from finetuned.data.render import Renderer
-from finetuned.model.generate import Continuation, answer_and_score, answering
+from finetuned.inference.generate import Continuation, answer_and_score, answering
 from finetuned.model.load import load_version
-from finetuned.model.score import summed_loss
+from finetuned.inference.score import summed_loss
 
 _SPARE_TOKENS = 16
 _TOLERANCE = 1e-5

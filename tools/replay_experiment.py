@@ -233,7 +233,7 @@ def _ask_all(candidate: Path, datasets: list[dict[str, Any]]) -> list[list[int]]
     from finetuned.config import ModelConfig
     from finetuned.data.render import Renderer
     from finetuned.data.suite import questions_of
-    from finetuned.model.ask import ask
+    from finetuned.inference.ask import ask
     from finetuned.model.load import load_version
 
     torch.set_num_threads(1)

@@ -302,7 +302,7 @@ def one_answer(root: Path, version: Path, console: Console) -> str:
     from finetuned.data.render import Renderer
     from finetuned.data.suite import Question
     from finetuned.layout import Layout
-    from finetuned.model.ask import ask
+    from finetuned.inference.ask import ask
     from finetuned.model.load import load_version
     from finetuned.registry.weights import weights_in
 

@@ -17,9 +17,9 @@ import pytest
 import torch
 import transformers
 
-from finetuned.model.generate import Answer, Continuation, answer_and_score, generate
-from finetuned.model.prompt_cache import CachedLM, shared_length
-from finetuned.model.score import choice_scores
+from finetuned.inference.generate import Answer, Continuation, answer_and_score, generate
+from finetuned.inference.prompt_cache import CachedLM, shared_length
+from finetuned.inference.score import choice_scores
 from support.engine import ARCHITECTURES, VOCABULARY, make_lm, plain_loss, tokens, with_lora
 
 STOPS = frozenset(range(2, VOCABULARY, 19))

@@ -17,7 +17,7 @@ import transformers
 from finetuned.errors import Diverged
 from finetuned.files.run import read_json, read_metrics
 from finetuned.layout import Layout
-from finetuned.model.supervised import SupervisedLM
+from finetuned.loss.supervised import SupervisedLM
 from finetuned.registry.versions import incumbent
 from finetuned.training.trainer import StreamTrainer
 from support.daemon import PACKAGE_PARENT, Daemon, make_root

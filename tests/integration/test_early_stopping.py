@@ -89,7 +89,7 @@ def test_the_held_out_loss_is_that_of_the_final_evaluation(
     from finetuned.data.render import Renderer
     from finetuned.data.store import TokenisedDataset
     from finetuned.data.suite import questions_of
-    from finetuned.model.score import summed_loss
+    from finetuned.inference.score import summed_loss
 
     manifest = run(data, tmp_path / "r1", patience=4, min_delta=50.0)
     base = AutoModelForCausalLM.from_pretrained(data["base"], dtype=torch.float32)

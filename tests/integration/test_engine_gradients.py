@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from finetuned.model.fused_lora import fuse_lora
-from finetuned.model.micro_batch import MIN_SHARED, Row, make_micro_batch, shared_length
-from finetuned.model.supervised import Kernels, SupervisedLM
+from finetuned.loss.fused_lora import fuse_lora
+from finetuned.loss.micro_batch import MIN_SHARED, Row, make_micro_batch, shared_length
+from finetuned.loss.supervised import Kernels, SupervisedLM
 from support.engine import (
     ARCHITECTURES,
     SPLIT,

@@ -11,9 +11,9 @@ import pytest
 import torch
 import transformers
 
-from finetuned.model.kernels import candidates, choose, refusal
-from finetuned.model.micro_batch import Row
-from finetuned.model.supervised import Kernels, SupervisedLM
+from finetuned.loss.kernels import candidates, choose, refusal
+from finetuned.loss.micro_batch import Row
+from finetuned.loss.supervised import Kernels, SupervisedLM
 from support.engine import ARCHITECTURES, SPLIT, make_lm, row, tokens, with_lora
 
 _CPU = torch.device("cpu")
@@ -384,9 +384,9 @@ def test_scored_rows_keep_no_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     import weakref
 
-    from finetuned.model import supervised
-    from finetuned.model.head_loss import LanguageHead
-    from finetuned.model.micro_batch import make_micro_batch
+    from finetuned.loss import supervised
+    from finetuned.loss.head_loss import LanguageHead
+    from finetuned.loss.micro_batch import make_micro_batch
 
     model = SupervisedLM(make_lm("qwen3"), Kernels("split", "sdpa")).eval()
     batch = make_micro_batch(_rows(), 0)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from finetuned.model.fused_lora import fuse_lora
-from finetuned.model.head_loss import LanguageHead, summed_cross_entropy
+from finetuned.loss.fused_lora import fuse_lora
+from finetuned.loss.head_loss import LanguageHead, summed_cross_entropy
 from support.engine import gradients, make_lm, with_lora
 
 # -- the adapter as one node ---------------------------------------------------------

@@ -149,7 +149,7 @@ def test_memory_that_ends_inside_a_step_costs_nothing_but_time(
     """
     import torch
 
-    from finetuned.model.supervised import SupervisedLM
+    from finetuned.loss.supervised import SupervisedLM
     from finetuned.training.trainer import StreamTrainer
     from finetuned.training.worker import main as worker_main
     from support.fork_run import fork_main

@@ -44,7 +44,7 @@ def better(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from finetuned.data.examples import to_example
     from finetuned.data.render import Renderer
     from finetuned.model.load import load_for_training, trainable_parameters
-    from finetuned.model.score import pad_batch
+    from finetuned.inference.score import pad_batch
 
     renderer = Renderer.load(tiny_base, max_length=512)
     rows = [renderer.render(to_example(item))[0] for item in ITEMS]

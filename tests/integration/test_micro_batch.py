@@ -7,7 +7,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetuned.model.micro_batch import (
+from finetuned.loss.micro_batch import (
     MIN_SHARED,
     Row,
     make_micro_batch,

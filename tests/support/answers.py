@@ -20,7 +20,7 @@ def answers(root: Path, version: str, prompts: list[str]) -> dict[str, str]:
     from finetuned.data.examples import to_example
     from finetuned.data.render import Renderer
     from finetuned.data.suite import Question
-    from finetuned.model.ask import ask
+    from finetuned.inference.ask import ask
     from finetuned.model.load import load_version
     from finetuned.registry.weights import weights_of
 

@@ -23,8 +23,8 @@ from finetuned.config import TrainingConfig
 from finetuned.core.schedule import WarmUp
 from finetuned.data.plan import plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes
-from finetuned.model.micro_batch import Row
-from finetuned.model.supervised import Kernels, SupervisedLM
+from finetuned.loss.micro_batch import Row
+from finetuned.loss.supervised import Kernels, SupervisedLM
 from finetuned.training.memory import TokenBudget
 from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
 

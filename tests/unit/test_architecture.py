@@ -15,9 +15,9 @@ LAYERS = [
     {"errors"},
     {"core", "config", "layout"},
     {"files"},
-    {"data", "registry", "telemetry", "process"},
-    {"sources", "reports", "remote", "model"},
-    {"training", "evaluation", "serving", "ingestion", "supervisor"},
+    {"data", "registry", "telemetry", "process", "model", "loss"},
+    {"sources", "reports", "inference"},
+    {"ingestion", "training", "evaluation", "supervisor"},
     {"cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -21,10 +21,10 @@ from finetuned.config import TrainingConfig
 from finetuned.core.schedule import WarmUp
 from finetuned.data.plan import Plan, plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes
-from finetuned.model.fused_lora import fuse_lora
-from finetuned.model.kernels import choose
+from finetuned.loss.fused_lora import fuse_lora
+from finetuned.loss.kernels import choose
 from finetuned.model.load import trainable_parameters
-from finetuned.model.supervised import Kernels, SupervisedLM
+from finetuned.loss.supervised import Kernels, SupervisedLM
 from finetuned.training.memory import TokenBudget
 from finetuned.training.rows import JobRows
 from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule

@@ -26,7 +26,7 @@ from finetuned.data.suite import Question
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import utc_now
 from finetuned.layout import MANIFEST
-from finetuned.model.ask import Raw
+from finetuned.inference.ask import Raw
 
 log = structlog.get_logger()
 

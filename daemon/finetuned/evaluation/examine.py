@@ -26,7 +26,7 @@ from finetuned.evaluation.subjects import Models, Subject, computed_as
 from finetuned.files.base import find_base, position_limit
 from finetuned.files.manifest import read_manifest
 from finetuned.layout import MANIFEST, Layout
-from finetuned.model.ask import Raw
+from finetuned.inference.ask import Raw
 from finetuned.registry.weights import Weights, weights_in
 
 SPEED_ITEMS = 32
@@ -247,7 +247,7 @@ def measure_speed(one: Examination, other: Examination, suites: Sequence[Suite])
 
 
 def _generate(examination: Examination, prompts: list[list[int]], tokens: int) -> int:
-    from finetuned.model.generate import generate
+    from finetuned.inference.generate import generate
 
     evaluation = examination.config.evaluation
     answers = generate(

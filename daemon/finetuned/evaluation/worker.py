@@ -268,7 +268,7 @@ def _imports() -> None:
     import finetuned.data.render
     import finetuned.data.store
     import finetuned.evaluation.measure
-    import finetuned.model.ask
+    import finetuned.inference.ask
     import finetuned.model.load  # noqa: F401
 
     gc.freeze()  # what was imported stays: a look for a dropped model need not pass over it

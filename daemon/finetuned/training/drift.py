@@ -25,7 +25,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import Question, load_suite, questions_of
 from finetuned.errors import MalformedExample, SuiteError
-from finetuned.model.generate import answering
+from finetuned.inference.generate import answering
 from finetuned.model.tensors import disk_errors
 
 REFERENCE = "kl_reference.safetensors"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.files.rank import rank, world
-from finetuned.model.micro_batch import Row, make_micro_batch, supervised_count
-from finetuned.model.supervised import SHARING, SupervisedLM
+from finetuned.loss.micro_batch import Row, make_micro_batch, supervised_count
+from finetuned.loss.supervised import SHARING, SupervisedLM
 from finetuned.training import processes, sharded
 
 MAX_ROWS = 64

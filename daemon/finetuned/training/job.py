@@ -24,8 +24,8 @@ from finetuned.data.suite import questions_of
 from finetuned.errors import Interrupted, ModelError
 from finetuned.files.rank import rank, world
 from finetuned.files.run import Heartbeat, utc_now
-from finetuned.model.kernels import Choice, has_fast_bfloat16
-from finetuned.model.supervised import SHARING
+from finetuned.loss.kernels import Choice, has_fast_bfloat16
+from finetuned.loss.supervised import SHARING
 from finetuned.process.lifeline import Lifeline
 from finetuned.training import processes, sharded
 from finetuned.training.callbacks import RunCallback, RunState

@@ -13,9 +13,9 @@ import torch
 
 from finetuned.config import ModelConfig, TrainingConfig
 from finetuned.files.rank import world
-from finetuned.model.kernels import Choice, candidates, choose, first_right, has_fast_bfloat16
-from finetuned.model.micro_batch import Row
-from finetuned.model.supervised import SHARING, Kernels, SupervisedLM
+from finetuned.loss.kernels import Choice, candidates, choose, first_right, has_fast_bfloat16
+from finetuned.loss.micro_batch import Row
+from finetuned.loss.supervised import SHARING, Kernels, SupervisedLM
 from finetuned.training import processes
 
 

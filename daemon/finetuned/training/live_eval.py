@@ -14,7 +14,7 @@ from typing import Any
 from finetuned.config import EvaluationConfig
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
-from finetuned.model.ask import Outcome, ask
+from finetuned.inference.ask import Outcome, ask
 from finetuned.training.drift import Drift
 
 MAX_ROWS = 8

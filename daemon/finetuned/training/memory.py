@@ -18,7 +18,7 @@ from finetuned.data.plan import Plan
 from finetuned.errors import EXIT_SOFTWARE, OutOfMemory
 from finetuned.files.rank import world
 from finetuned.files.run import HEARTBEAT, read_exit, read_json
-from finetuned.model.supervised import SupervisedLM
+from finetuned.loss.supervised import SupervisedLM
 from finetuned.training import processes, sharded
 from finetuned.training.rows import JobRows
 

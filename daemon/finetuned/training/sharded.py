@@ -21,7 +21,7 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from finetuned.errors import ConfigError
-from finetuned.model.supervised import SupervisedLM
+from finetuned.loss.supervised import SupervisedLM
 
 _MUST_BE = {
     "FSDP_VERSION": ("2", "fsdp_version"),

@@ -24,8 +24,8 @@ from finetuned.config import TrainingConfig
 from finetuned.core.schedule import WarmUp, rate_factor
 from finetuned.data.plan import Plan
 from finetuned.errors import Diverged
-from finetuned.model.micro_batch import supervised_count
-from finetuned.model.supervised import SupervisedLM
+from finetuned.loss.micro_batch import supervised_count
+from finetuned.loss.supervised import SupervisedLM
 from finetuned.training import processes, sharded
 from finetuned.training.memory import TokenBudget, free_memory, is_out_of_memory
 from finetuned.training.rows import JobRows

@@ -28,7 +28,7 @@ def _plant() -> None:
     if _is_planted("crash"):
         os.kill(os.getpid(), signal.SIGKILL)
     if _is_planted("hang-generation"):
-        from finetuned.model.prompt_cache import CachedLM
+        from finetuned.inference.prompt_cache import CachedLM
 
         CachedLM.logits = _hang
     if _is_planted("slow-generation"):
@@ -91,7 +91,7 @@ def _plant_in_rehearsal() -> None:
 
 def _plant_in_loss() -> None:
     """Make the loss NaN at the job steps, from 1, that "nan-loss" names."""
-    from finetuned.model.supervised import SupervisedLM
+    from finetuned.loss.supervised import SupervisedLM
     from finetuned.training.trainer import StreamTrainer
 
     training_step, batch_loss = StreamTrainer.training_step, SupervisedLM.batch_loss

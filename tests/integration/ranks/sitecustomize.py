@@ -36,7 +36,7 @@ def _note_changes(event: str, args: tuple[Any, ...]) -> None:
 
 def _plant() -> None:
     sys.addaudithook(_note_changes)
-    from finetuned.model.supervised import SupervisedLM
+    from finetuned.loss.supervised import SupervisedLM
     from finetuned.training.trainer import StreamTrainer
 
     step, forward, training_step = [-1], SupervisedLM.forward, StreamTrainer.training_step

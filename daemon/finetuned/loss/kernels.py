@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetuned.model.micro_batch import MIN_SHARED, Row
-from finetuned.model.supervised import Kernels, SupervisedLM
+from finetuned.loss.micro_batch import MIN_SHARED, Row
+from finetuned.loss.supervised import Kernels, SupervisedLM
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """

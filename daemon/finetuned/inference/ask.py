@@ -16,8 +16,8 @@ from finetuned.core.answer import STRIP, final_answer, is_refused, matches
 from finetuned.core.scoring import CHOICE, Grade, grade, grade_choice
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
-from finetuned.model.generate import Answer, answer_and_score, answering, choice_scores
-from finetuned.model.score import summed_loss
+from finetuned.inference.generate import Answer, answer_and_score, answering, choice_scores
+from finetuned.inference.score import summed_loss
 
 SPARE_TOKENS = 16
 SPARE_AT_MOST = 128

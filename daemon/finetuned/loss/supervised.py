@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from finetuned.model.head_loss import LanguageHead, each_cross_entropy, summed_cross_entropy
-from finetuned.model.micro_batch import MicroBatch, Row, make_micro_batch
-from finetuned.model.split_attention import RowLayout, split_attention
+from finetuned.loss.head_loss import LanguageHead, each_cross_entropy, summed_cross_entropy
+from finetuned.loss.micro_batch import MicroBatch, Row, make_micro_batch
+from finetuned.loss.split_attention import RowLayout, split_attention
 
 MAX_LOGITS = 2**25
 """Most logits held at a time: 128 MiB of float32."""

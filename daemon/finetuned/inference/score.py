@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from finetuned.model.prompt_cache import CachedLM, Prefill, Prefix, answering
+from finetuned.inference.prompt_cache import CachedLM, Prefill, Prefix, answering
 
 _T = TypeVar("_T")
 

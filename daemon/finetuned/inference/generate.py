@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from finetuned.model.prompt_cache import CachedLM, CachedRows, Prefill, Prefix, answering
-from finetuned.model.score import MAX_LOGITS, choice_scores, continuation_losses, summed_loss
+from finetuned.inference.prompt_cache import CachedLM, CachedRows, Prefill, Prefix, answering
+from finetuned.inference.score import MAX_LOGITS, choice_scores, continuation_losses, summed_loss
 
 __all__ = [
     "Answer",
