@@ -115,7 +115,7 @@ def test_three_files_in_a_row_equal_one_run_over_the_same_batches(
     from safetensors.torch import load_file
 
     from finetuned.config import config_from_dict
-    from finetuned.core.schedule import WarmUp
+    from finetuned.core.learning_rate import WarmUp
     from finetuned.data.plan import Plan
     from finetuned.loss.fused_lora import fuse_lora
     from finetuned.model.load import load_for_training, trainable_parameters
@@ -256,7 +256,7 @@ def test_a_linear_schedule_falls_to_zero_within_its_job_and_resumes_where_it_was
     import torch
 
     from finetuned.config import TrainingConfig
-    from finetuned.core.schedule import WarmUp
+    from finetuned.core.learning_rate import WarmUp
     from finetuned.training.trainer import make_schedule
 
     config = TrainingConfig(lr_scheduler_type="linear", warmup_steps=2, learning_rate=1.0)

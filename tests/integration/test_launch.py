@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from finetuned.core.decide import StopCause
-from finetuned.core.live import is_over, run_status
+from finetuned.core.run_end import is_over, run_status
 from finetuned.errors import EXIT_CONFIG
 from finetuned.files.run import OUTPUT, create_run, read_exit, read_json
 from finetuned.supervisor.live_run import LiveRun

@@ -20,7 +20,7 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 from finetuned.config import TrainingConfig
-from finetuned.core.schedule import WarmUp
+from finetuned.core.learning_rate import WarmUp
 from finetuned.data.plan import plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes
 from finetuned.loss.micro_batch import Row

@@ -1,6 +1,6 @@
 import pytest
 
-from finetuned.core.command import Command, command_of
+from finetuned.core.order import Command, command_of
 
 
 @pytest.mark.parametrize("command", Command)

@@ -3,7 +3,7 @@ import os
 import orjson
 import pytest
 
-from finetuned.core.command import Command
+from finetuned.core.order import Command
 from finetuned.files.control import acknowledge, consume, last_sequence, pending, unfinished
 from finetuned.layout import Layout
 from finetuned.supervisor.context import check_root

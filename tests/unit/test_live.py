@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.core.live import (
+from finetuned.core.run_end import (
     SLACK_BYTES,
     START_AHEAD_SECONDS,
     Foresight,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from finetuned.config import Config, RegistryConfig
 from finetuned.core.job import JobEvent, JobKind
-from finetuned.core.nightly import is_due
+from finetuned.core.timetable import is_due
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.versions import commit_version

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.core.schedule import Mix, WarmUp, next_warm_up, rate_factor
+from finetuned.core.learning_rate import Mix, WarmUp, next_warm_up, rate_factor
 from finetuned.errors import ConfigError
 
 SHAPES = ("constant", "linear", "cosine", "wsd")

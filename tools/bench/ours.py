@@ -18,7 +18,7 @@ from bench.settings import LORA_RANK, MAX_GRAD_NORM, Settings
 from bench.watch import IGNORED, RowLog
 from bench.workloads import Row
 from finetuned.config import TrainingConfig
-from finetuned.core.schedule import WarmUp
+from finetuned.core.learning_rate import WarmUp
 from finetuned.data.plan import Plan, plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes
 from finetuned.loss.fused_lora import fuse_lora

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from finetuned.core.command import Command, command_of
+from finetuned.core.order import Command, command_of
 from finetuned.files.atomic import fsync_dir, write_atomic
 from finetuned.layout import Layout
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from finetuned.core.live import outgrown
+from finetuned.core.run_end import outgrown
 from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL, FinetunedError, Unavailable
 from finetuned.files.lock import FileLock
 from finetuned.files.rank import rank

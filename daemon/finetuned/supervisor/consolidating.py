@@ -13,7 +13,7 @@ from datetime import date, datetime
 import structlog
 
 from finetuned.core.job import FINAL_STATES, JobKind, JobState
-from finetuned.core.nightly import is_due
+from finetuned.core.timetable import is_due
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
 

@@ -16,7 +16,7 @@ import structlog
 
 from finetuned.core.decide import JobView, StopCause, WorkerView
 from finetuned.core.job import JobEvent, JobKind, JobState, can
-from finetuned.core.live import Foresight, foresee, is_over, run_status, was_missed
+from finetuned.core.run_end import Foresight, foresee, is_over, run_status, was_missed
 from finetuned.errors import ConfigError
 from finetuned.files.journal import dump_config
 from finetuned.files.run import OUTPUT, create_run, utc_now

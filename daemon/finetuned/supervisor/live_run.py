@@ -13,7 +13,7 @@ from typing import Any
 
 from finetuned.core.decide import StopCause
 from finetuned.core.job import JobEvent
-from finetuned.core.live import RunSigns
+from finetuned.core.run_end import RunSigns
 from finetuned.files.run import (
     ERROR,
     EXIT,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from finetuned.core.command import Command
+from finetuned.core.order import Command
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.control import Order, acknowledge, consume, last_sequence, pending, unfinished
 from finetuned.files.run import utc_now

@@ -3,7 +3,7 @@ The time after a promotion: canaries asked again of what is served, and a health
 
 What fails in this time moves current_model back by itself and leaves an incident
 report. Which promotion is watched is in the journal, so a restart goes on with it.
-Decides nothing: core/watch.py does.
+Decides nothing: core/promotion_watch.py does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import structlog
 
-from finetuned.core.watch import Health, is_over, is_unhealthy, lost_canaries, parse_health
+from finetuned.core.promotion_watch import Health, is_over, is_unhealthy, lost_canaries, parse_health
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import ERROR, REPORT, create_run, read_exit, read_json, utc_now

@@ -20,7 +20,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from finetuned.config import TrainingConfig
 from finetuned.core.answer import count_think_tags
 from finetuned.core.early_stop import EarlyStop
-from finetuned.core.schedule import WarmUp
+from finetuned.core.learning_rate import WarmUp
 from finetuned.files.rank import rank
 from finetuned.files.run import CHECKPOINTS, EVALS, Heartbeat, append_metrics, utc_now
 from finetuned.process.lifeline import Lifeline

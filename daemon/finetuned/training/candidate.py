@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetuned.config import Config
-from finetuned.core.schedule import Mix, WarmUp
+from finetuned.core.learning_rate import Mix, WarmUp
 from finetuned.data.replay import Reservoir
 from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir

@@ -16,7 +16,7 @@ import torch
 
 from finetuned.config import Config
 from finetuned.core.early_stop import EarlyStop
-from finetuned.core.schedule import Mix, WarmUp, next_warm_up
+from finetuned.core.learning_rate import Mix, WarmUp, next_warm_up
 from finetuned.data.plan import Plan
 from finetuned.data.render import Renderer
 from finetuned.data.replay import Reservoir

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from finetuned.config import TrainingConfig
-from finetuned.core.schedule import WarmUp, rate_factor
+from finetuned.core.learning_rate import WarmUp, rate_factor
 from finetuned.data.plan import Plan
 from finetuned.errors import Diverged
 from finetuned.loss.micro_batch import supervised_count
