@@ -174,8 +174,8 @@ def _check_renderable(layout: Layout, suite: Suite) -> None:
     Refuse what the base model's template cannot show: the gate would fail every candidate.
     """
     from finetuned.data.render import Renderer
-    from finetuned.evaluation.picked import PickedSuite, renderable
-    from finetuned.files.base import find_base
+    from finetuned.evaluation.selected_suites import PickedSuite, renderable
+    from finetuned.files.base_model import find_base
 
     config = load_config(layout.config)
     try:

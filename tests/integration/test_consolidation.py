@@ -150,7 +150,7 @@ def test_what_a_version_sits_on_is_verified_with_it(root: Path, tmp_path: Path) 
     from finetuned.evaluation.subjects import Models, Subject
     from finetuned.registry.fallback import is_whole, mend
     from finetuned.registry.versions import promote
-    from finetuned.training.loaded import ModelKeeper
+    from finetuned.training.model_keeper import ModelKeeper
 
     lost = tmp_path / "root"
     shutil.copytree(root, lost, symlinks=True)

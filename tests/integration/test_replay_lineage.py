@@ -51,7 +51,7 @@ def train(*runs: Path) -> None:
     Do the runs one after another in one process, as a live worker does.
     """
     from finetuned.process.lifeline import Lifeline
-    from finetuned.training.loaded import ModelKeeper
+    from finetuned.training.model_keeper import ModelKeeper
     from finetuned.training.worker import TrainingRun
     from support.fork_run import fork_main
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.evaluation.picked import pick_benchmarks, pick_heldout, spread
+from finetuned.evaluation.selected_suites import pick_benchmarks, pick_heldout, spread
 
 ITEM = '{"prompt": "2 + 2?", "completion": "4"}\n'
 

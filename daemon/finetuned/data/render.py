@@ -30,7 +30,7 @@ from typing import Any, Final
 import orjson
 
 from finetuned.data.examples import Example
-from finetuned.data.faithful import refuse_control_tokens, refuse_losses
+from finetuned.data.template_checks import refuse_control_tokens, refuse_losses
 from finetuned.data.messages import Message
 from finetuned.errors import BaseModelMissing, ConfigError, MalformedExample
 

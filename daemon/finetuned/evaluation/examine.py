@@ -21,9 +21,9 @@ from finetuned.data.suite import BENCHMARK, Suite, load_suite, suite_files
 from finetuned.errors import BaseModelMissing, ModelError, RegistryError, SuiteError
 from finetuned.evaluation.answers import AnswerStore, model_digest
 from finetuned.evaluation.measure import Examiner, Measured
-from finetuned.evaluation.picked import PickedSuite, renderable
+from finetuned.evaluation.selected_suites import PickedSuite, renderable
 from finetuned.evaluation.subjects import Models, Subject, computed_as
-from finetuned.files.base import find_base, position_limit
+from finetuned.files.base_model import find_base, position_limit
 from finetuned.files.manifest import read_manifest
 from finetuned.layout import MANIFEST, Layout
 from finetuned.inference.ask import Raw

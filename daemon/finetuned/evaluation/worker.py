@@ -26,10 +26,10 @@ from finetuned.config import config_from_dict
 from finetuned.core.evidence import evidence_of
 from finetuned.core.gate import judge
 from finetuned.errors import Interrupted
-from finetuned.evaluation.picked import PickedSuite, pick_benchmarks, pick_heldout, renderable
+from finetuned.evaluation.selected_suites import PickedSuite, pick_benchmarks, pick_heldout, renderable
 from finetuned.evaluation.subjects import Models, Subject, computed_as
 from finetuned.files.atomic import write_atomic
-from finetuned.files.base import position_limit
+from finetuned.files.base_model import position_limit
 from finetuned.files.run import REPORT, Heartbeat, utc_now
 from finetuned.layout import CANARIES
 from finetuned.process.lifeline import Lifeline, run_worker

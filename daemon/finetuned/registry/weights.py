@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetuned.files.base import find_base
+from finetuned.files.base_model import find_base
 from finetuned.files.manifest import read_manifest
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.versions import read_version

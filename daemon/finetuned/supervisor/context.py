@@ -12,7 +12,7 @@ import structlog
 
 from finetuned.config import Config, load_config
 from finetuned.errors import ConfigError, FinetunedError
-from finetuned.files.base import find_base
+from finetuned.files.base_model import find_base
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.supervisor.pages import Pages

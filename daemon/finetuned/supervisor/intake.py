@@ -15,7 +15,7 @@ import structlog
 
 from finetuned.core.stability import StabilityTracker
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL
-from finetuned.files.base import position_limit
+from finetuned.files.base_model import position_limit
 from finetuned.files.inbox import (
     InboxEntry,
     claim,

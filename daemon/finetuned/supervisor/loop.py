@@ -41,7 +41,7 @@ from finetuned.core.decide import (
 )
 from finetuned.core.job import FINAL_STATES, JobState
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, ConfigError, FinetunedError
-from finetuned.files.base import find_base
+from finetuned.files.base_model import find_base
 from finetuned.files.refusal import refusal_reason
 from finetuned.layout import Layout
 from finetuned.supervisor.conclude import follow_journal

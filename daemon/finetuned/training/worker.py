@@ -190,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
         nonlocal keeper
-        from finetuned.training.loaded import ModelKeeper
+        from finetuned.training.model_keeper import ModelKeeper
 
         keeper = keeper or ModelKeeper()
         run = TrainingRun(run_dir, spec, lifeline, keeper)

@@ -6,6 +6,6 @@ inbox; ``test_rows()`` is the fixed test set and is for evaluation only.
 """
 
 from finetuned.sources.intents.rows import test_rows, training_rows
-from finetuned.sources.rows import drop, to_jsonl
+from finetuned.files.drop import drop, to_jsonl
 
 __all__ = ["drop", "test_rows", "to_jsonl", "training_rows"]
