@@ -14,8 +14,8 @@ from finetuned.files.manifest import write_manifest
 from finetuned.files.run import CANDIDATE, write_error, write_exit
 from finetuned.layout import Layout
 from finetuned.supervisor.context import Context, check_root
-from finetuned.supervisor.ending import Endings
-from finetuned.supervisor.live_run import LiveRun
+from finetuned.supervisor.runs.ending import Endings
+from finetuned.supervisor.runs.live_run import LiveRun
 from finetuned.supervisor.status import StatusBoard
 
 

@@ -11,9 +11,9 @@ import structlog
 
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.describe import describe
-from finetuned.supervisor.intake import Intake
-from finetuned.supervisor.jobs import JobRunner
-from finetuned.supervisor.watching import Watch
+from finetuned.supervisor.inbox.intake import Intake
+from finetuned.supervisor.runs.jobs import JobRunner
+from finetuned.supervisor.promotion_watch import Watch
 from finetuned.process import notify
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading

@@ -25,11 +25,11 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.run import ERROR, REPORT, create_run, read_exit, read_json, utc_now
 from finetuned.layout import CANARIES, Layout
 from finetuned.registry.fallback import is_whole
-from finetuned.supervisor.conclude import follow_journal
+from finetuned.supervisor.verdict.conclude import follow_journal
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
 from finetuned.process.child import WorkerProcess
-from finetuned.supervisor.specs import subject_spec
+from finetuned.supervisor.runs.specs import subject_spec
 
 log = structlog.get_logger()
 

@@ -25,7 +25,7 @@ from finetuned.layout import MANIFEST
 from finetuned.registry.backup import backup
 from finetuned.registry.versions import commit_version, incumbent, promote, rollback
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.verdict import add_history, judged, named, report_bytes, rules_of
+from finetuned.supervisor.verdict.history import add_history, judged, named, report_bytes, rules_of
 
 log = structlog.get_logger()
 

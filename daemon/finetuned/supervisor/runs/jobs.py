@@ -21,10 +21,10 @@ from finetuned.errors import ConfigError
 from finetuned.files.journal import dump_config
 from finetuned.files.run import OUTPUT, create_run, utc_now
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.ending import Endings, move_job, retrain
-from finetuned.supervisor.live_run import LiveRun
+from finetuned.supervisor.runs.ending import Endings, move_job, retrain
+from finetuned.supervisor.runs.live_run import LiveRun
 from finetuned.process.child import Launch, WorkerProcess
-from finetuned.supervisor.specs import (
+from finetuned.supervisor.runs.specs import (
     check_lineage,
     evaluation_spec,
     launch_file,

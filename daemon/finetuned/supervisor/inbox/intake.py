@@ -30,7 +30,7 @@ from finetuned.files.inbox import (
 )
 from finetuned.files.run import ERROR, HEARTBEAT, create_run, read_json, utc_now
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.retire import publish_rejects, retire_dataset, write_reason
+from finetuned.supervisor.inbox.retire import publish_rejects, retire_dataset, write_reason
 from finetuned.process.child import WorkerProcess
 
 log = structlog.get_logger()
