@@ -284,7 +284,7 @@ def _id(line: bytes, place: int) -> str | None:
 
 
 def _run(layout: Layout, args: argparse.Namespace) -> int:
-    from finetuned.evaluation.examine import find_model, pick_suites
+    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
     from test_runner import examine, table
 
     config = load_config(layout.config)

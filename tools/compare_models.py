@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
 def _compare(layout: Layout, args: argparse.Namespace) -> int:
     config = load_config(layout.config)
     # Late: torch takes seconds, and wrong usage is known before it.
-    from finetuned.evaluation.examine import find_model, pick_suites
+    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
 
     models = {
         key: find_model(layout, text, config.model.base)
@@ -153,8 +153,8 @@ def measure(
         SuiteError: A suite cannot be asked of one of them.
     """
     from finetuned.evaluation.answers import AnswerStore
-    from finetuned.evaluation.compare import compare
-    from finetuned.evaluation.examine import Examination, FreshStore, measure_speed
+    from finetuned.evaluation.by_hand.compare import compare
+    from finetuned.evaluation.by_hand.examine import Examination, FreshStore, measure_speed
     from finetuned.evaluation.subjects import Models
 
     layout.models.mkdir(parents=True, exist_ok=True)

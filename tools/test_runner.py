@@ -126,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
 def _suites(layout: Layout, args: argparse.Namespace) -> int:
     config = load_config(layout.config)
     # Late: torch takes seconds, and wrong usage is known before it.
-    from finetuned.evaluation.examine import find_model, pick_suites
+    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
 
     model = find_model(layout, args.model, config.model.base)
     suites = pick_suites(layout, args.suite, args.limit)
@@ -172,8 +172,8 @@ def examine(
         ``model``, and ``complete``: whether everything was asked in time.
     """
     from finetuned.evaluation.answers import AnswerStore
-    from finetuned.evaluation.compare import pooled
-    from finetuned.evaluation.examine import Examination, FreshStore
+    from finetuned.evaluation.by_hand.compare import pooled
+    from finetuned.evaluation.by_hand.examine import Examination, FreshStore
     from finetuned.evaluation.measure import item_record, score
 
     began = time.monotonic()
@@ -283,8 +283,8 @@ def _facts(score: dict[str, Any]) -> list[str]:
 
 
 def _export(layout: Layout, args: argparse.Namespace) -> int:
-    from finetuned.evaluation.examine import pick_suites
-    from finetuned.evaluation.harness import export_suites
+    from finetuned.evaluation.by_hand.examine import pick_suites
+    from finetuned.evaluation.by_hand.harness import export_suites
 
     config = load_config(layout.config).evaluation
     picked = pick_suites(layout, args.suite, args.limit)
@@ -308,8 +308,8 @@ def _export(layout: Layout, args: argparse.Namespace) -> int:
 
 
 def _harness(layout: Layout, args: argparse.Namespace) -> int:
-    from finetuned.evaluation.examine import find_model
-    from finetuned.evaluation.harness import run_tasks
+    from finetuned.evaluation.by_hand.examine import find_model
+    from finetuned.evaluation.by_hand.harness import run_tasks
 
     config = load_config(layout.config)
     model = find_model(layout, args.model, config.model.base)

@@ -12,7 +12,7 @@ from finetuned.core.scoring import Grade
 from finetuned.core.statistics import mcnemar
 from finetuned.data.examples import to_example
 from finetuned.data.suite import Question, Suite
-from finetuned.evaluation.compare import ANSWERS, LOSSES, compare, pooled
+from finetuned.evaluation.by_hand.compare import ANSWERS, LOSSES, compare, pooled
 from finetuned.evaluation.measure import Measured
 from finetuned.inference.ask import Outcome, Raw
 from finetuned.reports.compare import comparison_page
