@@ -29,12 +29,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 import evaluating
+import orjson
 from canary_rows import answered, own_row, production_row
+
 from finetuned.config import load_config
 from finetuned.core.scoring import CHOICE, SCORERS
+from finetuned.core.text import printable
 from finetuned.data.examples import prompt_hash, to_example
 from finetuned.data.strict_json import parse_line
 from finetuned.data.suite import Suite, load_suite
@@ -43,7 +44,6 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.lock import held
 from finetuned.layout import CANARIES, Layout
 from finetuned.reports.wording import count, shorten
-from finetuned.telemetry.log import printable
 
 TOOL = "canary"
 WAIT_SECONDS = 30.0
@@ -284,8 +284,9 @@ def _id(line: bytes, place: int) -> str | None:
 
 
 def _run(layout: Layout, args: argparse.Namespace) -> int:
-    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
     from test_runner import examine, table
+
+    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
 
     config = load_config(layout.config)
     model = find_model(layout, args.model, config.model.base)

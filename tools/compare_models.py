@@ -31,15 +31,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import evaluating
 import orjson
 
-import evaluating
 from finetuned.config import load_config
+from finetuned.core.text import printable
 from finetuned.errors import SuiteError
 from finetuned.files.atomic import write_atomic
 from finetuned.layout import Layout
 from finetuned.reports.wording import accuracy, count, interval, nats, shorten, signed
-from finetuned.telemetry.log import printable
 
 TOOL = "compare_models"
 

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import _venv
 import orjson
 
-import _venv
+from finetuned.core.text import printable
 from finetuned.errors import FinetunedError
 from finetuned.layout import Layout
-from finetuned.telemetry.log import configure, printable
+from finetuned.telemetry.log import configure
 
 INTERRUPTED = 130
 """Exit status of a tool that a person ended with Ctrl-C."""

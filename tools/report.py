@@ -26,11 +26,11 @@ from pathlib import Path
 
 import orjson
 
+from finetuned.core.text import printable
 from finetuned.errors import FinetunedError, RegistryError
 from finetuned.files.atomic import write_atomic
 from finetuned.layout import Layout
 from finetuned.registry.versions import incumbent, list_versions
-from finetuned.telemetry.log import printable
 
 EXAMPLES = """
 examples:

@@ -301,8 +301,8 @@ def one_answer(root: Path, version: Path, console: Console) -> str:
     from finetuned.data.examples import to_example
     from finetuned.data.render import Renderer
     from finetuned.data.suite import Question
-    from finetuned.layout import Layout
     from finetuned.inference.ask import ask
+    from finetuned.layout import Layout
     from finetuned.model.load import load_version
     from finetuned.registry.weights import weights_in
 

@@ -29,15 +29,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import evaluating
 import orjson
 
-import evaluating
 from finetuned.config import load_config
+from finetuned.core.text import printable
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import utc_now
 from finetuned.layout import Layout
 from finetuned.reports.wording import accuracy, count, nats, number, percent
-from finetuned.telemetry.log import printable
 
 TOOL = "test_runner"
 SCHEMA_VERSION = 1

@@ -46,6 +46,7 @@ from typing import Any
 import orjson
 
 from finetuned.config import load_config
+from finetuned.core.text import printable
 from finetuned.errors import FinetunedError, ModelError, RegistryError
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
@@ -63,7 +64,7 @@ from finetuned.registry.versions import (
     read_version,
     rollback,
 )
-from finetuned.telemetry.log import configure, printable
+from finetuned.telemetry.log import configure
 
 Answer = tuple[Any, str]
 """What --json prints, and what a person reads."""

@@ -165,7 +165,7 @@ class BaseModelMissing(ModelError):
             f"base model {base!r} not found (looked in {places}). "
             f"Get it with: .venv/bin/hf download {base} --local-dir models/base/{Path(base).name}  "
             "and set model.base in config.toml to that directory; "
-            "or run tools/make_base_model.py for the embedded default 'micro'"
+            "or run experiments/base_model/make.py for the embedded default 'micro'"
         )
         self.base = base
         self.looked = looked

@@ -154,7 +154,7 @@ def test_the_corpus_keeps_its_promises() -> None:
     """
     No name of the test set, no answer in the demo's schema, the same text from the same seed.
     """
-    from base_corpus import documents
+    from experiments.base_model.corpus import documents
 
     names = set().union(*map(names_of, intents.test_rows()))
     texts = [document["messages"] for document in islice(documents(0), 4000)]

@@ -1,5 +1,5 @@
 """
-tools/bench_training.py as a person runs it, on a model that trains a step in milliseconds.
+experiments/bench_training.py as a person runs it, on a model that trains a step in milliseconds.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.report import best_peer, complaints, summarise, table
-from bench.settings import BY_NAME, CONTESTANTS, choose
-from bench.workloads import WORKLOADS, digest, fingerprint, make_rows
+from experiments.bench.report import best_peer, complaints, summarise, table
+from experiments.bench.settings import BY_NAME, CONTESTANTS, choose
+from experiments.bench.workloads import WORKLOADS, digest, fingerprint, make_rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TOOL = CHECKOUT / "tools" / "bench_training.py"
+TOOL = "experiments.bench_training"
 STEPS, ROWS_PER_STEP = 3, 4
 PLAIN = ("trainer-padding", "trainer-group-by-length")
 TRL = tuple(c.name for c in CONTESTANTS if c.kind == "trl" and not c.cuda_only)
@@ -40,10 +40,11 @@ def bench(*args: str) -> subprocess.CompletedProcess[str]:
     Run the tool in this interpreter, on one thread.
     """
     return subprocess.run(
-        [sys.executable, TOOL, "--model", "tiny", "--threads", "1", "--device", "cpu", *args],
+        [sys.executable, "-m", TOOL, "--model", "tiny", "--threads", "1", "--device", "cpu", *args],
         capture_output=True,
         text=True,
         check=False,
+        cwd=CHECKOUT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
@@ -129,10 +130,10 @@ def test_in_the_same_order_ours_and_trainer_end_at_the_same_loss(method: str) ->
     """
     What is left of a difference in held-out loss is the order of the rows, nothing else.
     """
-    from bench import ours, peers
-    from bench.settings import Settings
-    from bench.shapes import build_model
-    from bench.watch import RowLog, held_out_loss
+    from experiments.bench import ours, peers
+    from experiments.bench.settings import Settings
+    from experiments.bench.shapes import build_model
+    from experiments.bench.watch import RowLog, held_out_loss
 
     settings = Settings(workload="80+15+30", model="tiny", method=method, rows_per_step=4)
     train = make_rows(settings.workload, 12, part="train", vocab_size=256, seed=0)
@@ -188,7 +189,7 @@ def test_packing_makes_the_number_of_steps_that_was_asked_for(bins: int) -> None
     pytest.importorskip("trl", reason="tools/bootstrap --bench")
     from trl import pack_dataset
 
-    from bench.peers import packed_length
+    from experiments.bench.peers import packed_length
 
     datasets.disable_progress_bars()
     rows = make_rows("0+100+100", 96, part="train", vocab_size=256, seed=1)
@@ -330,7 +331,7 @@ def test_repeats_alternate_the_order_of_contestants() -> None:
     """
     A machine that slows down while it measures favours nobody.
     """
-    import bench_training
+    from experiments import bench_training
 
     chosen = choose(",".join(PLAIN), device="cpu")
     names = [c.name for _, c in bench_training.turns(chosen, 2)]
@@ -342,8 +343,8 @@ def test_the_shapes_that_can_be_asked_for_are_those_that_exist() -> None:
     """
     --help names them without loading torch.
     """
-    import bench_training
-    from bench.shapes import SHAPES, model_config
+    from experiments import bench_training
+    from experiments.bench.shapes import SHAPES, model_config
 
     assert set(SHAPES) == set(bench_training.MODELS)
     for name in SHAPES:
@@ -357,7 +358,7 @@ def test_a_step_costs_what_its_matrix_products_add_up_to() -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from bench.limits import uncounted
+    from experiments.bench.limits import uncounted
 
     n, heads, tokens, width = 2, 3, 8, 16
     q, k, v = (torch.randn(n, heads, tokens, width, requires_grad=True) for _ in range(3))

@@ -118,8 +118,8 @@ def test_three_files_in_a_row_equal_one_run_over_the_same_batches(
     from finetuned.core.learning_rate import WarmUp
     from finetuned.data.plan import Plan
     from finetuned.loss.fused_lora import fuse_lora
-    from finetuned.model.load import load_for_training, trainable_parameters
     from finetuned.loss.supervised import Kernels, SupervisedLM
+    from finetuned.model.load import load_for_training, trainable_parameters
     from finetuned.training.checkpoint import optimizer_tensors
     from finetuned.training.memory import TokenBudget
     from finetuned.training.rows import JobRows

@@ -43,8 +43,8 @@ def better(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from finetuned.config import ModelConfig, TrainingConfig
     from finetuned.data.examples import to_example
     from finetuned.data.render import Renderer
-    from finetuned.model.load import load_for_training, trainable_parameters
     from finetuned.inference.score import pad_batch
+    from finetuned.model.load import load_for_training, trainable_parameters
 
     renderer = Renderer.load(tiny_base, max_length=512)
     rows = [renderer.render(to_example(item))[0] for item in ITEMS]

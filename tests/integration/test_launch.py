@@ -20,8 +20,8 @@ from finetuned.core.decide import StopCause
 from finetuned.core.run_end import is_over, run_status
 from finetuned.errors import EXIT_CONFIG
 from finetuned.files.run import OUTPUT, create_run, read_exit, read_json
-from finetuned.supervisor.runs.live_run import LiveRun
 from finetuned.process.child import Launch, WorkerProcess, end_orphan, processes_of
+from finetuned.supervisor.runs.live_run import LiveRun
 from support.daemon import Daemon, make_root
 
 PLANTED = Path(__file__).with_name("launched")

@@ -6,11 +6,11 @@ import dataclasses
 import inspect
 import tomllib
 
+import config as tool  # tools/config.py
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import config as tool  # tools/config.py
 from finetuned import config as rooms
 from finetuned.config import Config, config_from_dict, load_config
 from finetuned.errors import EXIT_CONFIG, ConfigError

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import simulate_gate
+from experiments import simulate_gate
 from finetuned.config import GateConfig
 from finetuned.core.evidence import Evidence, ItemPair, Merge, SuiteEvidence
 from finetuned.core.gate import FORGETTING, Verdict, judge
@@ -687,7 +687,7 @@ def test_the_same_evidence_gives_the_same_verdict():
 @pytest.mark.parametrize("n", [15, 16, 33])
 def test_the_simulation_judges_by_the_gates_own_p_values(n):
     """
-    tools/simulate_gate.py computes many at once: the same signs, the same figures.
+    experiments/simulate_gate.py computes many at once: the same signs, the same figures.
     """
     gains = np.random.default_rng(n).normal(0.1, 1, (20, n))
     known = simulate_gate.p_values(gains)

@@ -19,8 +19,8 @@ from finetuned.core.timetable import is_due
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.versions import commit_version
-from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.status import StatusBoard
 from support.candidates import make_candidate
 

@@ -16,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetuned.core.text import visible
 from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.reports.compare import comparison_page
 from finetuned.reports.examples import differing_words, share_out
 from finetuned.reports.page import evaluation_page, render_version
-from finetuned.reports.wording import accuracy, number, percent, signed, visible
+from finetuned.reports.wording import accuracy, number, percent, signed
 from support.eval_reports import make_comparison, make_report
 
 CHECKOUT = Path(__file__).parents[2]

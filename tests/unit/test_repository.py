@@ -79,7 +79,7 @@ def test_the_base_model_fits_in_16_mb():
     """
     folder = CHECKOUT / "models" / "base" / "micro"
     if not folder.is_dir():
-        pytest.skip("models/base/micro is not made yet: tools/make_base_model.py")
+        pytest.skip("models/base/micro is not made yet: experiments/base_model/make.py")
 
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 16e6
 

@@ -16,9 +16,10 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetuned.core.text import MAX_TEXT_CHARS, printable
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading
-from finetuned.telemetry.log import MAX_TEXT_CHARS, LogFile, configure, printable
+from finetuned.telemetry.log import LogFile, configure
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.config import WatchConfig
-from finetuned.core.promotion_watch import Health, is_over, is_unhealthy, lost_canaries, parse_health
+from finetuned.core.promotion_watch import (
+    Health,
+    is_over,
+    is_unhealthy,
+    lost_canaries,
+    parse_health,
+)
 
 CONFIG = WatchConfig(minutes=30, requests=100, max_error_fraction=0.05, min_requests=20)
 JSON = st.recursive(

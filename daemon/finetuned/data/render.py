@@ -30,8 +30,8 @@ from typing import Any, Final
 import orjson
 
 from finetuned.data.examples import Example
-from finetuned.data.template_checks import refuse_control_tokens, refuse_losses
 from finetuned.data.messages import Message
+from finetuned.data.template_checks import refuse_control_tokens, refuse_losses
 from finetuned.errors import BaseModelMissing, ConfigError, MalformedExample
 
 RENDER_VERSION: Final = 1

@@ -26,7 +26,12 @@ from finetuned.config import config_from_dict
 from finetuned.core.evidence import evidence_of
 from finetuned.core.gate import judge
 from finetuned.errors import Interrupted
-from finetuned.evaluation.selected_suites import PickedSuite, pick_benchmarks, pick_heldout, renderable
+from finetuned.evaluation.selected_suites import (
+    PickedSuite,
+    pick_benchmarks,
+    pick_heldout,
+    renderable,
+)
 from finetuned.evaluation.subjects import Models, Subject, computed_as
 from finetuned.files.atomic import write_atomic
 from finetuned.files.base_model import position_limit

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from finetuned.config import DataConfig
+from finetuned.core.text import printable
 from finetuned.data import store
 from finetuned.data.examples import Example, prompt_hash, to_example, to_record
 from finetuned.data.holdout import (
@@ -54,7 +55,6 @@ from finetuned.ingestion.source import (
     require_unchanged,
     why_unreadable,
 )
-from finetuned.telemetry.log import printable
 
 BATCH_ROWS: Final = 256
 BATCH_BYTES: Final = 1 << 20

@@ -28,6 +28,7 @@ from typing import Any, Final
 import orjson
 
 from finetuned.config import config_from_dict
+from finetuned.core.text import printable
 from finetuned.data.render import Renderer
 from finetuned.errors import (
     ConfigError,
@@ -38,7 +39,6 @@ from finetuned.files.run import Heartbeat
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
 from finetuned.process.lifeline import Lifeline, run_worker
-from finetuned.telemetry.log import printable
 
 RESULTS: Final = "results"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import socket
 
-from finetuned.telemetry.log import printable
+from finetuned.core.text import printable
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """What to leave out of a child's environment."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from finetuned.core.text import visible
 from finetuned.reports import charts, html
 from finetuned.reports.examples import Card, card, judged, share_out, spread
-from finetuned.reports.wording import count, finite, interval, visible
+from finetuned.reports.wording import count, finite, interval
 
 MAX_SHOWN = 120
 

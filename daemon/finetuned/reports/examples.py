@@ -14,7 +14,8 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
-from finetuned.reports.wording import count, finite, nats, number, visible
+from finetuned.core.text import visible
+from finetuned.reports.wording import count, finite, nats, number
 
 SHOWN_CHARS = 4_000
 """Of each text. The page stays readable, and the comparison of words fast."""

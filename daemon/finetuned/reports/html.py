@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from finetuned.core.text import visible
 from finetuned.reports import wording
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,7 +33,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=wording.visible,
+        visible=visible,
         number=wording.number,
         nats=wording.nats,
         percent=wording.percent,

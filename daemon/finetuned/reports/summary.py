@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuned.core.retention import version_number
+from finetuned.core.text import visible
 from finetuned.reports.examples import Card, card, judged, share_out, spread
 from finetuned.reports.wording import (
     accuracy,
@@ -22,7 +23,6 @@ from finetuned.reports.wording import (
     number,
     percent,
     signed,
-    visible,
 )
 
 Report = Mapping[str, Any]

@@ -8,27 +8,12 @@ which characters must not be shown as they are; does not know what a page looks 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finetuned.core.text import visible
+
 NOTHING = "not measured"
-
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\ufffe\uffff]"
-)
-"""Controls, marks that reorder or hide text, and halves of characters. Not tab, not newline."""
-
-
-def visible(text: object) -> str:
-    r"""
-    Return *text* with every character that cannot be seen spelled out, e.g. ``\u202e``.
-
-    Tab and newline stay; CR LF becomes a newline. The result can be encoded as UTF-8 and
-    is not yet escaped for HTML.
-    """
-    spelled = str(text).replace("\r\n", "\n")
-    return _UNSEEN.sub(lambda m: f"\\u{ord(m[0]):04x}", spelled)
 
 
 def finite(value: object) -> float | None:

@@ -9,8 +9,8 @@ from typing import Any
 from finetuned.core.job import JobState
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.intake import Intake
-from finetuned.supervisor.runs.jobs import JobRunner
 from finetuned.supervisor.promotion_watch import Watch
+from finetuned.supervisor.runs.jobs import JobRunner
 
 
 def describe(

@@ -44,20 +44,20 @@ from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, ConfigError, FinetunedError
 from finetuned.files.base_model import find_base
 from finetuned.files.refusal import refusal_reason
 from finetuned.layout import Layout
-from finetuned.supervisor.verdict.conclude import follow_journal
-from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
+from finetuned.process import notify
 from finetuned.supervisor.context import Context, check_root
+from finetuned.supervisor.inbox.file_events import Watcher
 from finetuned.supervisor.inbox.intake import Intake
-from finetuned.supervisor.runs.jobs import JobRunner
+from finetuned.supervisor.inbox.retire import retire_job
+from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.orders import Orders
+from finetuned.supervisor.promotion_watch import Watch
 from finetuned.supervisor.publish import Publisher
 from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
-from finetuned.supervisor.inbox.retire import retire_job
+from finetuned.supervisor.runs.jobs import JobRunner
 from finetuned.supervisor.runs.specs import launch_file
 from finetuned.supervisor.status import StatusBoard
-from finetuned.supervisor.inbox.file_events import Watcher
-from finetuned.supervisor.promotion_watch import Watch
-from finetuned.process import notify
+from finetuned.supervisor.verdict.conclude import follow_journal
 
 log = structlog.get_logger()
 

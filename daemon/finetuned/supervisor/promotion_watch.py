@@ -19,17 +19,23 @@ from typing import Any
 import orjson
 import structlog
 
-from finetuned.core.promotion_watch import Health, is_over, is_unhealthy, lost_canaries, parse_health
+from finetuned.core.promotion_watch import (
+    Health,
+    is_over,
+    is_unhealthy,
+    lost_canaries,
+    parse_health,
+)
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import ERROR, REPORT, create_run, read_exit, read_json, utc_now
 from finetuned.layout import CANARIES, Layout
+from finetuned.process.child import WorkerProcess
 from finetuned.registry.fallback import is_whole
-from finetuned.supervisor.verdict.conclude import follow_journal
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
-from finetuned.process.child import WorkerProcess
 from finetuned.supervisor.runs.specs import subject_spec
+from finetuned.supervisor.verdict.conclude import follow_journal
 
 log = structlog.get_logger()
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import structlog
 
+from finetuned.process import notify
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.describe import describe
 from finetuned.supervisor.inbox.intake import Intake
-from finetuned.supervisor.runs.jobs import JobRunner
 from finetuned.supervisor.promotion_watch import Watch
-from finetuned.process import notify
+from finetuned.supervisor.runs.jobs import JobRunner
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,41 +24,12 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
-MAX_TEXT_CHARS = 16_384
-"""Longest string in a log line: a rejected 8 MiB line must not become an 8 MiB log line."""
+from finetuned.core.text import printable
 
 MAX_DEPTH = 8
 """Deepest nesting that is logged as structure; what is below is logged as text."""
 
-# C0, DEL and C1 drive terminals; the others reverse or hide text (CVE-2021-42574),
-# or are surrogates, which no UTF-8 encoder takes.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
 _MULTILINE_KEYS = frozenset({"exception", "stack"})
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte of a name that is not UTF-8
-        code -= 0xDC00
-    elif code > 0xFF:
-        return f"\\u{code:04x}"
-    return {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}.get(code, f"\\x{code:02x}")
-
-
-def printable(text: str) -> str:
-    """
-    Return *text* on one line, with everything a terminal might obey spelled out.
-
-    Args:
-        text: Any string, also a file name that is not UTF-8 (surrogateescape).
-
-    Returns:
-        UTF-8-encodable text of at most MAX_TEXT_CHARS characters and an ellipsis.
-    """
-    text = _UNPRINTABLE.sub(_escape, text)
-    return text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + "..."
 
 
 def _plain(value: object, depth: int = 0) -> Any:

@@ -35,8 +35,8 @@ from finetuned.training.drift import open_drift
 from finetuned.training.heldout import HeldOutLoss
 from finetuned.training.kernel_choice import choose_afresh, precision_is_open, recall
 from finetuned.training.live_eval import LiveEval
-from finetuned.training.model_keeper import LoadedModel
 from finetuned.training.memory import REHEARSING, TokenBudget, budget_left, rehearse
+from finetuned.training.model_keeper import LoadedModel
 from finetuned.training.rows import JobRows
 from finetuned.training.trainer import StreamTrainer, make_schedule
 

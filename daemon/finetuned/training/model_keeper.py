@@ -19,8 +19,8 @@ from finetuned.files.manifest import read_manifest, verify_manifest
 from finetuned.layout import MANIFEST
 from finetuned.loss.fused_lora import fuse_lora
 from finetuned.loss.kernels import Choice
-from finetuned.model.load import load_adapter_weights, load_for_training, trainable_parameters
 from finetuned.loss.supervised import Kernels, SupervisedLM
+from finetuned.model.load import load_adapter_weights, load_for_training, trainable_parameters
 from finetuned.training import sharded
 from finetuned.training.candidate import ParentState, load_parent_state
 from finetuned.training.checkpoint import (

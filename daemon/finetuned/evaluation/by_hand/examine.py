@@ -25,8 +25,8 @@ from finetuned.evaluation.selected_suites import PickedSuite, renderable
 from finetuned.evaluation.subjects import Models, Subject, computed_as
 from finetuned.files.base_model import find_base, position_limit
 from finetuned.files.manifest import read_manifest
-from finetuned.layout import MANIFEST, Layout
 from finetuned.inference.ask import Raw
+from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.weights import Weights, weights_in
 
 SPEED_ITEMS = 32

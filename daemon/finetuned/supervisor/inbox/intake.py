@@ -29,9 +29,9 @@ from finetuned.files.inbox import (
     unclaim,
 )
 from finetuned.files.run import ERROR, HEARTBEAT, create_run, read_json, utc_now
+from finetuned.process.child import WorkerProcess
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import publish_rejects, retire_dataset, write_reason
-from finetuned.process.child import WorkerProcess
 
 log = structlog.get_logger()
 

@@ -26,11 +26,11 @@ from finetuned.errors import (
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import CANDIDATE, OUTPUT, utc_now
 from finetuned.registry.fallback import is_whole
-from finetuned.supervisor.verdict.conclude import conclude, follow_journal
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.runs.live_run import LiveRun
 from finetuned.supervisor.recover import check_incumbent
+from finetuned.supervisor.runs.live_run import LiveRun
 from finetuned.supervisor.runs.specs import STUCK_IN_EVAL, SUPERSEDED
+from finetuned.supervisor.verdict.conclude import conclude, follow_journal
 
 log = structlog.get_logger()
 

@@ -20,18 +20,18 @@ from finetuned.core.run_end import Foresight, foresee, is_over, run_status, was_
 from finetuned.errors import ConfigError
 from finetuned.files.journal import dump_config
 from finetuned.files.run import OUTPUT, create_run, utc_now
+from finetuned.process.child import Launch, WorkerProcess
+from finetuned.process.lifeline import WORKER_GROWTH
+from finetuned.process.spares import WaitingWorkers
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.runs.ending import Endings, move_job, retrain
 from finetuned.supervisor.runs.live_run import LiveRun
-from finetuned.process.child import Launch, WorkerProcess
 from finetuned.supervisor.runs.specs import (
     check_lineage,
     evaluation_spec,
     launch_file,
     training_spec,
 )
-from finetuned.process.spares import WaitingWorkers
-from finetuned.process.lifeline import WORKER_GROWTH
 
 log = structlog.get_logger()
 

@@ -16,10 +16,10 @@ from finetuned.errors import ConfigError
 from finetuned.files.results import benchmarks_of, trained_rows
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.layout import CANARIES, Layout
+from finetuned.process.lifeline import WORKER_GROWTH
 from finetuned.registry.versions import read_version
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
-from finetuned.process.lifeline import WORKER_GROWTH
 
 STUCK_IN_EVAL = "stuck_in_eval"
 """Outcome of a run that was killed in a live eval; the job goes on without live evals."""

@@ -2,7 +2,7 @@
 """
 Measure what replay is worth: six unlike tasks in a row, with it and without.
 
-    $ tools/replay_experiment.py --arms 0.05 0 --json build/replay.json
+    $ python -m experiments.replay_experiment --arms 0.05 0 --json build/replay.json
 
 Each task is one file of its own: checked and split by the ingestion worker, trained
 by the training worker, going on from the candidate of the file before. No gate stands
@@ -20,10 +20,6 @@ Exit status: 0 measured, 1 a worker failed, 2 --root holds another experiment.
 
 from __future__ import annotations
 
-import _venv
-
-_venv.activate()
-
 import argparse
 import json
 import math
@@ -37,12 +33,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from experiments.replay_tasks import EPOCHS, make_tasks
 from finetuned.data.store import TokenisedDataset
 from finetuned.files.atomic import write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import read_json
 from finetuned.sources.intents import to_jsonl
-from replay_tasks import EPOCHS, make_tasks
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BASE = CHECKOUT / "models" / "base" / "micro"
@@ -319,7 +315,9 @@ def main(argv: list[str] | None = None) -> int:
     Run the experiment; see the module's text for the exit status.
     """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m experiments.replay_experiment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--arms", nargs="+", default=["0.05", "0"], metavar="SHARE")
     parser.add_argument("--rows", type=int, default=400, help="rows per task (default 400)")

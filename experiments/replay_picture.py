@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """
-Draw the figures of tools/replay_experiment.py: one panel per task, one line per arm.
+Draw the figures of experiments/replay_experiment.py: one panel per task, one line per arm.
 
-    $ tools/replay_picture.py build/replay.json docs/replay.svg
+    $ python -m experiments.replay_picture build/replay.json docs/replay.svg
     docs/replay.svg
 
 Each line begins where the task's own file was trained and shows what later files leave
@@ -85,7 +85,9 @@ def main(argv: list[str] | None = None) -> int:
     Draw the picture; see the module's text for the exit status.
     """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m experiments.replay_picture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("report", type=Path, help="JSON that replay_experiment.py wrote")
     parser.add_argument("picture", type=Path, help="SVG file to write")

@@ -18,7 +18,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import base_wording
+from experiments.base_model import wording
 from finetuned.sources.intents.catalog import Sentence, intent_of, soften
 from finetuned.sources.intents.entities import Names
 from finetuned.sources.intents.grammar import GAP, fill, pick, tidy
@@ -97,7 +97,7 @@ def _sentence(rng: random.Random) -> Sentence:
     weights = [w for _, w in _BLOCKS]
     while True:
         block = rng.choices(blocks, weights)[0]
-        extra = base_wording.EXTRA.get(block)
+        extra = wording.EXTRA.get(block)
         if extra and rng.random() < 0.5:
             spec, template, order = rng.choice(extra)
             phrasing = soften(pick(template, rng), rng, order=order)
@@ -128,12 +128,12 @@ def _command(rng: random.Random, names: Names) -> Document:
     return _fields(prompt, values, rng)
 
 
-_ASIDES = base_wording.ASIDES.strip().splitlines()
+_ASIDES = wording.ASIDES.strip().splitlines()
 
 
 def _with_aside(prompt: str, rng: random.Random) -> str:
     aside = pick(rng.choice(_ASIDES), rng)
-    for kind, words in base_wording.SMALL_TALK.items():
+    for kind, words in wording.SMALL_TALK.items():
         bank = words.split()
         while kind in aside:
             aside = aside.replace(kind, rng.choice(bank), 1)
@@ -294,7 +294,7 @@ def _sum(rng: random.Random, names: Names) -> Document:
 
 
 def _fact(rng: random.Random, names: Names) -> Document:
-    questions, answer = rng.choice(base_wording.FACTS)
+    questions, answer = rng.choice(wording.FACTS)
     return _chat(soften(pick(questions, rng), rng, order=False), answer)
 
 
@@ -325,6 +325,6 @@ def _tools(rng: random.Random, names: Names) -> Document:
 
 
 def _story(rng: random.Random, names: Names) -> Document:
-    text = pick(rng.choice(base_wording.STORIES), rng)
+    text = pick(rng.choice(wording.STORIES), rng)
     values = {g: names.draw(g) for g in dict.fromkeys(GAP.findall(text))}
     return _chat(rng.choice(("tell me about the network", "report", "news?")), fill(text, values))

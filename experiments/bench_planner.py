@@ -2,7 +2,7 @@
 """
 Measure how long a job of many rows takes to plan, and in how much memory.
 
-    $ tools/bench_planner.py
+    $ python -m experiments.bench_planner
     rows          1000000
     prefixes         1.79 s   50 classes
     plan             0.45 s   62500 steps
@@ -14,10 +14,6 @@ file, as a tokenised dataset does. Exit status: 0 measured.
 """
 
 from __future__ import annotations
-
-import _venv
-
-_venv.activate()
 
 import argparse
 import json
@@ -40,8 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     Measure and print; see the module's text for the exit status.
     """
     parser = argparse.ArgumentParser(
+        prog="python -m experiments.bench_planner",
         description="Measure the batch planner.",
-        epilog="examples:\n  tools/bench_planner.py\n  tools/bench_planner.py --rows 100000 --json",
+        epilog="examples:\n"
+        "  python -m experiments.bench_planner\n"
+        "  python -m experiments.bench_planner --rows 100000 --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rows", type=int, default=1_000_000, help="default 1000000")

@@ -1,7 +1,7 @@
 """
 How near a step is to what the machine can do, and where its time goes.
 
-    $ python -m bench.limits SPEC RESULT
+    $ python -m experiments.bench.limits SPEC RESULT
 
 The limit of a step is its floating-point operations over the measured rate of
 large matrix products in the same precision on the same threads. Memory traffic
@@ -23,11 +23,11 @@ import torch
 from torch.utils import flop_counter
 from transformers import TrainerCallback
 
-from bench.contestant import build, train
-from bench.settings import BY_NAME, WARM_UP_STEPS, Settings
-from bench.shapes import model_config
-from bench.watch import RowLog, StepClock, synchronize
-from bench.workloads import make_rows
+from experiments.bench.contestant import build, train
+from experiments.bench.settings import BY_NAME, WARM_UP_STEPS, Settings
+from experiments.bench.shapes import model_config
+from experiments.bench.watch import RowLog, StepClock, synchronize
+from experiments.bench.workloads import make_rows
 
 WATCHED_STEPS = 3
 """Steps measured after the warm-up, all of them together."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from transformers import TrainerCallback
 
-from bench.workloads import Row, digest, fingerprint
+from experiments.bench.workloads import Row, digest, fingerprint
 
 IGNORED = -100
 _EVAL_BATCH = 8

@@ -17,8 +17,8 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
-import base_wording
-from base_corpus import documents
+from experiments.base_model import wording
+from experiments.base_model.corpus import documents
 from finetuned.sources.intents import entities
 from finetuned.sources.intents.grammar import tidy
 
@@ -101,7 +101,7 @@ def frequent_words(n_documents: int = 12000) -> Counter[str]:
             counts.update(
                 re.findall(r"(?<![\w./:*-])[A-Za-z]{2,}(?![\w/:@-]|\.\w)", message["content"])
             )
-    talk = {w for bank in base_wording.SMALL_TALK.values() for w in bank.split()}
+    talk = {w for bank in wording.SMALL_TALK.values() for w in bank.split()}
     for word in list(counts):
         if word.lower() in names | talk and word not in KEYS:
             del counts[word]

@@ -2,7 +2,7 @@
 """
 Measure how fast a suite is answered and scored, against one prompt after the other.
 
-    $ OMP_NUM_THREADS=1 tools/bench_answers.py --items 64 --rounds 3
+    $ OMP_NUM_THREADS=1 python -m experiments.bench_answers --items 64 --rounds 3
     micro on infra_200.jsonl: 64 items, 46 + 41 tokens, answers of 31, batches of 32, 1 threads
                      items/s   times plain   same answers   largest loss gap
     plain                5.7          1.00
@@ -20,10 +20,6 @@ measured, 1 an answer or a loss differs.
 
 from __future__ import annotations
 
-import _venv
-
-_venv.activate()
-
 import argparse
 import json
 import statistics
@@ -40,8 +36,8 @@ from finetuned.config import ModelConfig
 from finetuned.data.examples import to_example
 from finetuned.data.render import Renderer
 from finetuned.inference.generate import Continuation, answer_and_score, answering
-from finetuned.model.load import load_version
 from finetuned.inference.score import summed_loss
+from finetuned.model.load import load_version
 
 _SPARE_TOKENS = 16
 _TOLERANCE = 1e-5
@@ -67,11 +63,14 @@ def main(argv: list[str] | None = None) -> int:
     Measure and print; see the module's text for the exit status.
     """
     parser = argparse.ArgumentParser(
+        prog="python -m experiments.bench_answers",
         description="Measure how fast a suite is answered and scored.",
-        epilog="examples:\n  tools/bench_answers.py\n  tools/bench_answers.py --items 50 --json",
+        epilog="examples:\n"
+        "  python -m experiments.bench_answers\n"
+        "  python -m experiments.bench_answers --items 50 --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    root = _venv.CHECKOUT
+    root = Path(__file__).resolve().parents[1]
     parser.add_argument("--base", type=Path, default=root / "models/base/micro")
     parser.add_argument("--suite", type=Path, default=root / "benchmarks/infra_200.jsonl")
     parser.add_argument("--items", type=int, default=200, help="of the suite's first (default 200)")

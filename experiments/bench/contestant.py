@@ -1,5 +1,7 @@
 """
-One contestant, once, in a process of its own: ``python -m bench.contestant SPEC RESULT``.
+One contestant, once, in a process of its own.
+
+    python -m experiments.bench.contestant SPEC RESULT
 
 SPEC is a JSON file with the settings and the contestant's name; RESULT is where
 the figures go. What a contestant prints is nobody's business: streams are the
@@ -22,8 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.settings import BY_NAME, HELD_OUT_ROWS, WARM_UP_STEPS, Contestant, Settings
-from bench.workloads import Row, make_rows
+from experiments.bench.settings import BY_NAME, HELD_OUT_ROWS, WARM_UP_STEPS, Contestant, Settings
+from experiments.bench.workloads import Row, make_rows
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,8 +53,8 @@ def measure(settings: Settings, contestant: Contestant) -> dict[str, Any]:
     """
     import torch
 
-    from bench.shapes import model_config
-    from bench.watch import RowLog, StepClock, held_out_loss, peak_bytes, reset_peak
+    from experiments.bench.shapes import model_config
+    from experiments.bench.watch import RowLog, StepClock, held_out_loss, peak_bytes, reset_peak
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -99,8 +101,8 @@ def build(settings: Settings, contestant: Contestant) -> Any:
     """
     Return the model that *contestant* trains.
     """
-    from bench import peers
-    from bench.shapes import build_model
+    from experiments.bench import peers
+    from experiments.bench.shapes import build_model
 
     if contestant.kind == "ours":
         return build_model(settings)
@@ -121,10 +123,10 @@ def train(
         Optimizer steps made.
     """
     if contestant.kind == "ours":
-        from bench import ours
+        from experiments.bench import ours
 
         return ours.train(model, rows, settings, **how)
-    from bench import peers
+    from experiments.bench import peers
 
     return peers.train(model, rows, contestant, settings, **how)
 

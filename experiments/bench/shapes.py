@@ -13,7 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, Qwen3Config
 
-from bench.settings import LORA_RANK, Settings
+from experiments.bench.settings import LORA_RANK, Settings
 
 MICRO = Path(__file__).resolve().parents[2] / "models" / "base" / "micro"
 

@@ -2,7 +2,7 @@
 """
 Measure how often the gate is wrong: candidates of known quality, judged by the gate itself.
 
-    $ tools/simulate_gate.py
+    $ python -m experiments.simulate_gate
     Promoted, in %, where the loss moves with the answers
     | true change | 50 items | 100 items | 200 items | 500 items |
     | ---: | ---: | ---: | ---: | ---: |
@@ -26,10 +26,6 @@ Exit status: 0 measured, 2 wrong usage.
 """
 
 from __future__ import annotations
-
-import _venv
-
-_venv.activate()
 
 import argparse
 import functools
@@ -284,8 +280,11 @@ def main(argv: list[str] | None = None) -> int:
     Measure and print; see the module's text for the exit status.
     """
     parser = argparse.ArgumentParser(
+        prog="python -m experiments.simulate_gate",
         description="Measure how often the gate is wrong.",
-        epilog="examples:\n  tools/simulate_gate.py\n  tools/simulate_gate.py --json --seed 1",
+        epilog="examples:\n"
+        "  python -m experiments.simulate_gate\n"
+        "  python -m experiments.simulate_gate --json --seed 1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--candidates", type=int, default=1000, help="per line (default 1000)")

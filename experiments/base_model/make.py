@@ -1,8 +1,8 @@
 """
 Make the embedded base model, models/base/micro, from a seed.
 
-    tools/make_base_model.py                     the model as it is in the repository
-    tools/make_base_model.py --steps 200 --out /tmp/try     a quick, poor one
+    python -m experiments.base_model.make          the model as in the repository
+    python -m experiments.base_model.make --steps 200 --out /tmp/try   a poor one
 
 A Qwen3 of a few million parameters with a tokenizer of its own, trained on the
 text of ``base_corpus``. The budget is steps, not minutes, so that the same
@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from base_corpus import documents
-from base_tokenizer import build_tokenizer
+from experiments.base_model.corpus import documents
+from experiments.base_model.tokenizer import build_tokenizer
 
 HIDDEN_SIZE = 256
 LAYERS = 4
@@ -41,9 +41,11 @@ MAX_BYTES = 16 * 2**20
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m experiments.base_model.make",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     parser.add_argument("--out", type=Path, default=root / "models/base/micro", help="folder")
     parser.add_argument("--seed", type=int, default=0, help="of weights and corpus (default 0)")
     parser.add_argument("--steps", type=int, default=3800, help="optimizer steps (default 3800)")

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.settings import Contestant
+from experiments.bench.settings import Contestant
 
 LOSS_TOLERANCE = 0.01
 """Relative difference of held-out losses up to which two contestants did the same work."""

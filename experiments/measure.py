@@ -2,16 +2,16 @@
 """
 Measure what docs/measurements.md says of the daemon, on this machine.
 
-    $ tools/measure.py
+    $ python -m experiments.measure
     supervisor RSS idle           44.1 MB
     supervisor CPU idle            0.3 %
     drop to first step, cold       5.1 s
     drop to first step, warm       2.0 s
     ...
-    $ tools/measure.py gap
+    $ python -m experiments.measure gap
     file 1 to 2: all [s]           5.4
     ...
-    $ tools/measure.py job
+    $ python -m experiments.measure job
     worker's wall time [s]         301.5
     ...
 
@@ -21,10 +21,6 @@ Exit status: 0 measured, 1 a wait failed.
 """
 
 from __future__ import annotations
-
-import _venv
-
-_venv.activate()
 
 import argparse
 import json
@@ -60,10 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     Measure and print; see the module's text for the exit status.
     """
     parser = argparse.ArgumentParser(
+        prog="python -m experiments.measure",
         description="Measure the daemon on this machine.",
-        epilog="examples:\n  tools/measure.py\n  tools/measure.py --json > figures.json\n"
-        "  tools/measure.py gap --files 3 --rows 300\n"
-        "  tools/measure.py job --rows 2000 --epochs 5",
+        epilog="examples:\n"
+        "  python -m experiments.measure\n"
+        "  python -m experiments.measure --json > figures.json\n"
+        "  python -m experiments.measure gap --files 3 --rows 300\n"
+        "  python -m experiments.measure job --rows 2000 --epochs 5",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

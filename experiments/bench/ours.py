@@ -14,17 +14,17 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from bench.settings import LORA_RANK, MAX_GRAD_NORM, Settings
-from bench.watch import IGNORED, RowLog
-from bench.workloads import Row
+from experiments.bench.settings import LORA_RANK, MAX_GRAD_NORM, Settings
+from experiments.bench.watch import IGNORED, RowLog
+from experiments.bench.workloads import Row
 from finetuned.config import TrainingConfig
 from finetuned.core.learning_rate import WarmUp
 from finetuned.data.plan import Plan, plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes
 from finetuned.loss.fused_lora import fuse_lora
 from finetuned.loss.kernels import choose
-from finetuned.model.load import trainable_parameters
 from finetuned.loss.supervised import Kernels, SupervisedLM
+from finetuned.model.load import trainable_parameters
 from finetuned.training.memory import TokenBudget
 from finetuned.training.rows import JobRows
 from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule

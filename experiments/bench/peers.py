@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.settings import LORA_RANK, MAX_GRAD_NORM, Contestant, Settings
-from bench.shapes import build_base, build_model
-from bench.watch import IGNORED, RowLog
-from bench.workloads import Row
+from experiments.bench.settings import LORA_RANK, MAX_GRAD_NORM, Contestant, Settings
+from experiments.bench.shapes import build_base, build_model
+from experiments.bench.watch import IGNORED, RowLog
+from experiments.bench.workloads import Row
 
 
 def build(settings: Settings, contestant: Contestant) -> Any:

@@ -1,5 +1,5 @@
 """
-The parts of tools/bench_training.py.
+The parts of experiments/bench_training.py.
 
 Reading order: settings (what is compared), workloads (the rows), shapes (the
 model), ours and peers (who trains), contestant (one of them in a process of its

@@ -2,7 +2,7 @@
 """
 Compare our training engine with other tools, side by side on this machine.
 
-    $ tools/bench_training.py --workload 400+20+40 --peers trl-padding --steps 6 --repeats 1
+    $ python -m experiments.bench_training --workload 400+20+40 --peers trl-padding
     400+20+40: 6 steps of 16 rows, 4m, lora, float32, cpu; held-out loss before training 8.8689
                               rows/s          (min..max) sup. tok/s   peak MB      loss  ours x
     ours                       49.24      (49.24..49.24)       1957       854    8.5074    1.00
@@ -21,10 +21,6 @@ Exit status: 0 measured, 1 ours failed or a contestant did other work than ours
 
 from __future__ import annotations
 
-import _venv
-
-_venv.activate()
-
 import argparse
 import json
 import os
@@ -40,11 +36,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.report import best_peer, complaints, summarise, table
-from bench.settings import BY_NAME, LEARNING_RATES, Contestant, Settings, choose
-from bench.workloads import WORKLOADS
+from experiments.bench.report import best_peer, complaints, summarise, table
+from experiments.bench.settings import BY_NAME, LEARNING_RATES, Contestant, Settings, choose
+from experiments.bench.workloads import WORKLOADS
 
-TOOLS = Path(__file__).resolve().parent
+CHECKOUT = Path(__file__).resolve().parents[1]
 MODELS = ("micro", "4m", "33m-32k", "qwen3-0.6b", "tiny")
 """shapes.SHAPES, written again so that --help needs no torch; a test holds them together."""
 
@@ -82,7 +78,9 @@ def main(argv: list[str] | None = None) -> int:
         measured = compare(settings, contestants, repeats=args.repeats, timeout=args.timeout)
         print(table(_title(settings, measured), measured["contestants"]), flush=True)
         if args.profile:
-            measured["limits"] = run("bench.limits", settings, "ours", timeout=args.timeout)
+            measured["limits"] = run(
+                "experiments.bench.limits", settings, "ours", timeout=args.timeout
+            )
             print(_limits_text(measured["limits"]), flush=True)
         print(flush=True)
         report["workloads"].append(measured)
@@ -94,11 +92,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        prog="python -m experiments.bench_training",
         description="Compare our training engine with other tools, side by side.",
         epilog="peers: " + ", ".join(n for n in BY_NAME if n != "ours") + "\nexamples:\n"
-        "  tools/bench_training.py --workload 80+15+30 --steps 6 --repeats 1\n"
-        "  tools/bench_training.py --model 33m-32k --peers trl --json figures.json\n"
-        "  tools/bench_training.py --model qwen3-0.6b --device cuda --dtype bfloat16 --profile",
+        "  python -m experiments.bench_training --workload 80+15+30 --steps 6 --repeats 1\n"
+        "  python -m experiments.bench_training --model 33m-32k --peers trl --json figures.json\n"
+        "  python -m experiments.bench_training --model qwen3-0.6b --device cuda --profile",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -191,7 +190,7 @@ def compare(
         if contestant.missing() or any("error" in figures for figures in mine):
             continue
         began = time.monotonic()
-        figures = run("bench.contestant", settings, contestant.name, timeout=timeout)
+        figures = run("experiments.bench.contestant", settings, contestant.name, timeout=timeout)
         mine.append(figures)
         _say(
             f"{settings.workload} {repeat + 1}/{repeats} {contestant.name}: "
@@ -227,7 +226,7 @@ def run(module: str, settings: Settings, name: str, *, timeout: float) -> dict[s
     Run a measuring module in a process of its own and return its figures.
 
     Args:
-        module: "bench.contestant" or "bench.limits".
+        module: "experiments.bench.contestant" or "experiments.bench.limits".
         settings: What all contestants share.
         name: The contestant.
         timeout: Seconds until it is killed.
@@ -235,7 +234,7 @@ def run(module: str, settings: Settings, name: str, *, timeout: float) -> dict[s
     Returns:
         Its figures, or ``{"error": the last line of its complaint}``.
     """
-    path = os.pathsep.join([str(TOOLS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
     # As long as a worker's threads spin between products; waiting less costs every contestant.
     environment = {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONPATH": path}
     if settings.threads:

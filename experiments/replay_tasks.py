@@ -1,5 +1,5 @@
 """
-The six unlike tasks of tools/replay_experiment.py, as prompts and answers.
+The six unlike tasks of experiments/replay_experiment.py, as prompts and answers.
 
 Three from the product's own source of commands, two drawn here, and one from real
 text where there is any beside the checkout. Knows what a small model can learn from
