@@ -22,7 +22,7 @@ KILLS = max(4, int(os.environ.get("FINETUNED_KILLS", "0")) // 10)
 pytestmark = pytest.mark.slow
 
 
-def is_whole(layout: Layout) -> bool:
+def is_intact(layout: Layout) -> bool:
     """
     Whether current_model names a version that can be loaded, and all that are listed can.
     """
@@ -53,10 +53,10 @@ def test_a_merge_that_is_killed_is_finished_once_by_the_next_daemon(
             time.sleep(rng.uniform(0.1, 9.0))
             killed_in.append(daemon.status()["phase"])
             daemon.kill_everything()
-        assert is_whole(layout)
+        assert is_intact(layout)
         with Daemon(root, "--until-idle") as daemon:
             assert 0 == daemon.wait_exit(), daemon.output()
-        assert is_whole(layout)
+        assert is_intact(layout)
         merged = [
             v
             for v in list_versions(layout)

@@ -148,7 +148,7 @@ def test_what_a_version_sits_on_is_verified_with_it(root: Path, tmp_path: Path) 
     """
     from finetuned.config import Config
     from finetuned.evaluation.subjects import Models, Subject
-    from finetuned.registry.fallback import is_whole, mend
+    from finetuned.registry.fallback import is_intact, repair
     from finetuned.registry.versions import promote
     from finetuned.training.model_keeper import ModelKeeper
 
@@ -161,18 +161,18 @@ def test_what_a_version_sits_on_is_verified_with_it(root: Path, tmp_path: Path) 
     (base / "model.safetensors").chmod(0o644)
     (base / "model.safetensors").write_bytes(data)
 
-    assert not is_whole(layout, "v0003")
+    assert not is_intact(layout, "v0003")
     with pytest.raises(CorruptFile):
         promote(layout, "v0003")
     with pytest.raises(CorruptFile):
         Models(Config().model).get(Subject("candidate", base, version))
     with pytest.raises(CorruptFile):
         ModelKeeper().get(base, version, Config(), pad_token_id=0)
-    mend(layout, "v0003")  # from the backup of its base
+    repair(layout, "v0003")  # from the backup of its base
     promote(layout, "v0003")
     # A merged model stands alone: what it was merged into is not needed for it.
     shutil.rmtree(layout.versions / "v0001")
-    assert is_whole(layout, "v0002")
+    assert is_intact(layout, "v0002")
 
 
 def test_a_lost_journal_comes_back_with_its_scores(root: Path, tmp_path: Path) -> None:

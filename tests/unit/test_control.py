@@ -3,7 +3,7 @@ import os
 import orjson
 import pytest
 
-from finetuned.core.order import Command
+from finetuned.core.order import OrderKind
 from finetuned.files.control import acknowledge, consume, last_sequence, pending, unfinished
 from finetuned.layout import Layout
 from finetuned.supervisor.context import check_root
@@ -21,11 +21,11 @@ def test_an_order_is_consumed_once(layout):
     It is gone from control/ the moment it is taken.
     """
     (layout.control / "pause").write_text("reason here\nrest")
-    order = consume(layout, "pause", Command.PAUSE, 1)
+    order = consume(layout, "pause", OrderKind.PAUSE, 1)
 
     assert "reason here" == order.reason
     assert [] == pending(layout)
-    assert consume(layout, "pause", Command.PAUSE, 2) is None
+    assert consume(layout, "pause", OrderKind.PAUSE, 2) is None
 
 
 def test_orders_come_in_the_order_they_were_given(layout):
@@ -44,7 +44,7 @@ def test_a_crash_after_taking_leaves_the_order_to_be_found(layout):
     What was consumed and not answered is answered after the restart.
     """
     (layout.control / "skip").write_text("bad rows")
-    order = consume(layout, "skip", Command.SKIP, 7)
+    order = consume(layout, "skip", OrderKind.SKIP, 7)
 
     assert [order] == unfinished(layout)
     assert 7 == last_sequence(layout)
@@ -72,7 +72,7 @@ def test_whatever_the_file_holds_the_order_counts(layout, kind):
         path.write_bytes(b"\xff\x00\x1b[2J" * 10)
     else:
         path.write_bytes(b"x" * 10_000_000)
-    order = consume(layout, "pause", Command.PAUSE, 1)
+    order = consume(layout, "pause", OrderKind.PAUSE, 1)
 
     assert order is not None
     assert len(order.reason) <= 500
@@ -85,6 +85,6 @@ def test_answers_do_not_pile_up(layout):
     """
     for i in range(250):
         (layout.control / "pause").touch()
-        acknowledge(layout, consume(layout, "pause", Command.PAUSE, i), {})
+        acknowledge(layout, consume(layout, "pause", OrderKind.PAUSE, i), {})
 
     assert 200 == len(list(layout.acks.iterdir()))

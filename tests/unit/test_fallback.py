@@ -11,7 +11,7 @@ from finetuned.errors import CorruptFile, ModelError, RegistryError
 from finetuned.files.manifest import write_manifest
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup
-from finetuned.registry.fallback import last_good, mend, usable
+from finetuned.registry.fallback import last_good, repair, usable
 from finetuned.registry.folder import FACTS_SHA256, SEALED, read_facts
 from finetuned.registry.versions import (
     commit_version,
@@ -95,14 +95,14 @@ def test_mending_takes_in_what_a_version_sits_on(layout):
     for name in ("v0002", "v0003"):
         backup(layout, name)
         damage(layout.versions / name)
-    mend(layout, "v0003")
+    repair(layout, "v0003")
     for name in ("v0002", "v0003"):
         verify_version(layout, name)
     for folder in (layout.versions, layout.backups):
         damage(folder / "v0002")
 
     with pytest.raises(ModelError, match="v0002"):
-        mend(layout, "v0003")
+        repair(layout, "v0003")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"files": 3}', None])

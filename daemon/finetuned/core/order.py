@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Command(StrEnum):
+class OrderKind(StrEnum):
     PAUSE = "pause"  # checkpoint, free the device, start nothing until resume
     RESUME = "resume"  # end a pause
     SKIP = "skip"  # end the current job for good; its file is not trained any further
@@ -17,13 +17,13 @@ class Command(StrEnum):
     CONSOLIDATE = "consolidate"  # merge the adapter in use into a full model, when its turn comes
 
 
-def command_of(file_name: str) -> Command | None:
+def order_kind(file_name: str) -> OrderKind | None:
     """
     Return the order that a file of this name in control/ gives, if any.
 
     Dotted names are the ancestors' spelling: ``.pause`` means ``pause``.
     """
     try:
-        return Command(file_name.removeprefix("."))
+        return OrderKind(file_name.removeprefix("."))
     except ValueError:
         return None

@@ -58,7 +58,7 @@ def outgrown(rss_bytes: int, first_rss_bytes: int, growth: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class RunSigns:
+class RunObservation:
     """
     What can be seen of a run from outside.
     """
@@ -79,7 +79,7 @@ class RunSigns:
     """Whether its error record says that the file system refused."""
 
 
-def is_over(signs: RunSigns) -> bool:
+def is_over(signs: RunObservation) -> bool:
     """
     Return whether a run has ended and its device is free or kept on purpose.
 
@@ -91,7 +91,7 @@ def is_over(signs: RunSigns) -> bool:
     return signs.said is not None and signs.stays and not signs.asked
 
 
-def run_status(signs: RunSigns) -> int:
+def run_status(signs: RunObservation) -> int:
     """
     Return how a run that is over ended, as the exit status of one process.
 
@@ -115,7 +115,7 @@ def run_status(signs: RunSigns) -> int:
     return signs.process
 
 
-def was_missed(signs: RunSigns, *, reused: bool) -> bool:
+def should_reassign(signs: RunObservation, *, reused: bool) -> bool:
     """
     Return whether a run must be given to another worker, as if nothing had happened.
 

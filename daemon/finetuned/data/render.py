@@ -20,8 +20,7 @@ examples, splits or models.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from collections.abc import Sequence as AbstractSequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -58,7 +57,7 @@ _PROBE: Final = "probe 7"
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class TrainingSequence:
     """
     One row of training input.
     """
@@ -133,7 +132,7 @@ class Renderer:
         renderer.fingerprint = digest.hexdigest()[:12]
         return renderer
 
-    def render(self, example: Example) -> list[Sequence]:
+    def render(self, example: Example) -> list[TrainingSequence]:
         """
         Return the training sequences of one example, in the order of its turns.
 
@@ -147,7 +146,9 @@ class Renderer:
             raise result
         return result
 
-    def render_many(self, examples: Iterable[Example]) -> list[list[Sequence] | MalformedExample]:
+    def render_many(
+        self, examples: Iterable[Example]
+    ) -> list[list[TrainingSequence] | MalformedExample]:
         """
         Render many examples at once; faster, as their texts are tokenised together.
 
@@ -168,7 +169,7 @@ class Renderer:
             for text in (prompt, prompt + answer)
         ]
         encoded = iter(self._encode_many(texts))
-        results: list[list[Sequence] | MalformedExample] = []
+        results: list[list[TrainingSequence] | MalformedExample] = []
         for plan in plans:
             if isinstance(plan, MalformedExample):
                 results.append(plan)
@@ -219,7 +220,7 @@ class Renderer:
         other = replace(example, messages=[*example.messages[:-1], turn])
         return self.render(other)[-1].input_ids[len(self.prompt_ids(other)) :]
 
-    def decode(self, ids: AbstractSequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """
         Return the text of *ids*, special tokens included, nothing tidied.
         """
@@ -327,11 +328,11 @@ class Renderer:
 
     def _assemble(
         self, turns: list[tuple[str, str]], pairs: list[tuple[list[int], list[int]]]
-    ) -> list[Sequence]:
+    ) -> list[TrainingSequence]:
         """
         Join turns into as few sequences as show each turn what serving will show.
         """
-        sequences: list[Sequence] = []
+        sequences: list[TrainingSequence] = []
         ids: list[int] = []
         mask: list[bool] = []
         for (_, answer), (prompt_ids, whole_ids) in zip(turns, pairs, strict=True):
@@ -347,20 +348,20 @@ class Renderer:
                 ids = prompt_ids + answer_ids
             else:
                 if ids:
-                    sequences.append(Sequence(ids, mask))
+                    sequences.append(TrainingSequence(ids, mask))
                 ids = prompt_ids + answer_ids
                 mask = [False] * n
             mask += [True] * len(answer_ids)
-        sequences.append(Sequence(ids, mask))
+        sequences.append(TrainingSequence(ids, mask))
         return sequences
 
-    def _plain(self, text: str) -> Sequence:
+    def _plain(self, text: str) -> TrainingSequence:
         ids = self._encode_many([text], special=True)[0]
         if ids[-1:] != [self.eos_token_id]:
             ids.append(self.eos_token_id)
-        return Sequence(ids, [True] * len(ids))
+        return TrainingSequence(ids, [True] * len(ids))
 
-    def _check(self, sequences: list[Sequence]) -> None:
+    def _check(self, sequences: list[TrainingSequence]) -> None:
         for sequence in sequences:
             if len(sequence.input_ids) > self.max_length:
                 raise MalformedExample(

@@ -104,7 +104,7 @@ class Models:
         self._model, self._base, self._shape = None, None, None
 
 
-def computed_as(config: ModelConfig) -> list[str]:
+def compute_signature(config: ModelConfig) -> list[str]:
     """
     Return what beside the weights decides what a model computes: precision, device, torch.
 

@@ -32,7 +32,7 @@ from finetuned.evaluation.selected_suites import (
     pick_heldout,
     renderable,
 )
-from finetuned.evaluation.subjects import Models, Subject, computed_as
+from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.atomic import write_atomic
 from finetuned.files.base_model import position_limit
 from finetuned.files.run import REPORT, Heartbeat, utc_now
@@ -192,7 +192,7 @@ class EvaluationRun:
     def _digest(self, subject: Subject) -> str:
         from finetuned.evaluation.answers import model_digest
 
-        how = computed_as(self.config.model)
+        how = compute_signature(self.config.model)
         if self.spec.get("watch") and subject.name == CANDIDATE_SUBJECT:
             how.append(self.spec["run_id"])  # to be asked again, whatever it said before
         return model_digest(subject.base, subject.folder, how)

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from finetuned.core.order import Command, command_of
+from finetuned.core.order import OrderKind, order_kind
 from finetuned.files.atomic import fsync_dir, write_atomic
 from finetuned.layout import Layout
 
@@ -27,12 +27,12 @@ KEEP_ACKS = 200
 @dataclass(frozen=True, slots=True)
 class Order:
     """
-    One consumed command.
+    One consumed order.
     """
 
     id: str
     """Sorts by arrival, e.g. ``000012-pause``."""
-    command: Command
+    kind: OrderKind
     reason: str
     """First line of the file, or empty."""
     touched_ns: int = 0
@@ -54,7 +54,7 @@ def _first_line(path: Path) -> str:
     return "".join(c for c in line if c.isprintable()).strip()
 
 
-def pending(layout: Layout) -> list[tuple[Command, str]]:
+def pending(layout: Layout) -> list[tuple[OrderKind, str]]:
     """
     Return the orders that wait in control/, oldest first, with their file names.
 
@@ -64,32 +64,32 @@ def pending(layout: Layout) -> list[tuple[Command, str]]:
     found = []
     with os.scandir(layout.control) as entries:
         for entry in entries:
-            command = command_of(entry.name)
-            if command is None:
+            kind = order_kind(entry.name)
+            if kind is None:
                 continue
             try:
                 age = entry.stat(follow_symlinks=False).st_mtime_ns
             except FileNotFoundError:
                 continue
-            found.append((age, list(Command).index(command), command, entry.name))
-    return [(command, name) for _, _, command, name in sorted(found)]
+            found.append((age, list(OrderKind).index(kind), kind, entry.name))
+    return [(kind, name) for _, _, kind, name in sorted(found)]
 
 
-def consume(layout: Layout, name: str, command: Command, sequence: int) -> Order | None:
+def consume(layout: Layout, name: str, kind: OrderKind, sequence: int) -> Order | None:
     """
     Take one order out of control/.
 
     Returns:
         The order, or None when the file is gone already.
     """
-    order_id = f"{sequence:06d}-{command}"
+    order_id = f"{sequence:06d}-{kind}"
     taken = layout.acks / f"{order_id}.received"
     try:
         os.rename(layout.control / name, taken)
     except FileNotFoundError:
         return None
     fsync_dir(layout.acks)
-    return Order(order_id, command, _first_line(taken), taken.lstat().st_mtime_ns)
+    return Order(order_id, kind, _first_line(taken), taken.lstat().st_mtime_ns)
 
 
 def unfinished(layout: Layout) -> list[Order]:
@@ -98,10 +98,10 @@ def unfinished(layout: Layout) -> list[Order]:
     """
     orders = []
     for path in sorted(layout.acks.glob("*.received")):
-        command = command_of(path.stem.partition("-")[2])
-        if command is not None:
+        kind = order_kind(path.stem.partition("-")[2])
+        if kind is not None:
             touched_ns = path.lstat().st_mtime_ns
-            orders.append(Order(path.stem, command, _first_line(path), touched_ns))
+            orders.append(Order(path.stem, kind, _first_line(path), touched_ns))
     return orders
 
 
@@ -119,7 +119,7 @@ def acknowledge(layout: Layout, order: Order, answer: dict[str, Any]) -> None:
 
     Called again for the same order (received, then obeyed) it replaces the answer.
     """
-    body = {"id": order.id, "command": order.command, "reason": order.reason, **answer}
+    body = {"id": order.id, "command": order.kind, "reason": order.reason, **answer}
     write_atomic(layout.acks / f"{order.id}.json", orjson.dumps(body, option=orjson.OPT_INDENT_2))
     received = layout.acks / f"{order.id}.received"
     try:

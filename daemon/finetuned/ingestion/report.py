@@ -7,13 +7,13 @@ Knows what is worth counting; does not know files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence as AbstractSequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN, Holdout
-from finetuned.data.render import Sequence
+from finetuned.data.render import TrainingSequence
 
 _FIRST_REJECTS: Final = 5
 
@@ -49,7 +49,7 @@ class Report:
         """Lines that are not blank."""
         return self.rows_accepted + self.rows_rejected
 
-    def count_accepted(self, format_name: str, sequences: list[Sequence]) -> None:
+    def count_accepted(self, format_name: str, sequences: list[TrainingSequence]) -> None:
         """
         Count one accepted row.
         """
@@ -70,9 +70,7 @@ class Report:
         if len(self._first_rejects) < _FIRST_REJECTS:
             self._first_rejects.append(entry)
 
-    def set_split(
-        self, rows_of: AbstractSequence[int], holdout: Holdout, n_train_sequences: int
-    ) -> None:
+    def set_split(self, rows_of: Sequence[int], holdout: Holdout, n_train_sequences: int) -> None:
         """
         Record how many rows went where, by the numbers of holdout's splits.
         """

@@ -15,12 +15,18 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import restore
 from finetuned.registry.folder import intact
-from finetuned.registry.versions import Version, as_name, known_facts, verify_usable, verify_version
+from finetuned.registry.versions import (
+    Version,
+    known_facts,
+    valid_version_name,
+    verify_usable,
+    verify_version,
+)
 
 log = structlog.get_logger()
 
 
-def mend(layout: Layout, name: str) -> None:
+def repair(layout: Layout, name: str) -> None:
     """
     Verify version *name* and every version it sits on; rebuild what is damaged from its backup.
 
@@ -46,7 +52,7 @@ def _mended(layout: Layout, name: str) -> Version:
 
 def usable(layout: Layout, name: str) -> bool:
     """
-    Return whether mend() would go through: each part is intact as version or as backup.
+    Return whether repair() would go through: each part is intact as version or as backup.
 
     Reads all their files and changes nothing.
     """
@@ -58,11 +64,11 @@ def usable(layout: Layout, name: str) -> bool:
         facts = next((f for p in places if (f := intact(p, current)) is not None), None)
         if facts is None:
             return False
-        current = as_name(facts.get("base_version"))
+        current = valid_version_name(facts.get("base_version"))
     return True
 
 
-def is_whole(layout: Layout, name: str) -> bool:
+def is_intact(layout: Layout, name: str) -> bool:
     """
     Return whether version *name* and every version it sits on are intact where they are.
     """
@@ -91,7 +97,7 @@ def _ancestors(layout: Layout, name: str, parents: Mapping[str, str | None]) -> 
     seen = {name}
     while True:
         facts = known_facts(layout, name)
-        parent = as_name(facts.get("parent") if facts else parents.get(name))
+        parent = valid_version_name(facts.get("parent") if facts else parents.get(name))
         if parent is None or parent in seen:
             return
         seen.add(parent)

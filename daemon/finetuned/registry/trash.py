@@ -25,13 +25,13 @@ from finetuned.registry.folder import intact, read_facts
 from finetuned.registry.pins import read_pins
 from finetuned.registry.versions import (
     HIGHEST,
-    as_name,
     incumbent,
     known_facts,
     lineage_of,
     list_versions,
     next_number,
     registry_lock,
+    valid_version_name,
     version_names,
 )
 
@@ -89,7 +89,7 @@ def trashed_version(folder: str) -> str | None:
     """
     Return the version that a *folder* of the trash was, by its name; None for none of ours.
     """
-    return as_name(folder.partition("-")[0])
+    return valid_version_name(folder.partition("-")[0])
 
 
 def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = False) -> Emptying:

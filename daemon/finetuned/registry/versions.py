@@ -63,12 +63,12 @@ class Version:
     @property
     def parent(self) -> str | None:
         """The version it was trained on top of; None for one made from the base."""
-        return as_name(self.manifest.get("parent"))
+        return valid_version_name(self.manifest.get("parent"))
 
     @property
     def base_version(self) -> str | None:
         """The version, a full model, that its adapter sits on; None for the configured base."""
-        return as_name(self.manifest.get("base_version"))
+        return valid_version_name(self.manifest.get("base_version"))
 
     @property
     def bytes(self) -> int:
@@ -76,7 +76,7 @@ class Version:
         return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
 
 
-def as_name(value: object) -> str | None:
+def valid_version_name(value: object) -> str | None:
     """
     Return *value* where it is a version's name; what a manifest says becomes a path.
     """
@@ -87,7 +87,7 @@ def lineage_of(facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """
     Return the parent and the base version that a manifest names.
     """
-    return as_name(facts.get("parent")), as_name(facts.get("base_version"))
+    return valid_version_name(facts.get("parent")), valid_version_name(facts.get("base_version"))
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def commit_version(
     if not isinstance(run_id, str) or not run_id:
         raise RegistryError("a version needs the run_id of the run that made it")
     for key in ("parent", "base_version"):
-        if facts.get(key) is not None and as_name(facts[key]) is None:
+        if facts.get(key) is not None and valid_version_name(facts[key]) is None:
             raise RegistryError(f"{key} must be a version name or None, got {facts[key]!r}")
     with registry_lock(layout):
         for name in reversed(list_versions(layout)):

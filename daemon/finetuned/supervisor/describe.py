@@ -9,7 +9,7 @@ from typing import Any
 from finetuned.core.job import JobState
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.intake import Intake
-from finetuned.supervisor.promotion_watch import Watch
+from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.runs.jobs import JobRunner
 
 
@@ -17,7 +17,7 @@ def describe(
     context: Context,
     jobs: JobRunner,
     intake: Intake,
-    watch: Watch,
+    watch: PromotionWatch,
     *,
     low_disk: str | None,
     stopping: bool,

@@ -46,12 +46,12 @@ from finetuned.files.refusal import refusal_reason
 from finetuned.layout import Layout
 from finetuned.process import notify
 from finetuned.supervisor.context import Context, check_root
-from finetuned.supervisor.inbox.file_events import Watcher
+from finetuned.supervisor.inbox.file_events import InboxEvents
 from finetuned.supervisor.inbox.intake import Intake
 from finetuned.supervisor.inbox.retire import retire_job
 from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.orders import Orders
-from finetuned.supervisor.promotion_watch import Watch
+from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.publish import Publisher
 from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
 from finetuned.supervisor.runs.jobs import JobRunner
@@ -86,7 +86,7 @@ class Supervisor:
         self._context.note_config()
         self._intake = Intake(self._context)
         self._jobs = JobRunner(self._context)
-        self._watch = Watch(self._context)
+        self._watch = PromotionWatch(self._context)
         self._orders = Orders(
             self._context,
             self._jobs.skippable,
@@ -95,7 +95,7 @@ class Supervisor:
         self._publisher = Publisher(self._context, self._jobs, self._intake, self._watch)
         self._until_idle = until_idle
         self._wake = threading.Event()
-        self._watcher = Watcher(layout.inbox, layout.control, self._wake)
+        self._inbox_events = InboxEvents(layout.inbox, layout.control, self._wake)
         self._terminations = 0
         self._leaving = False
         self._last_slow = float("-inf")
@@ -121,7 +121,7 @@ class Supervisor:
         launch_file(self._context.layout.root, self._context.config.as_dict())
         self._install_signals()
         self._recover()
-        self._watcher.start()
+        self._inbox_events.start()
         notify.ready("watching inbox/")
         log.info("supervisor_started", pid=os.getpid(), root=str(self._context.layout.root))
         try:
@@ -132,7 +132,7 @@ class Supervisor:
                 if not self._leaving:
                     self._wait()
         finally:
-            self._watcher.stop()
+            self._inbox_events.stop()
             self._jobs.cool_down()
             self._watch.dismiss()
         notify.stopping("stopped")
@@ -245,7 +245,7 @@ class Supervisor:
         return False
 
     def _look_at_inbox(self, woken: bool) -> None:
-        self._intake.look(time.monotonic(), woken=woken, renamed=self._watcher.take_renamed())
+        self._intake.look(time.monotonic(), woken=woken, renamed=self._inbox_events.take_renamed())
 
     def _poll_worker(self) -> None:
         if self._jobs.poll():
@@ -259,7 +259,7 @@ class Supervisor:
         self._last_slow = time.monotonic()
         self._checkpoint_bytes = max(self._checkpoint_bytes, self._jobs.checkpoint_bytes)
         self._low_disk = self._disk_is_low()
-        self._watcher.follow()
+        self._inbox_events.follow()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self._retire()
         if self._context.config.registry.consolidate_at:

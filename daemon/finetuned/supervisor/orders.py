@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from finetuned.core.order import Command
+from finetuned.core.order import OrderKind
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.control import Order, acknowledge, consume, last_sequence, pending, unfinished
 from finetuned.files.run import utc_now
@@ -42,7 +42,7 @@ class Orders:
         self._skippable = skippable
         self._consolidate = consolidate
         self._waiting: list[Order] = []
-        self._untaken: list[Order] = []
+        self._unread_orders: list[Order] = []
         self.stop_requested = False
         self.skip_job: str | None = None
 
@@ -56,13 +56,13 @@ class Orders:
         Obey orders that were consumed just before a crash.
         """
         for order in unfinished(self._context.layout):
-            if order.command is Command.STOP:
+            if order.kind is OrderKind.STOP:
                 # It did end that daemon; this one was started since, by someone who wants it.
                 self._answer(order, "obeyed: the daemon had ended")
             else:
-                self._untaken.append(order)
-        self._untaken.sort(key=lambda order: order.touched_ns)
-        self._take_untaken()
+                self._unread_orders.append(order)
+        self._unread_orders.sort(key=lambda order: order.touched_ns)
+        self._read_orders()
 
     def look(self) -> None:
         """
@@ -71,7 +71,7 @@ class Orders:
         Raises:
             OSError: control/ is missing or refuses; nothing was lost.
         """
-        self._take_untaken()
+        self._read_orders()
         layout = self._context.layout
         # A file may be touched again between the listing and its rename, and another one
         # appear: only when none is left is it known which order was given last.
@@ -84,48 +84,48 @@ class Orders:
                 number = self._context.journal.next_number("order", floor=last_sequence(layout))
                 order = consume(layout, name, command, number)
                 if order is not None:
-                    self._untaken.append(order)
-        self._untaken.sort(key=lambda order: order.touched_ns)
-        self._take_untaken()
+                    self._unread_orders.append(order)
+        self._unread_orders.sort(key=lambda order: order.touched_ns)
+        self._read_orders()
 
-    def _take_untaken(self) -> None:
+    def _read_orders(self) -> None:
         """Take in what was consumed; an order that the disk refuses is taken again."""
-        while self._untaken:
-            self._take(self._untaken[0])
-            del self._untaken[0]
+        while self._unread_orders:
+            self._take(self._unread_orders[0])
+            del self._unread_orders[0]
 
     def _take(self, order: Order) -> None:
-        self._context.journal.add_command(order.id, order.command, order.reason)
-        log.info("command_received", command=order.command, reason=order.reason)
+        self._context.journal.add_command(order.id, order.kind, order.reason)
+        log.info("command_received", command=order.kind, reason=order.reason)
         self._context.board.update(
             last_command={
                 "id": order.id,
-                "command": order.command,
+                "command": order.kind,
                 "reason": order.reason,
                 "received_at": utc_now(),
                 "outcome": "received",
             }
         )
-        match order.command:
-            case Command.PAUSE:
+        match order.kind:
+            case OrderKind.PAUSE:
                 self._context.journal.set_paused(order.reason)
                 self._wait(order)
-            case Command.RESUME:
+            case OrderKind.RESUME:
                 was_paused = self.paused
                 self._context.journal.set_paused(None)
-                for waiting in [w for w in self._waiting if w.command is Command.PAUSE]:
+                for waiting in [w for w in self._waiting if w.kind is OrderKind.PAUSE]:
                     self._finish(waiting, "ended by resume")
                 self._answer(order, "obeyed" if was_paused else "nothing to do: not paused")
-            case Command.SKIP:
+            case OrderKind.SKIP:
                 self.skip_job = self.skip_job or self._skippable()
                 if self.skip_job is None:
                     self._answer(order, "nothing to do: no dataset is being trained")
                 else:
                     self._wait(order)
-            case Command.STOP:
+            case OrderKind.STOP:
                 self.stop_requested = True
                 self._wait(order)
-            case Command.CONSOLIDATE:
+            case OrderKind.CONSOLIDATE:
                 try:
                     self._answer(order, self._consolidate())
                 except (ModelError, RegistryError) as error:
@@ -147,12 +147,12 @@ class Orders:
         """
         for order in list(self._waiting):
             if (
-                (order.command is Command.PAUSE and worker_gone)
-                or (order.command is Command.STOP and leaving)
-                or (order.command is Command.SKIP and skipped)
+                (order.kind is OrderKind.PAUSE and worker_gone)
+                or (order.kind is OrderKind.STOP and leaving)
+                or (order.kind is OrderKind.SKIP and skipped)
             ):
                 outcome = "obeyed"
-                if order.command is Command.SKIP:
+                if order.kind is OrderKind.SKIP:
                     outcome = f"obeyed: {self.skip_job} skipped"
                 self._finish(order, outcome)
         if skipped:
@@ -171,11 +171,11 @@ class Orders:
             {"obeyed_at": utc_now(), "outcome": outcome, "step": step},
         )
         self._context.journal.finish_command(order.id, outcome)
-        log.info("command_obeyed", command=order.command, outcome=outcome, step=step)
+        log.info("command_obeyed", command=order.kind, outcome=outcome, step=step)
         board.update(
             last_command={
                 "id": order.id,
-                "command": order.command,
+                "command": order.kind,
                 "reason": order.reason,
                 "obeyed_at": utc_now(),
                 "outcome": outcome,

@@ -31,7 +31,7 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.run import ERROR, REPORT, create_run, read_exit, read_json, utc_now
 from finetuned.layout import CANARIES, Layout
 from finetuned.process.child import WorkerProcess
-from finetuned.registry.fallback import is_whole
+from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
 from finetuned.supervisor.runs.specs import subject_spec
@@ -52,7 +52,7 @@ HEALTH_BYTES = 1 << 16
 """Longest health signal that is read."""
 
 
-class Watch:
+class PromotionWatch:
     """
     Owns at most one worker, which asks the canaries.
     """
@@ -67,7 +67,7 @@ class Watch:
         self._started = 0.0
         self._not_before = 0.0
         self._failures = 0
-        self._untold: tuple[Path, dict[str, Any]] | None = None
+        self._unwritten_incident: tuple[Path, dict[str, Any]] | None = None
         """An incident that could not be written down yet."""
 
     @property
@@ -167,7 +167,7 @@ class Watch:
             "answers": str(layout.answers),
         }
         before = self._before(found)
-        if before is None or is_whole(layout, before):
+        if before is None or is_intact(layout, before):
             spec["incumbent"] = subject_spec(context, before)
         create_run(layout.runs / run_id, spec)
         worker = WorkerProcess("evaluation", cwd=layout.root, log=layout.logs / "workers.log")
@@ -198,7 +198,7 @@ class Watch:
                 be moved; it is tried again at the next look.
         """
         with suppress(OSError):  # nor must an old incident keep a new one from being seen
-            self._tell()
+            self._write_incident()
         found = self.promotion()
         if found is None:
             self.dismiss()
@@ -207,7 +207,7 @@ class Watch:
         config = self._context.config.watch
         failing = is_unhealthy(health, found["version"], config)
         if failing is not None:
-            self._take_back(found, "health", failing, {"health": _shown(health)})
+            self._revert_promotion(found, "health", failing, {"health": _shown(health)})
             return
         if self._take_answers(found):
             return
@@ -259,7 +259,7 @@ class Watch:
         if lost:
             reason = f"canaries that should pass fail: {', '.join(lost[:10])}"
             items = [i for i in report["items"] if i["id"] in lost]
-            self._take_back(found, "canaries", reason, {"canaries": items})
+            self._revert_promotion(found, "canaries", reason, {"canaries": items})
         return bool(lost)
 
     def _not_asked(self, found: dict[str, Any], folder: Path) -> bool:
@@ -267,8 +267,8 @@ class Watch:
         Find out whose fault it was: only a version whose own files are damaged is taken back.
         """
         problem = (read_json(folder / ERROR) or {}).get("error_message") or "its worker died"
-        if not is_whole(self._context.layout, found["version"]):
-            self._take_back(found, "files", f"it cannot be asked: {problem}", {})
+        if not is_intact(self._context.layout, found["version"]):
+            self._revert_promotion(found, "files", f"it cannot be asked: {problem}", {})
             return True
         self._failures += 1
         log.warning("canaries_not_asked", version=found["version"], error=problem)
@@ -283,7 +283,7 @@ class Watch:
             and (item["outcomes"].get("candidate") or {}).get("correct") is True
         )
 
-    def _take_back(
+    def _revert_promotion(
         self, found: dict[str, Any], signal: str, reason: str, evidence: dict[str, Any]
     ) -> None:
         context, before, began = self._context, self._before(found), time.monotonic()
@@ -302,9 +302,9 @@ class Watch:
             **evidence,
         }
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{found['version']}.json"
-        self._untold = (context.layout.incidents / name, incident)
+        self._unwritten_incident = (context.layout.incidents / name, incident)
         with suppress(OSError):  # a full disk must not keep a bad version in use
-            self._tell(keep=True)
+            self._write_incident(keep=True)
         context.journal.set_incumbent(before, "watch")
         try:
             follow_journal(context)
@@ -319,17 +319,17 @@ class Watch:
             log.error("version_taken_back", **{field: incident[field] for field in fields})
             context.board.update(last_incident={**incident, "file": f"logs/incidents/{name}"})
         with suppress(OSError):  # or at the next look
-            self._tell()
+            self._write_incident()
 
-    def _tell(self, *, keep: bool = False) -> None:
+    def _write_incident(self, *, keep: bool = False) -> None:
         """Write down what happened; with *keep* it is written again once more is known."""
-        if self._untold is None:
+        if self._unwritten_incident is None:
             return
-        path, incident = self._untold
+        path, incident = self._unwritten_incident
         path.parent.mkdir(exist_ok=True)
         write_atomic(path, orjson.dumps(incident, option=orjson.OPT_INDENT_2))
         if not keep:
-            self._untold = None
+            self._unwritten_incident = None
 
     def dismiss(self) -> None:
         """

@@ -13,7 +13,7 @@ from finetuned.process import notify
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.describe import describe
 from finetuned.supervisor.inbox.intake import Intake
-from finetuned.supervisor.promotion_watch import Watch
+from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.runs.jobs import JobRunner
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading
@@ -30,7 +30,9 @@ class Publisher:
     Remembers what was published last.
     """
 
-    def __init__(self, context: Context, jobs: JobRunner, intake: Intake, watch: Watch) -> None:
+    def __init__(
+        self, context: Context, jobs: JobRunner, intake: Intake, watch: PromotionWatch
+    ) -> None:
         self._context = context
         self._jobs = jobs
         self._intake = intake

@@ -20,7 +20,7 @@ from finetuned.files.journal import Journal
 from finetuned.files.rebuild import restore_version
 from finetuned.layout import Layout
 from finetuned.process.child import end_orphan
-from finetuned.registry.fallback import last_good, mend
+from finetuned.registry.fallback import last_good, repair
 from finetuned.registry.versions import incumbent, list_versions, promote, read_version
 from finetuned.supervisor.context import Context
 
@@ -123,7 +123,7 @@ def check_incumbent(context: Context) -> None:
     if name is None:
         return
     try:
-        mend(layout, name)
+        repair(layout, name)
         return
     except (ModelError, RegistryError) as error:
         problem = error
@@ -134,7 +134,7 @@ def check_incumbent(context: Context) -> None:
             "trained on top of; restore one from your own copies, or go back to the bare base "
             "model with: tools/versions.py rollback --to-base"
         ) from problem
-    mend(layout, ancestor)
+    repair(layout, ancestor)
     promote(layout, ancestor)
     journal.set_incumbent(ancestor, "fallback")
     log.error("incumbent_fell_back", version=name, to=ancestor, error=str(problem))

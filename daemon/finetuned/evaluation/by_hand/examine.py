@@ -22,7 +22,7 @@ from finetuned.errors import BaseModelMissing, ModelError, RegistryError, SuiteE
 from finetuned.evaluation.answers import AnswerStore, model_digest
 from finetuned.evaluation.measure import Examiner, Measured
 from finetuned.evaluation.selected_suites import PickedSuite, renderable
-from finetuned.evaluation.subjects import Models, Subject, computed_as
+from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.base_model import find_base, position_limit
 from finetuned.files.manifest import read_manifest
 from finetuned.inference.ask import Raw
@@ -185,7 +185,7 @@ class Examination:
             max_length=max(config.data.max_length, position_limit(model.weights.base) or 0),
             enable_thinking=config.model.enable_thinking,
         )
-        how = computed_as(config.model)
+        how = compute_signature(config.model)
         self._digest = model_digest(model.weights.base, model.weights.folder, how)
         self._subject = Subject(model.name, model.weights.base, model.weights.folder)
         self._examiner = Examiner(self.renderer, config.evaluation, store, on_progress)

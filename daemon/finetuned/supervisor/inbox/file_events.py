@@ -19,7 +19,7 @@ from watchdog.observers.inotify import InotifyObserver
 log = structlog.get_logger()
 
 
-class Watcher(FileSystemEventHandler):
+class InboxEvents(FileSystemEventHandler):
     """
     Wakes the loop when something happens in the inbox or in control/.
     """

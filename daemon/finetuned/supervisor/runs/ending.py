@@ -25,7 +25,7 @@ from finetuned.errors import (
 )
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import CANDIDATE, OUTPUT, utc_now
-from finetuned.registry.fallback import is_whole
+from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
 from finetuned.supervisor.runs.live_run import LiveRun
@@ -137,7 +137,7 @@ class Endings:
             False where the version in use is not what is damaged, or cannot be mended.
         """
         context, before = self._context, self._context.journal.incumbent()
-        if before is None or is_whole(context.layout, before):
+        if before is None or is_intact(context.layout, before):
             return False
         try:
             check_incumbent(context)

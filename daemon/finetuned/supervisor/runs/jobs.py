@@ -16,7 +16,7 @@ import structlog
 
 from finetuned.core.decide import JobView, StopCause, WorkerView
 from finetuned.core.job import JobEvent, JobKind, JobState, can
-from finetuned.core.run_end import Foresight, foresee, is_over, run_status, was_missed
+from finetuned.core.run_end import Foresight, foresee, is_over, run_status, should_reassign
 from finetuned.errors import ConfigError
 from finetuned.files.journal import dump_config
 from finetuned.files.run import OUTPUT, create_run, utc_now
@@ -268,11 +268,11 @@ class JobRunner:
             if not known and self._run is not None and self._run.has_last_word:
                 return
 
-    def _tell_ready(self, run: LiveRun) -> None:
+    def _log_ready(self, run: LiveRun) -> None:
         """Log once how a run trains: what was chosen and refused, and why anything was reset."""
-        if run.told_ready or "ready_at" not in run.beat:
+        if run.ready_logged or "ready_at" not in run.beat:
             return
-        run.told_ready = True
+        run.ready_logged = True
         names = ("optimizer_state", "warm_up", "kernels", "precision", "max_batch_tokens")
         about = {name: run.beat.get(name) for name in (*names, "kernels_timed", "kernels_refused")}
         log.info("training_ready", run_id=run.id, job_id=run.job_id, **about)
@@ -294,10 +294,10 @@ class JobRunner:
         signs = run.signs()
         if run.take_beat():
             self._context.board.take_heartbeat(run.beat)
-            self._tell_ready(run)
+            self._log_ready(run)
             self._checkpoint_bytes = int(run.beat.get("checkpoint_bytes") or 0)
             self._look_ahead(run)
-        if was_missed(signs, reused=run.reused):
+        if should_reassign(signs, reused=run.reused):
             self._replace_worker(run)
             return False
         if not is_over(signs):
@@ -319,10 +319,10 @@ class JobRunner:
             return
         seconds = self._context.config.supervisor.warm_worker_seconds
         match foresee(run.beat.get("eta_seconds"), warm_seconds=seconds):
-            case _ if run.foreseen:
+            case _ if run.next_worker_started:
                 pass  # once: what dies of it is not started again at every beat
             case Foresight.SOON:
-                run.foreseen = True
+                run.next_worker_started = True
                 if "evaluation" not in self._waiting:
                     self._start_ahead("evaluation")
             case Foresight.FAR:

@@ -13,7 +13,7 @@ from typing import Any
 
 from finetuned.core.decide import StopCause
 from finetuned.core.job import JobEvent
-from finetuned.core.run_end import RunSigns
+from finetuned.core.run_end import RunObservation
 from finetuned.files.run import (
     ERROR,
     EXIT,
@@ -42,7 +42,7 @@ class LiveRun:
     """Whether the worker was alive and waiting before this run."""
     may_stay: bool = False
     """Whether the worker may wait for another run after this one."""
-    foreseen: bool = False
+    next_worker_started: bool = False
     """Whether the worker of the run that comes after it was seen to."""
     asked: StopCause | None = None
     """Why it was asked to stop, if it was."""
@@ -54,7 +54,7 @@ class LiveRun:
     """When it last showed progress, on the monotonic clock, in seconds."""
     leaving_since: float | None = None
     """When it was first seen to have said its last word and still live."""
-    told_ready: bool = False
+    ready_logged: bool = False
     """Whether the log says how it trains."""
     judged: JobEvent | None = None
     """What its end meant for the job, once the job was moved: that happens once."""
@@ -76,7 +76,7 @@ class LiveRun:
         """
         self.asked, self.asked_at = cause, time.monotonic()
 
-    def signs(self) -> RunSigns:
+    def signs(self) -> RunObservation:
         """
         Return what can be seen of the run now.
         """
@@ -84,7 +84,7 @@ class LiveRun:
         word = self.last_word
         if self.leaving_since is None and (word is not None or self.worker.orphaned):
             self.leaving_since = time.monotonic()
-        return RunSigns(
+        return RunObservation(
             said=None if word is None else word.status,
             stays=word is not None and word.stays,
             process=process,

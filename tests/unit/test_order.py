@@ -1,14 +1,14 @@
 import pytest
 
-from finetuned.core.order import Command, command_of
+from finetuned.core.order import OrderKind, order_kind
 
 
-@pytest.mark.parametrize("command", Command)
+@pytest.mark.parametrize("command", OrderKind)
 def test_dotted_and_plain_names_are_the_same_order(command):
     """
     The ancestor's spelling goes on working.
     """
-    assert command == command_of(command) == command_of(f".{command}")
+    assert command == order_kind(command) == order_kind(f".{command}")
 
 
 @pytest.mark.parametrize("name", ["pause.txt", "..pause", "PAUSE", "", "ack", "state.json"])
@@ -16,4 +16,4 @@ def test_other_files_are_no_orders(name):
     """
     Only the four words count.
     """
-    assert command_of(name) is None
+    assert order_kind(name) is None

@@ -12,19 +12,19 @@ from finetuned.core.run_end import (
     SLACK_BYTES,
     START_AHEAD_SECONDS,
     Foresight,
-    RunSigns,
+    RunObservation,
     foresee,
     is_over,
     outgrown,
     run_status,
-    was_missed,
+    should_reassign,
 )
 
-ALIVE = RunSigns(said=None, stays=False, process=None, taken_up=True, asked=False)
+ALIVE = RunObservation(said=None, stays=False, process=None, taken_up=True, asked=False)
 
 statuses = st.sampled_from([None, 0, 1, 65, 70, 75, 78, -9, -15])
 signs = st.builds(
-    RunSigns,
+    RunObservation,
     said=st.sampled_from([None, 0, 65, 70, 75, 78]),
     stays=st.booleans(),
     process=statuses,
@@ -93,7 +93,7 @@ def test_a_missed_run_is_over_and_was_never_begun(seen, reused):
     """
     What is given to another worker was done by nobody, not even in part.
     """
-    if was_missed(seen, reused=reused):
+    if should_reassign(seen, reused=reused):
         assert is_over(seen)
         assert (None, False, False, True) == (seen.said, seen.taken_up, seen.asked, reused)
 
@@ -104,9 +104,9 @@ def test_a_worker_born_for_its_run_that_dies_has_failed_it():
     """
     died = replace(ALIVE, process=-9, taken_up=False)
 
-    assert was_missed(died, reused=True)
-    assert not was_missed(died, reused=False)
-    assert not was_missed(replace(died, asked=True), reused=True)
+    assert should_reassign(died, reused=True)
+    assert not should_reassign(died, reused=False)
+    assert not should_reassign(replace(died, asked=True), reused=True)
 
 
 def test_an_end_is_asked_for_only_when_there_is_one():
