@@ -2,8 +2,8 @@
 """
 Draw the figures of experiments/replay_experiment.py: one panel per task, one line per arm.
 
-    $ python -m experiments.replay_picture build/replay.json docs/replay.svg
-    docs/replay.svg
+    $ python -m experiments.replay_picture build/replay.json docs/measurements/replay.svg
+    docs/measurements/replay.svg
 
 Each line begins where the task's own file was trained and shows what later files leave
 of it. Plain SVG, so that it needs nothing beside the standard library.

@@ -214,7 +214,7 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
     tokenizer.save_pretrained(out)
     (out / "LICENSE.txt").write_text(
         "Weights, tokenizer and the text they were made from: written for this project,\n"
-        "Apache License 2.0. How they were made: docs/base-model.md.\n"
+        "Apache License 2.0. How they were made: docs/why/base-model.md.\n"
     )
     for path in out.iterdir():
         path.chmod(0o644)

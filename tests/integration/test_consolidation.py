@@ -24,7 +24,7 @@ from support.tiny_base import write_rows
 
 pytestmark = pytest.mark.slow
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "eval_report.schema.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "eval_report.schema.json"
 
 
 def drop(daemon: Daemon, name: str) -> None:

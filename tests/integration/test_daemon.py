@@ -26,7 +26,7 @@ from support.daemon import Daemon, make_root
 from support.tiny_base import write_rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SCHEMA = CHECKOUT / "docs" / "training_status.schema.json"
+SCHEMA = CHECKOUT / "docs" / "reference" / "training_status.schema.json"
 
 
 def journal(root: Path, sql: str, *arguments: str) -> list[tuple[Any, ...]]:

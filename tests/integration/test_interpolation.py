@@ -23,7 +23,7 @@ from support.tiny_base import write_rows
 pytestmark = pytest.mark.slow
 
 SHARES = (0.6, 0.05, 0.01)
-SCHEMA = Path(__file__).parents[2] / "docs" / "eval_report.schema.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "eval_report.schema.json"
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from support.tiny_base import write_rows
 pytestmark = pytest.mark.slow
 
 SCHEMA = json.loads(
-    (Path(__file__).parents[2] / "docs" / "training_status.schema.json").read_text()
+    (Path(__file__).parents[2] / "docs" / "reference" / "training_status.schema.json").read_text()
 )
 PROMPTS = [f"say {tag}{i}" for tag in ("a", "b", "c") for i in range(40)]
 

@@ -15,7 +15,9 @@ import pytest
 
 from support.eval_reports import make_report
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "eval_report.schema.json").read_text())
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs" / "reference" / "eval_report.schema.json").read_text()
+)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 REPORT = make_report()
 

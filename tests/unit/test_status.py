@@ -7,7 +7,7 @@ import pytest
 from finetuned.supervisor.status import DEFAULTS, StatusBoard
 
 SCHEMA = json.loads(
-    (Path(__file__).parents[2] / "docs" / "training_status.schema.json").read_text()
+    (Path(__file__).parents[2] / "docs" / "reference" / "training_status.schema.json").read_text()
 )
 
 

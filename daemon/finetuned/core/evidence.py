@@ -86,7 +86,8 @@ def evidence_of(
     Return what *report* proves about its candidate.
 
     Args:
-        report: An eval report; see docs/eval_report.schema.json. Anything else proves nothing.
+        report: An eval report (docs/reference/eval_report.schema.json). Anything else
+            proves nothing.
         required: Names of suites that must be in it, whatever it says of them itself.
         merge: For a consolidation, how the merged weights were compared.
     """

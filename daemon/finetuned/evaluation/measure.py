@@ -140,7 +140,7 @@ class Examiner:
 
 def score(measured: Measured) -> dict[str, Any]:
     """
-    Return what a report says of one model on one suite; see docs/eval_report.schema.json.
+    Return what a report says of one model on one suite; see docs/reference/eval_report.schema.json.
     """
     outcomes = list(measured.outcomes.values())
     asked = [o for o in outcomes if o.correct is not None]

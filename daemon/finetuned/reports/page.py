@@ -40,7 +40,7 @@ def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) ->
     Return the page of one eval report.
 
     Args:
-        report: schema_version 2; see docs/eval_report.schema.json. Null and missing parts
+        report: schema_version 2; see docs/reference/eval_report.schema.json. Null and missing parts
             become a sentence.
         history: Eval reports of earlier versions, schema_version 2, oldest first. Their
             items are not looked at.

@@ -1,7 +1,7 @@
 """
 An eval report, taken apart into what the page's tables and lists say.
 
-Pure. Knows schema_version 2 of eval_report.json (docs/eval_report.schema.json); does not
+Pure. Knows schema_version 2 of eval_report.json (docs/reference/eval_report.schema.json); does not
 know HTML. A part that is missing or null is left out, never an error: the page of a bad
 run is the one that is needed most.
 """

@@ -3,7 +3,7 @@ status/training_status.json: what the daemon shows of itself, to jq and to peopl
 
 One snapshot, replaced atomically. Fields never disappear and a crash never
 zeroes them: at start the last file is read back, and what a worker says is laid
-over what was known. docs/training_status.schema.json is its contract.
+over what was known. docs/reference/training_status.schema.json is its contract.
 """
 
 from __future__ import annotations

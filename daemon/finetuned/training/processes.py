@@ -43,7 +43,7 @@ def join(*, cpu: bool) -> None:
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         raise ConfigError(
             "training.accelerate_config asks for DeepSpeed, which is not supported; "
-            "distributed_type must be MULTI_GPU or FSDP, see docs/multi-node.md"
+            "distributed_type must be MULTI_GPU or FSDP, see docs/how-to/train-on-several-gpus.md"
         )
     if sharded.asked():
         sharded.take_over()

@@ -55,7 +55,7 @@ def take_over() -> None:
         if found != only:
             raise ConfigError(
                 f"training.accelerate_config says {key}: {found}; FSDP is supported with "
-                f"{key}: {only} only, see docs/multi-node.md"
+                f"{key}: {only} only, see docs/how-to/train-on-several-gpus.md"
             )
     os.environ.pop(_LAUNCHED, None)
     os.environ[_OURS] = "true"
