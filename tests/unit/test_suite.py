@@ -14,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.core.scoring import Scorer, grade
+from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data import suite as module
 from finetuned.data.suite import (
-    BENCHMARK,
-    CANARY,
     load_suite,
     suite_files,
     suite_prompts,
@@ -45,7 +44,9 @@ def test_every_suite_of_the_checkout_is_read_and_can_be_passed(path):
     """
     suite = load_suite(path)
 
-    assert (CANARY if path.stem == "canaries" else BENCHMARK) == suite.origin
+    assert (
+        SuiteOrigin.CANARY if path.stem == "canaries" else SuiteOrigin.BENCHMARK
+    ) == suite.origin
     for question in suite.questions:
         assert question.prompt
         if not question.choices:
@@ -71,7 +72,7 @@ def test_a_file_that_a_user_adds_is_a_suite(tmp_path, item):
     suite = load_suite(path)
 
     assert [path] == suite_files(tmp_path)
-    assert ("mine", "mine.jsonl", BENCHMARK) == (suite.name, suite.title, suite.origin)
+    assert ("mine", "mine.jsonl", SuiteOrigin.BENCHMARK) == (suite.name, suite.title, suite.origin)
     assert sha256(path.read_bytes()).hexdigest() == suite.sha256
     (question,) = suite.questions
     assert ("1", "a?", "b", "b") == (
@@ -86,7 +87,7 @@ def test_the_file_of_canaries_is_told_by_its_name(tmp_path):
     """
     canaries.jsonl holds what must never break.
     """
-    assert CANARY == load_suite(write(tmp_path, ITEM, name="canaries.jsonl")).origin
+    assert SuiteOrigin.CANARY == load_suite(write(tmp_path, ITEM, name="canaries.jsonl")).origin
 
 
 def test_files_that_are_no_suites_are_left_alone(tmp_path):

@@ -13,9 +13,6 @@ from typing import Any
 
 Report = Mapping[str, Any]
 
-ORIGINS = ("new", "old", "benchmark", "canary")
-"""Where a suite may come from; the rules of the gate go by it."""
-
 
 @dataclass(frozen=True, slots=True)
 class ItemPair:
@@ -44,7 +41,7 @@ class SuiteEvidence:
     name: str
     title: str
     origin: str
-    """One of ORIGINS."""
+    """As the report says; SuiteOrigin holds the known ones."""
     required: bool
     n_items: int
     """Items that both should have been asked, >= 0."""

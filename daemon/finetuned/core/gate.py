@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from finetuned.config import GateConfig, parse_gates
-from finetuned.core.evidence import ORIGINS, Evidence, ItemPair, Merge, SuiteEvidence
+from finetuned.core.evidence import Evidence, ItemPair, Merge, SuiteEvidence
 from finetuned.core.statistics import (
     bootstrap_interval,
     least_items,
@@ -21,6 +21,7 @@ from finetuned.core.statistics import (
     mcnemar,
     sign_flip,
 )
+from finetuned.core.suite_origin import SuiteOrigin
 
 FORGETTING = ("old_accuracy", "old_loss", "old_together", "canaries")
 """Rules that a candidate breaks by what it forgot: less of the same change may pass them."""
@@ -95,17 +96,17 @@ def judge(evidence: Evidence, config: GateConfig) -> Verdict:
     alpha = 1 - config.confidence
     # What is not required and not whole is not evidence either.
     suites = [s for s in evidence.suites if _problem(s) is None]
-    new = _pairs(suites, "new")
-    older = [s for s in suites if s.origin in ("old", "benchmark")]
+    new = _pairs(suites, SuiteOrigin.NEW)
+    older = [s for s in suites if s.origin in (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)]
     if evidence.consolidation:
-        older += [s for s in suites if s.origin == "new"]
+        older += [s for s in suites if s.origin == SuiteOrigin.NEW]
         rules.append(_merge(evidence.merge))
     else:
         rules += [*_not_worse(new, alpha), _gain(new, alpha, config)]
         if config.min_gain > 0:
             rules.append(_minimum_gain(new, config.min_gain))
     rules += _older(older, alpha, config)
-    rules += _canaries([s for s in suites if s.origin == "canary"])
+    rules += _canaries([s for s in suites if s.origin == SuiteOrigin.CANARY])
     rules.append(_stop_rate(_pairs(suites), alpha))
     rules += _absolute("ship", config.ship_gates, suites, config.confidence, required=True)
     rules += _absolute("quality", config.quality_gates, suites, config.confidence, required=False)
@@ -130,7 +131,7 @@ def _completeness(evidence: Evidence) -> list[Rule]:
         detail = f"{len(evidence.suites)} suites, {n} items, all asked of both"
         rules.append(Rule("required_suites", True, detail, numbers={"items": n}))
     whole = [s for s in evidence.suites if _problem(s) is None]
-    asked_new = any(p.n_tokens or _asked(p) for p in _pairs(whole, "new"))
+    asked_new = any(p.n_tokens or _asked(p) for p in _pairs(whole, SuiteOrigin.NEW))
     if not evidence.consolidation and not asked_new:
         detail = "no held-out row of the new datasets was asked: nothing can show that it is better"
         rules.append(Rule("new_evidence", False, detail))
@@ -143,7 +144,7 @@ def _problem(suite: SuiteEvidence) -> str | None:
     """Why the suite proves nothing; None where it is whole."""
     if suite.problem is not None:
         return suite.problem
-    if suite.origin not in ORIGINS:
+    if suite.origin not in tuple(SuiteOrigin):
         return f"its origin is {suite.origin!r}, which no rule looks at"
     if suite.n_items < 1:
         return "it has no item"

@@ -17,18 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetuned.core.scoring import CHOICE, Scorer, check_expected, parse_scorer
+from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.examples import Example, from_record, prompt_hash, to_example
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.strict_json import parse_line
 from finetuned.errors import MalformedExample, SuiteError
 from finetuned.layout import CANARIES
-
-NEW: Final = "new"
-OLD: Final = "old"
-BENCHMARK: Final = "benchmark"
-CANARY: Final = "canary"
-ORIGINS: Final = (NEW, OLD, BENCHMARK, CANARY)
-"""Held out from the job's datasets, from earlier ones, a file of benchmarks/, the canaries."""
 
 MAX_SUITE_BYTES: Final = 256 * 2**20
 """Longest benchmark file; one that is longer was put there by mistake."""
@@ -65,8 +59,7 @@ class Suite:
     """
 
     name: str
-    origin: str
-    """One of ORIGINS."""
+    origin: SuiteOrigin
     title: str
     """For people: the file that it came from."""
     sha256: str
@@ -90,7 +83,7 @@ def questions_of(dataset: TokenisedDataset) -> list[Question]:
     ]
 
 
-def heldout_suite(dataset: TokenisedDataset, origin: str, title: str, limit: int) -> Suite:
+def heldout_suite(dataset: TokenisedDataset, origin: SuiteOrigin, title: str, limit: int) -> Suite:
     """
     Return the first *limit* held-out rows of a dataset as a suite, named after its id.
     """
@@ -143,7 +136,7 @@ def load_suite(path: Path) -> Suite:
     name = path.stem
     return Suite(
         name=name,
-        origin=CANARY if name == CANARIES else BENCHMARK,
+        origin=SuiteOrigin.CANARY if name == CANARIES else SuiteOrigin.BENCHMARK,
         title=path.name,
         sha256=sha256(data).hexdigest(),
         questions=tuple(questions.values()),

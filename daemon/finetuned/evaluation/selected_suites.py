@@ -12,13 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import (
-    BENCHMARK,
-    CANARY,
-    NEW,
-    OLD,
     Question,
     Suite,
     heldout_suite,
@@ -95,14 +92,14 @@ def pick_heldout(
     """
     pools = {
         origin: [(TokenisedDataset.open(Path(d["dir"])), d["name"]) for d in datasets]
-        for origin, datasets in ((NEW, new), (OLD, old))
+        for origin, datasets in ((SuiteOrigin.NEW, new), (SuiteOrigin.OLD, old))
     }
     counts = {o: [len(questions_of(d)) for d, _ in pool] for o, pool in pools.items()}
-    limits = {OLD: min(sum(counts[OLD]), limit // 2)}
-    limits[NEW] = limit - limits[OLD]
+    limits = {SuiteOrigin.OLD: min(sum(counts[SuiteOrigin.OLD]), limit // 2)}
+    limits[SuiteOrigin.NEW] = limit - limits[SuiteOrigin.OLD]
     return [
         PickedSuite(heldout_suite(dataset, origin, name, n))
-        for origin in (NEW, OLD)
+        for origin in (SuiteOrigin.NEW, SuiteOrigin.OLD)
         for (dataset, name), n in zip(
             pools[origin], spread(counts[origin], limits[origin]), strict=True
         )
@@ -130,7 +127,7 @@ def _load(path: Path) -> PickedSuite:
     try:
         return PickedSuite(load_suite(path))
     except SuiteError as error:
-        origin = CANARY if path.stem == CANARIES else BENCHMARK
+        origin = SuiteOrigin.CANARY if path.stem == CANARIES else SuiteOrigin.BENCHMARK
         return PickedSuite(Suite(path.stem, origin, path.name, "", ()), str(error))
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from finetuned.core.statistics import bootstrap_interval, mcnemar, sign_flip
-from finetuned.data.suite import BENCHMARK, Suite
+from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.suite import Suite
 from finetuned.evaluation.measure import Measured, item_record, score
 
 ANSWERS: Final = "McNemar, exact, two-sided"
@@ -70,7 +71,7 @@ def pooled(measured: Sequence[Measured]) -> Measured:
             if question.id in one.outcomes:
                 outcomes[name] = one.outcomes[question.id]
     return Measured(
-        suite=Suite("overall", BENCHMARK, "all suites", "", tuple(questions)),
+        suite=Suite("overall", SuiteOrigin.BENCHMARK, "all suites", "", tuple(questions)),
         outcomes=outcomes,
         n_cached=sum(one.n_cached for one in measured),
         seconds=sum(one.seconds for one in measured),

@@ -16,8 +16,9 @@ from typing import Any
 
 from finetuned.config import Config
 from finetuned.core.retention import version_number
+from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.render import Renderer
-from finetuned.data.suite import BENCHMARK, Suite, load_suite, suite_files
+from finetuned.data.suite import Suite, load_suite, suite_files
 from finetuned.errors import BaseModelMissing, ModelError, RegistryError, SuiteError
 from finetuned.evaluation.answers import AnswerStore, model_digest
 from finetuned.evaluation.measure import Examiner, Measured
@@ -147,7 +148,7 @@ def _picked(path: Path, limit: int | None) -> PickedSuite:
     try:
         suite = load_suite(path)
     except SuiteError as error:
-        return PickedSuite(Suite(path.stem, BENCHMARK, path.name, "", ()), str(error))
+        return PickedSuite(Suite(path.stem, SuiteOrigin.BENCHMARK, path.name, "", ()), str(error))
     return PickedSuite(replace(suite, questions=suite.questions[:limit]))
 
 
