@@ -63,7 +63,7 @@ def test_every_file_is_in_a_known_room():
 
 @pytest.mark.parametrize(
     "module",
-    ["finetuned.supervisor.loop", "finetuned.cli", "finetuned.ingestion.worker"],
+    ["finetuned.supervisor.loop", "finetuned.cli.program", "finetuned.ingestion.worker"],
 )
 def test_torch_is_never_loaded_outside_its_workers(module):
     """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -101,19 +100,3 @@ def test_programs_named_in_the_readme_exist_and_can_be_run(tool):
 
     assert path.is_file()
     assert path.stat().st_mode & 0o111
-
-
-def test_help_names_every_order_and_exit_status():
-    """
-    What a person types first answers most questions.
-    """
-    text = subprocess.run(
-        [sys.executable, "-m", "finetuned", "run", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": str(PACKAGE.parent), "COLUMNS": "100"},
-    ).stdout
-
-    for word in ("pause", "resume", "skip", "stop", "--root", "--until-idle", "75", "78"):
-        assert word in text

@@ -10,11 +10,29 @@ from enum import StrEnum
 
 
 class OrderKind(StrEnum):
-    PAUSE = "pause"  # checkpoint, free the device, start nothing until resume
-    RESUME = "resume"  # end a pause
-    SKIP = "skip"  # end the current job for good; its file is not trained any further
-    STOP = "stop"  # checkpoint and end the daemon
-    CONSOLIDATE = "consolidate"  # merge the adapter in use into a full model, when its turn comes
+    """
+    An order, by the name of its file in control/.
+    """
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    SKIP = "skip"
+    STOP = "stop"
+    CONSOLIDATE = "consolidate"
+
+    @property
+    def meaning(self) -> str:
+        """What the daemon does when it is given, in one line of help."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    OrderKind.PAUSE: "checkpoint and free the device; nothing starts until resume",
+    OrderKind.RESUME: "go on",
+    OrderKind.SKIP: "end the current job for good; its file is not trained any further",
+    OrderKind.STOP: "checkpoint and end the daemon",
+    OrderKind.CONSOLIDATE: "merge the adapter in use into a full model, between two jobs",
+}
 
 
 def order_kind(file_name: str) -> OrderKind | None:

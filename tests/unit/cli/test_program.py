@@ -1,0 +1,120 @@
+"""
+The program's words: every verb says what it does, by example, and how it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetuned.cli.program import VERBS, build_parser, main
+from finetuned.cli.verb import Verb
+from finetuned.core.order import OrderKind
+
+PACKAGE_PARENT = Path(__file__).resolve().parents[3] / "daemon"
+HEAVY = ("torch", "transformers", "peft", "numpy", "matplotlib", "jsonschema", "jinja2", "rich")
+NAMES = [verb.name for verb in VERBS]
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """
+    Return what ``finetuned WORDS --help`` prints.
+    """
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert 0 == ended.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=NAMES)
+def test_every_verb_says_what_it_does_by_example_and_how_it_ends(
+    verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A person who types --help needs no document.
+    """
+    text = help_of(capsys, verb.name)
+
+    assert verb.summary.endswith(".")
+    assert f"examples:\n  finetuned {verb.name}" in text
+    assert "exit status:" in text
+
+
+def test_the_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    No verb is hidden.
+    """
+    text = help_of(capsys)
+
+    assert [] == [verb.name for verb in VERBS if verb.summary not in " ".join(text.split())]
+
+
+def test_the_help_of_run_names_every_order_and_exit_status(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    An order that is added to the enum is in the help.
+    """
+    text = help_of(capsys, "run")
+
+    for kind in OrderKind:
+        assert f"touch control/{kind} " in text
+        assert kind.meaning in text
+    for word in ("--root", "--until-idle", "  0 ", "70", "75", "78"):
+        assert word in text
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in NAMES)], ids=" ".join)
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    """
+    Help appears at once: libraries are imported by the verb that needs them, when it runs.
+    """
+    code = (
+        "import sys\nfrom finetuned.cli.program import main\n"
+        "try: main(sys.argv[1:])\n"
+        f"except SystemExit: sys.exit(','.join(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, *words, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(PACKAGE_PARENT)},
+    )
+
+    assert "" == found.stderr.strip()
+    assert found.stdout.startswith("usage: finetuned")
+
+
+def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """
+    Return *parser* and all parsers of sub-commands below it.
+    """
+    found = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found += parsers(below)
+    return found
+
+
+ROOTED = [p.prog for p in parsers(build_parser()) if "--root" in p._option_string_actions]
+
+
+@pytest.mark.parametrize("prog", ROOTED)
+@pytest.mark.parametrize("root", ["", "  "])
+def test_an_empty_root_is_refused_by_every_command(
+    prog: str, root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    ``--root "$UNSET"`` must not work on the directory that a person happens to be in.
+    """
+    with pytest.raises(SystemExit) as ended:
+        main([*prog.split()[1:], "--root", root])
+
+    assert 2 == ended.value.code
+    assert "the name of the folder is empty" in capsys.readouterr().err
