@@ -11,10 +11,8 @@ from pathlib import Path
 
 from finetuned.errors import BaseModelMissing
 from finetuned.files.run import read_json
+from finetuned.files.shipped import shipped
 from finetuned.layout import Layout
-
-_CHECKOUT_BASES = Path(__file__).resolve().parents[3] / "models" / "base"
-"""The embedded default travels with the code, whatever the root is."""
 
 
 def _hub_snapshot(name: str) -> Path | None:
@@ -41,6 +39,9 @@ def find_base(layout: Layout, name: str) -> Path:
     """
     Return the directory of the base model *name*.
 
+    The root's own models come first, then the one that comes with the program,
+    then a directory, then the hub's local cache.
+
     Args:
         layout: The root; relative directories are taken from it.
         name: A name under models/base/, a directory, or a downloaded hub id.
@@ -49,7 +50,7 @@ def find_base(layout: Layout, name: str) -> Path:
         BaseModelMissing: None of the places holds a config.json; the message says
             where it looked and how to get the model.
     """
-    places = [layout.bases / name, _CHECKOUT_BASES / name, layout.root / name]
+    places = [layout.bases / name, shipped().bases / name, layout.root / name]
     snapshot = _hub_snapshot(name)
     if snapshot is not None:
         places.append(snapshot)

@@ -26,6 +26,7 @@ from finetuned.evaluation.selected_suites import PickedSuite, renderable
 from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.base_model import find_base, position_limit
 from finetuned.files.manifest import read_manifest
+from finetuned.files.shipped import find_suite
 from finetuned.inference.ask import Raw
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.weights import Weights, weights_in
@@ -119,7 +120,8 @@ def pick_suites(layout: Layout, wanted: Sequence[str], limit: int | None) -> lis
 
     Args:
         layout: The root.
-        wanted: Names without ``.jsonl``, or files.
+        wanted: Names without ``.jsonl``, or files. A name that benchmarks/ does not have
+            may be that of a suite that comes with the program.
         limit: First items of each suite, >= 1; None takes all.
 
     Raises:
@@ -137,8 +139,10 @@ def pick_suites(layout: Layout, wanted: Sequence[str], limit: int | None) -> lis
 
 
 def _suite_file(layout: Layout, text: str) -> Path:
+    if not ("/" in text or text.endswith(".jsonl")):
+        return find_suite(layout, text) or layout.benchmarks / f"{text}.jsonl"
     named = layout.benchmarks / f"{text}.jsonl"
-    if named.is_file() or not ("/" in text or text.endswith(".jsonl")):
+    if named.is_file():
         return named
     path = Path(text)
     return path if path.exists() else layout.root / text

@@ -1,0 +1,39 @@
+"""
+The part of the build that setup.cfg cannot say: data outside the package goes into the wheel.
+
+The embedded base model and the suites lie at the top of the checkout, where people look
+for them. A wheel holds copies below finetuned/shipped/; files/shipped.py finds either.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+SHIPPED = ("models/base/micro", "benchmarks")
+"""Folders of the checkout, by their paths in it and below finetuned/shipped/."""
+
+
+class BuildWithData(build_py):
+    """
+    build_py, and the shipped data after it.
+    """
+
+    def run(self) -> None:
+        """
+        Build the package; copy the data unless this is an editable install, which reads the
+        checkout's own.
+        """
+        super().run()
+        if self.editable_mode:
+            return
+        folder = Path(self.build_lib) / "finetuned" / "shipped"
+        shutil.rmtree(folder, ignore_errors=True)  # build/ may hold an earlier build
+        for name in SHIPPED:
+            shutil.copytree(name, folder / name)
+
+
+setup(cmdclass={"build_py": BuildWithData})
