@@ -20,7 +20,9 @@ from finetuned.core.decide import StopCause
 from finetuned.core.run_end import is_over, run_status
 from finetuned.errors import EXIT_CONFIG
 from finetuned.files.run import OUTPUT, create_run, read_exit, read_json
-from finetuned.process.child import Launch, WorkerProcess, end_orphan, processes_of
+from finetuned.process.child import WorkerProcess
+from finetuned.process.launch import Launch
+from finetuned.process.orphans import end_orphan, processes_of
 from finetuned.supervisor.runs.live_run import LiveRun
 from support.daemon import Daemon, make_root
 

@@ -37,7 +37,8 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.base_model import position_limit
 from finetuned.files.run import REPORT, Heartbeat, utc_now
 from finetuned.layout import CANARIES
-from finetuned.process.lifeline import Lifeline, run_worker
+from finetuned.process.lifeline import Lifeline
+from finetuned.process.worker import run_worker
 
 SCHEMA_VERSION = 2
 

@@ -38,7 +38,8 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.run import Heartbeat
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
-from finetuned.process.lifeline import Lifeline, run_worker
+from finetuned.process.lifeline import Lifeline
+from finetuned.process.worker import run_worker
 
 RESULTS: Final = "results"
 

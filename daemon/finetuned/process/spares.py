@@ -12,7 +12,7 @@ from finetuned.process.child import WorkerProcess
 
 class WaitingWorkers:
     """
-    Owns workers from the moment they wait until they are taken or dismissed.
+    Owns each waiting worker until it is taken or dismissed.
     """
 
     def __init__(self) -> None:
@@ -28,21 +28,21 @@ class WaitingWorkers:
 
     def keep(self, worker: WorkerProcess) -> None:
         """
-        Let *worker* wait; one of its kind that waited before is dismissed.
+        Let *worker* wait; a worker of its kind that waited before is dismissed.
         """
         self.dismiss(worker.kind)
         self._by_kind[worker.kind] = worker
 
     def take(self, kind: str) -> WorkerProcess | None:
         """
-        Hand over the worker of this kind, None where none is alive.
+        Hand over the worker of this kind, or None if none is alive.
         """
         self.reap()
         return self._by_kind.pop(kind, None)
 
     def reap(self) -> None:
         """
-        Forget those that have ended by themselves.
+        Forget the workers that have ended by themselves.
         """
         for kind, worker in list(self._by_kind.items()):
             if worker.poll() is not None:
@@ -51,7 +51,9 @@ class WaitingWorkers:
 
     def dismiss(self, *kinds: str) -> None:
         """
-        End the workers of *kinds*, or all; return when they are gone and their memory is free.
+        End the workers of *kinds*, or of every kind if none is given, and wait for their end.
+
+        Afterwards their memory is free.
         """
         for kind in kinds or list(self._by_kind):
             worker = self._by_kind.pop(kind, None)

@@ -7,15 +7,14 @@ and a failure costs nothing.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import structlog
 
 from finetuned.layout import Layout
+from finetuned.process.environment import child_environment
 
 log = structlog.get_logger()
 
@@ -23,7 +22,6 @@ DELAY_SECONDS = 15.0
 """After a verdict the next file's start wants the processor; nobody waits for a page."""
 
 _NICE = 15
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 
 class Pages:
@@ -76,14 +74,6 @@ class Pages:
     def _start(self) -> None:
         layout = self._layout
         layout.reports.mkdir(exist_ok=True)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(
-                p for p in (str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH")) if p
-            ),
-            # A service's home may be read-only.
-            "MPLCONFIGDIR": str(layout.reports / ".matplotlib"),
-        }
         command = [sys.executable, "-m", "finetuned.reports.page"]
         with (layout.logs / "workers.log").open("ab") as output:
             self._process = subprocess.Popen(
@@ -100,5 +90,6 @@ class Pages:
                 stdout=output,
                 stderr=output,
                 cwd=layout.reports,
-                env=environment,
+                # A service's home may be read-only, and matplotlib writes a cache.
+                env=child_environment(MPLCONFIGDIR=str(layout.reports / ".matplotlib")),
             )

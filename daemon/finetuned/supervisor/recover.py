@@ -19,7 +19,7 @@ from finetuned.files.inbox import last_claim
 from finetuned.files.journal import Journal
 from finetuned.files.rebuild import restore_version
 from finetuned.layout import Layout
-from finetuned.process.child import end_orphan
+from finetuned.process.orphans import end_orphan
 from finetuned.registry.fallback import last_good, repair
 from finetuned.registry.versions import incumbent, list_versions, promote, read_version
 from finetuned.supervisor.context import Context

@@ -22,7 +22,8 @@ from finetuned.core.job import JobKind
 from finetuned.errors import DatasetError, Interrupted
 from finetuned.files.rank import world
 from finetuned.files.run import Heartbeat
-from finetuned.process.lifeline import Lifeline, run_worker
+from finetuned.process.lifeline import Lifeline
+from finetuned.process.worker import run_worker
 
 
 def job_seed(seed: int, job_id: str) -> int:

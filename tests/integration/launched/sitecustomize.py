@@ -32,10 +32,10 @@ def _work(run_dir: Path, spec: dict[str, Any], lifeline: Any) -> None:
 
 
 def _plant() -> None:
-    from finetuned.process import lifeline
+    from finetuned.process import worker
 
-    run_worker = lifeline.run_worker
-    lifeline.run_worker = lambda argv, **_: run_worker(argv, warm_up=list, work=_work)
+    run_worker = worker.run_worker
+    worker.run_worker = lambda argv, **_: run_worker(argv, warm_up=list, work=_work)
 
 
 if (

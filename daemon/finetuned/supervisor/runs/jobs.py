@@ -20,9 +20,10 @@ from finetuned.core.run_end import Foresight, foresee, is_over, run_status, shou
 from finetuned.errors import ConfigError
 from finetuned.files.journal import dump_config
 from finetuned.files.run import OUTPUT, create_run, utc_now
-from finetuned.process.child import Launch, WorkerProcess
-from finetuned.process.lifeline import WORKER_GROWTH
+from finetuned.process.child import WorkerProcess
+from finetuned.process.launch import Launch
 from finetuned.process.spares import WaitingWorkers
+from finetuned.process.worker import WORKER_GROWTH
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.runs.ending import Endings, move_job, retrain
 from finetuned.supervisor.runs.live_run import LiveRun

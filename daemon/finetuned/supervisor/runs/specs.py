@@ -16,7 +16,7 @@ from finetuned.errors import ConfigError
 from finetuned.files.results import benchmarks_of, trained_rows
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.layout import CANARIES, Layout
-from finetuned.process.lifeline import WORKER_GROWTH
+from finetuned.process.worker import WORKER_GROWTH
 from finetuned.registry.versions import read_version
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
