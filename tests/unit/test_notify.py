@@ -54,29 +54,6 @@ def test_without_a_listener_nothing_happens(monkeypatch, address):
     assert notify.ready("up") is False
 
 
-@pytest.mark.parametrize(
-    ("usec", "pid", "expected"),
-    [
-        ("30000000", None, 30.0),
-        ("30000000", "ours", 30.0),
-        ("30000000", "1", None),
-        ("0", None, None),
-        ("soon", None, None),
-        (None, None, None),
-    ],
-)
-def test_the_watchdog_interval_is_ours_or_nobodys(monkeypatch, usec, pid, expected):
-    """
-    A worker that inherited the variables must not believe it is watched.
-    """
-    for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", pid)):
-        monkeypatch.delenv(name, raising=False)
-        if value is not None:
-            monkeypatch.setenv(name, str(os.getpid()) if value == "ours" else value)
-
-    assert expected == notify.watchdog_seconds()
-
-
 def test_a_manager_that_reads_nothing_cannot_hang_the_loop(manager, monkeypatch):
     """
     Sending gives up when the queue is full instead of waiting for ever.

@@ -1,9 +1,9 @@
 """
-Tell systemd how we are: ready, alive, stopping. Knows the sd_notify protocol only.
+Tell systemd that the service is ready, alive or stopping. Knows the sd_notify protocol only.
 
 Without NOTIFY_SOCKET every function does nothing, so the daemon calls them
-unconditionally. A worker must not inherit NOTIFY_SOCKET and WATCHDOG_USEC:
-only the supervisor speaks for the service.
+unconditionally. A worker must not inherit the variables: only the supervisor
+speaks for the service.
 
 Source: sd_notify(3), sd_watchdog_enabled(3).
 """
@@ -16,7 +16,7 @@ import socket
 from finetuned.core.text import printable
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-"""What to leave out of a child's environment."""
+"""Environment variables that a child process must not inherit."""
 
 SEND_SECONDS = 1.0
 """Longest wait for systemd to take a message: a busy manager must not hang the loop."""
@@ -27,7 +27,7 @@ def send(*assignments: str) -> bool:
     Send assignments such as ``"READY=1"`` in one message.
 
     Returns:
-        Whether systemd took it; False too where nobody listens. Never raises
+        Whether systemd took the message; False also if nobody listens. Never raises
         OSError: a lost message costs at worst a restart by the watchdog.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
@@ -64,7 +64,7 @@ def status(text: str) -> bool:
 
 def watchdog() -> bool:
     """
-    Say that the loop made progress. To be called from the loop, never from a timer.
+    Say that the loop made progress. Call it from the loop, never from a timer.
     """
     return send("WATCHDOG=1")
 
@@ -80,21 +80,6 @@ def extend_timeout(seconds: float) -> bool:
     """
     Ask for at least *seconds* from now before the running start or stop times out.
 
-    Send it again while a long save goes on; the watchdog is put off as well.
+    Send it again while a long save goes on. It postpones the watchdog as well.
     """
     return send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
-
-
-def watchdog_seconds() -> float | None:
-    """
-    Return within how many seconds watchdog() must come again, or None where nobody waits.
-
-    Ping at half of it.
-    """
-    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None
-    try:
-        seconds = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
-    except ValueError:
-        return None
-    return seconds if seconds > 0 else None
