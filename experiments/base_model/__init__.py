@@ -1,0 +1,3 @@
+"""
+The making of the embedded base model: its text, its tokenizer, its training.
+"""

@@ -1,0 +1,3 @@
+"""
+Pure decisions and arithmetic: no files, no clock, no processes, no tensors.
+"""

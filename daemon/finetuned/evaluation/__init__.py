@@ -1,0 +1,3 @@
+"""
+The evaluation worker: asks base, incumbent and candidate, and writes one report.
+"""

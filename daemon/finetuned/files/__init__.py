@@ -1,0 +1,3 @@
+"""
+The on-disk protocol: atomic writes, orders, claims, run folders and the journal.
+"""

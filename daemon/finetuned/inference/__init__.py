@@ -1,0 +1,3 @@
+"""
+A loaded model answers prompts and scores answers.
+"""

@@ -1,0 +1,3 @@
+"""
+The ingestion worker: validates claimed files and writes datasets, without torch.
+"""

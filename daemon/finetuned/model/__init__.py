@@ -1,0 +1,3 @@
+"""
+A directory becomes a model on a device.
+"""

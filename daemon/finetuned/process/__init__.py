@@ -1,0 +1,3 @@
+"""
+Worker processes: how they are started, given runs, stopped and reaped.
+"""

@@ -1,0 +1,3 @@
+"""
+Published versions, current_model, backups and the trash.
+"""

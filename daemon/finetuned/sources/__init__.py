@@ -1,0 +1,3 @@
+"""
+Generators of training rows.
+"""

@@ -1,0 +1,3 @@
+"""
+The daemon: looks, decides, performs, publishes; it never loads torch.
+"""

@@ -1,0 +1,3 @@
+"""
+The log, and readings of host and GPU.
+"""

@@ -1,0 +1,3 @@
+"""
+Questions that a person asks a model, outside of any job.
+"""

@@ -1,0 +1,3 @@
+"""
+From a dropped file to a validated dataset, and the original's last place.
+"""

@@ -1,0 +1,3 @@
+"""
+Training and evaluation runs: their specs, their workers and their ends.
+"""

@@ -1,0 +1,3 @@
+"""
+What an eval report means for its job: promotion or rejection, and what is recorded.
+"""

@@ -1,0 +1,3 @@
+"""
+The parts of README.md and docs/reference/ that are generated from the code.
+"""

@@ -1,0 +1,67 @@
+"""
+Where generated text stands in a page, and how it is replaced.
+
+A part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``; the text
+around it is written by hand and never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.pages.tree import CHECKOUT, tree
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """
+    One generated part of one page.
+    """
+
+    page: str
+    """Path of the page, relative to the checkout."""
+
+    name: str
+    """Name of the part, as it stands in its marks."""
+
+    expected: Callable[[], str]
+    """Returns the text that the code asks for."""
+
+    @property
+    def path(self) -> Path:
+        """The page on disk."""
+        return CHECKOUT / self.page
+
+    def current(self) -> str:
+        """
+        Return the text between the marks.
+
+        Raises:
+            ValueError: The page lacks one of the marks.
+        """
+        return _split(self)[1]
+
+
+PARTS = (Part("README.md", "tree", tree),)
+"""Every generated part of every page."""
+
+
+def write_part(part: Part) -> None:
+    """
+    Replace the text between the marks of *part* by what the code asks for.
+    """
+    before, _, after = _split(part)
+    part.path.write_text(before + part.expected() + after)
+
+
+def _split(part: Part) -> tuple[str, str, str]:
+    """Return what stands before, between and after the marks; the marks are not between."""
+    begin, end = f"<!-- generated: {part.name} -->\n", f"<!-- end: {part.name} -->\n"
+    text = part.path.read_text()
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{part.page} must hold {begin.strip()} and {end.strip()} once each")
+    start = text.index(begin) + len(begin)
+    stop = text.index(end)
+    return text[:start], text[start:stop], text[stop:]
