@@ -46,8 +46,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread per process
 import numpy as np
 
 from finetuned.config import GateConfig
-from finetuned.core import gate, statistics
+from finetuned.core import statistics
 from finetuned.core.evidence import Evidence, ItemPair, SuiteEvidence
+from finetuned.core.gate import change
+from finetuned.core.gate.judge import judge
+from finetuned.core.gate.verdict import FORGETTING
 from finetuned.core.metrics import wilson_interval
 
 EFFECTS = (-5.0, -2.0, 0.0, 2.0, 5.0, 10.0)
@@ -190,18 +193,18 @@ def looked_up(known: dict[tuple[float, ...], float]) -> Iterator[None]:
     """
     Let the gate take p-values from *known* while it lasts; what is not in it is computed.
     """
-    own: tuple[Callable[..., Any], ...] = (gate.sign_flip, gate.bootstrap_interval)
+    own: tuple[Callable[..., Any], ...] = (change.sign_flip, change.bootstrap_interval)
 
     def sign_flip(differences: Sequence[float]) -> float:
         p = known.get(tuple(differences))
         return own[0](differences) if p is None else p
 
-    gate.sign_flip = sign_flip
-    gate.bootstrap_interval = lambda _: (0.0, 0.0)
+    change.sign_flip = sign_flip
+    change.bootstrap_interval = lambda _: (0.0, 0.0)
     try:
         yield
     finally:
-        gate.sign_flip, gate.bootstrap_interval = own
+        change.sign_flip, change.bootstrap_interval = own
 
 
 # -- measuring --------------------------------------------------------------------
@@ -218,7 +221,7 @@ def measure(case: Scenario, args: argparse.Namespace) -> dict[str, Any]:
         n = min(CHUNK, args.candidates - start)
         new = _sample(rng, (n, case.items), case.effect, args, case)
         plain = Scenario("older", 100, 0.0)
-        older = [_sample(rng, (n, 100), change, args, plain) for change in case.older]
+        older = [_sample(rng, (n, 100), moved, args, plain) for moved in case.older]
         discordant += float((new.right[0] != new.right[1]).mean()) * n
         known: dict[tuple[float, ...], float] = {}
         for group in ([new], *([s] for s in older), older):
@@ -228,11 +231,11 @@ def measure(case: Scenario, args: argparse.Namespace) -> dict[str, Any]:
             for row in range(n):
                 suites = [_suite("new", "new", new, row)]
                 suites += [_suite(f"old{i}", "old", s, row) for i, s in enumerate(older)]
-                verdict = gate.judge(Evidence(tuple(suites)), GateConfig())
+                verdict = judge(Evidence(tuple(suites)), GateConfig())
                 names = {rule.name for rule in verdict.failed}
                 counts["promoted"] += verdict.promote
                 counts["rejected_as_worse"] += bool(names & {"new_loss", "new_accuracy"})
-                counts["rejected_for_forgetting"] += bool(names & set(gate.FORGETTING))
+                counts["rejected_for_forgetting"] += bool(names & set(FORGETTING))
     n = args.candidates
     figures = {
         name: {"share": count / n, "interval_95": wilson_interval(count, n)}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from finetuned.config import GateConfig
 from finetuned.core.evidence import Merge, evidence_of, incumbent_key
-from finetuned.core.gate import judge
+from finetuned.core.gate.judge import judge
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

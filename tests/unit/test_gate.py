@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from experiments import simulate_gate
 from finetuned.config import GateConfig
 from finetuned.core.evidence import Evidence, ItemPair, Merge, SuiteEvidence
-from finetuned.core.gate import FORGETTING, Verdict, judge
+from finetuned.core.gate.judge import judge
+from finetuned.core.gate.verdict import FORGETTING, Verdict
 from finetuned.core.statistics import sign_flip
 
 DEFAULT = GateConfig()

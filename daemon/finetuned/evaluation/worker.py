@@ -24,7 +24,7 @@ import orjson
 
 from finetuned.config import config_from_dict
 from finetuned.core.evidence import evidence_of
-from finetuned.core.gate import judge
+from finetuned.core.gate.judge import judge
 from finetuned.errors import Interrupted
 from finetuned.evaluation.selected_suites import (
     PickedSuite,

@@ -15,7 +15,7 @@ import structlog
 
 from finetuned.config import Config, config_from_dict
 from finetuned.core.evidence import together
-from finetuned.core.gate import Verdict
+from finetuned.core.gate.verdict import Verdict
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.retention import version_number
 from finetuned.errors import ModelError

@@ -14,7 +14,8 @@ import orjson
 from finetuned.config import GateConfig
 from finetuned.core.evidence import evidence_of
 from finetuned.core.forgetting import Stage, backward_transfer, matrix, worst_drop
-from finetuned.core.gate import Verdict, judge
+from finetuned.core.gate.judge import judge
+from finetuned.core.gate.verdict import Verdict
 from finetuned.files.journal import Journal
 from finetuned.files.results import lineage_of, scores_of, trained_titles
 from finetuned.files.run import EVALS, each_metric

@@ -1,0 +1,63 @@
+"""
+Rules about single properties: canaries kept, answers that end, merged weights that agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from finetuned.core.evidence import ItemPair, Merge, SuiteEvidence
+from finetuned.core.gate.verdict import Rule
+from finetuned.core.statistics import mcnemar
+
+_MAX_NAMED: Final = 5
+"""Failed canaries that a detail names."""
+
+
+def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
+    """
+    Fail for each suite of canaries of which one that the incumbent passed now fails.
+    """
+    rules = []
+    for suite in suites:
+        passed = [p for p in suite.pairs if p.incumbent_correct]
+        lost = [p.id for p in passed if not p.candidate_correct]
+        kept = len(passed) - len(lost)
+        detail = f"{kept} of {len(passed)} that the incumbent passed"
+        if lost:
+            more = " ..." if len(lost) > _MAX_NAMED else ""
+            detail += f"; failed: {', '.join(lost[:_MAX_NAMED])}{more}"
+        numbers: dict[str, float] = {"kept": kept, "lost": len(lost)}
+        rules.append(Rule("canaries", not lost, detail, suite=suite.name, numbers=numbers))
+    return rules
+
+
+def stop_rate(pairs: Sequence[ItemPair], alpha: float) -> Rule:
+    """
+    Fail if fewer answers than before end with a stop token, shown at level *alpha*.
+    """
+    asked = [p for p in pairs if p.candidate_stopped is not None]
+    worse = sum(bool(p.incumbent_stopped and not p.candidate_stopped) for p in asked)
+    better = sum(bool(p.candidate_stopped and not p.incumbent_stopped) for p in asked)
+    p = mcnemar(worse, better)
+    before = sum(bool(p.incumbent_stopped) for p in asked)
+    now = sum(bool(p.candidate_stopped) for p in asked)
+    detail = f"answers that ended by themselves {before} -> {now} of {len(asked)}, p(worse) {p:.3g}"
+    return Rule("stop_rate", p > alpha, detail, numbers={"p_value": p})
+
+
+def merge_is_exact(merge: Merge | None) -> Rule:
+    """
+    Fail unless the merged weights give the logits of base and adapter, within the tolerance.
+    """
+    if merge is None or merge.n_positions < 1:
+        return Rule("merge", False, "the merged weights were not compared with base and adapter")
+    return Rule(
+        "merge",
+        0 <= merge.difference <= merge.tolerance < math.inf,
+        f"logits differ by {merge.difference:.2g} of the largest at {merge.n_positions} positions "
+        f"(tolerance {merge.tolerance:g})",
+        numbers={"difference": merge.difference, "tolerance": merge.tolerance},
+    )

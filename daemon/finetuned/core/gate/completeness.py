@@ -1,0 +1,66 @@
+"""
+Rules about the evidence itself: every required suite complete, and some new row asked.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from finetuned.core.evidence import Evidence, SuiteEvidence
+from finetuned.core.gate.change import pairs_of, was_asked
+from finetuned.core.gate.verdict import Rule
+from finetuned.core.suite_origin import SuiteOrigin
+
+_LARGEST: Final = 1e12
+"""Nats or tokens of one item above which a number is damaged; sums of smaller ones stay finite."""
+
+
+def completeness(evidence: Evidence) -> list[Rule]:
+    """
+    Return a failed rule for each gap in the evidence, or one passed rule if there is none.
+    """
+    rules = [
+        Rule("required_suites", False, f"{name}: there is no evidence", suite=name)
+        for name in evidence.missing
+    ]
+    for suite in evidence.suites:
+        problem = problem_of(suite)
+        if problem is not None and suite.required:
+            detail = f"{suite.title}: {problem}"
+            rules.append(Rule("required_suites", False, detail, suite=suite.name))
+    if not rules:
+        n = sum(s.n_items for s in evidence.suites)
+        detail = f"{len(evidence.suites)} suites, {n} items, all asked of both"
+        rules.append(Rule("required_suites", True, detail, numbers={"items": n}))
+    complete = [s for s in evidence.suites if problem_of(s) is None]
+    asked_new = any(p.n_tokens or was_asked(p) for p in pairs_of(complete, SuiteOrigin.NEW))
+    if not evidence.consolidation and not asked_new:
+        detail = "no held-out row of the new datasets was asked: nothing can show that it is better"
+        rules.append(Rule("new_evidence", False, detail))
+    if evidence.consolidation and not complete:
+        rules.append(Rule("required_suites", False, "nothing was asked of the merged model"))
+    return rules
+
+
+def problem_of(suite: SuiteEvidence) -> str | None:
+    """
+    Return why *suite* proves nothing, or None if it is complete.
+    """
+    if suite.problem is not None:
+        return suite.problem
+    if suite.origin not in tuple(SuiteOrigin):
+        return f"its origin is {suite.origin!r}, which no rule looks at"
+    if suite.n_items < 1:
+        return "it has no item"
+    if len(suite.pairs) != suite.n_items:
+        return f"{len(suite.pairs)} of {suite.n_items} items asked of both"
+    if len({p.id for p in suite.pairs}) != suite.n_items:
+        return "an item is in it twice"
+    # Comparisons with NaN are false, so NaN is refused too.
+    if not all(
+        abs(p.candidate_loss) < _LARGEST and abs(p.incumbent_loss) < _LARGEST for p in suite.pairs
+    ):
+        return "a loss is not a finite number"
+    if not all(0 <= p.n_tokens < _LARGEST for p in suite.pairs):
+        return "a token count is out of range"
+    return None
