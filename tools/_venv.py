@@ -1,13 +1,10 @@
 """
-Let a tool run as ``tools/x.py`` from a checkout, whatever python3 is on PATH.
+Let ``tools/NAME.py`` run from a checkout, whatever python3 is on PATH.
 
-First lines of every tool:
+A tool that has the name of a verb is a launcher: ``sys.exit(_venv.launch("verb"))``. Any other
+tool calls ``_venv.activate()`` before it imports anything of finetuned or its dependencies.
 
-    import _venv
-
-    _venv.activate()
-
-Knows where bootstrap puts the virtual environment; imports nothing of ours.
+Knows where bootstrap puts the virtual environment.
 """
 
 from __future__ import annotations
@@ -46,12 +43,11 @@ def activate() -> None:
     os.execv(PYTHON, [str(PYTHON), *sys.argv])  # noqa: S606  no shell is wanted here
 
 
-def become_owner(root: Path) -> None:
+def launch(*words: str) -> int:
     """
-    Write as the user the root belongs to, so that root leaves no file the daemon cannot replace.
+    Run ``finetuned WORDS`` with this process's arguments, and return its exit status.
     """
-    owner = root.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
+    activate()
+    from finetuned.cli.program import run_process
+
+    return run_process(*words)

@@ -201,7 +201,7 @@ def test_a_damaged_journal_or_version_is_mended_or_named_at_the_start(root: Path
                 continue
             assert daemon.wait_exit() not in (0, -signal.SIGKILL)
             assert f"{name} is corrupt and has no intact backup" in daemon.output()
-            assert "tools/versions.py rollback --to-base" in daemon.output()
+            assert "finetuned versions rollback --to-base" in daemon.output()
 
 
 def test_a_thousand_orders_end_in_a_defined_state(tmp_path: Path, tiny_base: Path) -> None:

@@ -1,5 +1,5 @@
 """
-tools/versions.py as a person runs it: a process, its output and its exit status.
+finetuned versions, by its launcher, as a person runs it: a process, its output and its exit status.
 """
 
 import hashlib
@@ -118,6 +118,21 @@ def test_prune_takes_its_number_from_the_configuration(layout):
     assert ["v0003"] == as_json(layout, "prune")["remove"]
 
 
+def test_a_mistake_elsewhere_in_the_configuration_does_not_keep_prune_from_working(layout):
+    """
+    It needs registry.keep_last and says what else is wrong; a mistake there is an error.
+    """
+    config = layout.root / "config.toml"
+    config.write_text("[training]\nlearning_rat = 1\n[registry]\nkeep_last = 0\n")
+    said = tool(layout, "prune")
+    assert "v0003  remove  would go" in said
+    assert "unknown key training.learning_rat" in said
+    config.write_text("[registry]\nkeep_lst = 0\n")
+
+    assert "unknown key registry.keep_lst" in tool(layout, "prune", "--yes", status=1)
+    assert ["v0001", "v0002", "v0003"] == list_versions(layout)
+
+
 def test_pins_are_kept_and_shown(layout):
     """
     With the reason, for the person who finds the disk full.
@@ -183,6 +198,16 @@ def test_a_deletion_takes_the_name_typed_in_full(layout):
     assert ["v0001", "v0002"] == list_versions(layout)
     again = as_json(layout, "delete", "v0003", "--confirm", "v0003")
     assert {"version": "v0003", "backup": False, "trash": list_trash(layout)[0]} == again
+
+
+def test_nobody_is_asked_about_a_version_that_is_not_there(layout):
+    """
+    The answer would be thrown away.
+    """
+    for more in ([], ["--backup"]):
+        status, shown = on_a_terminal(layout, "delete", "v0009", *more, typed="v0009\n")
+        assert (1, True) == (status, "there is no" in shown)
+        assert "type its name" not in shown
 
 
 def test_a_backup_is_deleted_by_a_command_of_its_own(layout):
@@ -312,7 +337,7 @@ def test_every_example_in_the_help_is_a_command_line_that_parses(layout):
     Help that does not work is worse than none.
     """
     text = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True).stdout
-    examples = re.findall(r"^  tools/versions\.py (.+?)(?:  +|$)", text, re.MULTILINE)
+    examples = re.findall(r"^  finetuned versions (.+?)(?:  +|$)", text, re.MULTILINE)
 
     assert len(examples) >= 10
     for example in examples:

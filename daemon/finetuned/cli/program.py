@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from finetuned import __version__
-from finetuned.cli import run
+from finetuned.cli import run, versions
 from finetuned.cli.root import default_root
 from finetuned.cli.verb import UsageError, Verb
 
-VERBS: tuple[Verb, ...] = (run.VERB,)
+VERBS: tuple[Verb, ...] = (run.VERB, versions.VERB)
 """In the order in which the help lists them."""
 
 DETAILS = """examples:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -34,6 +34,7 @@ __all__ = [
     "WatchConfig",
     "config_from_dict",
     "load_config",
+    "load_sections",
     "parse_gates",
 ]
 
@@ -99,10 +100,10 @@ def config_from_dict(tables: Mapping[str, object]) -> Config:
     Raises:
         ConfigError: An unknown section or key, a wrong type, or a value out of range.
     """
-    sections = {f.name: f.default_factory for f in fields(Config)}
+    known = [f.name for f in fields(Config)]
     for name in tables:
-        if name not in sections:
-            raise ConfigError(f"unknown section [{name}]; known sections: {', '.join(sections)}")
+        if name not in known:
+            raise ConfigError(f"unknown section [{name}]; known sections: {', '.join(known)}")
     classes = get_type_hints(Config)
     return Config(**{name: _section(name, classes[name], t) for name, t in tables.items()})
 
@@ -115,15 +116,47 @@ def load_config(path: Path) -> Config:
         ConfigError: Not TOML, unknown key, wrong type or out of range. The message
             names the file, the key and the range.
     """
+    tables = _read_tables(path)
+    try:
+        return config_from_dict(tables)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def load_sections(path: Path, wanted: Collection[str]) -> tuple[Config, list[str]]:
+    """
+    Read the *wanted* sections of *path*; the other sections keep their defaults.
+
+    For commands that need few values and must work although something else is misspelled.
+
+    Returns:
+        The configuration, and one sentence per mistake in the sections that are not wanted.
+
+    Raises:
+        ConfigError: Not TOML, or a mistake in a wanted section.
+    """
+    tables = _read_tables(path)
+    mistakes = []
+    for name, table in tables.items():
+        if name not in wanted:
+            try:
+                config_from_dict({name: table})
+            except ConfigError as error:
+                mistakes.append(f"{path}: {error}")
+    try:
+        return config_from_dict({n: t for n, t in tables.items() if n in wanted}), mistakes
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _read_tables(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return Config()
+        return {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        return config_from_dict(tomllib.loads(data.decode("utf-8")))
+        return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None

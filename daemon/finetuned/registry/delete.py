@@ -85,7 +85,7 @@ def delete_backup(layout: Layout, name: str, *, confirm: str | None) -> Path:
         if intact(layout.versions / name, name) is None:
             raise RegistryError(
                 f"the backup of {name} stays: {layout.versions / name} is missing or damaged, "
-                f"so this may be its last copy; mend it with: tools/versions.py restore {name}"
+                f"so this may be its last copy; mend it with: finetuned versions restore {name}"
             )
         _check_not_in_use(layout, name, _lineages(layout, without=name))
         moved = to_trash(layout, folder)
@@ -150,7 +150,7 @@ def _check_not_in_use(
     if reason is not None:
         raise RegistryError(
             f"{name} stays: it is pinned ({reason.get('reason')}); "
-            f"if you mean it: tools/versions.py unpin {name}"
+            f"if you mean it: finetuned versions unpin {name}"
         )
 
 

@@ -295,12 +295,12 @@ def _link_name(layout: Layout) -> str | None:
         return None
     except OSError:
         raise RegistryError(
-            f"{link} is not a symbolic link; move it away, then: tools/versions.py promote VERSION"
+            f"{link} is not a symbolic link; move it away, then: finetuned versions promote VERSION"
         ) from None
     if os.path.normpath(link.parent / target.parent) != os.path.normpath(layout.versions):
         raise RegistryError(
             f"{link} points to {target}, which is not in {layout.versions}; "
-            "put it right with: tools/versions.py promote VERSION"
+            "put it right with: finetuned versions promote VERSION"
         )
     return target.name
 
@@ -316,7 +316,7 @@ def incumbent(layout: Layout) -> str | None:
     if name is not None and not (layout.versions / name / MANIFEST).is_file():
         raise RegistryError(
             f"{layout.current_model} names {name}, which is missing or incomplete; "
-            f"bring it back with: tools/versions.py restore {name}"
+            f"bring it back with: finetuned versions restore {name}"
         )
     return name
 
@@ -389,11 +389,11 @@ def _parent_of(layout: Layout, name: str) -> str:
     if parent is None:
         raise RegistryError(
             f"{name} is the first version and has no parent; "
-            "to go back to the bare base model: tools/versions.py rollback --to-base"
+            "to go back to the bare base model: finetuned versions rollback --to-base"
         )
     if not (layout.versions / parent).is_dir():
         raise RegistryError(
             f"{parent}, the parent of {name}, is not in {layout.versions}; "
-            f"bring it back with: tools/versions.py restore {parent}"
+            f"bring it back with: finetuned versions restore {parent}"
         )
     return str(parent)

@@ -297,7 +297,7 @@ class PromotionWatch:
             "seconds": None,
             "what_to_do": [
                 f"look at what failed: jq . models/versions/{found['version']}/{REPORT}",
-                f"put it back all the same: tools/versions.py promote {found['version']}",
+                f"put it back all the same: finetuned versions promote {found['version']}",
             ],
             **evidence,
         }

@@ -132,7 +132,7 @@ def check_incumbent(context: Context) -> None:
         raise ModelError(
             f"{name} is corrupt and has no intact backup ({problem}), nor has any version it was "
             "trained on top of; restore one from your own copies, or go back to the bare base "
-            "model with: tools/versions.py rollback --to-base"
+            "model with: finetuned versions rollback --to-base"
         ) from problem
     repair(layout, ancestor)
     promote(layout, ancestor)

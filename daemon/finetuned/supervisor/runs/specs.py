@@ -42,7 +42,7 @@ def check_lineage(context: Context, parent: str | None) -> None:
     if base != wanted:
         raise ConfigError(
             f"model.base is {wanted!r}, but current_model is {parent}, made on {base!r}; "
-            "set model.base back, or start afresh: tools/versions.py rollback --to-base"
+            "set model.base back, or start afresh: finetuned versions rollback --to-base"
         )
 
 

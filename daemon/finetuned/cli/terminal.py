@@ -1,0 +1,119 @@
+"""
+How commands write to a terminal: complaints, short lists, a progress bar.
+
+Knows terminals; does not know what a command does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetuned.core.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+MAX_NAMES = 20
+"""Items named in one line; the rest is counted."""
+
+
+def complain(verb: str, text: str) -> None:
+    """
+    Print *text* to stderr, with what would control the terminal made visible.
+    """
+    print(f"finetuned {verb}: {printable(text)}", file=sys.stderr)
+
+
+def ask(question: str) -> str | None:
+    """
+    Return the line that a person types at *question*, None if no terminal is connected.
+    """
+    if not sys.stdin.isatty():
+        return None
+    print(printable(question), end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def shown(path: Path) -> str:
+    """
+    Return *path* as a person in the current directory would type it.
+    """
+    path, here = path.resolve(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def listed(names: Sequence[str]) -> str:
+    """
+    Return the first names and how many more there are.
+    """
+    text = ", ".join(printable(name) for name in names[:MAX_NAMES])
+    more = len(names) - MAX_NAMES
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def size(count: int | None) -> str:
+    """
+    Return a number of bytes with its unit, ``?`` if it is not known.
+    """
+    if count is None:
+        return "?"
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count / 2**10:.1f} KiB"
+
+
+class Bar:
+    """
+    A bar that counts items; shows nothing if stderr is no terminal.
+    """
+
+    def __init__(self, progress: Progress | None = None, task: TaskID | None = None) -> None:
+        self._progress, self._task = progress, task
+
+    def begin(self, what: str) -> None:
+        """
+        Name what is being done now.
+        """
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=printable(what))
+
+    def done(self, items: int) -> None:
+        """
+        Count *items* that are done.
+        """
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, items)
+
+
+@contextmanager
+def bar(items: int) -> Iterator[Bar]:
+    """
+    Show a bar of *items* on stderr while the block runs.
+    """
+    if not sys.stderr.isatty():
+        yield Bar()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bar(progress, progress.add_task("", total=items))

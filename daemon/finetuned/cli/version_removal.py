@@ -1,0 +1,103 @@
+"""
+Commands that throw versions, backups or trash away: prune, delete.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from finetuned.cli.terminal import ask, complain
+from finetuned.cli.version_answer import Answer
+from finetuned.config import load_sections
+from finetuned.core.text import printable
+from finetuned.errors import RegistryError
+from finetuned.files.journal import Journal
+from finetuned.layout import Layout
+from finetuned.registry.backup import last_verified_backup
+from finetuned.registry.delete import delete, delete_backup
+from finetuned.registry.prune import prune
+from finetuned.registry.trash import empty_trash
+from finetuned.registry.versions import incumbent
+
+
+def _check_in_step(layout: Layout) -> None:
+    """
+    Refuse to throw away while the journal and current_model disagree on what is in use.
+    """
+    if not layout.journal.exists():
+        return
+    journal = Journal(layout.journal)
+    decided, any_yet = journal.incumbent(), journal.has_promotions()
+    journal.close()
+    if any_yet and decided != (found := incumbent(layout)):
+        raise RegistryError(
+            f"the journal has decided on {decided or 'the base model'}, but current_model names "
+            f"{found or 'nothing'}; nothing is thrown away until they agree: start the daemon, or "
+            f"finetuned versions {f'promote {decided}' if decided else 'rollback --to-base'}"
+        )
+
+
+def _confirmation(layout: Layout, args: argparse.Namespace, what: str) -> str | None:
+    """
+    Return the name as a person confirmed it: by --confirm, or now on a terminal.
+
+    Nobody is asked about a folder that is not there: the registry says so at once.
+    """
+    if args.confirm is not None:
+        return str(args.confirm)
+    folder = (layout.backups if args.backup else layout.versions) / args.version
+    if not folder.is_dir():
+        return str(args.version)
+    return ask(f"{what} goes to the trash; type its name to confirm: ")
+
+
+def _delete(layout: Layout, args: argparse.Namespace) -> Answer:
+    _check_in_step(layout)
+    what = f"the backup of {args.version}" if args.backup else str(args.version)
+    act = delete_backup if args.backup else delete
+    path = act(layout, args.version, confirm=_confirmation(layout, args, what))
+    data = {"version": args.version, "backup": args.backup, "trash": path.name}
+    return Answer(data, f"{what} is in the trash now: {path.name}")
+
+
+def _empty_trash(layout: Layout, args: argparse.Namespace, dry: str) -> Answer:
+    plan = empty_trash(layout, confirm=args.confirm, apply=args.yes)
+    verb = "deleted" if args.yes else "delete "
+    lines = [f"{printable(n):30} {verb} {why}" for n, why in plan.delete.items()]
+    lines += [f"{printable(n):30} stays   {why}" for n, why in plan.stay.items()]
+    if plan.stay:
+        names = " ".join(f"--confirm {printable(name)}" for name in plan.stay)
+        lines.append(f"to delete what stays as well, add its name: {names}")
+    data = {"delete": plan.delete, "stay": plan.stay, "applied": args.yes}
+    return Answer(data, dry + "\n".join(lines or ["the trash is empty"]))
+
+
+def _keep_last(layout: Layout, given: int | None) -> int:
+    if given is not None:
+        return given
+    config, mistakes = load_sections(layout.config, ("registry",))
+    for mistake in mistakes:
+        complain("versions", f"{mistake} (not needed here, but the daemon will refuse it)")
+    return config.registry.keep_last
+
+
+def _prune(layout: Layout, args: argparse.Namespace) -> Answer:
+    _check_in_step(layout)
+    dry = "" if args.yes else "dry run, nothing was changed; add --yes to do it\n"
+    if args.empty_trash:
+        return _empty_trash(layout, args, dry)
+    plan = prune(
+        layout,
+        keep_last=_keep_last(layout, args.keep_last),
+        last_backup=last_verified_backup(layout),
+        apply=args.yes,
+    )
+    verb = "moved to the trash" if args.yes else "would go to the trash"
+    lines = [f"{name}  keep    {why}" for name, why in plan.keep.items()]
+    lines += [f"{name}  remove  {verb}" for name in plan.remove] or ["nothing to remove"]
+    data = {"keep": plan.keep, "remove": plan.remove, "applied": args.yes}
+    return Answer(data, dry + "\n".join(lines))
+
+
+COMMANDS: Final = {"prune": _prune, "delete": _delete}
