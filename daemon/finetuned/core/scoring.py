@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from finetuned.core.json_schema import check_schema, schema_complaint
+
 CHOICE: Final = "choice"
 """Marked by the likelihood of each choice, not by a generated text: see grade_choice."""
 
@@ -31,7 +33,8 @@ _OPTIONS: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
 }
 SCORERS: Final = tuple(_OPTIONS)
 
-_NUMBER: Final = re.compile(r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
+NUMBER: Final = r"[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
+"""A number in a text, as a regular expression; commas separate thousands."""
 _DEFAULT_F1: Final = 0.8
 
 REGEX_SECONDS: Final = 2.0
@@ -91,7 +94,7 @@ def parse_scorer(value: object) -> Scorer:
         if isinstance(option, int | float) and not 0 <= option <= most:
             raise ValueError(f"option {key!r} of scorer {name!r} cannot be {option!r}")
     if name == "json" and "schema" in options:
-        _check_schema(options["schema"])
+        check_schema(options["schema"])
     return Scorer(name, options)
 
 
@@ -160,7 +163,7 @@ def last_number(text: str) -> float | None:
 
     ``#### 1,234.`` is 1234: a full stop that ends a sentence is no decimal point.
     """
-    found = _NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
+    found = re.findall(NUMBER, text.replace("\N{MINUS SIGN}", "-"))
     value = float(found[-1].replace(",", "")) if found else None
     return value if value is not None and math.isfinite(value) else None
 
@@ -249,7 +252,7 @@ def _json(answer: str, expected: Any, options: Mapping[str, Any]) -> Grade:
     schema = options.get("schema")
     if found is _INVALID:
         return Grade(False, 0.0, {"valid": False, "schema_valid": False if schema else None})
-    complaint = None if schema is None else _schema_complaint(found, schema)
+    complaint = None if schema is None else schema_complaint(found, schema)
     detail: dict[str, Any] = {
         "valid": True,
         "schema_valid": None if schema is None else complaint is None,
@@ -343,32 +346,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
-
-
-def _check_schema(schema: Any) -> None:
-    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
-    from jsonschema.validators import validator_for  # type: ignore[import-untyped]
-
-    try:
-        validator_for(schema).check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"not a JSON Schema: {error.message}") from None
-
-
-def _schema_complaint(value: Any, schema: Any) -> str | None:
-    from jsonschema.validators import validator_for
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
-    from referencing.exceptions import Unresolvable
-
-    try:
-        # The registry knows the drafts and fetches nothing.
-        validator = validator_for(schema)(schema, registry=REGISTRY)
-        error = next(validator.iter_errors(value), None)
-    except RecursionError:
-        return "the schema refers to itself without end"
-    except Unresolvable as unknown:
-        return f"the schema refers to what is not in it: {unknown}"[:300]
-    return None if error is None else f"{error.json_path}: {error.message}"[:300]
 
 
 def _all_or_nothing(right: bool) -> Grade:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from finetuned.config import Config
-from finetuned.core.scoring import CHOICE, last_number
+from finetuned.core.scoring import CHOICE, NUMBER, last_number
 from finetuned.data.suite import Question, Suite
 from finetuned.errors import ConfigError
 from finetuned.files.atomic import write_atomic
@@ -28,8 +28,6 @@ _PREFIX: Final = "finetuned"
 
 _ANSWER: Final = r"(?s)\A(?:\s*<think>.*?</think>)?\s*(.*?)\s*\Z"
 """The answer as our scorers see it: without a reasoning block and white space around."""
-
-_NUMBER: Final = r"([-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?)"
 
 _NOTES: Final = {
     "exact": "scorer exact: the same",
@@ -173,7 +171,7 @@ def _task(
     if scorer == "normalised":
         exact |= {"ignore_case": True, "ignore_punctuation": True}
     if scorer == "numeric":
-        steps.append({"function": "regex", "regex_pattern": _NUMBER, "group_select": -1})
+        steps.append({"function": "regex", "regex_pattern": f"({NUMBER})", "group_select": -1})
         exact["regexes_to_ignore"] = [","]
     steps.append({"function": "take_first"})
     return {
