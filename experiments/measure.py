@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-Measure what docs/measurements/README.md says of the daemon, on this machine.
+Measure what docs/measurements/daemon.md says of the daemon, on this machine.
 
     $ python -m experiments.measure
     supervisor RSS idle           44.1 MB

@@ -9,7 +9,7 @@ Measure how often the gate is wrong: candidates of known quality, judged by the 
     | -5 points | 0.1 (0.0 to 0.6) | 0.0 (0.0 to 0.4) | 0.0 (0.0 to 0.4) | 0.0 (0.0 to 0.4) |
     ...
 
-docs/why/gate.md has the tables whole and says what they mean.
+docs/measurements/gate.md has the whole tables and says what they mean.
 
 How a candidate is made: item i has a difficulty d_i that both models share and a noise e of
 each model's own, all normal. With z = sqrt(r) d + sqrt(1 - r) e, r = --correlation, a model

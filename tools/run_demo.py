@@ -52,7 +52,7 @@ PROMPT = "Please create a DNS record so that printer7.attic.lan resolves to 10.2
 
 CONFIG = """\
 # What the demo changes: less waiting for a file that is whole, and what suits one file and a
-# model of four million parameters (docs/why/base-model.md has the trials).
+# model of four million parameters (docs/measurements/base-model.md has the trials).
 [inbox]
 stability_seconds = 0.5
 
