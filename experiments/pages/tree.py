@@ -49,6 +49,7 @@ OTHERS = {
 
 FOLDERS = {
     "docs": "Pages in four kinds, and tables of figures; docs/README.md is the index.",
+    "docs/start": "One lesson from an empty folder to the first promoted version.",
     "docs/how-to": "One task a page.",
     "docs/reference": "Facts to look up: formats, fields, keys, events, commands.",
     "docs/why": "Reasons for the design.",
