@@ -30,7 +30,7 @@ import textwrap
 from dataclasses import fields
 from pathlib import Path
 
-from finetuned.config import Config, load_config
+from finetuned.config import Config, ignored_keys, load_config
 from finetuned.errors import EXIT_CONFIG, ConfigError
 
 HEADER = """\
@@ -119,6 +119,8 @@ def main(argv: list[str] | None = None) -> int:
         if not args.check.exists():
             raise ConfigError(f"{args.check}: no such file")
         found = load_config(args.check)
+        for warning in ignored_keys(args.check):
+            print(f"config: {args.check}: {warning}", file=sys.stderr)
     except ConfigError as error:
         print(f"config: {error}", file=sys.stderr)
         return EXIT_CONFIG

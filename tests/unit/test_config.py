@@ -5,15 +5,22 @@ Every knob is documented, bounded, and named in the error when it is wrong.
 import dataclasses
 import inspect
 import tomllib
+from contextlib import closing
 
 import config as tool  # tools/config.py
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from finetuned import config as rooms
-from finetuned.config import Config, config_from_dict, load_config
+from finetuned.config import Config, config_from_dict, ignored_keys, load_config
+from finetuned.config.retired import _RETIRED, retired_keys
 from finetuned.errors import EXIT_CONFIG, ConfigError
+from finetuned.files.journal import Journal
+from finetuned.layout import Layout
+from finetuned.supervisor.context import Context, check_root
+from finetuned.supervisor.status import StatusBoard
 
 KNOBS = [
     (section.name, knob)
@@ -152,3 +159,74 @@ def test_a_configuration_printed_by_an_earlier_version_is_still_good():
     An update must not leave a daemon that does not start, nor a job that nobody can judge.
     """
     assert Config() == config_from_dict({"gate": {"max_new_accuracy_drop": 0.0}})
+
+
+RETIRED = """
+[inbox]
+share_run_max_files = 10
+stability_seconds = 1.0
+[training]
+rewarm_steps = 0
+[supervisor]
+log_backups = 2
+"""
+
+
+def test_a_retired_key_is_accepted_and_named_once(tmp_path, capsys):
+    """
+    A config.toml that sets one still starts the daemon, and its owner learns that it does nothing.
+    """
+    path = tmp_path / "config.toml"
+    path.write_text(RETIRED)
+
+    assert 1.0 == load_config(path).inbox.stability_seconds
+    found = [warning.split(" ")[0] for warning in ignored_keys(path)]
+    assert ["inbox.share_run_max_files", "training.rewarm_steps", "supervisor.log_backups"] == found
+    assert 0 == tool.main(["--check", str(path)])
+    shown = capsys.readouterr().err
+    assert 3 == shown.count("has no effect any more")
+
+
+def test_the_daemon_logs_each_retired_key_at_its_start(tmp_path):
+    """
+    Once: a warning that comes with every job is soon not read.
+    """
+    layout = Layout(tmp_path)
+    layout.config.write_text(RETIRED)
+    check_root(layout)
+    with closing(Journal(layout.journal)) as journal, capture_logs() as logs:
+        board = StatusBoard(layout.status_file)
+        context = Context(layout, load_config(layout.config), journal, board)
+        context.note_config()
+        context.reload_config()
+
+    assert 3 == len(logs)
+    assert {"config_key_ignored"} == {entry["event"] for entry in logs}
+    assert "inbox.share_run_max_files" in logs[0]["warning"]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_is_no_part_of_the_configuration(tmp_path, mark):
+    """
+    Some editors write one; it is not a key.
+    """
+    path = tmp_path / "config.toml"
+    path.write_bytes(mark + b"[training]\nr = 8\n")
+
+    assert 8 == load_config(path).training.r
+    assert [] == ignored_keys(path)
+
+
+@given(
+    st.dictionaries(st.text(max_size=8), st.dictionaries(st.text(max_size=8), st.integers())),
+    st.sampled_from(sorted(_RETIRED)),
+)
+def test_every_retired_key_of_any_tables_is_reported_and_no_other(tables, retired):
+    """
+    Whatever stands beside it.
+    """
+    section, key = retired
+    tables.setdefault(section, {})[key] = 1
+    expected = {f"{s}.{k}" for s, table in tables.items() for k in table if (s, k) in _RETIRED}
+
+    assert expected == {warning.split(" ")[0] for warning in retired_keys(tables)}

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.core.decide import (
+    MOST_SHARED,
     Accepted,
     Claim,
     CoolDown,
@@ -62,7 +63,7 @@ situations = st.builds(
 
 
 def do(situation):
-    return decide(situation, clock=0.0, share_examples=500, share_files=100)
+    return decide(situation, clock=0.0, share_examples=500)
 
 
 def kinds(situation):
@@ -191,10 +192,10 @@ def test_small_datasets_share_a_job_and_large_ones_do_not():
     small = [Accepted(f"d{i}", "normal", 10) for i in range(5)]
     large = Accepted("d9", "normal", 10_000)
 
-    assert MakeJob(("d0", "d1", "d2"), "normal") == group(small, False, 500, 3)
-    assert MakeJob(("d9",), "normal") == group([large, *small], False, 500, 3)
-    assert group(small, True, 500, 3) is None
-    assert MakeJob(("d9",), "normal") == group([*small, large], True, 500, 3)
+    assert MakeJob(tuple(d.key for d in small), "normal") == group(small, False, 500)
+    assert MakeJob(("d9",), "normal") == group([large, *small], False, 500)
+    assert group(small, True, 500) is None
+    assert MakeJob(("d9",), "normal") == group([*small, large], True, 500)
 
 
 @pytest.mark.parametrize(
@@ -227,3 +228,14 @@ def test_the_last_attempt_fails_the_job():
     end = WorkerEnd(-11, None, None, "")
 
     assert JobEvent.FAIL == judge_end(end, attempts=2, max_attempts=3)
+
+
+def test_a_flood_of_small_datasets_is_cut_into_jobs_that_end():
+    """
+    The first versions come before the last of ten thousand files is trained.
+    """
+    flood = [Accepted(f"d{i:05}", "normal", 1) for i in range(MOST_SHARED + 1)]
+
+    made = group(flood, False, 500)
+    assert made is not None
+    assert [d.key for d in flood[:-1]] == list(made.keys)

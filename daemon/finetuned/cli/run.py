@@ -61,7 +61,6 @@ def run(root: Path, *, until_idle: bool) -> int:
             layout.logs / "supervisor.log",
             console=True,
             max_bytes=config.supervisor.log_max_bytes,
-            backups=config.supervisor.log_backups,
         )
         with FileLock(layout.lock):
             return Supervisor(layout, config, until_idle=until_idle).run()

@@ -2,7 +2,7 @@
 Every knob, its unit, its range, its default, and why.
 
 One frozen dataclass per room. A room is given its own section and never the
-whole tree, so what a room can be told is what its section says. Knows TOML;
+whole tree, so a room depends on no key but those of its section. Knows TOML;
 does not know who uses a value.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 
 from finetuned.config.data import DataConfig, InboxConfig
 from finetuned.config.evaluation import EvaluationConfig, GateConfig, WatchConfig, parse_gates
+from finetuned.config.retired import is_retired, retired_keys
 from finetuned.config.service import RegistryConfig, SupervisorConfig
 from finetuned.config.training import ModelConfig, TrainingConfig
 from finetuned.errors import ConfigError
@@ -33,6 +34,7 @@ __all__ = [
     "TrainingConfig",
     "WatchConfig",
     "config_from_dict",
+    "ignored_keys",
     "load_config",
     "load_sections",
     "parse_gates",
@@ -42,7 +44,7 @@ __all__ = [
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """
-    The whole tree; only the supervisor and the tools hold it.
+    All sections; only the supervisor and the commands hold it.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -62,13 +64,6 @@ class Config:
         return asdict(self)
 
 
-_RETIRED = {("gate", "max_new_accuracy_drop")}
-"""
-Keys of earlier versions that mean nothing now. A configuration that names them, as one
-printed in full does, and the record of a job begun before, are still good.
-"""
-
-
 def _section(name: str, cls: type, table: object) -> Any:
     if not isinstance(table, Mapping):
         raise ConfigError(f"[{name}] must be a table, got {table!r}")
@@ -76,7 +71,7 @@ def _section(name: str, cls: type, table: object) -> Any:
     known = {f.name for f in fields(cls)}
     values: dict[str, Any] = {}
     for key, value in table.items():
-        if (name, key) in _RETIRED:
+        if is_retired(name, key):
             continue
         if key not in known:
             raise ConfigError(f"unknown key {name}.{key}; known keys: {', '.join(sorted(known))}")
@@ -110,7 +105,7 @@ def config_from_dict(tables: Mapping[str, object]) -> Config:
 
 def load_config(path: Path) -> Config:
     """
-    Read *path*; a missing file means all defaults.
+    Read *path*; a missing file means all defaults. A byte order mark is skipped.
 
     Raises:
         ConfigError: Not TOML, unknown key, wrong type or out of range. The message
@@ -149,14 +144,22 @@ def load_sections(path: Path, wanted: Collection[str]) -> tuple[Config, list[str
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _read_tables(path: Path) -> dict[str, Any]:
+def ignored_keys(path: Path) -> list[str]:
+    """
+    Return one sentence for each key of *path* that is accepted and has no effect any more.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML.
+    """
+    return retired_keys(_read_tables(path))
+
+
+def _read_tables(path: Path) -> dict[str, object]:
     try:
-        data = path.read_bytes()
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error

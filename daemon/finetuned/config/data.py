@@ -1,5 +1,5 @@
 """
-Knobs of what comes in: the inbox, and what becomes of its rows.
+Knobs of the inbox, and of how its rows are validated and split.
 """
 
 from __future__ import annotations
@@ -32,9 +32,6 @@ class InboxConfig:
     A run costs seconds of start-up whatever its size; 0 gives each file its own.
     """
 
-    share_run_max_files: int = 2000
-    """Most datasets in one shared run, >= 1, so that a flood of files yields versions early."""
-
     def __post_init__(self) -> None:
         ranges(
             "inbox",
@@ -43,7 +40,6 @@ class InboxConfig:
             scan_seconds=(0.1, 60),
             max_attempts=(1, None),
             share_run_max_examples=(0, None),
-            share_run_max_files=(1, None),
         )
 
 

@@ -89,10 +89,7 @@ class SupervisorConfig:
     """
 
     log_max_bytes: int = 20 * 2**20
-    """Size at which a log file is rotated, in bytes, >= 4096."""
-
-    log_backups: int = 5
-    """Rotated log files kept, >= 1."""
+    """Size at which a log file is rotated, in bytes, >= 4096; five rotated files are kept."""
 
     def __post_init__(self) -> None:
         ranges(
@@ -107,5 +104,4 @@ class SupervisorConfig:
             disk_reserve_bytes=(0, None),
             retry_seconds=(0.05, 3600),
             log_max_bytes=(4096, None),
-            log_backups=(1, None),
         )

@@ -75,12 +75,6 @@ class TrainingConfig:
     per file: re-warming at each file costs what earlier files taught.
     """
 
-    rewarm_steps: int = 20
-    """
-    Optimizer steps of the short warm-up after a rollback, a merge or another mixture of
-    data, >= 0; 0 switches it off.
-    """
-
     lr_scheduler_type: str = "constant"
     """
     "constant" (a stream: the next file goes on at the rate of the last); or a shape within
@@ -147,8 +141,8 @@ class TrainingConfig:
 
     max_bad_steps: int = 5
     """
-    Steps in a row with a loss or gradient that is no finite number, after which the job
-    fails, >= 1. Each of them is left out, the optimizer untouched.
+    Steps in a row whose loss or gradient is not a finite number, after which the job
+    fails, >= 1. Each of them is left out and leaves weights and optimizer unchanged.
     """
 
     save_steps: int = 50
@@ -184,7 +178,6 @@ class TrainingConfig:
             lora_dropout=(0, 0.9),
             learning_rate=(1e-7, 1),
             warmup_steps=(0, None),
-            rewarm_steps=(0, None),
             max_batch_tokens=(16, 2**24),
             replay_fraction=(0, 0.9),
             replay_rows=(0, 100_000),

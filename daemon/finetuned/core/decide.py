@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from finetuned.core.job import JobEvent, JobState
 from finetuned.errors import EXIT_CONFIG, EXIT_DATAERR, EXIT_OK, EXIT_TEMPFAIL
 from finetuned.layout import PRIORITIES
+
+MOST_SHARED: Final = 2000
+"""Most datasets in one shared job, so that a flood of files yields versions early."""
 
 
 class StopCause(StrEnum):
@@ -186,7 +190,7 @@ Action = (
 )
 
 
-def decide(now: Situation, *, clock: float, share_examples: int, share_files: int) -> list[Action]:
+def decide(now: Situation, *, clock: float, share_examples: int) -> list[Action]:
     """
     Return what to do now, in order.
 
@@ -194,7 +198,6 @@ def decide(now: Situation, *, clock: float, share_examples: int, share_files: in
         now: What was seen.
         clock: Monotonic time in seconds.
         share_examples: Datasets up to this size may share a job.
-        share_files: Most datasets in one job.
     """
     if now.stopping:
         return _leave(now)
@@ -220,7 +223,7 @@ def decide(now: Situation, *, clock: float, share_examples: int, share_files: in
         if now.watch_due:
             actions.append(AskCanaries())
         else:
-            actions += _next_work(now, clock, share_examples, share_files)
+            actions += _next_work(now, clock, share_examples)
     if now.until_idle and is_idle(now):
         actions.append(Leave())
     return actions
@@ -241,12 +244,12 @@ def _leave(now: Situation) -> list[Action]:
     return actions
 
 
-def _next_work(now: Situation, clock: float, share_examples: int, share_files: int) -> list[Action]:
+def _next_work(now: Situation, clock: float, share_examples: int) -> list[Action]:
     job = next_job([j for j in now.jobs if j.not_before <= clock])
     if job is not None and job.state is JobState.TRAINED:
         return [StartEvaluation(job.id)]
     # A new dataset of a better class goes before a queued job of a lesser one.
-    made = group(now.accepted, now.ingesting or now.claimed > 0, share_examples, share_files)
+    made = group(now.accepted, now.ingesting or now.claimed > 0, share_examples)
     if made is not None and (job is None or _rank(made.priority) < _rank(job.priority)):
         return [made]
     if job is not None:
@@ -270,9 +273,7 @@ def next_job(jobs: Sequence[JobView]) -> JobView | None:
     return ready[0] if ready else None
 
 
-def group(
-    accepted: Sequence[Accepted], more_coming: bool, share_examples: int, share_files: int
-) -> MakeJob | None:
+def group(accepted: Sequence[Accepted], more_coming: bool, share_examples: int) -> MakeJob | None:
     """
     Return the next job to make: one dataset, or the small ones that wait together.
 
@@ -283,7 +284,6 @@ def group(
         accepted: Datasets without a job, by arrival.
         more_coming: Whether validation is still at work.
         share_examples: What small means, in examples.
-        share_files: Most datasets in one job, >= 1.
     """
     if not accepted:
         return None
@@ -296,7 +296,7 @@ def group(
     if more_coming:
         return MakeJob((large[0].key,), large[0].priority) if large else None
     small = [a.key for a in pool if a.n_examples <= share_examples]
-    return MakeJob(tuple(small[:share_files]), first.priority)
+    return MakeJob(tuple(small[:MOST_SHARED]), first.priority)
 
 
 def is_idle(now: Situation) -> bool:

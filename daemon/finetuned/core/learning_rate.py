@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from finetuned.errors import ConfigError
 
+REWARM_STEPS = 20
+"""Optimizer steps of the short warm-up after a rollback, a merge or another mixture of data."""
+
 DECAY_FRACTION = 0.2
 """Share of a job's steps in which "wsd" falls to zero."""
 
@@ -108,7 +111,7 @@ def next_warm_up(
     *,
     lineage_step: int,
     warmup_steps: int,
-    rewarm_steps: int,
+    rewarm_steps: int = REWARM_STEPS,
     optimizer_reset: str | None = None,
     rolled_back: bool = False,
     merged: bool = False,
@@ -130,7 +133,7 @@ def next_warm_up(
         parent: The warm-up the parent version was left in; None for a fresh lineage.
         lineage_step: Optimizer steps the lineage has taken, >= 0.
         warmup_steps: Length of a full warm-up, >= 0.
-        rewarm_steps: Length of a short one, >= 0; 0 switches it off.
+        rewarm_steps: Length of a short one, >= 0; 0 switches short ones off.
         optimizer_reset: Why the optimizer starts without moments; None where it goes on.
         rolled_back: Whether the job goes on from an earlier version than the last.
         merged: Whether adapters were merged, or weights averaged, since the parent.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from finetuned.config import Config, load_config
+from finetuned.config import Config, ignored_keys, load_config
 from finetuned.errors import ConfigError, FinetunedError
 from finetuned.files.base_model import find_base
 from finetuned.files.journal import Journal
@@ -90,8 +90,10 @@ class Context:
 
     def note_config(self) -> None:
         """
-        Remember the file as it is now: what start-up has just read.
+        Remember the file as it is now, which start-up has just read, and warn of retired keys.
         """
+        for warning in ignored_keys(self.layout.config):
+            log.warning("config_key_ignored", warning=warning)
         self._config_stamp = self._stamp()
 
     def _stamp(self) -> tuple[int, int] | None:

@@ -214,7 +214,6 @@ class Supervisor:
             now,
             clock=time.monotonic(),
             share_examples=inbox.share_run_max_examples,
-            share_files=inbox.share_run_max_files,
         )
         if now.blocked is None and not any(isinstance(a, WORK) for a in actions):
             self._unblock_work()  # nobody wants any more what was refused

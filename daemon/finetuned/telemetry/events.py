@@ -19,6 +19,7 @@ EVENTS = frozenset(
         "command_obeyed",
         "command_received",
         "config_changed",
+        "config_key_ignored",
         "config_rejected",
         "consolidation_due",
         "current_model_changed",

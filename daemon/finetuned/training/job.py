@@ -108,7 +108,6 @@ class Job:
             known,
             lineage_step=parent.lineage_step,
             warmup_steps=training.warmup_steps,
-            rewarm_steps=training.rewarm_steps,
             optimizer_reset=reset if reset != optimizer_state else None,
             rolled_back=rolled_back,
             merged=merged,
