@@ -150,7 +150,7 @@ def watch(root: Path, process: subprocess.Popen[bytes], console: Console) -> dic
                     shown = status["phase"]
                     console.print(f"{shown}: step {status['current_step']}")
                 failed = status["queue"].get("failed") or status["queue"].get("quarantined")
-                if status["last_verdict"] is not None:
+                if status["last_verdict"]["promoted"] is not None:
                     console.print(view(status))
                     return dict(status["last_verdict"])
                 if failed:

@@ -409,6 +409,7 @@ def test_readers_in_a_tight_loop_never_see_half_a_status(root: Path) -> None:
             " map(select(.answer_matches == true)) | length) / ($s|length) * 100 end",
             "null",
         ),
+        ("[.last_verdict.rules[] | select(.passed | not)] | length", "0"),
     ],
 )
 def test_the_one_liners_answer_from_the_first_second(

@@ -42,7 +42,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
             part = root / f"{name}.part"
             write_rows(part, 80, tag=name)
             part.rename(root / "inbox" / f"{name}.jsonl")
-            daemon.wait_for(lambda s: s["last_verdict"] is not None, "a verdict")
+            daemon.wait_for(lambda s: s["last_verdict"]["promoted"] is not None, "a verdict")
             daemon.wait_for(
                 lambda s, v=version: s["last_verdict"]["version"] == v and s["job"] is None, version
             )

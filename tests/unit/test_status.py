@@ -86,3 +86,65 @@ def test_the_first_write_is_valid(tmp_path):
     board.write(durable=True)
 
     jsonschema.validate(json.loads((tmp_path / "s.json").read_bytes()), SCHEMA)
+
+
+def test_the_recipe_for_failed_rules_works_before_the_first_verdict(tmp_path):
+    """
+    An empty list of rules; null would make jq fail. Also on a file that an older daemon left.
+    """
+    (tmp_path / "s.json").write_bytes(b'{"last_verdict": null}')
+
+    assert [] == StatusBoard(tmp_path / "s.json").fields["last_verdict"]["rules"]
+
+
+def test_an_eta_is_never_zero(tmp_path):
+    """
+    The last step is done, the candidate is still written and evaluated: that is not 0 seconds.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.take_heartbeat(beat(eta_seconds=4.5))
+    assert 4.5 == board.fields["eta_seconds"]
+    board.take_heartbeat(beat(eta_seconds=0.0))
+    assert board.fields["eta_seconds"] is None
+
+
+def test_the_eta_of_a_training_ends_with_it(tmp_path):
+    """
+    An evaluation that has answered nothing yet has no ETA, and not that of the training before.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.take_heartbeat(beat(eta_seconds=4.5, tokens_per_second=100.0))
+    board.take_heartbeat({"beats": 1, "evaluation_done": 0, "evaluation_total": 10})
+
+    assert board.fields["eta_seconds"] is None
+    assert board.fields["tokens_per_second"] is None
+    assert 10 == board.fields["evaluation_total"]
+
+
+def test_what_was_said_of_a_job_ends_with_it(tmp_path):
+    """
+    After a skip no file, step or ETA of the skipped job is shown; the lineage's step stays.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.show_job({"id": "j000001"})
+    job = {"batch_step": 3, "batch_total_steps": 9, "total_steps": 13, "current_file": "a.jsonl"}
+    board.take_heartbeat(beat(eta_seconds=4.5, **job))
+    board.show_job({"id": "j000001"})
+    assert "a.jsonl" == board.fields["current_file"]
+    board.show_job(None)
+
+    shown = [board.fields[name] for name in (*job, "eta_seconds", "job")]
+    assert [0, 0, 7, None, None, None] == shown
+    assert 7 == board.fields["current_step"]
+
+
+def test_a_new_job_does_not_begin_with_the_steps_of_the_last(tmp_path):
+    """
+    Its model is still being loaded.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.show_job({"id": "j000001"})
+    board.take_heartbeat(beat(batch_step=3, batch_total_steps=9))
+    board.show_job({"id": "j000002"})
+
+    assert (0, 0) == (board.fields["batch_step"], board.fields["batch_total_steps"])

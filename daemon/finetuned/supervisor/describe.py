@@ -53,6 +53,7 @@ def describe(
         phase, status = "idle", "idle"
     if context.board.fields["error_type"] is not None and view is not None:
         context.board.update(error_type=None, error_message=None)
+    context.board.show_job(describe_job(context, jobs))
     counts, states = context.journal.count_datasets(), context.journal.count_jobs()
     return {
         "status": status,
@@ -60,7 +61,7 @@ def describe(
         "waiting_reason": reason,
         "paused_reason": paused,
         "version": context.journal.incumbent(),
-        "job": describe_job(context, jobs),
+        "job": context.board.fields["job"],
         "watch": watch.describe(),
         "queue": {
             "inbox": intake.files_waiting,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import psutil
 
 from finetuned.core.job import JobState
 from finetuned.core.metrics import trend
+from finetuned.core.remaining_time import RemainingTime
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json, utc_now
 
@@ -25,6 +27,16 @@ SCHEMA_VERSION = 1
 
 QUEUE = ("inbox", "claimed", "accepted", "duplicate", "quarantined", *map(str, JobState))
 """What ``queue`` counts: files in the inbox, datasets and jobs by state."""
+
+NO_VERDICT: dict[str, Any] = {
+    "job_id": None,
+    "version": None,
+    "promoted": None,
+    "reason": None,
+    "rules": [],
+    "interpolated": None,
+}
+"""``last_verdict`` before the first one: the same shape, so that no recipe fails on it."""
 
 DEFAULTS: dict[str, Any] = {
     # what the ancestor's scripts read
@@ -113,7 +125,7 @@ DEFAULTS: dict[str, Any] = {
     "evaluation_done": None,
     "evaluation_total": None,
     "version": None,
-    "last_verdict": None,
+    "last_verdict": NO_VERDICT,
     "kl_to_incumbent": None,
     "watch": None,
     "last_incident": None,
@@ -143,9 +155,6 @@ _FROM_WORKER = (
     "validation_loss",
     "kl_to_incumbent",
     "active_alerts",
-    "eta_seconds",
-    "tokens_per_second",
-    "seconds_per_step",
     "grad_norm",
     "eval_share",
     "checkpoint_step",
@@ -158,9 +167,25 @@ _FROM_WORKER = (
     "kernels",
     "precision",
     "max_batch_tokens",
+)
+"""What stays as it was until a worker says something newer."""
+
+_NOW = (
+    "eta_seconds",
+    "tokens_per_second",
+    "seconds_per_step",
     "evaluation_done",
     "evaluation_total",
 )
+"""What is true only of the run that says it: null as soon as it says nothing of it."""
+
+_OF_THE_JOB: dict[str, Any] = {
+    "current_file": None,
+    "batch_step": 0,
+    "batch_total_steps": 0,
+    **dict.fromkeys(_NOW),
+}
+"""What belongs to one job, and its value when no job runs."""
 
 
 def boot_id() -> str:
@@ -180,11 +205,13 @@ class StatusBoard:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._evaluation: RemainingTime | None = None
         previous = read_json(path) or {}
         self.fields: dict[str, Any] = {
             name: previous.get(name, default) for name, default in DEFAULTS.items()
         }
         self.fields.update(schema_version=SCHEMA_VERSION, pid=os.getpid(), boot_id=boot_id())
+        self.fields["last_verdict"] = self.fields["last_verdict"] or NO_VERDICT
         for name in ("recent_examples", "eval_samples", "train_loss_history", "accuracy_history"):
             if not isinstance(self.fields[name], list):
                 self.fields[name] = []
@@ -208,7 +235,36 @@ class StatusBoard:
         for name in _FROM_WORKER:
             if name in beat:
                 self.fields[name] = beat[name]
+        for name in _NOW:
+            self.fields[name] = beat.get(name)
+        self._estimate_end()
         self._derive(beat)
+
+    def show_job(self, job: dict[str, Any] | None) -> None:
+        """
+        Show *job* as the one that runs; clear what was said of another one.
+
+        Args:
+            job: As the status shows it, with its ``id``; None if no job has a worker.
+        """
+        shown = self.fields["job"]
+        if job is None or shown is None or shown["id"] != job["id"]:
+            self.fields.update(_OF_THE_JOB, tokens_per_sec=None)
+            self.fields["total_steps"] = self.fields["current_step"]
+        self.fields["job"] = job
+
+    def _estimate_end(self) -> None:
+        fields = self.fields
+        if fields["evaluation_total"] is None:
+            self._evaluation = None
+            # 0: the last step is done. What the worker still does takes an unknown time.
+            fields["eta_seconds"] = fields["eta_seconds"] or None
+            return
+        if self._evaluation is None:
+            self._evaluation = RemainingTime()
+        done, total = fields["evaluation_done"], fields["evaluation_total"]
+        left = self._evaluation.observe(done, total, time.monotonic())
+        fields["eta_seconds"] = None if left is None else round(left, 1)
 
     def _derive(self, beat: dict[str, Any]) -> None:
         fields = self.fields
@@ -218,6 +274,8 @@ class StatusBoard:
         )
         losses = [x for x in fields["train_loss_history"] if x is not None]  # NaN is null in JSON
         fields["loss_trend"] = trend(losses, tolerance=0.01, higher_is_better=False)
+        fields["streaming_ce"] = round(statistics.fmean(losses[-20:]), 6) if losses else None
+        fields["alert_summary"] = ", ".join(a["name"] for a in fields["active_alerts"]) or None
         if len(losses) > 1:
             fields["loss_variance"] = round(statistics.pvariance(losses[-50:]), 6)
         if fields["validation_loss"] is not None and losses:
