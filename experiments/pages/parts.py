@@ -11,6 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.pages.commands import commands
+from experiments.pages.events import events
+from experiments.pages.fields import report_fields, status_fields
+from experiments.pages.orders import orders
+from experiments.pages.settings import settings
 from experiments.pages.tree import CHECKOUT, tree
 
 
@@ -44,7 +49,15 @@ class Part:
         return _split(self)[1]
 
 
-PARTS = (Part("README.md", "tree", tree),)
+PARTS = (
+    Part("README.md", "tree", tree),
+    Part("docs/reference/commands.md", "commands", commands),
+    Part("docs/reference/config.md", "config", settings),
+    Part("docs/reference/eval-report.md", "eval-report", report_fields),
+    Part("docs/reference/events.md", "events", events),
+    Part("docs/reference/orders.md", "orders", orders),
+    Part("docs/reference/status.md", "status", status_fields),
+)
 """Every generated part of every page."""
 
 
