@@ -7,16 +7,17 @@ import inspect
 import tomllib
 from contextlib import closing
 
-import config as tool  # tools/config.py
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from finetuned import config as rooms
+from finetuned.cli.program import main
 from finetuned.config import Config, config_from_dict, ignored_keys, load_config
+from finetuned.config import default_file as tool
 from finetuned.config.retired import _RETIRED, retired_keys
-from finetuned.errors import EXIT_CONFIG, ConfigError
+from finetuned.errors import ConfigError
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.supervisor.context import Context, check_root
@@ -32,7 +33,7 @@ IDS = [f"{section}.{knob.name}" for section, knob in KNOBS]
 
 def test_the_printed_default_is_the_default():
     """
-    tools/config.py > config.toml changes nothing.
+    finetuned config > config.toml changes nothing.
     """
     assert Config() == config_from_dict(tomllib.loads(tool.default_toml()))
 
@@ -120,22 +121,7 @@ def test_any_text_can_be_written_as_toml(text):
     """
     The printed default stays TOML whatever a default holds.
     """
-    assert text == tomllib.loads(f"x = {tool._toml(text)}")["x"]
-
-
-def test_check_exits_78_and_names_the_mistake(tmp_path, capsys):
-    """
-    78 is what the daemon would exit with, so a deployment can ask beforehand.
-    """
-    path = tmp_path / "config.toml"
-    path.write_text("[training]\nr = 0\n")
-
-    assert tool.main(["--check", str(path)]) == EXIT_CONFIG
-    assert "training.r must be 1 to 1024, got 0" in capsys.readouterr().err
-    path.write_text("[training]\nr = 8\n")
-    assert tool.main(["--check", str(path)]) == 0
-    assert "training.r = 8" in capsys.readouterr().out
-    assert tool.main(["--check", str(tmp_path / "gone.toml")]) == EXIT_CONFIG
+    assert text == tomllib.loads(f"x = {tool.toml_value(text)}")["x"]
 
 
 def test_every_class_of_knobs_says_what_it_is_for_or_is_a_section():
@@ -182,7 +168,7 @@ def test_a_retired_key_is_accepted_and_named_once(tmp_path, capsys):
     assert 1.0 == load_config(path).inbox.stability_seconds
     found = [warning.split(" ")[0] for warning in ignored_keys(path)]
     assert ["inbox.share_run_max_files", "training.rewarm_steps", "supervisor.log_backups"] == found
-    assert 0 == tool.main(["--check", str(path)])
+    assert 0 == main(["config", "--check", str(path)])
     shown = capsys.readouterr().err
     assert 3 == shown.count("has no effect any more")
 

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from finetuned import __version__
-from finetuned.cli import run, versions
+from finetuned.cli import config, make, report, run, versions
 from finetuned.cli.root import default_root
 from finetuned.cli.verb import UsageError, Verb
 
-VERBS: tuple[Verb, ...] = (run.VERB, versions.VERB)
+VERBS: tuple[Verb, ...] = (run.VERB, versions.VERB, report.VERB, config.VERB, make.VERB)
 """In the order in which the help lists them."""
 
 DETAILS = """examples:

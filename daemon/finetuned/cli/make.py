@@ -1,0 +1,145 @@
+"""
+``finetuned make``: the demo datasets and their fixed test sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from finetuned.cli.root import become_owner
+from finetuned.cli.session import DONE, REFUSED
+from finetuned.cli.terminal import complain
+from finetuned.cli.verb import UsageError, Verb, add_root
+from finetuned.errors import DatasetError
+from finetuned.layout import Layout
+
+LEVELS = ("easy", "medium", "hard")
+"""Difficulties of a puzzle; held equal to sources.syllo.LEVELS by a test."""
+
+DETAILS = """examples:
+  finetuned make intents                        2800 training rows to the standard output
+  finetuned make intents --inbox                the same, dropped into the inbox of the root
+  finetuned make intents --inbox /srv/ft/inbox  into another inbox
+  finetuned make intents --seed 7 --rows 600    other rows, fewer
+  finetuned make intents --test-set             benchmarks/infra_200.jsonl, made again
+  finetuned make syllo                          2000 puzzles to the standard output
+  finetuned make syllo --difficulty hard --rows 500     puzzles of one kind
+  finetuned make syllo --test-sets              benchmarks/syllo_*_100.jsonl, made again
+
+exit status: 0 written, 1 too few different rows or the disk refused, 2 wrong usage
+"""
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    add_root(parser)
+    datasets = parser.add_subparsers(required=True, metavar="DATASET", title="datasets")
+    intents = datasets.add_parser(
+        "intents", help="Commands for infrastructure, each answered by a JSON object."
+    )
+    intents.set_defaults(dataset="intents")
+    intents.add_argument("--rows", type=int, default=2800, help="training rows (default 2800)")
+    intents.add_argument("--test-set", action="store_true", help="write the test set instead")
+    syllo = datasets.add_parser("syllo", help="SYLLO puzzles: words to be put together again.")
+    syllo.set_defaults(dataset="syllo")
+    syllo.add_argument("--rows", type=int, default=2000, help="training rows (default 2000)")
+    syllo.add_argument("--difficulty", choices=LEVELS, help="default: all, in turn")
+    syllo.add_argument(
+        "--test-sets",
+        dest="test_set",
+        action="store_true",
+        help="write the benchmarks of all difficulties instead",
+    )
+    for command, name in ((intents, "infra_commands.jsonl"), (syllo, "syllo.jsonl")):
+        add_root(command)
+        command.add_argument("--seed", type=int, default=0, help="of the training rows (default 0)")
+        command.add_argument(
+            "--inbox",
+            type=Path,
+            nargs="?",
+            const=True,
+            metavar="DIR",
+            help="drop the dataset into this directory (without DIR: the inbox of the root)",
+        )
+        command.add_argument("--name", default=name, help=f"its file name there (default {name})")
+
+
+def write_test_sets(folder: Path, dataset: str) -> list[Path]:
+    """
+    Make the fixed test sets of *dataset* again in *folder*, and return their paths.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    from finetuned.files.atomic import write_atomic
+    from finetuned.files.drop import to_jsonl
+    from finetuned.sources import intents, syllo
+
+    if dataset == "intents":
+        sets = {"infra_200.jsonl": intents.test_rows()}
+    else:
+        made = ((level, syllo.test_rows(level)) for level in syllo.LEVELS)
+        sets = {f"syllo_{level}_{len(rows)}.jsonl": rows for level, rows in made}
+    folder.mkdir(exist_ok=True)
+    for name, rows in sets.items():
+        write_atomic(folder / name, to_jsonl(rows))
+    return [folder / name for name in sets]
+
+
+def _training_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from finetuned.sources import intents, syllo
+
+    if args.dataset == "intents":
+        return intents.training_rows(args.seed, args.rows)
+    return syllo.training_rows(args.seed, args.rows, args.difficulty)
+
+
+def _counts(rows: Iterable[Mapping[str, Any]], dataset: str) -> str:
+    """Return how many rows there are of each kind."""
+    key = "class" if dataset == "intents" else "difficulty"
+    found = Counter(row["metadata"][key] for row in rows)
+    order = sorted(found) if dataset == "intents" else [x for x in LEVELS if x in found]
+    return ", ".join(f"{name} {found[name]}" for name in order)
+
+
+def _make(args: argparse.Namespace) -> int:
+    from finetuned.files.drop import drop, to_jsonl
+
+    layout = Layout(args.root.resolve())
+    if args.test_set:
+        become_owner(layout.root)
+        print("\n".join(map(str, write_test_sets(layout.benchmarks, args.dataset))))
+        return DONE
+    rows = _training_rows(args)
+    if args.inbox is None:
+        sys.stdout.buffer.write(to_jsonl(rows))
+        return DONE
+    inbox: Path = layout.inbox if args.inbox is True else args.inbox
+    become_owner(inbox)
+    print(drop(rows, inbox, args.name))
+    print(_counts(rows, args.dataset))
+    return DONE
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.rows < 1:
+        raise UsageError(f"--rows must be at least 1, got {args.rows}")
+    try:
+        return _make(args)
+    except (DatasetError, OSError, ValueError) as error:
+        complain("make", str(error))
+        return REFUSED
+
+
+VERB = Verb(
+    name="make",
+    summary="Write a demo dataset, or the fixed test sets, as JSON lines.",
+    details=DETAILS,
+    configure=_configure,
+    run=_run,
+    needs_root=False,
+)
