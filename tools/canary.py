@@ -34,7 +34,7 @@ import orjson
 from canary_rows import answered, own_row, production_row
 
 from finetuned.config import load_config
-from finetuned.core.scoring import CHOICE, SCORERS
+from finetuned.core.scoring.scorer import CHOICE, SCORERS
 from finetuned.core.text import printable
 from finetuned.data.examples import prompt_hash, to_example
 from finetuned.data.strict_json import parse_line

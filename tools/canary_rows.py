@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from finetuned.core.scoring import CHOICE
+from finetuned.core.scoring.scorer import CHOICE
 from finetuned.data.examples import Example, prompt_hash, to_example
 from finetuned.data.strict_json import parse_line
 from finetuned.errors import MalformedExample, RegistryError, SuiteError

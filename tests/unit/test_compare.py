@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from finetuned.core.scoring import Grade
+from finetuned.core.scoring.scorer import Grade
 from finetuned.core.statistics import mcnemar
 from finetuned.data.examples import to_example
 from finetuned.data.suite import Question, Suite

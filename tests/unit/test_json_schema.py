@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 
 from finetuned.core import json_schema
 from finetuned.core.json_schema import check_schema, schema_complaint
-from finetuned.core.scoring import grade, parse_scorer
+from finetuned.core.scoring.grade import grade
+from finetuned.core.scoring.scorer import parse_scorer
 
 ENDLESS = "^(a|aa)+$"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

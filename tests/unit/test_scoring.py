@@ -15,19 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.core.scoring import (
-    CHOICE,
-    SCORERS,
-    Scorer,
-    check_expected,
-    grade,
-    grade_choice,
-    last_number,
-    normalise,
-    parse_scorer,
-    same_json,
-    token_f1,
-)
+from finetuned.core.scoring.expected import check_expected
+from finetuned.core.scoring.grade import grade, grade_choice
+from finetuned.core.scoring.json_values import same_json
+from finetuned.core.scoring.scorer import CHOICE, SCORERS, Scorer, parse_scorer
+from finetuned.core.scoring.texts import last_number, normalise, token_f1
 
 COMMAND = {"action": "dns_add", "ttl": 300, "tags": ["a", "b"], "force": False}
 SCHEMA = {

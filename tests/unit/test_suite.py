@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.core.scoring import Scorer, grade
+from finetuned.core.scoring.grade import grade
+from finetuned.core.scoring.scorer import Scorer
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data import suite as module
 from finetuned.data.suite import (

@@ -16,7 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from finetuned.core.scoring import CHOICE, Scorer, check_expected, parse_scorer
+from finetuned.core.scoring.expected import check_expected
+from finetuned.core.scoring.scorer import CHOICE, Scorer, parse_scorer
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.examples import Example, from_record, prompt_hash, to_example
 from finetuned.data.store import TokenisedDataset

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetuned.core.answer import STRIP, final_answer, is_refused, matches
-from finetuned.core.scoring import CHOICE, Grade, grade, grade_choice
+from finetuned.core.scoring.grade import grade, grade_choice
+from finetuned.core.scoring.scorer import CHOICE, Grade
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.inference.generate import Answer, answer_and_score, answering, choice_scores

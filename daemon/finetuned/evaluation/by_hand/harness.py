@@ -16,7 +16,8 @@ from typing import Any, Final
 import orjson
 
 from finetuned.config import Config
-from finetuned.core.scoring import CHOICE, NUMBER, last_number
+from finetuned.core.scoring.scorer import CHOICE
+from finetuned.core.scoring.texts import NUMBER, last_number
 from finetuned.data.suite import Question, Suite
 from finetuned.errors import ConfigError
 from finetuned.files.atomic import write_atomic
