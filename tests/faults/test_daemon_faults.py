@@ -310,3 +310,49 @@ def test_a_version_damaged_under_a_running_daemon_is_refused_and_mended(root: Pa
         assert "version_restored" in names
         assert "incumbent_fell_back" in names
         verify_version(layout, str(incumbent(layout)))
+
+
+def test_current_model_that_somebody_pointed_elsewhere_is_put_right(root: Path) -> None:
+    """
+    The journal knows what is in use: a foreign link, one to a version that is gone, or none
+    is replaced at the start and while the daemon runs, and log and status say so.
+    """
+    layout = Layout(root)
+    drop(root, "a.jsonl", 40, "a")
+    with Daemon(root, "--until-idle") as daemon:
+        assert 0 == daemon.wait_exit(), daemon.output()
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("kept")
+    for target in (elsewhere, layout.versions / "v0099", root / "nowhere"):
+        layout.current_model.unlink()
+        layout.current_model.symlink_to(target)
+        with Daemon(root, "--until-idle") as daemon:
+            assert 0 == daemon.wait_exit(), daemon.output()
+            assert "v0001" == incumbent(layout) == daemon.status()["version"]
+            assert target.name in daemon.status()["last_repair"]["problem"]
+    assert 3 == [e["event"] for e in log_events(root)].count("current_model_repaired")
+
+    with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: s["phase"] == "idle", "idle")
+        before = daemon.status()["last_repair"]["at"]
+        layout.current_model.unlink()
+        layout.current_model.symlink_to(elsewhere)
+        daemon.wait_for(lambda s: s["last_repair"]["at"] != before, "the link put right")
+        assert "v0001" == incumbent(layout)
+    assert "kept" == (elsewhere / "mine.txt").read_text()
+
+
+def test_status_that_somebody_removed_is_made_again(root: Path) -> None:
+    """
+    Who reads it sees a live daemon again, without a restart.
+    """
+    status = Layout(root).status_file
+    with Daemon(root) as daemon:
+        daemon.wait_for(lambda s: s["phase"] == "idle", "idle")
+        before = daemon.status()["heartbeat_at"]
+        shutil.rmtree(status.parent)
+        daemon.wait_for(lambda s: s["heartbeat_at"] > before, "a new status", 30)
+        daemon.terminate()
+        assert 0 == daemon.wait_exit()
+        assert "stopped" == daemon.status()["phase"]

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -148,3 +149,21 @@ def test_a_new_job_does_not_begin_with_the_steps_of_the_last(tmp_path):
     board.show_job({"id": "j000002"})
 
     assert (0, 0) == (board.fields["batch_step"], board.fields["batch_total_steps"])
+
+
+def test_only_the_folder_of_the_status_is_made_again(tmp_path):
+    """
+    A root that is gone stays gone: it may be a disk that is not mounted.
+    """
+    root = tmp_path / "root"
+    path = root / "status" / "training_status.json"
+    path.parent.mkdir(parents=True)
+    board = StatusBoard(path)
+    path.parent.rmdir()
+    board.write(durable=False)
+
+    assert board.fields["pid"] == json.loads(path.read_bytes())["pid"]
+    shutil.rmtree(root)
+    with pytest.raises(FileNotFoundError):
+        board.write(durable=True)
+    assert not root.exists()

@@ -356,19 +356,22 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
     Nothing is deleted: the version rolled back from can be promoted again.
 
     Returns:
-        The version now in use; None after *to_base*, which removes current_model.
+        The version now in use; None after *to_base*, which removes current_model,
+        wherever it pointed.
 
     Raises:
-        RegistryError: Nothing was promoted yet, or the parent is none or gone.
+        RegistryError: Nothing was promoted yet, the parent is none or gone, or
+            current_model is no link of the daemon's (with *to_base* any link will do).
         ModelError: The target is not intact. In both cases current_model is as before.
     """
     with registry_lock(layout):
-        old = _link_name(layout)
+        link = layout.current_model
+        old = link.readlink().name if to_base and link.is_symlink() else _link_name(layout)
         if old is None:
             raise RegistryError("nothing to roll back: no version is in use")
         if to_base:
-            layout.current_model.unlink()
-            fsync_dir(layout.current_model.parent)
+            link.unlink()
+            fsync_dir(link.parent)
             target = None
         else:
             target = to or _parent_of(layout, old)

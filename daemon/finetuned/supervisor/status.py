@@ -129,6 +129,7 @@ DEFAULTS: dict[str, Any] = {
     "kl_to_incumbent": None,
     "watch": None,
     "last_incident": None,
+    "last_repair": None,
     "last_command": None,
     "config_error": None,
     "inbox_problems": [],
@@ -328,4 +329,9 @@ class StatusBoard:
         now = utc_now()
         self.fields["heartbeat_at"] = now
         self.fields["timestamp"] = now
-        write_atomic(self._path, orjson.dumps(self.fields), durable=durable)
+        try:
+            write_atomic(self._path, orjson.dumps(self.fields), durable=durable)
+        except FileNotFoundError:
+            # Somebody removed status/ while the daemon runs. The root itself is never made again.
+            self._path.parent.mkdir(exist_ok=True)
+            write_atomic(self._path, orjson.dumps(self.fields), durable=durable)

@@ -23,6 +23,7 @@ EVENTS = frozenset(
         "config_rejected",
         "consolidation_due",
         "current_model_changed",
+        "current_model_repaired",
         "current_model_unreadable",
         "dataset_accepted",
         "dataset_changed_while_read",

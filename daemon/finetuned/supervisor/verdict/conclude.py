@@ -18,9 +18,9 @@ from finetuned.core.evidence import together
 from finetuned.core.gate.verdict import Verdict
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.retention import version_number
-from finetuned.errors import ModelError
+from finetuned.errors import ModelError, RegistryError
 from finetuned.files.results import add_evals, benchmarks_of, eval_rows
-from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json
+from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json, utc_now
 from finetuned.layout import MANIFEST
 from finetuned.registry.backup import backup
 from finetuned.registry.versions import commit_version, incumbent, promote, rollback
@@ -163,22 +163,39 @@ def _show_fixed_eval(context: Context, report: dict[str, Any], subject: str) -> 
 
 def follow_journal(context: Context) -> None:
     """
-    Make current_model what the journal says, and see that it has a backup.
+    Make current_model name the version that the journal has decided on, and back it up.
+
+    A link that somebody pointed elsewhere, or at a version that is gone, is replaced.
+    A real file or folder of that name is not: it may be somebody's only copy.
 
     Raises:
-        ModelError, RegistryError: The version is not intact; current_model is as before.
+        RegistryError: current_model is not a symbolic link; it is as before.
+        ModelError: The version is not intact; current_model is as before.
         OSError: The file system refused; current_model is as before.
     """
     decided = context.journal.incumbent()
     if not context.journal.has_promotions():
         return
-    found = incumbent(context.layout)
-    if decided != found:
+    try:
+        found, problem = incumbent(context.layout), None
+    except RegistryError as error:
+        found, problem = None, str(error)
+    if problem is not None or decided != found:
         if decided is None:
             rollback(context.layout, to_base=True)
         else:
             promote(context.layout, decided)
         log.info("current_model_changed", old=found, new=decided)
+    if problem is not None:
+        log.warning("current_model_repaired", version=decided, error=problem)
+        context.board.update(
+            last_repair={
+                "what": "current_model",
+                "version": decided,
+                "problem": problem,
+                "at": utc_now(),
+            }
+        )
     context.board.update(version=decided)
     if (
         decided is not None
