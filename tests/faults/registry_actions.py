@@ -11,10 +11,12 @@ from pathlib import Path
 from finetuned.errors import RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup, restore
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import promote, rollback
 from finetuned.registry.delete import delete, delete_backup
 from finetuned.registry.prune import prune
 from finetuned.registry.trash import empty_trash, list_trash
-from finetuned.registry.versions import commit_version, list_versions, promote, rollback
+from finetuned.registry.versions import list_versions
 from finetuned.telemetry.log import configure
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
-from finetuned.registry.versions import incumbent, list_versions, promote, verify_version
+from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.versions import list_versions, verify_version
 from support.daemon import Daemon, make_root
 from support.tiny_base import write_rows
 
@@ -58,9 +59,7 @@ def test_a_merge_that_is_killed_is_finished_once_by_the_next_daemon(
             assert 0 == daemon.wait_exit(), daemon.output()
         assert is_intact(layout)
         merged = [
-            v
-            for v in list_versions(layout)
-            if verify_version(layout, v).manifest.get("consolidates")
+            v for v in list_versions(layout) if verify_version(layout, v).manifest.consolidates
         ]
         assert n == len(merged), killed_in
         assert merged[-1] == incumbent(layout)

@@ -20,7 +20,8 @@ import pytest
 from finetuned.files.inbox import escape_name
 from finetuned.files.run import read_json
 from finetuned.layout import Layout
-from finetuned.registry.versions import incumbent, verify_version
+from finetuned.registry.current_model import incumbent
+from finetuned.registry.versions import verify_version
 from support.daemon import Daemon, make_root
 from support.disk import drop, ended, journal, log_events
 

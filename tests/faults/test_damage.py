@@ -20,15 +20,11 @@ from finetuned.errors import ModelError
 from finetuned.files.journal import Journal
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.backup import backup
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import incumbent, promote, rollback
 from finetuned.registry.folder import list_files
 from finetuned.registry.trash import list_trash
-from finetuned.registry.versions import (
-    commit_version,
-    incumbent,
-    promote,
-    rollback,
-    verify_version,
-)
+from finetuned.registry.versions import verify_version
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
 from finetuned.supervisor.status import StatusBoard
@@ -192,7 +188,7 @@ def check_loadable(layout: Layout, name: str) -> None:
     """
     assert name == incumbent(layout)
     assert f"models/versions/{name}" == os.readlink(layout.current_model)
-    base = verify_version(layout, name).base_version
+    base = verify_version(layout, name).manifest.base_version
     if base is not None:
         verify_version(layout, base)
 

@@ -20,17 +20,12 @@ from registry_actions import act
 
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.folder import verify_folder
+from finetuned.registry.numbers import next_number
 from finetuned.registry.trash import list_trash
-from finetuned.registry.versions import (
-    commit_version,
-    incumbent,
-    list_versions,
-    next_number,
-    promote,
-    verify_version,
-    version_names,
-)
+from finetuned.registry.versions import list_versions, verify_version, version_names
 from support.candidates import make_candidate
 
 STRACE = shutil.which("strace")

@@ -22,7 +22,8 @@ import pytest
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup
-from finetuned.registry.versions import commit_version, incumbent, promote
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import incumbent, promote
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOOL = CHECKOUT / "tools" / "versions.py"
@@ -89,7 +90,7 @@ FLIPPER = """
 import json, sys, time
 from pathlib import Path
 from finetuned.layout import Layout
-from finetuned.registry.versions import promote, rollback
+from finetuned.registry.current_model import promote, rollback
 from finetuned.telemetry.log import configure
 configure(None, console=False)
 layout, seconds = Layout(Path(sys.argv[1])), []

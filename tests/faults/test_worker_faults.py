@@ -17,7 +17,8 @@ import pytest
 
 from finetuned.files.run import read_json, read_metrics
 from finetuned.layout import Layout
-from finetuned.registry.versions import incumbent, list_versions, verify_version
+from finetuned.registry.current_model import incumbent
+from finetuned.registry.versions import list_versions, verify_version
 from finetuned.supervisor.status import StatusBoard
 from support.daemon import Daemon, make_root
 from support.disk import drop, ended, journal

@@ -18,7 +18,7 @@ from finetuned.errors import Diverged
 from finetuned.files.run import read_json, read_metrics
 from finetuned.layout import Layout
 from finetuned.loss.supervised import SupervisedLM
-from finetuned.registry.versions import incumbent
+from finetuned.registry.current_model import incumbent
 from finetuned.training.trainer import StreamTrainer
 from support.daemon import PACKAGE_PARENT, Daemon, make_root
 from support.disk import drop, ended, journal

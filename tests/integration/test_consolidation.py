@@ -132,7 +132,7 @@ def test_the_old_base_and_every_step_back_are_still_there(root: Path) -> None:
     """
     Rolling back over the merge is a flip of the link like any other.
     """
-    from finetuned.registry.versions import promote, rollback
+    from finetuned.registry.current_model import promote, rollback
 
     layout = Layout(root)
     assert ["v0001", "v0002", "v0003"] == sorted(p.name for p in layout.backups.iterdir())
@@ -148,8 +148,8 @@ def test_what_a_version_sits_on_is_verified_with_it(root: Path, tmp_path: Path) 
     """
     from finetuned.config import Config
     from finetuned.evaluation.subjects import Models, Subject
+    from finetuned.registry.current_model import promote
     from finetuned.registry.fallback import is_intact, repair
-    from finetuned.registry.versions import promote
     from finetuned.training.model_keeper import ModelKeeper
 
     lost = tmp_path / "root"

@@ -18,7 +18,8 @@ import structlog
 
 from finetuned.data.suite import load_suite
 from finetuned.layout import Layout
-from finetuned.registry.versions import commit_version, promote
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import promote
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 CONFIG = """

@@ -17,8 +17,10 @@ import pytest
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.trash import list_trash
-from finetuned.registry.versions import commit_version, incumbent, list_versions, promote
+from finetuned.registry.versions import list_versions
 from support.candidates import make_candidate
 
 CHECKOUT = Path(__file__).resolve().parents[2]

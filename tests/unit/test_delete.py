@@ -10,20 +10,15 @@ import pytest
 from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup, restore
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import incumbent, promote, rollback
 from finetuned.registry.delete import delete, delete_backup
 from finetuned.registry.folder import verify_folder
+from finetuned.registry.numbers import next_number
 from finetuned.registry.pins import pin
 from finetuned.registry.prune import prune
 from finetuned.registry.trash import empty_trash, list_trash
-from finetuned.registry.versions import (
-    commit_version,
-    incumbent,
-    list_versions,
-    next_number,
-    promote,
-    rollback,
-    verify_version,
-)
+from finetuned.registry.versions import list_versions, verify_version
 from support.candidates import make_candidate
 
 

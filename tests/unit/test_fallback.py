@@ -8,18 +8,14 @@ import orjson
 import pytest
 
 from finetuned.errors import CorruptFile, ModelError, RegistryError
-from finetuned.files.manifest import write_manifest
+from finetuned.files.manifest import read_manifest, write_manifest
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import rollback
 from finetuned.registry.fallback import last_good, repair, usable
-from finetuned.registry.folder import FACTS_SHA256, SEALED, read_facts
-from finetuned.registry.versions import (
-    commit_version,
-    list_versions,
-    read_version,
-    rollback,
-    verify_version,
-)
+from finetuned.registry.folder import FACTS_SHA256, SEALED
+from finetuned.registry.versions import list_versions, read_version, verify_version
 from support.candidates import make_candidate
 
 
@@ -155,11 +151,11 @@ def test_a_version_of_before_the_seal_is_still_good(layout):
     Roots are older than programs.
     """
     folder = layout.versions / "v0004"
-    facts = read_facts(folder, "v0004")
+    facts = read_manifest(folder)
     old = {k: v for k, v in facts.items() if k not in (FACTS_SHA256, SEALED, "files")}
     write_manifest(folder, old)
 
-    assert "v0003" == verify_version(layout, "v0004").parent
+    assert "v0003" == verify_version(layout, "v0004").manifest.parent
 
 
 @pytest.mark.parametrize("entry", [None, 3, {}, {"bytes": "3", "sha256": ""}, {"bytes": 3}])

@@ -12,20 +12,13 @@ import pytest
 from finetuned.errors import CorruptFile, LockHeld, ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup, restore
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import incumbent, promote, rollback
 from finetuned.registry.folder import verify_folder
 from finetuned.registry.pins import pin, read_pins, unpin
 from finetuned.registry.prune import prune
 from finetuned.registry.trash import empty_trash, list_trash
-from finetuned.registry.versions import (
-    commit_version,
-    incumbent,
-    list_versions,
-    promote,
-    read_version,
-    registry_lock,
-    rollback,
-    verify_version,
-)
+from finetuned.registry.versions import list_versions, read_version, registry_lock, verify_version
 
 
 @pytest.fixture
@@ -77,12 +70,11 @@ def test_a_version_is_the_candidate_with_a_manifest(layout, full):
 
     assert "v0001" == name
     assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == set(
-        version.manifest["files"]
+        version.manifest.bytes_by_file
     )
-    assert ("r-1", "promote", "v0001") == tuple(
-        version.manifest[key] for key in ("run_id", "verdict", "version")
-    )
-    assert version.manifest["created_at"].endswith("Z")
+    found = version.manifest
+    assert ("r-1", "promote", "v0001") == (found.run_id, found.verdict, found.version)
+    assert found.created_at.endswith("Z")
 
 
 def test_a_version_costs_no_second_copy(layout):

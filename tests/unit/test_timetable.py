@@ -18,7 +18,7 @@ from finetuned.core.job import JobEvent, JobKind
 from finetuned.core.timetable import is_due
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
-from finetuned.registry.versions import commit_version
+from finetuned.registry.commit import commit_version
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.status import StatusBoard

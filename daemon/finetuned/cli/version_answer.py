@@ -12,7 +12,7 @@ import orjson
 from finetuned.cli.session import DONE
 from finetuned.errors import RegistryError
 from finetuned.layout import Layout
-from finetuned.registry.versions import incumbent
+from finetuned.registry.current_model import incumbent
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from finetuned.errors import RegistryError
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup, restore
+from finetuned.registry.current_model import promote, rollback
 from finetuned.registry.pins import pin, unpin
-from finetuned.registry.versions import promote, read_version, rollback
+from finetuned.registry.versions import read_version
 
 
 def _record(layout: Layout, version: str | None, cause: str) -> None:
@@ -29,9 +30,9 @@ def _record(layout: Layout, version: str | None, cause: str) -> None:
 
 def _promote(layout: Layout, args: argparse.Namespace) -> Answer:
     found = read_version(layout, args.version).manifest
-    if found.get("verdict") == "rejected" and not args.anyway:
+    if found.verdict == "rejected" and not args.anyway:
         raise RegistryError(
-            f"the gate rejected {args.version} ({printable(str(found.get('reason')))}); "
+            f"the gate rejected {args.version} ({printable(str(found.reason))}); "
             f"to put it in use all the same: finetuned versions promote {args.version} --anyway"
         )
     promote(layout, args.version)

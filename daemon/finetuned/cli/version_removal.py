@@ -15,10 +15,10 @@ from finetuned.errors import RegistryError
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import last_verified_backup
+from finetuned.registry.current_model import incumbent
 from finetuned.registry.delete import delete, delete_backup
 from finetuned.registry.prune import prune
 from finetuned.registry.trash import empty_trash
-from finetuned.registry.versions import incumbent
 
 
 def _check_in_step(layout: Layout) -> None:

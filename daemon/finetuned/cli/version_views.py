@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -19,17 +19,16 @@ from finetuned.cli.terminal import size
 from finetuned.cli.version_answer import Answer, chosen
 from finetuned.core.text import printable
 from finetuned.errors import ModelError, RegistryError
+from finetuned.files.model_manifest import ModelManifest
 from finetuned.layout import Layout
 from finetuned.registry.check import check_all, check_versions, count_bytes, folder_bytes
+from finetuned.registry.current_model import incumbent
 from finetuned.registry.pins import read_pins
 from finetuned.registry.trash import list_trash
-from finetuned.registry.versions import incumbent, list_versions, read_version
+from finetuned.registry.versions import list_versions, read_version
 
 SLOW_BYTES = 200 * 2**20
 """Verifying more than this takes about a second, so a terminal gets a progress bar."""
-
-_FACTS = ("base", "created_at", "run_id", "verdict")
-"""Keys of a manifest that a list shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,7 @@ class _Row:
     version: str
     pinned: dict[str, str] | None
     backup: bool
-    manifest: dict[str, Any]
-    parent: str | None = None
-    bytes: int | None = None
+    manifest: ModelManifest | None
     error: str | None = None
 
     @classmethod
@@ -53,27 +50,38 @@ class _Row:
         try:
             found = read_version(layout, name)
         except ModelError as error:
-            return cls(name, pinned, backup, {}, error=str(error))
-        return cls(name, pinned, backup, found.manifest, found.parent, found.bytes)
+            return cls(name, pinned, backup, None, error=str(error))
+        return cls(name, pinned, backup, found.manifest)
 
     def as_json(self) -> dict[str, object]:
         """Return what --json prints of it."""
         row = {"version": self.version, "pinned": self.pinned, "backup": self.backup}
-        if self.error is not None:
+        found = self.manifest
+        if found is None:
             return {**row, "state": "damaged", "error": self.error}
-        facts = {key: self.manifest.get(key) for key in _FACTS}
-        return {**row, "state": "complete", "parent": self.parent, "bytes": self.bytes, **facts}
+        return {
+            **row,
+            "state": "complete",
+            "parent": found.parent,
+            "bytes": found.size_bytes,
+            "base": found.base,
+            "created_at": found.created_at,
+            "run_id": found.run_id,
+            "verdict": found.verdict,
+        }
 
     def line(self, *, in_use: bool) -> str:
         """Return what a person reads of it."""
-        notes = [str(self.manifest["verdict"])] if self.manifest.get("verdict") else []
+        found = self.manifest
+        notes = [found.verdict] if found and found.verdict else []
         notes += ["backup"] if self.backup else []
         notes += [f"pinned: {printable(self.pinned['reason'])}"] if self.pinned else []
         notes += [self.error] if self.error is not None else []
-        created = str(self.manifest.get("created_at") or "?")[:19]
+        parent = (found.parent if found else None) or "-"
+        created = ((found.created_at if found else None) or "?")[:19]
         return (
-            f"{'*' if in_use else ' '} {self.version:9}{self.parent or '-':9}{created:22}"
-            f"{size(self.bytes):>12}  {', '.join(notes)}"
+            f"{'*' if in_use else ' '} {self.version:9}{parent:9}{created:22}"
+            f"{size(found.size_bytes if found else None):>12}  {', '.join(notes)}"
         )
 
 
@@ -98,7 +106,7 @@ def _list(layout: Layout, _: argparse.Namespace) -> Answer:
 
 
 def _show(layout: Layout, args: argparse.Namespace) -> Answer:
-    manifest = read_version(layout, chosen(layout, args.version)).manifest
+    manifest = read_version(layout, chosen(layout, args.version)).manifest.document
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     return Answer(manifest, orjson.dumps(manifest, option=options).decode())
 

@@ -20,16 +20,12 @@ from finetuned.core.retention import version_number
 from finetuned.errors import RegistryError
 from finetuned.files.atomic import fsync_dir, fsync_tree, publish_dir, write_atomic
 from finetuned.files.manifest import read_manifest
+from finetuned.files.model_manifest import ModelManifest
 from finetuned.layout import MANIFEST, Layout
+from finetuned.registry.commit import BUILDING, clear_building
 from finetuned.registry.folder import intact, verify_folder
 from finetuned.registry.trash import to_trash, trash_path
-from finetuned.registry.versions import (
-    BUILDING,
-    clear_building,
-    registry_lock,
-    verify_version,
-    version_names,
-)
+from finetuned.registry.versions import registry_lock, verify_version, version_names
 
 log = structlog.get_logger()
 
@@ -124,7 +120,7 @@ def _copy(source: Path, target: Path) -> None:
     Copy what the manifest of *source* names, bytes by bytes, the manifest last.
     """
     target.mkdir(parents=True)
-    for relative in read_manifest(source)["files"]:
+    for relative in ModelManifest.from_json(read_manifest(source), source / MANIFEST).bytes_by_file:
         copy = target / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / relative, copy)

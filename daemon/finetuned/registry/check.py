@@ -12,12 +12,11 @@ from pathlib import Path
 
 from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
+from finetuned.registry.current_model import incumbent
 from finetuned.registry.folder import list_files, verify_folder
 from finetuned.registry.trash import list_trash, trashed_version
 from finetuned.registry.versions import (
-    incumbent,
-    known_facts,
-    lineage_of,
+    known_manifest,
     list_versions,
     verify_version,
     version_names,
@@ -130,9 +129,10 @@ def _orphans(layout: Layout) -> list[str]:
     there = {*list_versions(layout), *version_names(layout.backups)}
     notes = []
     for name in list_versions(layout):
-        parent, base = lineage_of(known_facts(layout, name) or {})
-        if parent is not None and parent not in there:
-            notes.append(f"{name}: its parent {parent} is neither a version nor a backup any more")
-        if base is not None and base not in there:
-            notes.append(f"{name}: its base {base} is neither a version nor a backup any more")
+        manifest = known_manifest(layout, name)
+        if manifest is None:
+            continue
+        for what, other in (("parent", manifest.parent), ("base", manifest.base_version)):
+            if other is not None and other not in there:
+                notes.append(f"{name}: its {what} {other} is neither a version nor a backup now")
     return notes

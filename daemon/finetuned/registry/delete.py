@@ -18,13 +18,12 @@ from finetuned.errors import RegistryError
 from finetuned.files.atomic import fsync_dir
 from finetuned.layout import Layout
 from finetuned.registry.backup import last_verified_backup
+from finetuned.registry.current_model import incumbent
 from finetuned.registry.folder import intact
 from finetuned.registry.pins import read_pins
 from finetuned.registry.trash import list_trash, to_trash
 from finetuned.registry.versions import (
-    incumbent,
-    known_facts,
-    lineage_of,
+    known_manifest,
     list_versions,
     registry_lock,
     version_names,
@@ -122,9 +121,9 @@ def _lineages(layout: Layout, *, without: str) -> dict[str, tuple[str | None, st
     """
     found = {}
     for name in {*list_versions(layout), *version_names(layout.backups)}:
-        facts = known_facts(layout, name)
-        if facts is not None:
-            found[name] = lineage_of(facts)
+        manifest = known_manifest(layout, name)
+        if manifest is not None:
+            found[name] = (manifest.parent, manifest.base_version)
         elif name == without:
             found[name] = (None, None)  # nobody's child matters here; who has it as parent does
         else:
@@ -159,12 +158,12 @@ def _check_not_last_good(layout: Layout, name: str) -> None:
         raise RegistryError(
             f"{name} stays: its backup is the newest that verifies, so it is the last known good"
         )
-    facts = intact(layout.versions / name, name)
-    if facts is None or facts.get("verdict") == "rejected":
+    manifest = intact(layout.versions / name, name)
+    if manifest is None or manifest.verdict == "rejected":
         return
     for other in reversed(list_versions(layout)):
         if other != name:
             found = intact(layout.versions / other, other)
-            if found is not None and found.get("verdict") != "rejected":
+            if found is not None and found.verdict != "rejected":
                 return
     raise RegistryError(f"{name} stays: it is the only version left that is good and intact")

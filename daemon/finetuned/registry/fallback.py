@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 import structlog
 
 from finetuned.errors import ModelError, RegistryError
+from finetuned.files.model_manifest import valid_version_name
 from finetuned.layout import Layout
 from finetuned.registry.backup import restore
 from finetuned.registry.folder import intact
 from finetuned.registry.versions import (
     Version,
-    known_facts,
-    valid_version_name,
+    known_manifest,
     verify_usable,
     verify_version,
 )
@@ -38,10 +38,10 @@ def repair(layout: Layout, name: str) -> None:
     current: str | None = name
     while current is not None and current not in seen:
         seen.add(current)
-        current = _mended(layout, current).base_version
+        current = _repaired(layout, current).manifest.base_version
 
 
-def _mended(layout: Layout, name: str) -> Version:
+def _repaired(layout: Layout, name: str) -> Version:
     try:
         return verify_version(layout, name)
     except (ModelError, RegistryError) as error:
@@ -61,10 +61,10 @@ def usable(layout: Layout, name: str) -> bool:
     while current is not None and current not in seen:
         seen.add(current)
         places = (layout.versions / current, layout.backups / current)
-        facts = next((f for p in places if (f := intact(p, current)) is not None), None)
-        if facts is None:
+        manifest = next((m for p in places if (m := intact(p, current)) is not None), None)
+        if manifest is None:
             return False
-        current = valid_version_name(facts.get("base_version"))
+        current = manifest.base_version
     return True
 
 
@@ -96,8 +96,8 @@ def last_good(
 def _ancestors(layout: Layout, name: str, parents: Mapping[str, str | None]) -> Iterator[str]:
     seen = {name}
     while True:
-        facts = known_facts(layout, name)
-        parent = valid_version_name(facts.get("parent") if facts else parents.get(name))
+        manifest = known_manifest(layout, name)
+        parent = manifest.parent if manifest else valid_version_name(parents.get(name))
         if parent is None or parent in seen:
             return
         seen.add(parent)

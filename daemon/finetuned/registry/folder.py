@@ -1,10 +1,9 @@
 """
-One version folder: what must be in it, and whether all of it is still as it was.
+One version folder: what must be in it, and whether all of it is unchanged.
 
-Files are held by the hashes in the manifest; the manifest's own facts (parent,
-verdict, scores) by a hash of themselves, since a flipped bit in a parent's name
-would roll somebody back to the wrong model. Does not know whether the folder is
-in use, a backup, or trash.
+The manifest holds a hash of every file, and a hash of its own facts (parent,
+verdict, scores), the seal: a flipped bit in a parent's name would roll somebody
+back to the wrong model. Does not know whether the folder is in use, a backup, or trash.
 """
 
 from __future__ import annotations
@@ -20,19 +19,20 @@ import orjson
 
 from finetuned.errors import CorruptFile, ModelError
 from finetuned.files.manifest import SCHEMA_VERSION, read_manifest, verify_manifest
+from finetuned.files.model_manifest import ModelManifest
 from finetuned.layout import MANIFEST
 
 STATE_FILES = ("training_state/optimizer.safetensors", "training_state/state.json")
-"""Adam's moments and the schedule: without them the next dataset starts cold."""
+"""Adam's moments and the schedule; without them the next dataset starts with no moments."""
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
 
 FACTS_SHA256 = "facts_sha256"
 SEALED = "facts_sealed"
-"""Says that FACTS_SHA256 must be there: a flipped bit in that key's name is seen as well."""
+"""Key that says that FACTS_SHA256 must be there, so that a flipped bit in its name is noticed."""
 
 _DAMAGE = {errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.EISDIR, errno.ENOTDIR}
-"""Answers of a disk or file system that lost the bytes; waiting will not bring them back."""
+"""Errors of a disk or file system that lost the bytes; trying again does not help."""
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -47,7 +47,7 @@ def check_candidate(folder: Path) -> None:
     Check that *folder* holds what a version must, and nothing that it must not.
 
     Raises:
-        ModelError: It is incomplete, or has a pickle or something that is no file.
+        ModelError: It is incomplete, or holds a pickle or something that is not a regular file.
     """
     files = {str(p.relative_to(folder)): p for p in list_files(folder)}
     adapter = {"adapter_model.safetensors", "adapter_config.json"} <= files.keys()
@@ -79,40 +79,33 @@ def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hash_of(facts: Mapping[str, Any]) -> str:
-    told = {k: v for k, v in facts.items() if k not in (FACTS_SHA256, "files")}
-    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    hashed = {k: v for k, v in facts.items() if k not in (FACTS_SHA256, "files")}
+    return hashlib.sha256(orjson.dumps(hashed, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def read_facts(folder: Path, name: str) -> dict[str, Any]:
+def read_sealed(folder: Path, name: str) -> ModelManifest:
     """
     Return the manifest of version *name* in *folder* without reading its other files.
 
     Raises:
-        ModelError: There is none, it is another version's, or its table of files is no table.
+        ModelError: There is none, it is another version's, or a fact in it is damaged.
         CorruptFile: Its facts are not what they were when it was written.
     """
-    with _as_damage(folder):
-        manifest = read_manifest(folder)
-    if manifest.get("version") != name:
-        raise ModelError(f"{folder}: its manifest says it is {manifest.get('version')!r}")
-    said = manifest.get(FACTS_SHA256)
-    if said is not None or SEALED in manifest:  # versions of before the seal have neither
-        found = _hash_of(manifest)
+    with _disk_damage(folder):
+        document = read_manifest(folder)
+    if document.get("version") != name:
+        raise ModelError(f"{folder}: its manifest says it is {document.get('version')!r}")
+    said = document.get(FACTS_SHA256)
+    if said is not None or SEALED in document:  # versions from before the seal have neither key
+        found = _hash_of(document)
         if found != said:
             raise CorruptFile(folder / MANIFEST, f"facts of sha256 {found}", f"sha256 {said}")
-    for entry in manifest["files"].values():
-        if not (
-            isinstance(entry, dict)
-            and isinstance(entry.get("bytes"), int)
-            and isinstance(entry.get("sha256"), str)
-        ):
-            raise ModelError(f"{folder / MANIFEST}: its table of files is damaged")
-    return manifest
+    return ModelManifest.from_json(document, folder / MANIFEST)
 
 
-def verify_folder(path: Path, name: str) -> dict[str, Any]:
+def verify_folder(path: Path, name: str) -> ModelManifest:
     """
-    Check that the folder *path* holds version *name*, whole and nothing else.
+    Check that the folder *path* holds version *name*, all of it and nothing else.
 
     Returns:
         Its manifest.
@@ -120,19 +113,19 @@ def verify_folder(path: Path, name: str) -> dict[str, Any]:
     Raises:
         ModelError, CorruptFile: It does not.
     """
-    read_facts(path, name)
-    with _as_damage(path):
-        manifest = verify_manifest(path)
+    manifest = read_sealed(path, name)
+    with _disk_damage(path):
+        verify_manifest(path)
     for file in list_files(path):
         relative = str(file.relative_to(path))
-        if relative != MANIFEST and relative not in manifest["files"]:
+        if relative != MANIFEST and relative not in manifest.bytes_by_file:
             raise CorruptFile(file, "a file that was added later", "nothing")
     return manifest
 
 
-def intact(folder: Path, name: str) -> dict[str, Any] | None:
+def intact(folder: Path, name: str) -> ModelManifest | None:
     """
-    Return the manifest of version *name* when *folder* holds it whole, else None.
+    Return the manifest of version *name* if *folder* holds it intact, else None.
     """
     try:
         return verify_folder(folder, name)
@@ -141,9 +134,9 @@ def intact(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _as_damage(folder: Path) -> Iterator[None]:
+def _disk_damage(folder: Path) -> Iterator[None]:
     """
-    Call a disk that cannot read a folder any more what it is: damage, with a way out.
+    Raise ModelError, which leads to the backup, for a disk error that will not go away.
     """
     try:
         yield

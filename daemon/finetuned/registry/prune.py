@@ -13,9 +13,10 @@ import structlog
 from finetuned.core.retention import Plan, plan_prune
 from finetuned.errors import ModelError
 from finetuned.layout import Layout
+from finetuned.registry.current_model import incumbent
 from finetuned.registry.pins import read_pins
 from finetuned.registry.trash import to_trash
-from finetuned.registry.versions import incumbent, list_versions, read_version, registry_lock
+from finetuned.registry.versions import list_versions, read_version, registry_lock
 
 log = structlog.get_logger()
 
@@ -50,8 +51,8 @@ def _plan(layout: Layout, keep_last: int, last_backup: str | None) -> Plan:
     except ModelError as error:
         raise ModelError(f"{error}; restore or remove that version before pruning") from None
     return plan_prune(
-        {version.name: version.parent for version in versions},
-        bases={version.name: version.base_version for version in versions},
+        {version.name: version.manifest.parent for version in versions},
+        bases={version.name: version.manifest.base_version for version in versions},
         incumbent=incumbent(layout),
         pinned=read_pins(layout).keys(),
         keep_last=keep_last,

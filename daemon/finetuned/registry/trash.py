@@ -12,26 +12,22 @@ import shutil
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import orjson
 import structlog
 
 from finetuned.core.retention import Emptying, Trashed, plan_emptying, version_number
 from finetuned.errors import ModelError, RegistryError
-from finetuned.files.atomic import fsync_dir, remove_tree, write_atomic
+from finetuned.files.atomic import fsync_dir, remove_tree
+from finetuned.files.model_manifest import valid_version_name
 from finetuned.layout import Layout
-from finetuned.registry.folder import intact, read_facts
+from finetuned.registry.current_model import incumbent
+from finetuned.registry.folder import intact, read_sealed
+from finetuned.registry.numbers import remember_highest
 from finetuned.registry.pins import read_pins
 from finetuned.registry.versions import (
-    HIGHEST,
-    incumbent,
-    known_facts,
-    lineage_of,
+    known_manifest,
     list_versions,
-    next_number,
     registry_lock,
-    valid_version_name,
     version_names,
 )
 
@@ -112,8 +108,7 @@ def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = 
         return _plan(layout, confirm)
     with registry_lock(layout):
         plan = _plan(layout, confirm)
-        highest = {"number": next_number(layout) - 1}
-        write_atomic(layout.models / HIGHEST, orjson.dumps(highest))
+        remember_highest(layout)
         for rest in layout.trash.glob(f"{_REMOVING}*"):  # of an emptying that was interrupted
             shutil.rmtree(rest)
         for name in plan.delete:
@@ -150,17 +145,15 @@ def _look_at(layout: Layout, folder: str) -> Trashed:
     if version is None:
         return Trashed(None, known=False)
     try:
-        facts: dict[str, Any] = read_facts(layout.trash / folder, version)
+        manifest = read_sealed(layout.trash / folder, version)
     except (ModelError, OSError):
         return Trashed(version, known=False)
-    verdict = facts.get("verdict")
-    parent, base_version = lineage_of(facts)
     return Trashed(
         version,
         known=True,
-        verdict=verdict if isinstance(verdict, str) else None,
-        parent=parent,
-        base_version=base_version,
+        verdict=manifest.verdict,
+        parent=manifest.parent,
+        base_version=manifest.base_version,
     )
 
 
@@ -177,13 +170,15 @@ def _protected(layout: Layout) -> dict[str, str]:
     """
     why: dict[str, str] = {}
     for name in {*list_versions(layout), *version_names(layout.backups)}:
-        facts = known_facts(layout, name)
-        if facts is None and (layout.versions / name).is_dir():
-            raise RegistryError(
-                f"the manifest of {name} is damaged, so what it was built on is not known; "
-                f"restore or delete {name} first"
-            )
-        for below in lineage_of(facts or {}):
+        manifest = known_manifest(layout, name)
+        if manifest is None:
+            if (layout.versions / name).is_dir():
+                raise RegistryError(
+                    f"the manifest of {name} is damaged, so what it was built on is not known; "
+                    f"restore or delete {name} first"
+                )
+            continue
+        for below in (manifest.parent, manifest.base_version):
             if below is not None:
                 why[below] = f"{name} was built on it"
     why |= dict.fromkeys(read_pins(layout), "pinned")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from finetuned.files.base_model import find_base
 from finetuned.files.manifest import read_manifest
+from finetuned.files.model_manifest import ModelManifest
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.versions import read_version
 
@@ -47,7 +47,7 @@ def weights_of(layout: Layout, version: str | None, configured: str) -> Weights:
     if version is None:
         return Weights(find_base(layout, configured), None, None)
     found = read_version(layout, version)
-    if found.manifest.get("consolidates"):
+    if found.manifest.consolidates:
         return Weights(found.path, None, version)
     return _on_base(layout, found.path, found.manifest, configured)
 
@@ -65,17 +65,18 @@ def weights_in(layout: Layout, folder: Path, configured: str) -> Weights:
         BaseModelMissing, RegistryError, ModelError: As weights_of.
     """
     folder = folder.resolve()
-    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else {}
-    if manifest.get("consolidates"):
-        name = manifest.get("version")
-        return Weights(folder, None, name if isinstance(name, str) else None)
-    if not manifest and not (folder / "adapter_config.json").is_file():
-        return Weights(folder, None, None)
+    if not (folder / MANIFEST).is_file():
+        if not (folder / "adapter_config.json").is_file():
+            return Weights(folder, None, None)
+        return Weights(find_base(layout, configured), folder, None)
+    manifest = ModelManifest.from_json(read_manifest(folder), folder / MANIFEST)
+    if manifest.consolidates:
+        return Weights(folder, None, manifest.version)
     return _on_base(layout, folder, manifest, configured)
 
 
-def _on_base(layout: Layout, folder: Path, manifest: dict[str, Any], configured: str) -> Weights:
-    own = manifest.get("base_version")
-    if isinstance(own, str):
+def _on_base(layout: Layout, folder: Path, manifest: ModelManifest, configured: str) -> Weights:
+    own = manifest.base_version
+    if own is not None:
         return Weights(read_version(layout, own).path, folder, own)
-    return Weights(find_base(layout, str(manifest.get("base") or configured)), folder, None)
+    return Weights(find_base(layout, manifest.base or configured), folder, None)

@@ -20,8 +20,9 @@ from finetuned.files.journal import Journal
 from finetuned.files.rebuild import restore_version
 from finetuned.layout import Layout
 from finetuned.process.orphans import end_orphan
+from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.fallback import last_good, repair
-from finetuned.registry.versions import incumbent, list_versions, promote, read_version
+from finetuned.registry.versions import list_versions, read_version
 from finetuned.supervisor.context import Context
 
 log = structlog.get_logger()

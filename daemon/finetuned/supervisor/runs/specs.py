@@ -37,7 +37,7 @@ def check_lineage(context: Context, parent: str | None) -> None:
     """
     if parent is None:
         return
-    base = read_version(context.layout, parent).manifest.get("base")
+    base = read_version(context.layout, parent).manifest.base
     wanted = context.config.model.base
     if base != wanted:
         raise ConfigError(

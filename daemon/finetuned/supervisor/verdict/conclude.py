@@ -23,7 +23,8 @@ from finetuned.files.results import add_evals, benchmarks_of, eval_rows
 from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json, utc_now
 from finetuned.layout import MANIFEST
 from finetuned.registry.backup import backup
-from finetuned.registry.versions import commit_version, incumbent, promote, rollback
+from finetuned.registry.commit import commit_version
+from finetuned.registry.current_model import incumbent, promote, rollback
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.verdict.history import add_history, judged, named, report_bytes, rules_of
 
