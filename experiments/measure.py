@@ -37,7 +37,9 @@ from typing import Any
 
 import psutil
 
-from finetuned.files.run import EXIT, HEARTBEAT, LOCK, REPORT, SPEC, read_json, read_metrics
+from finetuned.files.heartbeat import HEARTBEAT
+from finetuned.files.run import EXIT, LOCK, REPORT, read_json, read_metrics
+from finetuned.files.spec import SPEC
 from finetuned.sources.intents import drop, training_rows
 
 CONFIG = "[inbox]\nstability_seconds = {stability}\n[training]\nnum_train_epochs = {epochs}\n"

@@ -15,6 +15,7 @@ Everything finetuned raises on purpose.
     + BaseModelMissing   model.base names nothing that can be loaded
     + CorruptFile        a file does not match the hash in its manifest
   x RegistryError        a version may not be promoted, pruned or restored
+  x RecordError          a file that one process wrote for another is not what it must be
   x LockHeld             another process holds what must have one owner
   x Unavailable          the disk is full, read-only or gone; waiting may help
   x InvalidTransition    a bug in finetuned itself
@@ -41,9 +42,6 @@ class FinetunedError(Exception):
     """
     Base class of every error finetuned raises on purpose.
     """
-
-    retryable = False
-    """Whether the same job may succeed if it is simply run again."""
 
     exit_status = EXIT_SOFTWARE
     """What a process that ends with this error tells its parent."""
@@ -84,7 +82,6 @@ class UnstableDataset(DatasetError):
     A file changed after it was claimed; it goes back to waiting.
     """
 
-    retryable = True
     exit_status = EXIT_TEMPFAIL
 
 
@@ -109,8 +106,6 @@ class WorkerError(FinetunedError):
     A worker process failed.
     """
 
-    retryable = True
-
 
 class Interrupted(WorkerError):
     """
@@ -125,7 +120,6 @@ class Diverged(WorkerError):
     Loss or gradients became NaN or Inf; the last good checkpoint is untouched.
     """
 
-    retryable = False
     exit_status = EXIT_DATAERR
 
 
@@ -134,7 +128,6 @@ class OutOfMemory(WorkerError):
     A single row needs more memory than there is; no smaller micro-batch can be tried.
     """
 
-    retryable = False
     exit_status = EXIT_DATAERR
 
     def __init__(self, tokens: int, detail: str) -> None:
@@ -191,6 +184,21 @@ class RegistryError(FinetunedError):
     """
 
 
+class RecordError(FinetunedError):
+    """
+    A file that one process of ours wrote for another has other keys or types than expected.
+
+    Both run the same version of the program, so this is a bug, or somebody edited the file.
+    """
+
+    def __init__(self, source: str, where: str, problem: str) -> None:
+        place = where.lstrip(".")
+        super().__init__(f"{source}: {f'{place}: ' if place else ''}{problem}")
+        self.source = source
+        self.where = place
+        self.problem = problem
+
+
 class LockHeld(FinetunedError):
     """
     Another process holds a lock that has one owner at a time.
@@ -211,7 +219,6 @@ class Unavailable(FinetunedError):
     No attempt is counted; the same action is tried again until it works.
     """
 
-    retryable = True
     exit_status = EXIT_TEMPFAIL
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -38,6 +38,8 @@ def _ingest(root: Path, files: list[tuple[Path, str]], **changes: Any) -> list[d
     run_dir.mkdir()
     datasets.mkdir()
     spec = {
+        "kind": "ingestion",
+        "run_id": "run",
         "files": [
             {"dataset_key": f"k{i}", "path": str(path), "name": name}
             for i, (path, name) in enumerate(files)

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from finetuned.files.heartbeat import Beat
 from finetuned.files.run import read_json, read_metrics
 from finetuned.layout import Layout
 from finetuned.registry.current_model import incumbent
@@ -238,6 +239,7 @@ def test_a_heartbeat_with_a_nan_does_not_end_the_supervisor(tmp_path: Path) -> N
     NaN is null in JSON: a worker that shows one is judged by its exit, not by its heartbeat.
     """
     board = StatusBoard(tmp_path / "status.json")
-    board.take_heartbeat({"train_loss_history": [2.0, None, 1.0], "validation_loss": 1.5})
+    beat = Beat(pid=1, train_loss_history=(2.0, None, 1.0), validation_loss=1.5)
+    board.take_heartbeat(beat)
     assert 0.25 == board.fields["loss_variance"]
     assert 0.5 == board.fields["val_train_gap"]

@@ -83,6 +83,8 @@ class Bench:
             for i, p in enumerate(paths)
         ]
         spec = {
+            "kind": "ingestion",
+            "run_id": run_dir.name,
             "files": files,
             "datasets_dir": str(self.datasets),
             "base": str(self.base),

@@ -17,13 +17,16 @@ import psutil
 import pytest
 
 from finetuned.core.decide import StopCause
+from finetuned.core.run import RunKind
 from finetuned.core.run_end import is_over, run_status
 from finetuned.errors import EXIT_CONFIG
-from finetuned.files.run import OUTPUT, create_run, read_exit, read_json
+from finetuned.files.run import OUTPUT, read_exit, read_json
+from finetuned.files.spec import create_run
 from finetuned.process.child import WorkerProcess
 from finetuned.process.launch import Launch
 from finetuned.process.orphans import end_orphan, processes_of
-from finetuned.supervisor.runs.live_run import LiveRun
+from finetuned.supervisor.runs.run import SupervisedRun
+from integration.launched.launched_spec import LaunchedSpec
 from support.daemon import Daemon, make_root
 
 PLANTED = Path(__file__).with_name("launched")
@@ -62,17 +65,22 @@ class Launched:
         self.notes = folder / "notes"
         self.notes.mkdir(parents=True)
         run_dir = folder / "r000001"
-        spec = {"notes": str(self.notes), "checkpoint_seconds": checkpoint_seconds}
+        spec = LaunchedSpec(
+            kind=RunKind.TRAINING,
+            run_id="r000001",
+            notes=self.notes,
+            checkpoint_seconds=checkpoint_seconds,
+        )
         create_run(run_dir, spec)
         config = folder / "two.yaml"
         config.write_text(TWO_PROCESSES)
         self.worker = WorkerProcess(
-            "training",
+            RunKind.TRAINING,
             cwd=folder,
             log=run_dir / OUTPUT,
             launch=Launch(config, run_dir, grace_seconds=40),
         )
-        self.run = LiveRun("r000001", "j1", "training", run_dir, self.worker, reused=False)
+        self.run = SupervisedRun("r000001", RunKind.TRAINING, run_dir, self.worker)
         self.wait(lambda: (self.notes / "pid-0").exists() and (self.notes / "pid-1").exists())
         self.ranks = [psutil.Process(int((self.notes / f"pid-{n}").read_text())) for n in (0, 1)]
 
@@ -86,10 +94,10 @@ class Launched:
         """
         Wait for the end; return how the run ended. Nothing of it may live then.
         """
-        self.wait(lambda: is_over(self.run.signs()))
+        self.wait(lambda: is_over(self.run.observe()))
         assert [] == processes_of(self.run.folder)
         assert not any(is_alive(rank) for rank in self.ranks)
-        return run_status(self.run.signs())
+        return run_status(self.run.observe())
 
     def checkpoints(self) -> dict[str, str]:
         return {p.name: p.read_text() for p in self.notes.glob("checkpoint-*")}
@@ -115,7 +123,7 @@ def test_a_stop_lets_the_slowest_rank_checkpoint(launch: Callable[..., Launched]
     Each rank is told once, and the first that leaves does not cut the others short.
     """
     one = launch((4.0, 0.0))
-    one.run.ask(StopCause.PAUSE)
+    one.run.asked = StopCause.PAUSE
     one.worker.stop()
 
     assert 75 == one.status()
@@ -166,7 +174,7 @@ def test_a_kill_leaves_no_rank(launch: Callable[..., Launched]) -> None:
     Ranks live in sessions of their own, where a signal to the launcher's group ends.
     """
     one = launch((60.0, 60.0))
-    one.run.ask(StopCause.STUCK)
+    one.run.asked = StopCause.STUCK
     one.worker.kill()
 
     assert -9 == one.status()

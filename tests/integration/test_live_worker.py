@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from finetuned.evaluation.worker import EvaluationRun
-from finetuned.files.run import REPORT, create_run, read_exit, read_json, read_spec
+from finetuned.files.run import REPORT, read_exit, read_json
+from finetuned.files.spec import EvaluationSpec, SubjectSpec, create_run, read_spec
 from finetuned.process.lifeline import Lifeline
 from support.daemon import Daemon, make_root
 from support.disk import drop, ended, journal, log_events
@@ -125,7 +127,8 @@ def test_what_is_measured_of_an_adapter_does_not_depend_on_the_one_before_it(
     with Daemon(root) as daemon:
         train_one(daemon, "a", jobs=1, n=60)
     (run,) = runs_of(root, EVALUATION)
-    spec = read_spec(root / "models" / "runs" / run["id"])
+    spec = read_spec(root / "models" / "runs" / run["id"], EvaluationSpec)
+    assert spec.job is not None
     trained, other = root / "models" / "versions" / "v0001", tmp_path / "other"
     shutil.copytree(trained, other, ignore=shutil.ignore_patterns("manifest.json"))
     (other / "adapter_model.safetensors").unlink()  # it is read-only
@@ -135,13 +138,11 @@ def test_what_is_measured_of_an_adapter_does_not_depend_on_the_one_before_it(
     for order in ((trained, other), (other, trained)):
         folder = tmp_path / f"run-{order[0].name}"
         subjects = {
-            name: {"version": None, "base": spec["base"]["base"], "folder": str(path)}
+            name: SubjectSpec(base=spec.job.base.base, folder=path)
             for name, path in zip(("incumbent", "candidate"), order, strict=True)
         }
-        create_run(
-            folder, {**spec, **subjects, "answers": str(tmp_path / f"{folder.name}.sqlite3")}
-        )
-        EvaluationRun(folder, read_spec(folder), Lifeline()).run()
+        create_run(folder, replace(spec, answers=tmp_path / f"{folder.name}.sqlite3", **subjects))
+        EvaluationRun(folder, read_spec(folder, EvaluationSpec), Lifeline()).run()
         for subject, path in zip(("incumbent", "candidate"), order, strict=True):
             measured[subject, path.name] = [
                 (item["id"], outcome["answer"], outcome["loss"])

@@ -50,6 +50,7 @@ def train(*runs: Path) -> None:
     """
     Do the runs one after another in one process, as a live worker does.
     """
+    from finetuned.files.spec import TrainingSpec, read_spec
     from finetuned.process.lifeline import Lifeline
     from finetuned.training.model_keeper import ModelKeeper
     from finetuned.training.worker import TrainingRun
@@ -58,8 +59,7 @@ def train(*runs: Path) -> None:
     def main(_: list[str]) -> int:
         keeper = ModelKeeper()
         for run in runs:
-            spec = json.loads((run / "spec.json").read_bytes())
-            TrainingRun(run, spec, Lifeline(), keeper).run()
+            TrainingRun(run, read_spec(run, TrainingSpec), Lifeline(), keeper).run()
         return 0
 
     assert 0 == fork_main(main, runs[0]), (runs[0] / "output.txt").read_text()

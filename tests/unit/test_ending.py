@@ -9,13 +9,14 @@ import pytest
 from finetuned.config import Config
 from finetuned.core.decide import StopCause
 from finetuned.core.job import JobEvent, JobState
+from finetuned.core.run import RunKind
 from finetuned.files.journal import Journal, dump_config
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import CANDIDATE, write_error, write_exit
 from finetuned.layout import Layout
 from finetuned.supervisor.context import Context, check_root
 from finetuned.supervisor.runs.ending import Endings
-from finetuned.supervisor.runs.live_run import LiveRun
+from finetuned.supervisor.runs.run import SupervisedRun
 from finetuned.supervisor.status import StatusBoard
 
 
@@ -34,11 +35,11 @@ def context(tmp_path):
     journal.close()
 
 
-def live_run(context, run_id="r1", kind="training"):
+def run_of(context, run_id="r1", kind=RunKind.TRAINING):
     folder = context.layout.runs / run_id
     folder.mkdir()
     context.journal.add_run(run_id, kind, "j1", None)
-    return LiveRun(run_id, "j1", kind, folder, worker=None, reused=False)
+    return SupervisedRun(run_id, kind, folder, worker=None)
 
 
 def leave_candidate(run, **facts):
@@ -77,12 +78,12 @@ def test_an_end_that_is_recorded_in_two_tries_moves_the_job_once(
     """
     The second try finishes the record; it does not judge again.
     """
-    run, endings = live_run(context), Endings(context)
+    run, endings = run_of(context), Endings(context)
     leave_candidate(run)
     refuse_once(monkeypatch, context)
     with pytest.raises(sqlite3.OperationalError):
-        endings.take(run, status)
-    endings.take(run, status)
+        endings.take(run, "j1", status)
+    endings.take(run, "j1", status)
 
     job = context.journal.job("j1")
     assert (state, attempts) == (job["state"], job["attempts"])
@@ -93,13 +94,13 @@ def test_a_verdict_that_was_recorded_is_not_given_again(context):
     """
     Refused after the promotion, by a backup that did not fit: the job stays promoted.
     """
-    training, endings = live_run(context), Endings(context)
+    training, endings = run_of(context), Endings(context)
     leave_candidate(training)
-    endings.take(training, 0)
+    endings.take(training, "j1", 0)
     context.journal.move_job("j1", JobEvent.START)
     context.journal.conclude("j1", JobEvent.ACCEPT, version="v0001", parent=None, reason="ok")
-    judging = live_run(context, "r2", "evaluation")
-    endings.take(judging, 0)
+    judging = run_of(context, "r2", RunKind.EVALUATION)
+    endings.take(judging, "j1", 0)
 
     assert JobState.PROMOTED == context.journal.job("j1")["state"]
     assert "finish" == outcome(context, "r2")
@@ -112,9 +113,9 @@ def test_a_candidate_that_is_not_the_end_of_its_job_costs_an_attempt(context, fa
     """
     Fewer steps than planned need evidence of an early stop; none can be had with patience 0.
     """
-    run = live_run(context)
+    run = run_of(context)
     leave_candidate(run, **facts)
-    Endings(context).take(run, 0)
+    Endings(context).take(run, "j1", 0)
 
     job = context.journal.job("j1")
     assert (JobState.QUEUED, 1) == (job["state"], job["attempts"])
@@ -126,9 +127,9 @@ def test_a_good_end_without_a_candidate_costs_an_attempt(context):
     """
     A last word is believed about the process, and never about what lies in the folder.
     """
-    run, endings = live_run(context), Endings(context)
+    run, endings = run_of(context), Endings(context)
     write_exit(run.folder, 0, stays=True)
-    endings.take(run, 0)
+    endings.take(run, "j1", 0)
 
     job = context.journal.job("j1")
     assert (JobState.QUEUED, 1) == (job["state"], job["attempts"])
@@ -139,10 +140,10 @@ def test_a_stop_that_nobody_asked_for_is_named_as_what_it_was(context):
     """
     One of several processes died: the error is not the polite one of the process that was left.
     """
-    run, endings = live_run(context), Endings(context)
+    run, endings = run_of(context), Endings(context)
     write_exit(run.folder, 75, stays=False)
     write_error(run.folder, RuntimeError("stopped at step 3 of 9: SIGTERM"))
-    endings.take(run, 70)
+    endings.take(run, "j1", 70)
 
     job = context.journal.job("j1")
     assert "a process of the launch died" in job["error_message"]
@@ -152,8 +153,8 @@ def test_a_skip_ends_the_job_even_when_its_worker_had_to_be_killed(context):
     """
     What a person said no to is not tried again.
     """
-    run, endings = live_run(context), Endings(context)
-    run.ask(StopCause.SKIP)
-    endings.take(run, -9)
+    run, endings = run_of(context), Endings(context)
+    run.asked = StopCause.SKIP
+    endings.take(run, "j1", -9)
 
     assert JobState.SKIPPED == context.journal.job("j1")["state"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from finetuned.config import WatchConfig
 from finetuned.core.promotion_watch import (
     Health,
-    is_over,
     is_unhealthy,
     lost_canaries,
     parse_health,
+    watch_is_over,
 )
 
 CONFIG = WatchConfig(minutes=30, requests=100, max_error_fraction=0.05, min_requests=20)
@@ -78,11 +78,11 @@ def test_it_lasts_its_time_or_its_requests_but_never_ends_unasked() -> None:
     Without its canaries asked again no time is long enough.
     """
     enough = Health("v0002", 100, 0)
-    assert not is_over(None, "v0002", seconds=1799, asked=True, config=CONFIG)
-    assert is_over(None, "v0002", seconds=1800, asked=True, config=CONFIG)
-    assert is_over(enough, "v0002", seconds=0, asked=True, config=CONFIG)
-    assert not is_over(enough, "v0003", seconds=0, asked=True, config=CONFIG)
-    assert not is_over(enough, "v0002", seconds=1e9, asked=False, config=CONFIG)
+    assert not watch_is_over(None, "v0002", seconds=1799, asked=True, config=CONFIG)
+    assert watch_is_over(None, "v0002", seconds=1800, asked=True, config=CONFIG)
+    assert watch_is_over(enough, "v0002", seconds=0, asked=True, config=CONFIG)
+    assert not watch_is_over(enough, "v0003", seconds=0, asked=True, config=CONFIG)
+    assert not watch_is_over(enough, "v0002", seconds=1e9, asked=False, config=CONFIG)
 
 
 def outcome(correct: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from finetuned.files.heartbeat import Beat
 from finetuned.supervisor.status import DEFAULTS, StatusBoard
 
 SCHEMA = json.loads(
@@ -13,7 +14,8 @@ SCHEMA = json.loads(
 
 
 def beat(**fields):
-    return {"beats": 1, "current_step": 7, "loss": 0.5, "train_loss_history": [0.9, 0.5], **fields}
+    known = {"current_step": 7, "loss": 0.5, "train_loss_history": (0.9, 0.5), **fields}
+    return Beat(pid=1, beats=1, **known)
 
 
 def test_the_schema_names_every_field_and_no_other():
@@ -71,7 +73,7 @@ def test_accuracy_is_what_the_samples_say(tmp_path):
     """
     The corrected recipe and accuracy_last_20 agree.
     """
-    samples = [{"answer_matches": i % 4 != 0, "model_answer": "x"} for i in range(20)]
+    samples = tuple({"answer_matches": i % 4 != 0, "model_answer": "x"} for i in range(20))
     board = StatusBoard(tmp_path / "s.json")
     board.take_heartbeat(beat(eval_samples=samples, total_evals=20, total_correct=15))
 
@@ -115,7 +117,7 @@ def test_the_eta_of_a_training_ends_with_it(tmp_path):
     """
     board = StatusBoard(tmp_path / "s.json")
     board.take_heartbeat(beat(eta_seconds=4.5, tokens_per_second=100.0))
-    board.take_heartbeat({"beats": 1, "evaluation_done": 0, "evaluation_total": 10})
+    board.take_heartbeat(Beat(pid=1, beats=1, evaluation_done=0, evaluation_total=10))
 
     assert board.fields["eta_seconds"] is None
     assert board.fields["tokens_per_second"] is None

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from finetuned.files.lock import is_locked
 from finetuned.files.run import EXIT, LOCK, read_exit, read_json
+from finetuned.files.spec import RunSpec
 from finetuned.process import worker as worker_module
 from finetuned.process.lifeline import SUPERVISED, Lifeline
 
@@ -22,17 +24,24 @@ PACKAGE_PARENT = Path(__file__).resolve().parents[2] / "daemon"
 WORKER = """
 import sys, time
 from finetuned.errors import DatasetError, Interrupted
+from dataclasses import dataclass
+from finetuned.files.spec import RunSpec
 from finetuned.process.worker import run_worker
 
 kept = []
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(RunSpec):
+    bad: bool
+    until_stopped: bool
 
 def work(run_dir, spec, lifeline):
     kept.append(run_dir.name)
     (run_dir / "seen").write_text(" ".join(kept))
     print("hello from", run_dir.name, flush=True)
-    if spec.get("bad"):
+    if spec.bad:
         raise DatasetError("bad rows")
-    while spec.get("until_stopped"):
+    while spec.until_stopped:
         if lifeline.stopping:
             raise Interrupted(lifeline.cause)
         time.sleep(0.01)
@@ -42,7 +51,7 @@ def idle():
         raise RuntimeError("device gone")
     return "holds" not in kept
 
-sys.exit(run_worker(None, warm_up=lambda: None, work=work, idle=idle))
+sys.exit(run_worker(None, spec=Spec, warm_up=lambda: None, work=work, idle=idle))
 """
 
 GROWTH = 100.0
@@ -86,10 +95,18 @@ def worker():
         one.process.stdin.close()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlaggedSpec(RunSpec):
+    bad: bool
+    until_stopped: bool
+
+
 def run_folder(tmp_path, name, **spec):
     folder = tmp_path / name
     folder.mkdir()
-    (folder / "spec.json").write_text(json.dumps(spec))
+    flags = {"bad": False, "until_stopped": False}
+    body = {"kind": "training", "run_id": name, **flags, **spec}
+    (folder / "spec.json").write_text(json.dumps(body))
     return folder
 
 
@@ -236,6 +253,8 @@ def test_the_exit_record_is_written_under_the_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(worker_module, "redirect_output", lambda _: None)
     monkeypatch.setattr(Lifeline, "install", lambda _: None)
 
-    assert 0 == worker_module.run_worker([str(folder)], warm_up=list, work=lambda *_: None)
+    assert 0 == worker_module.run_worker(
+        [str(folder)], spec=FlaggedSpec, warm_up=list, work=lambda *_: None
+    )
     assert [True] == locked
     assert not is_locked(folder / LOCK)

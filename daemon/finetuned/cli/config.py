@@ -65,7 +65,7 @@ def mistakes_in(layout: Layout, config: Config) -> list[str]:
 
     return [
         *_problem(lambda: find_base(layout, config.model.base)),
-        *_problem(lambda: launch_file(layout.root, config.as_dict())),
+        *_problem(lambda: launch_file(layout.root, config.training.accelerate_config)),
         *_suite_problems(layout, config),
     ]
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from finetuned.core.job import JobEvent, JobState
+from finetuned.core.run import RunKind
 from finetuned.errors import EXIT_CONFIG, EXIT_DATAERR, EXIT_OK, EXIT_TEMPFAIL
 from finetuned.layout import PRIORITIES
 
@@ -33,8 +34,7 @@ class WorkerView:
     A live worker process.
     """
 
-    kind: str
-    """training or evaluation"""
+    kind: RunKind
     job_id: str
     stopping: StopCause | None
     """Why it was asked to stop, if it was."""

@@ -55,7 +55,7 @@ def is_unhealthy(health: Health | None, version: str, config: WatchConfig) -> st
     )
 
 
-def is_over(
+def watch_is_over(
     health: Health | None, version: str, *, seconds: float, asked: bool, config: WatchConfig
 ) -> bool:
     """

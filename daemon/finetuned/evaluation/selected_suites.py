@@ -7,7 +7,7 @@ the gate sees that it is missing. Does not know models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from finetuned.data.suite import (
     suite_files,
 )
 from finetuned.errors import MalformedExample, SuiteError
+from finetuned.files.spec import HeldOutRows
 from finetuned.layout import CANARIES
 
 EVERY = "*"
@@ -80,18 +81,18 @@ def spread(counts: Sequence[int], limit: int) -> list[int]:
 
 
 def pick_heldout(
-    new: Sequence[Mapping[str, str]], old: Sequence[Mapping[str, str]], limit: int
+    new: Sequence[HeldOutRows], old: Sequence[HeldOutRows], limit: int
 ) -> list[PickedSuite]:
     """
     Return the held-out suites: half the rows from the new datasets, half spread over old ones.
 
     Args:
-        new: Datasets of the job, each with ``dir`` and ``name``.
+        new: Datasets of the job.
         old: Datasets of earlier promoted jobs, likewise.
         limit: Most rows in all, >= 2.
     """
     pools = {
-        origin: [(TokenisedDataset.open(Path(d["dir"])), d["name"]) for d in datasets]
+        origin: [(TokenisedDataset.open(d.dir), d.name) for d in datasets]
         for origin, datasets in ((SuiteOrigin.NEW, new), (SuiteOrigin.OLD, old))
     }
     counts = {o: [len(questions_of(d)) for d, _ in pool] for o, pool in pools.items()}

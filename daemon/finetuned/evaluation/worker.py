@@ -22,9 +22,11 @@ from typing import Any
 
 import orjson
 
-from finetuned.config import config_from_dict
 from finetuned.core.evidence import evidence_of
 from finetuned.core.gate.judge import judge
+from finetuned.core.job import JobKind
+from finetuned.core.phase import Phase
+from finetuned.core.record import to_json
 from finetuned.errors import Interrupted
 from finetuned.evaluation.selected_suites import (
     PickedSuite,
@@ -35,7 +37,9 @@ from finetuned.evaluation.selected_suites import (
 from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.atomic import write_atomic
 from finetuned.files.base_model import position_limit
-from finetuned.files.run import REPORT, Heartbeat, utc_now
+from finetuned.files.heartbeat import Heartbeat
+from finetuned.files.run import REPORT, utc_now
+from finetuned.files.spec import EvaluationSpec
 from finetuned.layout import CANARIES
 from finetuned.process.lifeline import Lifeline
 from finetuned.process.worker import run_worker
@@ -50,11 +54,11 @@ class EvaluationRun:
     One evaluation from spec to report.
     """
 
-    def __init__(self, run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+    def __init__(self, run_dir: Path, spec: EvaluationSpec, lifeline: Lifeline) -> None:
         self.run_dir = run_dir
         self.spec = spec
         self.lifeline = lifeline
-        self.config = config_from_dict(spec["config"])
+        self.config = spec.config
         self.heartbeat = Heartbeat(run_dir)
         self.models = Models(self.config.model)
         self._measured: dict[str, dict[str, Any]] = {}
@@ -73,7 +77,7 @@ class EvaluationRun:
         from finetuned.evaluation.answers import AnswerStore
         from finetuned.evaluation.measure import Examiner
 
-        self.heartbeat.beat(force=True, phase="loading_for_evaluation")
+        self.heartbeat.beat(force=True, phase=Phase.LOADING_FOR_EVALUATION)
         subjects = self._subjects()
         base = subjects[CANDIDATE_SUBJECT].base
         renderer = Renderer.load(
@@ -87,41 +91,40 @@ class EvaluationRun:
         self.heartbeat.beat(
             force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
         )
-        store = AnswerStore(Path(self.spec["answers"]))
+        store = AnswerStore(self.spec.answers)
         try:
             examiner = Examiner(renderer, self.config.evaluation, store, self._go_on)
             report = self._report(examiner, subjects, suites)
-            if self.config.gate.shares and not self.spec.get("watch"):
+            if self.config.gate.shares and self.spec.job is not None:
                 self._try_less(examiner, subjects, suites, report)
-            if not self.spec.get("watch"):
-                store.add_results(self.spec["run_id"], report["subjects"], report["items"])
+            if self.spec.job is not None:
+                store.add_results(self.spec.run_id, report["subjects"], report["items"])
         finally:
             store.close()
         write_atomic(self.run_dir / REPORT, orjson.dumps(report, option=orjson.OPT_INDENT_2))
-        self.heartbeat.beat(force=True, phase="evaluated")
+        self.heartbeat.beat(force=True, phase=Phase.EVALUATED)
 
     def _subjects(self) -> dict[str, Subject]:
-        """Return what is to be examined, without those that are the same as an earlier one."""
-        spec = self.spec
+        """Return the models to ask, by the part that they play."""
+        job = self.spec.job
+        parts = {
+            BASE: None if job is None else job.base,
+            INCUMBENT: self.spec.incumbent,
+            CANDIDATE_SUBJECT: self.spec.candidate,
+        }
         return {
-            name: Subject(
-                name,
-                Path(spec[name]["base"]),
-                Path(spec[name]["folder"]) if spec[name]["folder"] else None,
-                spec[name].get("version"),
-            )
-            for name in (BASE, INCUMBENT, CANDIDATE_SUBJECT)
-            if name in spec
+            part: Subject(part, model.base, model.folder, model.version)
+            for part, model in parts.items()
+            if model is not None
         }
 
     def _pick(self) -> list[PickedSuite]:
-        spec, config = self.spec, self.config.evaluation
-        folder = Path(spec["benchmarks"])
-        if spec.get("watch"):
+        job, config, folder = self.spec.job, self.config.evaluation, self.spec.benchmarks
+        if job is None:
             return pick_benchmarks(folder, CANARIES)
         return [
-            *pick_heldout(spec["new"], spec["old"], config.final_max_rows),
-            *pick_benchmarks(folder, config.suites, also=spec.get("also", ())),
+            *pick_heldout(job.new, job.old, config.final_max_rows),
+            *pick_benchmarks(folder, config.suites, also=job.also),
         ]
 
     # -- measuring --------------------------------------------------------------------
@@ -129,17 +132,17 @@ class EvaluationRun:
     def _report(
         self, examiner: Any, subjects: dict[str, Subject], suites: Sequence[PickedSuite]
     ) -> dict[str, Any]:
-        spec = self.spec
+        spec, job = self.spec, self.spec.job
         report: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
-            "run_id": spec["run_id"],
-            "job_id": spec["job_id"],
-            "job_kind": spec.get("job_kind", "training"),
+            "run_id": spec.run_id,
+            "job_id": None if job is None else job.job_id,
+            "job_kind": JobKind.TRAINING if job is None else job.job_kind,
             "created_at": "",
             "base": self.config.model.base,
-            "incumbent": spec.get(INCUMBENT, {}).get("version"),
+            "incumbent": None if spec.incumbent is None else spec.incumbent.version,
             "version": None,
-            "datasets": spec.get("datasets", []),
+            "datasets": [] if job is None else [to_json(d) for d in job.datasets],
             "suites": [picked.record() for picked in suites],
             "subjects": {},
             "items": [],
@@ -152,8 +155,7 @@ class EvaluationRun:
             )
             if same is not None and name != CANDIDATE_SUBJECT:
                 report["subjects"][name] = {**report["subjects"][same], "same_as": same}
-                n_questions = sum(len(picked.suite.questions) for picked in suites)
-                self.heartbeat.fields["evaluation_done"] += n_questions
+                self._count(sum(len(picked.suite.questions) for picked in suites))
                 continue
             report["subjects"][name] = self._examine(examiner, subject, suites)
         self._fill_items(report, suites)
@@ -172,7 +174,7 @@ class EvaluationRun:
         for picked in suites:
             self.heartbeat.beat(
                 force=True,
-                phase="evaluating_candidate",
+                phase=Phase.EVALUATING_CANDIDATE,
                 subject=subject.name,
                 suite=picked.suite.title,
             )
@@ -180,7 +182,7 @@ class EvaluationRun:
                 measured[picked.suite.name] = examiner.measure(
                     lambda: self.models.get(subject), digest, picked.suite, deadline=deadline
                 )
-                self.heartbeat.fields["evaluation_done"] += len(picked.suite.questions)
+                self._count(len(picked.suite.questions))
         load_seconds = self.models.seconds - loading
         return {
             "version": subject.version,
@@ -194,8 +196,8 @@ class EvaluationRun:
         from finetuned.evaluation.answers import model_digest
 
         how = compute_signature(self.config.model)
-        if self.spec.get("watch") and subject.name == CANDIDATE_SUBJECT:
-            how.append(self.spec["run_id"])  # to be asked again, whatever it said before
+        if self.spec.job is None and subject.name == CANDIDATE_SUBJECT:
+            how.append(self.spec.run_id)  # to be asked again, whatever it said before
         return model_digest(subject.base, subject.folder, how)
 
     def _fill_items(self, report: dict[str, Any], suites: Sequence[PickedSuite]) -> None:
@@ -253,8 +255,12 @@ class EvaluationRun:
         self._fill_items(report, suites)
         report["interpolation"] = {"tried": tried, "chosen": None if best is None else best[1]}
 
+    def _count(self, items: int) -> None:
+        """Show that so many more items are asked."""
+        self.heartbeat.beat(evaluation_done=(self.heartbeat.now.evaluation_done or 0) + items)
+
     def _go_on(self) -> None:
-        self.heartbeat.beat(phase="evaluating_candidate")
+        self.heartbeat.beat(phase=Phase.EVALUATING_CANDIDATE)
         if self.lifeline.stopping:
             raise Interrupted(f"evaluation stopped: {self.lifeline.cause}")
 
@@ -287,7 +293,7 @@ def main(argv: list[str] | None = None) -> int:
 
     used_device = False
 
-    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+    def work(run_dir: Path, spec: EvaluationSpec, lifeline: Lifeline) -> None:
         nonlocal used_device
         run = EvaluationRun(run_dir, spec, lifeline)
         try:
@@ -301,7 +307,7 @@ def main(argv: list[str] | None = None) -> int:
         # The context on a device is hundreds of MB and goes only with its process.
         return not used_device
 
-    return run_worker(argv, warm_up=_imports, work=work, idle=idle)
+    return run_worker(argv, spec=EvaluationSpec, warm_up=_imports, work=work, idle=idle)
 
 
 if __name__ == "__main__":

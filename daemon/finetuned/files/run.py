@@ -1,17 +1,16 @@
 """
-The folder through which a worker process talks to the supervisor.
+The folder of one run, through which its worker talks to the supervisor.
 
-``spec.json`` is written by the supervisor before the worker is born, all else
-by the worker: ``heartbeat.json`` (replaced), ``metrics.jsonl`` (appended),
-``error.json`` (at a bad end), ``exit.json`` (its last word), and the lock that
-tells whether it lives. Of several processes of one run only rank 0 writes.
-Does not know what the worker does.
+The supervisor writes ``spec.json`` (files/spec.py) first; all else is the worker's:
+``heartbeat.json`` (files/heartbeat.py), ``metrics.jsonl`` (appended), ``error.json``
+(why the run ended badly), ``exit.json`` (that it is over), and the lock that is held
+while it lives. Of several processes of one run only rank 0 writes. Does not know what
+the worker does.
 """
 
 from __future__ import annotations
 
 import os
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +20,11 @@ from typing import Any
 
 import orjson
 
-from finetuned.errors import FinetunedError, Unavailable
+from finetuned.core.record import from_json, to_json
+from finetuned.errors import Unavailable
 from finetuned.files.atomic import write_atomic
 from finetuned.files.rank import rank
 
-SPEC = "spec.json"
-HEARTBEAT = "heartbeat.json"
 METRICS = "metrics.jsonl"
 EVALS = "evals.jsonl"
 """Looks at held-out rows while training: one line per look."""
@@ -62,70 +60,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, orjson.JSONDecodeError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def create_run(folder: Path, spec: dict[str, Any]) -> None:
-    """
-    Make a run folder with its spec, durably.
-
-    Raises:
-        OSError: The file system refused; at worst an empty folder is left.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / SPEC, orjson.dumps(spec, option=orjson.OPT_INDENT_2))
-
-
-def read_spec(folder: Path) -> dict[str, Any]:
-    """
-    Return what the supervisor asks of this run.
-
-    Raises:
-        Unavailable: It cannot be read.
-    """
-    spec = read_json(folder / SPEC)
-    if spec is None:
-        raise Unavailable("spec_missing", str(folder / SPEC))
-    return spec
-
-
-class Heartbeat:
-    """
-    What a worker shows of itself, at most every *interval_seconds*.
-
-    A beat also says that the worker goes on: it is written when something was
-    done, never by a timer.
-    """
-
-    def __init__(self, folder: Path, *, interval_seconds: float = 0.25) -> None:
-        self._path = folder / HEARTBEAT
-        self._interval = interval_seconds
-        self._last = 0.0
-        self.fields: dict[str, Any] = {"pid": os.getpid(), "beats": 0}
-
-    def beat(self, *, force: bool = False, **fields: Any) -> None:
-        """
-        Take in *fields* and write them unless that was done a moment ago.
-
-        A full disk is no reason to stop training: such a beat is dropped. So is
-        every beat of another rank than 0.
-        """
-        if rank() != 0:
-            return
-        self.fields.update(fields)
-        self.fields["beats"] += 1
-        now = time.monotonic()
-        if not force and now - self._last < self._interval:
-            return
-        self._last = now
-        self.fields["at"] = utc_now()
-        try:
-            write_atomic(
-                self._path,
-                orjson.dumps(self.fields, option=orjson.OPT_SERIALIZE_NUMPY),
-                durable=False,
-            )
-        except OSError:
-            pass
 
 
 def append_metrics(folder: Path, record: dict[str, Any], name: str = METRICS) -> None:
@@ -179,65 +113,91 @@ def redirect_output(folder: Path) -> None:
     os.close(fd)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunError:
+    """
+    Why a run ended badly.
+    """
+
+    error_type: str
+    """Name of the exception's class."""
+    error_message: str
+    reason: str | None
+    """What the file system refused (disk_full ...), None for any other error."""
+    traceback: tuple[str, ...] = ()
+    at: str = ""
+
+
 def write_error(folder: Path, error: BaseException) -> None:
     """
-    Leave class, message and traceback of a bad end, for the journal and the user.
+    Write class, message and traceback of a bad end, for the journal and the user.
 
-    Another rank than 0 leaves the traceback in the run's output only.
+    Another rank than 0 prints the traceback into the run's output only.
     """
     if rank() != 0:
         traceback.print_exception(error)
         return
-    body = {
-        "error_type": type(error).__name__,
-        "error_message": str(error),
-        "reason": error.reason if isinstance(error, Unavailable) else None,
-        "retryable": getattr(error, "retryable", True),
-        "ours": isinstance(error, FinetunedError),
-        "traceback": traceback.format_exception(error),
-        "at": utc_now(),
-    }
+    record = RunError(
+        error_type=type(error).__name__,
+        error_message=str(error),
+        reason=error.reason if isinstance(error, Unavailable) else None,
+        traceback=tuple(traceback.format_exception(error)),
+        at=utc_now(),
+    )
     try:
-        write_atomic(folder / ERROR, orjson.dumps(body, option=orjson.OPT_INDENT_2))
+        write_atomic(folder / ERROR, orjson.dumps(to_json(record), option=orjson.OPT_INDENT_2))
     except OSError:
-        pass  # nowhere to write it: the exit status has to say enough
+        pass  # it cannot be written: the exit status has to say enough
 
 
-@dataclass(frozen=True, slots=True)
+def read_error(folder: Path) -> RunError | None:
+    """
+    Return why the run ended badly, None if its worker did not say.
+
+    Raises:
+        RecordError: It has other keys or types than RunError.
+    """
+    value = read_json(folder / ERROR)
+    return None if value is None else from_json(RunError, value, source=folder / ERROR)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunExit:
     """
-    A worker's last word on one run.
+    That a run is over: the last thing that its worker writes.
     """
 
     status: int
-    """What the run ended with, 0 to 255, as a process of its own would have said it."""
+    """What the run ended with, 0 to 255, as the exit status of a process of its own."""
     stays: bool
-    """Whether the worker now waits for its next run; otherwise it leaves."""
+    """Whether the worker waits for another run; otherwise it ends."""
+    pid: int = 0
+    at: str = ""
 
 
 def write_exit(folder: Path, status: int, *, stays: bool) -> None:
     """
-    Say that the run is over: the last thing that its worker writes, under the run's lock.
+    Write the exit record, durably, while the run's lock is still held.
 
-    Written before the lock is given back: a kill between the two leaves a run
-    that is over and whose lock the kernel has released. The other way round it
-    would leave a run that did everything and looks like a crash.
+    A kill between the two leaves a run that is over and whose lock the kernel has
+    released. The other order would leave a finished run that looks like a crash.
 
     Raises:
-        OSError: The file system refused; the status of the process has to say it.
+        OSError: The file system refused; the exit status of the process has to say it.
     """
-    body = {"status": status, "stays": stays, "pid": os.getpid(), "at": utc_now()}
-    write_atomic(folder / EXIT, orjson.dumps(body))
+    record = RunExit(status=status, stays=stays, pid=os.getpid(), at=utc_now())
+    write_atomic(folder / EXIT, orjson.dumps(to_json(record)))
 
 
 def read_exit(folder: Path) -> RunExit | None:
     """
-    Return the worker's last word on a run, or None while there is none.
+    Return the exit record of a run, None while there is none.
+
+    Raises:
+        RecordError: It has other keys or types than RunExit.
     """
-    body = read_json(folder / EXIT)
-    if body is None or type(body.get("status")) is not int:
-        return None
-    return RunExit(body["status"], body.get("stays") is True)
+    value = read_json(folder / EXIT)
+    return None if value is None else from_json(RunExit, value, source=folder / EXIT)
 
 
 def was_taken_up(folder: Path) -> bool:

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from finetuned.config import DataConfig
+from finetuned.core.phase import Phase
 from finetuned.core.text import printable
 from finetuned.data import store
 from finetuned.data.examples import Example, prompt_hash, to_example, to_record
@@ -41,6 +42,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.strict_json import Oversized, iter_lines, parse_line
 from finetuned.errors import MalformedExample, ModelError, UnstableDataset
 from finetuned.files.atomic import fsync_file, publish_dir, remove_tree, write_atomic
+from finetuned.files.dataset_result import DatasetOutcome, DatasetResult
 from finetuned.files.manifest import read_manifest, write_manifest
 from finetuned.ingestion.history import History
 from finetuned.ingestion.report import Report
@@ -85,14 +87,9 @@ class Ingestion:
         self._history = History.load(datasets_dir, benchmarks)
         self._syncs = ThreadPoolExecutor(max_workers=8)
 
-    def ingest(self, source: Source, tick: Tick) -> dict[str, Any]:
+    def ingest(self, source: Source, tick: Tick) -> DatasetResult:
         """
         Validate *source* and publish it as a dataset, if it is one.
-
-        Returns:
-            The result as the worker writes it: ``result`` (accepted, duplicate,
-            quarantined, unstable, unreadable), ``dataset_id``, ``sha256``,
-            ``bytes``, ``reason``, ``report``; what is not known is null.
 
         Raises:
             OSError: The dataset cannot be written; nothing was published.
@@ -101,20 +98,20 @@ class Ingestion:
         try:
             fd = open_regular(source.path)
         except OSError as error:
-            return _result("unreadable", reason=why_unreadable(error))
+            return DatasetResult(result=DatasetOutcome.UNREADABLE, reason=why_unreadable(error))
         building = self._datasets_dir / f".building-{source.dataset_key}"
         try:
             shutil.rmtree(building, ignore_errors=True)
             return self._ingest_open(fd, source, building, tick)
         except SourceUnreadable as error:
-            return _result("unreadable", reason=str(error))
+            return DatasetResult(result=DatasetOutcome.UNREADABLE, reason=str(error))
         except UnstableDataset as error:
-            return _result("unstable", reason=str(error))
+            return DatasetResult(result=DatasetOutcome.UNSTABLE, reason=str(error))
         finally:
             os.close(fd)
             shutil.rmtree(building, ignore_errors=True)
 
-    def _ingest_open(self, fd: int, source: Source, building: Path, tick: Tick) -> dict[str, Any]:
+    def _ingest_open(self, fd: int, source: Source, building: Path, tick: Tick) -> DatasetResult:
         began = time.monotonic()
         before = os.fstat(fd)
         if source.claimed_bytes not in (None, before.st_size):
@@ -132,9 +129,11 @@ class Ingestion:
             earlier = orjson.loads((final / store.REPORT).read_bytes())
             if published.get("dataset_key") == source.dataset_key:
                 # Ours: an earlier attempt at this claim ended before it wrote the result.
-                return _result("accepted", **facts, report=earlier)
+                return DatasetResult(result=DatasetOutcome.ACCEPTED, **facts, report=earlier)
             reason = f"the same bytes are dataset {dataset_id} already"
-            return _result("duplicate", **facts, reason=reason, report=earlier)
+            return DatasetResult(
+                result=DatasetOutcome.DUPLICATE, **facts, reason=reason, report=earlier
+            )
         building.mkdir()
         writer = store.DatasetWriter(building)
         report = Report(source.name, dataset_id, before.st_size, self._renderer.max_length)
@@ -153,7 +152,9 @@ class Ingestion:
         report.seconds = round(time.monotonic() - began, 3)
         if refusal is not None:
             self._quarantine(source, building, report)
-            return _result("quarantined", **facts, reason=refusal, report=report.as_dict())
+            return DatasetResult(
+                result=DatasetOutcome.QUARANTINED, **facts, reason=refusal, report=report.as_dict()
+            )
         (building / store.REPORT).write_bytes(_pretty(report.as_dict()))
         write_manifest(
             building,
@@ -176,7 +177,7 @@ class Ingestion:
         remove_tree(final)
         publish_dir(building, final)
         self._history.add(final)
-        return _result("accepted", **facts, report=report.as_dict())
+        return DatasetResult(result=DatasetOutcome.ACCEPTED, **facts, report=report.as_dict())
 
     def _published(self, final: Path) -> dict[str, Any] | None:
         """
@@ -206,14 +207,14 @@ class Ingestion:
             nonlocal n_bytes
             digest.update(chunk)
             n_bytes += len(chunk)
-            tick("validating", report.rows_read, n_bytes)
+            tick(Phase.VALIDATING, report.rows_read, n_bytes)
 
         os.lseek(fd, 0, os.SEEK_SET)
         for batch in _batches(
             guarded(iter_lines(fd, self._config.max_line_bytes, on_bytes=on_bytes))
         ):
             self._validate(batch, writer, report, rejects)
-            tick("validating", report.rows_read, n_bytes)
+            tick(Phase.VALIDATING, report.rows_read, n_bytes)
         if report.rows_rejected > MAX_REJECTS_LISTED:
             left_out = report.rows_rejected - MAX_REJECTS_LISTED
             rejects.write(orjson.dumps({"not_listed": left_out}) + b"\n")
@@ -256,7 +257,7 @@ class Ingestion:
         """
         Decide the split, write what belongs to it; return the number of training sequences.
         """
-        tick("splitting", report.rows_read, 0)
+        tick(Phase.SPLITTING, report.rows_read, 0)
         history = self._history
         holdout = choose_holdout(
             writer.prompt_hashes,
@@ -295,7 +296,7 @@ class Ingestion:
         def training_rows() -> Iterator[list[Example]]:
             n_rows = 0
             for rows in _rows_of(fd, writer, holdout, training=True):
-                tick("leak_check", n_rows, 0)
+                tick(Phase.LEAK_CHECK, n_rows, 0)
                 yield [example for _, example in rows]
                 n_rows += len(rows)
 
@@ -382,11 +383,6 @@ def _rows_of(
 def _bincount(holdout: Holdout, hashes: Any) -> list[int]:
     split = holdout.split(hashes)
     return [int((split == value).sum()) for value in range(3)]
-
-
-def _result(result: str, **known: Any) -> dict[str, Any]:
-    unknown = dict.fromkeys(("dataset_id", "sha256", "bytes", "reason", "report"))
-    return {"result": result, **unknown, **known}
 
 
 def _pretty(value: object) -> bytes:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from finetuned.core.phase import Phase
 from finetuned.data.strict_json import Oversized
 from finetuned.errors import UnstableDataset
 from finetuned.files.atomic import CHUNK_BYTES
 
-Tick = Callable[[str, int, int], None]
+Tick = Callable[[Phase, int, int], None]
 """Called between batches with phase, rows and bytes so far; may raise Interrupted."""
 
 Line = tuple[int, int, bytes | Oversized]
@@ -75,7 +76,7 @@ def hash_source(fd: int, tick: Tick) -> str:
         while chunk := os.read(fd, CHUNK_BYTES):
             digest.update(chunk)
             n_bytes += len(chunk)
-            tick("hashing", 0, n_bytes)
+            tick(Phase.HASHING, 0, n_bytes)
     except OSError as error:
         raise SourceUnreadable(why_unreadable(error)) from error
     return digest.hexdigest()

@@ -23,27 +23,23 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
-from finetuned.config import config_from_dict
+from finetuned.core.phase import Phase
 from finetuned.core.text import printable
 from finetuned.data.render import Renderer
 from finetuned.errors import (
     ConfigError,
     Interrupted,
 )
-from finetuned.files.atomic import write_atomic
-from finetuned.files.run import Heartbeat
+from finetuned.files.dataset_result import RESULTS, result_path, write_result
+from finetuned.files.heartbeat import Heartbeat
+from finetuned.files.spec import ClaimedFile, IngestionSpec
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
 from finetuned.process.lifeline import Lifeline
 from finetuned.process.worker import run_worker
 
-RESULTS: Final = "results"
-
-_SPEC_KEYS: Final = ("files", "datasets_dir", "base", "data", "enable_thinking", "model_max_length")
 _KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
 
 
@@ -52,16 +48,13 @@ class IngestionRun:
     One run over the files of one spec.
     """
 
-    def __init__(self, run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
-        missing = [key for key in _SPEC_KEYS if key not in spec]
-        if missing:
-            raise ConfigError(f"{run_dir}: the spec has no {', '.join(missing)}")
+    def __init__(self, run_dir: Path, spec: IngestionSpec, lifeline: Lifeline) -> None:
         self.run_dir = run_dir
         self.spec = spec
         self.lifeline = lifeline
-        self.config = config_from_dict({"data": spec["data"]}).data
+        self.config = spec.data
         self.heartbeat = Heartbeat(run_dir)
-        self.sources = [_source(entry) for entry in spec["files"]]
+        self.sources = [_source(file) for file in spec.files]
 
     def run(self) -> None:
         """
@@ -73,44 +66,40 @@ class IngestionRun:
             Interrupted: A stop was asked for; results so far stand.
             OSError: The file system refused; results so far stand.
         """
-        results = self.run_dir / RESULTS
-        results.mkdir(exist_ok=True)
-        todo = [s for s in self.sources if not (results / f"{s.dataset_key}.json").exists()]
+        (self.run_dir / RESULTS).mkdir(exist_ok=True)
+        todo = [s for s in self.sources if not result_path(self.run_dir, s.dataset_key).exists()]
         n_done = len(self.sources) - len(todo)
         self.heartbeat.beat(
-            force=True, phase="starting", files_done=n_done, files_total=len(self.sources)
+            force=True, phase=Phase.STARTING, files_done=n_done, files_total=len(self.sources)
         )
         self._stop_if_asked()
-        limit = self.spec["model_max_length"]
+        limit = self.spec.model_max_length
         max_length = self.config.max_length
         renderer = Renderer.load(
-            Path(self.spec["base"]),
+            self.spec.base,
             max_length=max_length if limit is None else min(max_length, limit),
-            enable_thinking=self.spec["enable_thinking"],
+            enable_thinking=self.spec.enable_thinking,
         )
         ingestion = Ingestion(
-            datasets_dir=Path(self.spec["datasets_dir"]),
+            datasets_dir=self.spec.datasets_dir,
             run_dir=self.run_dir,
             renderer=renderer,
             config=self.config,
-            benchmarks=Path(self.spec["benchmarks"]) if self.spec.get("benchmarks") else None,
+            benchmarks=self.spec.benchmarks,
         )
         for source in todo:
-            self.heartbeat.fields.update(file=source.name, bytes_total=_size(source.path))
+            self.heartbeat.beat(file=source.name, bytes_total=_size(source.path))
             try:
                 result = ingestion.ingest(source, self._tick)
             except Exception as error:
                 error.add_note(f"while ingesting dataset_key {source.dataset_key}")
                 raise
-            # Not durable: after a power cut the published dataset, which is, says it again.
-            write_atomic(
-                results / f"{source.dataset_key}.json", orjson.dumps(result), durable=False
-            )
+            write_result(self.run_dir, source.dataset_key, result)
             n_done += 1
             self.heartbeat.beat(files_done=n_done)
-        self.heartbeat.beat(force=True, phase="done", file=None)
+        self.heartbeat.beat(force=True, phase=Phase.DONE, file=None)
 
-    def _tick(self, phase: str, rows: int, n_bytes: int) -> None:
+    def _tick(self, phase: Phase, rows: int, n_bytes: int) -> None:
         self._stop_if_asked()
         self.heartbeat.beat(phase=phase, rows=rows, bytes=n_bytes)
 
@@ -130,21 +119,20 @@ def main(argv: list[str] | None = None) -> int:
     Run the worker; see the module's text for the exit status.
     """
 
-    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+    def work(run_dir: Path, spec: IngestionSpec, lifeline: Lifeline) -> None:
         IngestionRun(run_dir, spec, lifeline).run()
 
-    return run_worker(argv, warm_up=_imports, work=work)
+    return run_worker(argv, spec=IngestionSpec, warm_up=_imports, work=work)
 
 
-def _source(entry: dict[str, Any]) -> Source:
-    key = entry["dataset_key"]
-    if not _KEY.fullmatch(key):
-        raise ConfigError(f"dataset_key {key!r} cannot be the name of a file")
+def _source(file: ClaimedFile) -> Source:
+    if not _KEY.fullmatch(file.dataset_key):
+        raise ConfigError(f"dataset_key {file.dataset_key!r} cannot be the name of a file")
     return Source(
-        dataset_key=key,
-        path=Path(entry["path"]),
-        name=printable(entry["name"]),
-        claimed_bytes=entry.get("bytes"),
+        dataset_key=file.dataset_key,
+        path=file.path,
+        name=printable(file.name),
+        claimed_bytes=file.bytes,
     )
 
 

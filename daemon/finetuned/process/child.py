@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from finetuned.core.run import RunKind
 from finetuned.process.environment import child_environment
 from finetuned.process.launch import Launch, worker_arguments
 from finetuned.process.lifeline import SUPERVISED
@@ -27,12 +28,14 @@ class WorkerProcess:
     counts as gone when the processes that it started are gone as well.
     """
 
-    def __init__(self, kind: str, *, cwd: Path, log: Path, launch: Launch | None = None) -> None:
+    def __init__(
+        self, kind: RunKind, *, cwd: Path, log: Path, launch: Launch | None = None
+    ) -> None:
         """
         Start the process; it does its imports and waits for a run folder.
 
         Args:
-            kind: ingestion, training or evaluation.
+            kind: Of the runs that it can do.
             cwd: Its working directory.
             log: The file that its standard output and error are appended to.
             launch: How to start it on several devices, and for which run.

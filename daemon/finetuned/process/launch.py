@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetuned.core.run import RunKind
+
 MODULES = {
-    "ingestion": "finetuned.ingestion.worker",
-    "training": "finetuned.training.worker",
-    "evaluation": "finetuned.evaluation.worker",
+    RunKind.INGESTION: "finetuned.ingestion.worker",
+    RunKind.TRAINING: "finetuned.training.worker",
+    RunKind.EVALUATION: "finetuned.evaluation.worker",
+    RunKind.WATCH: "finetuned.evaluation.worker",
 }
 """The module that a worker of each kind runs."""
 
@@ -37,12 +40,12 @@ class Launch:
     """How long after SIGTERM the launcher waits before it kills the ranks; its default is 30."""
 
 
-def worker_arguments(kind: str, launch: Launch | None = None) -> list[str]:
+def worker_arguments(kind: RunKind, launch: Launch | None = None) -> list[str]:
     """
     Return the arguments after ``python`` that start a worker.
 
     Args:
-        kind: ingestion, training or evaluation.
+        kind: Of the runs that the worker can do.
         launch: How to start it on several devices; it is then told its run folder
             by an argument, since a launcher does not pass its input on.
     """

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from finetuned.core.run import RunKind
 from finetuned.files.lock import is_locked
 from finetuned.files.run import LOCK
 from finetuned.process.launch import MODULES
@@ -43,7 +44,7 @@ def processes_of(run_dir: Path) -> list[psutil.Process]:
     folder by its pipe is not found.
     """
     found = []
-    wanted = {MODULES["training"], str(run_dir)}
+    wanted = {MODULES[RunKind.TRAINING], str(run_dir)}
     for process in psutil.process_iter():
         try:
             if wanted <= set(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:

@@ -7,6 +7,7 @@ processes; does not know jobs, nor when a worker is wanted.
 
 from __future__ import annotations
 
+from finetuned.core.run import RunKind
 from finetuned.process.child import WorkerProcess
 
 
@@ -16,13 +17,13 @@ class WaitingWorkers:
     """
 
     def __init__(self) -> None:
-        self._by_kind: dict[str, WorkerProcess] = {}
+        self._by_kind: dict[RunKind, WorkerProcess] = {}
 
     def __bool__(self) -> bool:
         """Whether any worker waits."""
         return bool(self._by_kind)
 
-    def __contains__(self, kind: str) -> bool:
+    def __contains__(self, kind: RunKind) -> bool:
         """Whether a worker of this kind waits."""
         return kind in self._by_kind
 
@@ -33,7 +34,7 @@ class WaitingWorkers:
         self.dismiss(worker.kind)
         self._by_kind[worker.kind] = worker
 
-    def take(self, kind: str) -> WorkerProcess | None:
+    def take(self, kind: RunKind) -> WorkerProcess | None:
         """
         Hand over the worker of this kind, or None if none is alive.
         """
@@ -49,7 +50,7 @@ class WaitingWorkers:
                 worker.close()
                 del self._by_kind[kind]
 
-    def dismiss(self, *kinds: str) -> None:
+    def dismiss(self, *kinds: RunKind) -> None:
         """
         End the workers of *kinds*, or of every kind if none is given, and wait for their end.
 

@@ -10,31 +10,29 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL, FinetunedError, Unavailable
 from finetuned.files.lock import FileLock
 from finetuned.files.rank import rank
 from finetuned.files.refusal import refusal_reason
-from finetuned.files.run import LOCK, read_spec, redirect_output, write_error, write_exit
+from finetuned.files.run import LOCK, redirect_output, write_error, write_exit
+from finetuned.files.spec import RunSpec, read_spec
 from finetuned.process.lifeline import SUPERVISED, Lifeline
 from finetuned.process.memory import Idle, MemoryLimit
 
-Work = Callable[[Path, dict[str, Any], Lifeline], None]
-"""What one kind of worker does with a run folder and its spec."""
+S = TypeVar("S", bound=RunSpec)
 
-WORKER_GROWTH = "worker_growth"
-"""
-Key of a spec: the worker stays for the next run unless it holds more than so many
-times the memory of its first one. Without the key the worker leaves after the run.
-"""
+Work = Callable[[Path, S, Lifeline], None]
+"""What one kind of worker does with a run folder and its spec."""
 
 
 def run_worker(
     argv: list[str] | None,
     *,
+    spec: type[S],
     warm_up: Callable[[], object],
-    work: Work,
+    work: Work[S],
     idle: Idle | None = None,
 ) -> int:
     """
@@ -47,6 +45,7 @@ def run_worker(
 
     Args:
         argv: The run folder, or nothing to be told by standard input.
+        spec: What the runs of this worker are told.
         warm_up: Does the imports, before the run is known, so that a worker that
             is started early begins its run sooner.
         work: Does one run.
@@ -65,10 +64,10 @@ def run_worker(
     warm_up()
     memory = MemoryLimit(idle)
     if given:
-        return _run_once(Path(given[0]), work, lifeline, memory)[0]
+        return _run_once(Path(given[0]), spec, work, lifeline, memory)[0]
     status, stays = EXIT_OK, True
     while stays and (run_dir := lifeline.next_run()) is not None:
-        status, stays = _run_once(run_dir, work, lifeline, memory)
+        status, stays = _run_once(run_dir, spec, work, lifeline, memory)
     if status == EXIT_OK:
         _exit_at_once()
     return status
@@ -82,16 +81,15 @@ def _exit_at_once() -> None:
 
 
 def _run_once(
-    run_dir: Path, work: Work, lifeline: Lifeline, memory: MemoryLimit
+    run_dir: Path, kind: type[S], work: Work[S], lifeline: Lifeline, memory: MemoryLimit
 ) -> tuple[int, bool]:
     """Do one run and return its status and whether this process takes another."""
     if rank() != 0:  # only rank 0 locks the folder and writes how the run ended
-        return _do(run_dir, work, lifeline)[0], False
+        return _do(run_dir, kind, work, lifeline)[0], False
     try:
         redirect_output(run_dir)
         with FileLock(run_dir / LOCK):
-            status, spec = _do(run_dir, work, lifeline)
-            growth = spec.get(WORKER_GROWTH)
+            status, growth = _do(run_dir, kind, work, lifeline)
             stays = (
                 status == EXIT_OK
                 and growth is not None
@@ -107,15 +105,18 @@ def _run_once(
         return _record_failure(run_dir, error), False
 
 
-def _do(run_dir: Path, work: Work, lifeline: Lifeline) -> tuple[int, dict[str, Any]]:
-    """Do the work of one run; return its status and its spec. An error is written down."""
-    spec: dict[str, Any] = {}
+def _do(
+    run_dir: Path, kind: type[S], work: Work[S], lifeline: Lifeline
+) -> tuple[int, float | None]:
+    """Do the work of one run; return its status and its spec's worker_growth."""
+    growth = None
     try:
-        spec = read_spec(run_dir)
+        spec = read_spec(run_dir, kind)
+        growth = spec.worker_growth
         work(run_dir, spec, lifeline)
     except Exception as error:  # whatever it is, the run folder must say it
-        return _record_failure(run_dir, error), spec
-    return EXIT_OK, spec
+        return _record_failure(run_dir, error), growth
+    return EXIT_OK, growth
 
 
 def _record_failure(run_dir: Path, error: Exception) -> int:

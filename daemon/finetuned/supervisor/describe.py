@@ -45,7 +45,7 @@ def describe(
         phase = status = "paused"
     elif reason is not None:
         phase, status = "waiting", "idle"
-    elif intake.validating:
+    elif intake.validation.busy:
         phase, status = "validating", "idle"
     elif watch.busy:
         phase, status = "asking_canaries", "idle"

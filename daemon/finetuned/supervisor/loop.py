@@ -118,7 +118,7 @@ class Supervisor:
             ModelError: The incumbent is corrupt and cannot be mended.
         """
         find_base(self._context.layout, self._context.config.model.base)
-        launch_file(self._context.layout.root, self._context.config.as_dict())
+        launch_file(self._context.layout.root, self._context.config.training.accelerate_config)
         self._install_signals()
         self._recover()
         self._inbox_events.start()
@@ -184,7 +184,7 @@ class Supervisor:
 
     def _cut_short(self) -> int:
         log.warning("supervisor_cut_short")
-        self._intake.kill()
+        self._intake.validation.kill()
         self._jobs.kill()
         self._watch.dismiss()
         self._context.journal.close()
@@ -200,7 +200,7 @@ class Supervisor:
         self._wake.clear()
         self._try(self._orders.look, "control")
         self._try(lambda: self._look_at_inbox(woken), "inbox")
-        self._try(self._intake.poll, "ingestion")
+        self._try(self._intake.validation.poll, "ingestion")
         self._try(self._poll_worker, "worker")
         self._try(self._watch.look, "watch")
         self._try(self._context.pages.look, "pages")
@@ -299,7 +299,7 @@ class Supervisor:
             keeps_worker=self._jobs.keeps_worker,
             watch_due=self._watch.is_due(),
             watching=self._watch.busy,
-            ingesting=self._intake.validating,
+            ingesting=self._intake.validation.busy,
             keep_warm=time.monotonic() - self._last_job_end
             < context.config.supervisor.warm_worker_seconds,
             unretired=len(context.journal.unretired_jobs()),
@@ -312,9 +312,9 @@ class Supervisor:
             case Claim():
                 self._intake.claim_stable()
             case StartIngestion():
-                self._intake.start()
+                self._intake.validation.start()
             case StopIngestion():
-                self._intake.stop()
+                self._intake.validation.stop()
             case MakeJob(keys, priority):
                 self._jobs.make_job(keys, priority)
                 self._wake.set()
@@ -360,7 +360,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         config = self._context.config.supervisor
-        busy = self._jobs.view() is not None or self._intake.validating or self._watch.busy
+        busy = self._jobs.view() is not None or self._intake.validation.busy or self._watch.busy
         timeout = config.heartbeat_seconds if busy else config.idle_seconds
         due = self._intake.next_due(time.monotonic())
         if due is not None:

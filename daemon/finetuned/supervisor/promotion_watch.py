@@ -21,20 +21,21 @@ import structlog
 
 from finetuned.core.promotion_watch import (
     Health,
-    is_over,
     is_unhealthy,
     lost_canaries,
     parse_health,
+    watch_is_over,
 )
-from finetuned.errors import ModelError, RegistryError
+from finetuned.core.run_end import is_over, run_status
+from finetuned.errors import EXIT_OK, ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
-from finetuned.files.run import ERROR, REPORT, create_run, read_exit, read_json, utc_now
+from finetuned.files.run import REPORT, read_json, utc_now
 from finetuned.layout import CANARIES, Layout
-from finetuned.process.child import WorkerProcess
 from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
-from finetuned.supervisor.runs.specs import subject_spec
+from finetuned.supervisor.runs.run import SupervisedRun, new_run_id, record_end, start_run
+from finetuned.supervisor.runs.specs import watch_spec
 from finetuned.supervisor.verdict.conclude import follow_journal
 
 log = structlog.get_logger()
@@ -59,12 +60,10 @@ class PromotionWatch:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._worker: WorkerProcess | None = None
-        self._run_id = ""
+        self._run: SupervisedRun | None = None
         self._question: object = None
         """What the worker is asked for: promotion, file and half of the time."""
         self._answered: object = None
-        self._started = 0.0
         self._not_before = 0.0
         self._failures = 0
         self._unwritten_incident: tuple[Path, dict[str, Any]] | None = None
@@ -73,7 +72,7 @@ class PromotionWatch:
     @property
     def busy(self) -> bool:
         """Whether the canaries are being asked right now."""
-        return self._worker is not None
+        return self._run is not None
 
     def promotion(self) -> dict[str, Any] | None:
         """
@@ -151,36 +150,17 @@ class PromotionWatch:
             return
         self._not_before = time.monotonic() + RETRY_SECONDS  # whatever comes of this try
         question = self._ask_now(found)
-        layout, journal = context.layout, context.journal
-        run_id = f"r{journal.next_number('run'):06d}"
-        served = subject_spec(context, found["version"])
-        # Through the link, as whoever serves it does.
-        served["folder" if served["folder"] else "base"] = str(layout.current_model)
-        spec = {
-            "kind": "watch",
-            "run_id": run_id,
-            "job_id": None,
-            "watch": True,
-            "config": context.config.as_dict(),
-            "candidate": served,
-            "benchmarks": str(layout.benchmarks),
-            "answers": str(layout.answers),
-        }
         before = self._before(found)
-        if before is None or is_intact(layout, before):
-            spec["incumbent"] = subject_spec(context, before)
-        create_run(layout.runs / run_id, spec)
-        worker = WorkerProcess("evaluation", cwd=layout.root, log=layout.logs / "workers.log")
-        try:
-            journal.add_run(run_id, "watch", None, None)
-            journal.update_run(run_id, pid=worker.pid, pid_started=worker.started)
-        except BaseException:
-            worker.dismiss()
-            raise
-        worker.assign(layout.runs / run_id)
-        self._worker, self._run_id, self._started = worker, run_id, time.monotonic()
+        spec = watch_spec(
+            context,
+            new_run_id(context),
+            served=found["version"],
+            before=before,
+            compare=before is None or is_intact(context.layout, before),
+        )
+        self._run = start_run(context, spec)
         self._question = question
-        log.info("canaries_asked", run_id=run_id, version=found["version"])
+        log.info("canaries_asked", run_id=spec.run_id, version=found["version"])
 
     def _before(self, promotion: dict[str, Any]) -> str | None:
         row = self._context.journal.row(
@@ -213,7 +193,7 @@ class PromotionWatch:
             return
         asked = self._setting(ASKED) >= found["seq"] or self._ask_now(found) is None
         seconds = _seconds_since(found)
-        if self.busy or not is_over(
+        if self.busy or not watch_is_over(
             health,
             found["version"],
             seconds=seconds,
@@ -228,26 +208,25 @@ class PromotionWatch:
 
     def _take_answers(self, found: dict[str, Any]) -> bool:
         """Return whether what the canaries said took the version back."""
-        worker, folder = self._worker, self._context.layout.runs / self._run_id
-        if worker is None:
+        run, config = self._run, self._context.config
+        if run is None:
             return False
-        said, status = read_exit(folder), worker.poll()
-        limit = self._context.config.evaluation.suite_timeout_seconds
-        patience = limit + self._context.config.supervisor.worker_stuck_seconds
-        if said is None and status is None and time.monotonic() - self._started < patience:
+        seen = run.observe()
+        run.read_heartbeat()
+        if not is_over(seen):
+            # One suite may show no progress for as long as it may take.
+            limit = config.evaluation.suite_timeout_seconds + config.supervisor.worker_stuck_seconds
+            run.kill_if_overdue(
+                stuck_seconds=limit, stop_seconds=config.supervisor.worker_stop_seconds
+            )
             return False
-        self._worker = None
-        worker.dismiss()
-        report = read_json(folder / REPORT)
-        asked = said is not None and said.status == 0 and report is not None
-        self._context.journal.update_run(
-            self._run_id,
-            ended_at=utc_now(),
-            exit_status=said.status if said is not None else status,
-            outcome="asked" if asked else "failed",
-        )
+        self._run = None
+        run.worker.close()
+        status, report = run_status(seen), read_json(run.folder / REPORT)
+        asked = status == EXIT_OK and report is not None
+        record_end(self._context, run, status, "asked" if asked else "failed")
         if not asked or report is None:
-            return self._not_asked(found, folder)
+            return self._not_asked(found, run)
         problems = [s["problem"] for s in report["suites"] if s["problem"]]
         if problems:
             log.warning("canaries_unreadable", error=problems[0])
@@ -262,11 +241,12 @@ class PromotionWatch:
             self._revert_promotion(found, "canaries", reason, {"canaries": items})
         return bool(lost)
 
-    def _not_asked(self, found: dict[str, Any], folder: Path) -> bool:
+    def _not_asked(self, found: dict[str, Any], run: SupervisedRun) -> bool:
         """
         Find out whose fault it was: only a version whose own files are damaged is taken back.
         """
-        problem = (read_json(folder / ERROR) or {}).get("error_message") or "its worker died"
+        error = run.error
+        problem = "its worker died" if error is None else error.error_message
         if not is_intact(self._context.layout, found["version"]):
             self._revert_promotion(found, "files", f"it cannot be asked: {problem}", {})
             return True
@@ -335,12 +315,10 @@ class PromotionWatch:
         """
         End the worker; what it was asked is asked again later.
         """
-        if self._worker is not None:
-            self._worker.dismiss()
-            self._worker = None
-            self._context.journal.update_run(
-                self._run_id, ended_at=utc_now(), outcome="interrupted"
-            )
+        if self._run is not None:
+            self._run.worker.dismiss()
+            record_end(self._context, self._run, None, "interrupted")
+            self._run = None
 
 
 def read_health(layout: Layout) -> Health | None:

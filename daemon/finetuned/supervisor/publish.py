@@ -71,13 +71,13 @@ class Publisher:
             board.fields["config_error"],
         )
         changed = signature != self._last_signature
-        busy = self._jobs.view() is not None or self._intake.validating
+        busy = self._jobs.view() is not None or self._intake.validation.busy
         interval = STATUS_SECONDS_BUSY if busy else STATUS_SECONDS_IDLE
         if not changed and now - self._last_write < interval:
             return
         if now - self._last_host >= HOST_SECONDS:
             self._last_host = now
-            pid = self._jobs.worker_pid or self._intake.worker_pid
+            pid = self._jobs.worker_pid or self._intake.validation.worker_pid
             board.update(
                 host=host_reading(self._context.layout.root, worker_pid=pid), gpus=gpu_readings()
             )

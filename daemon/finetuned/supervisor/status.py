@@ -19,8 +19,10 @@ import psutil
 
 from finetuned.core.job import JobState
 from finetuned.core.metrics import trend
+from finetuned.core.record import to_json
 from finetuned.core.remaining_time import RemainingTime
 from finetuned.files.atomic import write_atomic
+from finetuned.files.heartbeat import Beat, known_fields
 from finetuned.files.run import read_json, utc_now
 
 SCHEMA_VERSION = 1
@@ -229,15 +231,18 @@ class StatusBoard:
                 raise KeyError(name)
             self.fields[name] = value
 
-    def take_heartbeat(self, beat: dict[str, Any]) -> None:
+    def take_heartbeat(self, beat: Beat) -> None:
         """
         Lay a worker's heartbeat over what is known, and derive the rest.
         """
+        said = known_fields(beat)
+        if beat.batch_step is not None:  # a step without a finite loss has none to show
+            said |= {"loss": beat.loss, "grad_norm": beat.grad_norm}
         for name in _FROM_WORKER:
-            if name in beat:
-                self.fields[name] = beat[name]
+            if name in said:
+                self.fields[name] = to_json(said[name])
         for name in _NOW:
-            self.fields[name] = beat.get(name)
+            self.fields[name] = said.get(name)
         self._estimate_end()
         self._derive(beat)
 
@@ -267,12 +272,11 @@ class StatusBoard:
         left = self._evaluation.observe(done, total, time.monotonic())
         fields["eta_seconds"] = None if left is None else round(left, 1)
 
-    def _derive(self, beat: dict[str, Any]) -> None:
+    def _derive(self, beat: Beat) -> None:
         fields = self.fields
         fields["tokens_per_sec"] = fields["tokens_per_second"]
-        fields["tokens_per_sec_avg"] = beat.get(
-            "tokens_per_second_avg", fields["tokens_per_sec_avg"]
-        )
+        if beat.tokens_per_second_avg is not None:
+            fields["tokens_per_sec_avg"] = beat.tokens_per_second_avg
         losses = [x for x in fields["train_loss_history"] if x is not None]  # NaN is null in JSON
         fields["loss_trend"] = trend(losses, tolerance=0.01, higher_is_better=False)
         fields["streaming_ce"] = round(statistics.fmean(losses[-20:]), 6) if losses else None

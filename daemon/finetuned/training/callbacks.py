@@ -21,8 +21,10 @@ from finetuned.config import TrainingConfig
 from finetuned.core.answer import count_think_tags
 from finetuned.core.early_stop import EarlyStop
 from finetuned.core.learning_rate import WarmUp
+from finetuned.core.phase import Phase
+from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.rank import rank
-from finetuned.files.run import CHECKPOINTS, EVALS, Heartbeat, append_metrics, utc_now
+from finetuned.files.run import CHECKPOINTS, EVALS, append_metrics, utc_now
 from finetuned.process.lifeline import Lifeline
 from finetuned.training import sharded
 from finetuned.training.background import BackgroundSaver
@@ -206,7 +208,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             OSError: The disk refused; the checkpoints before are untouched.
         """
         began = time.monotonic()
-        self._heartbeat.beat(force=True, phase="checkpointing")
+        self._heartbeat.beat(force=True, phase=Phase.CHECKPOINTING)
         while self._saver.busy:
             self._saved(self._saver.wait(1.0), stalled=0.0)
             self._heartbeat.beat()
@@ -214,7 +216,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         snapshot = snapshot_state(self._parameters, self._optimizer, self._state.progress())
         self._saved([self._write(snapshot)], stalled=time.monotonic() - began)
         self._save_due = False
-        self._heartbeat.beat(force=True, phase="training")
+        self._heartbeat.beat(force=True, phase=Phase.TRAINING)
 
     def save_first(self) -> None:
         """
@@ -314,7 +316,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         elapsed = time.monotonic() - run.training_began
         done = run.job_step - run.start.job_step
         self._heartbeat.beat(
-            phase="training",
+            phase=Phase.TRAINING,
             current_step=run.lineage_step,
             total_steps=run.lineage_step + run.total_steps - run.job_step,
             batch_step=run.job_step,
@@ -335,7 +337,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
     def _look(self, live_eval: LiveEval, model: Any, rows: int) -> None:
         run = self._state
         before = live_eval.seconds
-        self._heartbeat.beat(force=True, phase="evaluating")
+        self._heartbeat.beat(force=True, phase=Phase.EVALUATING)
         outcomes = live_eval.look(model, rows)
         kl = live_eval.drift_now(model, time.monotonic() - run.training_began)
         run.add("seconds_eval", live_eval.seconds - before)
@@ -362,7 +364,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         append_metrics(self._run_dir, {"step": run.job_step, "loss": loss, "kl": kl}, EVALS)
         self._heartbeat.beat(
             force=True,
-            phase="training",
+            phase=Phase.TRAINING,
             recent_examples=run.recent,
             eval_samples=run.samples,
             accuracy_history=run.accuracies,

@@ -24,6 +24,7 @@ from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import CANDIDATE, utc_now
+from finetuned.files.spec import TrainingSpec
 from finetuned.model.tensors import disk_errors
 from finetuned.training.callbacks import RunState
 from finetuned.training.checkpoint import (
@@ -122,7 +123,7 @@ def copy_tokenizer(base: Path, folder: Path) -> None:
 
 
 def candidate_facts(
-    spec: dict[str, Any],
+    spec: TrainingSpec,
     config: Config,
     *,
     rows: JobRows,
@@ -136,20 +137,20 @@ def candidate_facts(
     epochs = config.training.num_train_epochs
     per_dataset = [
         {
-            "dataset_id": d["dataset_id"],
-            "sha256": d["sha256"],
-            "name": d["name"],
+            "dataset_id": d.dataset_id,
+            "sha256": d.sha256,
+            "name": d.name,
             "n_examples": len(dataset) * epochs,
             "n_supervised_tokens": int(dataset.supervised_counts.sum()) * epochs,
         }
-        for d, dataset in zip(spec["datasets"], rows.datasets, strict=True)
+        for d, dataset in zip(spec.datasets, rows.datasets, strict=True)
     ]
     early_stop = state.early_stop
     return {
-        "job_id": spec["job_id"],
-        "run_id": spec["run_id"],
+        "job_id": spec.job_id,
+        "run_id": spec.run_id,
         "base": str(config.model.base),
-        "base_version": spec.get("base_version"),
+        "base_version": spec.base_version,
         "parent": parent.name if parent else None,
         "datasets": per_dataset,
         "n_replayed": len(rows.replay),

@@ -22,10 +22,13 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
 from finetuned.config import Config
+from finetuned.core.phase import Phase
 from finetuned.errors import DatasetError, ModelError
 from finetuned.files.atomic import publish_dir
+from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.manifest import verify_manifest, write_manifest
-from finetuned.files.run import CANDIDATE, Heartbeat, read_json, utc_now
+from finetuned.files.run import CANDIDATE, read_json, utc_now
+from finetuned.files.spec import TrainingSpec
 from finetuned.model.load import load_causal_lm
 from finetuned.model.tensors import disk_errors
 from finetuned.training.candidate import REPLAY, TRAINING_STATE, copy_tokenizer, load_parent_state
@@ -41,17 +44,13 @@ _PROBES = 8
 _PROBE_TOKENS = 256
 
 
-def consolidate(
-    run_dir: Path, spec: dict[str, Any], config: Config, base: Path, heartbeat: Heartbeat
-) -> Path:
+def consolidate(run_dir: Path, spec: TrainingSpec, heartbeat: Heartbeat) -> Path:
     """
     Write ``candidate/``: the full model that *spec*'s parent is together with its base.
 
     Args:
         run_dir: The run.
-        spec: Names job, run and the parent version.
-        config: Of the run; its device is used, its precision is the base's own.
-        base: Directory of the full model that the parent's adapter sits on.
+        spec: Of the run; the configured device is used, the precision is the base's own.
         heartbeat: Shows what is being done.
 
     Raises:
@@ -63,13 +62,13 @@ def consolidate(
     final = run_dir / CANDIDATE
     if final.exists():
         return final
-    version = Path(spec["parent"]) if spec.get("parent") else None
+    version, base, config = spec.parent, spec.base, spec.config
     if version is None or not (version / "adapter_config.json").is_file():
         raise DatasetError("there is no adapter to merge: what is in use is a full model")
     made = verify_manifest(version)
     state = load_parent_state(version)
     probes = _probes(state.replay, base)
-    heartbeat.beat(force=True, phase="merging")
+    heartbeat.beat(force=True, phase=Phase.MERGING)
     merged, dtype, before = _merge(base, version, config, probes)
     building = run_dir / f".building-{CANDIDATE}"
     shutil.rmtree(building, ignore_errors=True)
@@ -79,7 +78,7 @@ def consolidate(
             merged.save_pretrained(building, safe_serialization=True)
         del merged  # the old one goes before the new one comes
         copy_tokenizer(base, building)
-        heartbeat.beat(force=True, phase="verifying_merge")
+        heartbeat.beat(force=True, phase=Phase.VERIFYING_MERGE)
         difference = _difference(building, config, probes, before, dtype)
         merge = {
             "difference": difference,
@@ -182,7 +181,7 @@ def _write_state(version: Path, building: Path) -> None:
 
 
 def _facts(
-    spec: dict[str, Any],
+    spec: TrainingSpec,
     made: dict[str, Any],
     version: Path,
     lineage_step: int,
@@ -192,8 +191,8 @@ def _facts(
     return {
         **{name: made.get(name) for name in kept},
         "kind": "candidate",
-        "job_id": spec["job_id"],
-        "run_id": spec["run_id"],
+        "job_id": spec.job_id,
+        "run_id": spec.run_id,
         "parent": version.name,
         "base_version": None,  # it is a full model: what it was merged into is not needed for it
         "consolidates": version.name,

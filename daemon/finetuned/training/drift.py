@@ -25,6 +25,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import Question, load_suite, questions_of
 from finetuned.errors import MalformedExample, SuiteError
+from finetuned.files.spec import TrainingSpec
 from finetuned.inference.generate import answering
 from finetuned.model.tensors import disk_errors
 
@@ -115,7 +116,7 @@ def open_drift(
     *,
     limit: int,
     run_dir: Path,
-    spec: dict[str, Any],
+    spec: TrainingSpec,
     resumed: bool,
 ) -> Drift | None:
     """
@@ -138,20 +139,20 @@ def open_drift(
     if not rows:
         return None
     if resumed:
-        folders = [Path(f).parent for f in spec.get("resume_from", [])]
+        folders = [f.parent for f in spec.resume_from]
         return Drift.resume(rows, folders[::-1])
     return Drift.begin(model, rows, run_dir)
 
 
-def _fixed(spec: dict[str, Any]) -> Iterator[list[Question]]:
+def _fixed(spec: TrainingSpec) -> Iterator[list[Question]]:
     """Yield the canaries, then a few held-out rows of each earlier dataset."""
-    if spec.get("canaries"):
+    if spec.canaries:
         try:
-            yield list(load_suite(Path(spec["canaries"])).questions)
+            yield list(load_suite(spec.canaries).questions)
         except SuiteError:
             pass  # the evaluation will say so
-    for folder in spec.get("earlier", []):
-        yield questions_of(TokenisedDataset.open(Path(folder)))[:_EARLIER_ROWS]
+    for folder in spec.earlier:
+        yield questions_of(TokenisedDataset.open(folder))[:_EARLIER_ROWS]
 
 
 def rows_of(questions: Sequence[Question], renderer: Renderer, limit: int) -> list[Row]:

@@ -17,13 +17,16 @@ import torch
 from finetuned.config import Config
 from finetuned.core.early_stop import EarlyStop
 from finetuned.core.learning_rate import Mix, WarmUp, next_warm_up
+from finetuned.core.phase import Phase
 from finetuned.data.plan import Plan
 from finetuned.data.render import Renderer
 from finetuned.data.replay import Reservoir
 from finetuned.data.suite import questions_of
 from finetuned.errors import Interrupted, ModelError
+from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.rank import rank, world
-from finetuned.files.run import Heartbeat, utc_now
+from finetuned.files.run import utc_now
+from finetuned.files.spec import TrainingSpec
 from finetuned.loss.kernels import Choice, has_fast_bfloat16
 from finetuned.loss.supervised import SHARING
 from finetuned.process.lifeline import Lifeline
@@ -35,7 +38,7 @@ from finetuned.training.drift import open_drift
 from finetuned.training.heldout import HeldOutLoss
 from finetuned.training.kernel_choice import choose_afresh, precision_is_open, recall
 from finetuned.training.live_eval import LiveEval
-from finetuned.training.memory import REHEARSING, TokenBudget, budget_left, rehearse
+from finetuned.training.memory import TokenBudget, budget_left, rehearse
 from finetuned.training.model_keeper import LoadedModel
 from finetuned.training.rows import JobRows
 from finetuned.training.trainer import StreamTrainer, make_schedule
@@ -55,7 +58,7 @@ class Job:
     def __init__(
         self,
         run_dir: Path,
-        spec: dict[str, Any],
+        spec: TrainingSpec,
         *,
         config: Config,
         seed: int,
@@ -232,13 +235,13 @@ class Job:
         budget = TokenBudget(
             budget_left(
                 training.max_batch_tokens,
-                [Path(f).parent for f in self._spec.get("resume_from", [])],
+                [f.parent for f in self._spec.resume_from],
             ),
             on_change=lambda tokens: self._heartbeat.beat(force=True, max_batch_tokens=tokens),
         )
         self._loaded.spread(training)
         callback = self._callback(budget)
-        self._heartbeat.beat(force=True, phase=REHEARSING, max_batch_tokens=budget.tokens)
+        self._heartbeat.beat(force=True, phase=Phase.REHEARSING, max_batch_tokens=budget.tokens)
         rehearse(self._loaded.model, self._rows, self._plan, budget)
         self._trainer = StreamTrainer(
             self._loaded.model,
@@ -260,7 +263,7 @@ class Job:
             callbacks=[callback],
             before_first_step=self._before_first_step(callback),
         )
-        self._heartbeat.beat(force=True, phase="training", ready_at=utc_now())
+        self._heartbeat.beat(force=True, phase=Phase.TRAINING, ready_at=utc_now())
         try:
             self._trainer.train()
         finally:
@@ -285,7 +288,7 @@ class Job:
         rows, state = self._rows, self.state
         questions = [q for dataset in rows.datasets for q in questions_of(dataset)]
         live_eval = None
-        if self._spec.get("live_evals", True) and not sharded.asked():
+        if self._spec.live_evals and not sharded.asked():
             live_eval = LiveEval(
                 questions,
                 self._renderer,

@@ -14,16 +14,15 @@ from pathlib import Path
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
+from finetuned.core.phase import Phase
 from finetuned.data.plan import Plan
 from finetuned.errors import EXIT_SOFTWARE, OutOfMemory
+from finetuned.files.heartbeat import read_beat
 from finetuned.files.rank import world
-from finetuned.files.run import HEARTBEAT, read_exit, read_json
+from finetuned.files.run import read_exit
 from finetuned.loss.supervised import SupervisedLM
 from finetuned.training import processes, sharded
 from finetuned.training.rows import JobRows
-
-REHEARSING = "rehearsing"
-"""The worker's phase while it tries the costliest micro-batch."""
 
 SPARE_BYTES = 2**25
 """
@@ -162,7 +161,7 @@ def budget_left(configured: int, earlier_runs: list[Path]) -> int:
     Return the budget to begin with, after what earlier runs of the job showed.
 
     A run that the kernel killed for its memory could not say so; its last heartbeat does:
-    it was rehearsing, and it has no last word. Its budget is halved. Where several
+    it was rehearsing, and it left no exit record. Its budget is halved. Where several
     processes rehearse and one is killed, rank 0 loses touch and calls that a crash.
 
     Args:
@@ -171,12 +170,12 @@ def budget_left(configured: int, earlier_runs: list[Path]) -> int:
     """
     budget = configured
     for folder in earlier_runs:
-        beat = read_json(folder / HEARTBEAT) or {}
-        tried = beat.get("max_batch_tokens")
-        if not isinstance(tried, int):
+        beat = read_beat(folder)
+        tried = None if beat is None else beat.max_batch_tokens
+        if beat is None or tried is None:
             continue
-        word = read_exit(folder)
-        crashed = word is None or (world() > 1 and word.status == EXIT_SOFTWARE)
-        died = beat.get("phase") == REHEARSING and crashed
+        ended = read_exit(folder)
+        crashed = ended is None or (world() > 1 and ended.status == EXIT_SOFTWARE)
+        died = beat.phase is Phase.REHEARSING and crashed
         budget = min(budget, max(1, tried // 2) if died else tried)
     return budget

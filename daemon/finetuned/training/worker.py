@@ -17,11 +17,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from finetuned.config import Config, config_from_dict
 from finetuned.core.job import JobKind
+from finetuned.core.phase import Phase
 from finetuned.errors import DatasetError, Interrupted
+from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.rank import world
-from finetuned.files.run import Heartbeat
+from finetuned.files.spec import TrainingSpec
 from finetuned.process.lifeline import Lifeline
 from finetuned.process.worker import run_worker
 
@@ -38,9 +39,7 @@ class TrainingRun:
     One run from spec to candidate.
     """
 
-    def __init__(
-        self, run_dir: Path, spec: dict[str, Any], lifeline: Lifeline, keeper: Any
-    ) -> None:
+    def __init__(self, run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: Any) -> None:
         """
         Args:
             run_dir: Where everything goes.
@@ -52,10 +51,8 @@ class TrainingRun:
         self.spec = spec
         self.lifeline = lifeline
         self.keeper = keeper
-        self.config: Config = config_from_dict(spec["config"])
-        self.base = Path(spec["base"])
-        self.parent = Path(spec["parent"]) if spec.get("parent") else None
-        self.seed = job_seed(self.config.training.seed, spec["job_id"])
+        self.config = spec.config
+        self.seed = job_seed(self.config.training.seed, spec.job_id)
         self.heartbeat = Heartbeat(run_dir)
 
     def consolidate(self) -> None:
@@ -68,8 +65,8 @@ class TrainingRun:
         from finetuned.training.consolidation import consolidate
 
         self.keeper.drop()  # two models are held for a moment as it is
-        consolidate(self.run_dir, self.spec, self.config, self.base, self.heartbeat)
-        self.heartbeat.beat(force=True, phase="trained")
+        consolidate(self.run_dir, self.spec, self.heartbeat)
+        self.heartbeat.beat(force=True, phase=Phase.TRAINED)
 
     def _stop_if_asked(self) -> None:
         # One process alone: several would not agree on the moment.
@@ -95,16 +92,16 @@ class TrainingRun:
         from finetuned.training.checkpoint_folder import newest_loadable
         from finetuned.training.job import Job
 
-        self.heartbeat.beat(force=True, phase="loading")
+        self.heartbeat.beat(force=True, phase=Phase.LOADING)
         processes.join(cpu=pick_device(self.config.model.device).type == "cpu")
         training = self.config.training
         renderer = Renderer.load(
-            self.base,
+            self.spec.base,
             max_length=self.config.data.max_length,
             enable_thinking=self.config.model.enable_thinking,
         )
         loaded, parent_state, optimizer_state = self.keeper.get(
-            self.base, self.parent, self.config, pad_token_id=renderer.pad_token_id
+            self.spec.base, self.spec.parent, self.config, pad_token_id=renderer.pad_token_id
         )
         self.heartbeat.beat(optimizer_state=optimizer_state)
         self._stop_if_asked()
@@ -114,7 +111,7 @@ class TrainingRun:
         plan = rows.plan(training, seed=self.seed, world=world())
         self._stop_if_asked()
 
-        folders = [Path(f) for f in self.spec.get("resume_from", [])]
+        folders = list(self.spec.resume_from)
         checkpoint = newest_loadable(folders, plan.digest)
         if checkpoint is None and (other := newest_loadable(folders)) is not None:
             # Another version of this program, say, or another number of processes. What it has
@@ -138,28 +135,27 @@ class TrainingRun:
         if checkpoint is not None:
             job.resume(checkpoint)
         else:
-            job.begin(parent_state, optimizer_state, self._rolled_back(), self._merged())
+            job.begin(parent_state, optimizer_state, self.spec.rolled_back, self._merged())
         job.train()
-        self.heartbeat.beat(force=True, phase="saving_candidate")
-        job.save_candidate(self.base, self.parent, parent_state.replay)
-        self.keeper.now_holds(self.spec["run_id"])
-        self.heartbeat.beat(force=True, phase="trained")
-
-    def _rolled_back(self) -> bool:
-        return bool(self.spec.get("rolled_back"))
+        self.heartbeat.beat(force=True, phase=Phase.SAVING_CANDIDATE)
+        job.save_candidate(self.spec.base, self.spec.parent, parent_state.replay)
+        self.keeper.now_holds(self.spec.run_id)
+        self.heartbeat.beat(force=True, phase=Phase.TRAINED)
 
     def _merged(self) -> bool:
         from finetuned.files.manifest import read_manifest
 
-        return self.parent is not None and bool(read_manifest(self.parent).get("merged_from"))
+        return self.spec.parent is not None and bool(
+            read_manifest(self.spec.parent).get("merged_from")
+        )
 
     def _rows(self, parent_state: Any) -> Any:
         """Return the job's rows, with those replayed from earlier jobs of the lineage."""
         from finetuned.data.replay import draw
         from finetuned.training.rows import JobRows
 
-        folders = [Path(d["dir"]) for d in self.spec["datasets"]]
-        names = [d["name"] for d in self.spec["datasets"]]
+        folders = [d.dir for d in self.spec.datasets]
+        names = [d.name for d in self.spec.datasets]
         rows = JobRows(folders, names)
         fraction, reservoir = self.config.training.replay_fraction, parent_state.replay
         if not fraction or reservoir is None or not len(reservoir):
@@ -189,13 +185,13 @@ def main(argv: list[str] | None = None) -> int:
     """
     keeper: Any = None
 
-    def work(run_dir: Path, spec: dict[str, Any], lifeline: Lifeline) -> None:
+    def work(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline) -> None:
         nonlocal keeper
         from finetuned.training.model_keeper import ModelKeeper
 
         keeper = keeper or ModelKeeper()
         run = TrainingRun(run_dir, spec, lifeline, keeper)
-        if spec.get("job_kind") == JobKind.CONSOLIDATION:
+        if spec.job_kind is JobKind.CONSOLIDATION:
             run.consolidate()
         else:
             run.run()
@@ -204,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
         if keeper is not None:
             keeper.rest()
 
-    return run_worker(argv, warm_up=_imports, work=work, idle=idle)
+    return run_worker(argv, spec=TrainingSpec, warm_up=_imports, work=work, idle=idle)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from finetuned.config import config_from_dict
 from finetuned.core.decide import StopCause, WorkerEnd, judge_end
 from finetuned.core.early_stop import why_incomplete
 from finetuned.core.job import LIVE_STATES, JobEvent, JobKind, JobState
+from finetuned.core.phase import Phase
 from finetuned.errors import (
     EXIT_CONFIG,
     EXIT_SOFTWARE,
@@ -24,11 +25,11 @@ from finetuned.errors import (
     RegistryError,
 )
 from finetuned.files.manifest import read_manifest
-from finetuned.files.run import CANDIDATE, OUTPUT, utc_now
+from finetuned.files.run import CANDIDATE, OUTPUT, RunError
 from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
-from finetuned.supervisor.runs.live_run import LiveRun
+from finetuned.supervisor.runs.run import SupervisedRun, record_end
 from finetuned.supervisor.runs.specs import STUCK_IN_EVAL, SUPERSEDED
 from finetuned.supervisor.verdict.conclude import conclude, follow_journal
 
@@ -36,6 +37,10 @@ log = structlog.get_logger()
 
 CORRUPT = CorruptFile.__name__
 """What a worker calls it when a version's files are not those of its manifest."""
+
+
+WORKER_DIED = "WorkerDied"
+"""Error type of a run whose worker left no error record."""
 
 
 def move_job(context: Context, job_id: str, event: JobEvent, **columns: Any) -> None:
@@ -67,6 +72,8 @@ class Endings:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._not_before: dict[str, float] = {}
+        self._judged: dict[str, JobEvent] = {}
+        """What the end of a run meant for its job, if the job was moved and the rest refused."""
 
     def not_before(self, job_id: str) -> float:
         """
@@ -74,41 +81,42 @@ class Endings:
         """
         return self._not_before.get(job_id, 0.0)
 
-    def take(self, run: LiveRun, status: int) -> None:
+    def take(self, run: SupervisedRun, job_id: str, status: int) -> None:
         """
         Move the job of a run that is over, and record the end of the run.
 
         Args:
             run: Over for good.
+            job_id: Its job.
             status: How it ended, as the exit status of one process.
 
         Raises:
             OSError, sqlite3.OperationalError: The file system refused; call it again.
                 The job is moved once, however often that takes.
         """
-        if run.judged is None:
-            run.judged = self._judge(run, status)
-        self._context.journal.update_run(
-            run.id, ended_at=utc_now(), exit_status=status, outcome=_outcome(run, run.judged)
-        )
-        log.info("run_ended", run_id=run.id, exit_status=status, cause=run.judged)
+        judged = self._judged.get(run.id)
+        if judged is None:
+            judged = self._judged[run.id] = self._judge(run, job_id, status)
+        record_end(self._context, run, status, _outcome(run, judged))
+        del self._judged[run.id]
+        log.info("run_ended", run_id=run.id, exit_status=status, cause=judged)
 
-    def _judge(self, run: LiveRun, status: int) -> JobEvent:
+    def _judge(self, run: SupervisedRun, job_id: str, status: int) -> JobEvent:
         context, error = self._context, run.error
-        job = context.journal.job(run.job_id)
+        job = context.journal.job(job_id)
         state = JobState(job["state"])
         if state not in LIVE_STATES:  # an earlier try moved the job and was refused after that
             return _event_of(run, state)
-        word = run.last_word
-        if word is not None and word.status != status:
+        ended = run.exit_record
+        if ended is not None and ended.status != status:
             died = f"a process of the launch died; see {run.id}/{OUTPUT} in models/runs"
-            error = {"error_type": "WorkerDied", "error_message": died}
+            error = RunError(error_type=WORKER_DIED, error_message=died, reason=None)
         silent = f"the worker ended with status {status}; see {run.id}/{OUTPUT} in models/runs"
         end = WorkerEnd(
             exit_status=status,
             asked=run.asked,
-            refused=error.get("reason"),
-            message=error.get("error_message") or silent,
+            refused=None if error is None else error.reason,
+            message=silent if error is None else error.error_message or silent,
         )
         limit = context.config.inbox.max_attempts
         event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
@@ -118,15 +126,17 @@ class Endings:
             except ModelError as problem:  # what it left is not whole: as if it had crashed
                 end = WorkerEnd(EXIT_SOFTWARE, None, None, str(problem))
                 event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
-                error = {"error_type": type(problem).__name__}
+                error = RunError(
+                    error_type=type(problem).__name__, error_message=str(problem), reason=None
+                )
         failed = event in (JobEvent.RETRY, JobEvent.FAIL)
-        if failed and error.get("error_type") == CORRUPT and self._mended(run, job):
+        if failed and error is not None and error.error_type == CORRUPT and self._mended(run, job):
             return JobEvent.INTERRUPT
         if event is not JobEvent.FINISH:
             self._stopped_early(run, event, end, error, job)
         return event
 
-    def _mended(self, run: LiveRun, job: dict[str, Any]) -> bool:
+    def _mended(self, run: SupervisedRun, job: dict[str, Any]) -> bool:
         """
         Mend the damaged version that a worker refused to load, and put the job back to rest.
 
@@ -145,53 +155,53 @@ class Endings:
         except (ModelError, RegistryError) as problem:
             log.error("version_corrupt", version=before, error=str(problem))
             return False
-        move_job(context, run.job_id, JobEvent.INTERRUPT)
+        move_job(context, job["id"], JobEvent.INTERRUPT)
         if context.journal.incumbent() != before and run.kind == "training":
-            for old in context.journal.job_runs(run.job_id):
+            for old in context.journal.job_runs(job["id"]):
                 context.journal.update_run(old["id"], outcome=SUPERSEDED)
-            context.journal.update_job(run.job_id, config=None, parent=None)
+            context.journal.update_job(job["id"], config=None, parent=None)
         return True
 
     def _stopped_early(
         self,
-        run: LiveRun,
+        run: SupervisedRun,
         event: JobEvent,
         end: WorkerEnd,
-        error: dict[str, Any],
+        error: RunError | None,
         job: dict[str, Any],
     ) -> None:
         context = self._context
         if event is JobEvent.INTERRUPT:
-            move_job(context, run.job_id, event)
+            move_job(context, job["id"], event)
             if end.exit_status == EXIT_CONFIG:
                 context.block("configuration", end.message)
-                context.journal.update_job(run.job_id, config=None)
+                context.journal.update_job(job["id"], config=None)
             elif end.refused is not None:
                 context.block(end.refused, end.message)
             return
         if event is JobEvent.SKIP:
-            move_job(context, run.job_id, event, reason="skipped by command")
+            move_job(context, job["id"], event, reason="skipped by command")
             return
         details = {
-            "error_type": error.get("error_type") or "WorkerDied",
+            "error_type": WORKER_DIED if error is None else error.error_type,
             "error_message": end.message,
             "attempts": job["attempts"] + 1,
         }
         if event is JobEvent.RETRY:
             wait = context.config.supervisor.retry_seconds * 2 ** job["attempts"]
-            self._not_before[run.job_id] = time.monotonic() + wait
-        log.error("run_failed", run_id=run.id, job_id=run.job_id, **details)
+            self._not_before[job["id"]] = time.monotonic() + wait
+        log.error("run_failed", run_id=run.id, job_id=job["id"], **details)
         context.board.update(
             error_type=details["error_type"], error_message=details["error_message"]
         )
-        move_job(context, run.job_id, event, **details)
+        move_job(context, job["id"], event, **details)
 
-    def _finish(self, run: LiveRun, job: dict[str, Any]) -> None:
+    def _finish(self, run: SupervisedRun, job: dict[str, Any]) -> None:
         context = self._context
         if run.kind == "training":
             manifest = read_manifest(run.folder / CANDIDATE)
             if job["kind"] == JobKind.CONSOLIDATION:
-                move_job(context, run.job_id, JobEvent.FINISH, candidate_run=run.id)
+                move_job(context, job["id"], JobEvent.FINISH, candidate_run=run.id)
                 return
             rule = config_from_dict(orjson.loads(job["config"])).training
             problem = why_incomplete(
@@ -204,11 +214,11 @@ class Endings:
                 raise ModelError(f"{run.folder}: not the end of its job: {problem}")
             rows = [{**d, "optimizer_steps": manifest["job_steps"]} for d in manifest["datasets"]]
             context.journal.finish_training(
-                run.job_id, run.id, rows, last_step=manifest["job_steps"]
+                job["id"], run.id, rows, last_step=manifest["job_steps"]
             )
             log.info(
                 "job_state_changed",
-                job_id=run.job_id,
+                job_id=job["id"],
                 old=JobState.TRAINING,
                 new=JobState.TRAINED,
                 cause=JobEvent.FINISH,
@@ -217,12 +227,12 @@ class Endings:
         incumbent = context.journal.incumbent()
         if incumbent != job["parent"]:
             reason = f"the incumbent became {incumbent} during evaluation"
-            retrain(context, run.job_id, reason)
+            retrain(context, job["id"], reason)
             return
         conclude(context, job, run.folder)
 
 
-def _event_of(run: LiveRun, state: JobState) -> JobEvent:
+def _event_of(run: SupervisedRun, state: JobState) -> JobEvent:
     """Return what must have happened to a job that its run left in *state*."""
     if state is JobState.TRAINED:
         return JobEvent.FINISH if run.kind == "training" else JobEvent.INTERRUPT
@@ -231,7 +241,7 @@ def _event_of(run: LiveRun, state: JobState) -> JobEvent:
     return ends.get(state, rest)
 
 
-def _outcome(run: LiveRun, event: JobEvent) -> str:
-    if run.asked is StopCause.STUCK and run.beat.get("phase") == "evaluating":
+def _outcome(run: SupervisedRun, event: JobEvent) -> str:
+    if run.asked is StopCause.STUCK and run.phase is Phase.EVALUATING:
         return STUCK_IN_EVAL
     return str(event)

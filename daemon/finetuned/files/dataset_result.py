@@ -1,0 +1,74 @@
+"""
+results/<dataset_key>.json in an ingestion's run folder: what became of one claimed file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from finetuned.core.record import from_json, to_json
+from finetuned.files.atomic import write_atomic
+from finetuned.files.run import read_json
+
+RESULTS = "results"
+
+
+class DatasetOutcome(StrEnum):
+    ACCEPTED = "accepted"  # it is a dataset now
+    DUPLICATE = "duplicate"  # the same bytes are a dataset already
+    QUARANTINED = "quarantined"  # too much of it cannot be trained on
+    UNREADABLE = "unreadable"
+    UNSTABLE = "unstable"  # it changed while it was read; it goes back to the inbox
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetResult:
+    """
+    What the ingestion worker found out about one file.
+    """
+
+    result: DatasetOutcome
+    dataset_id: str | None = None
+    sha256: str | None = None
+    bytes: int | None = None
+    reason: str | None = None
+    """Why it is not accepted."""
+    report: dict[str, Any] | None = None
+    """report.json of the dataset."""
+
+
+def result_path(run_dir: Path, dataset_key: str) -> Path:
+    """
+    Return where the result of one file is written.
+    """
+    return run_dir / RESULTS / f"{dataset_key}.json"
+
+
+def write_result(run_dir: Path, dataset_key: str, result: DatasetResult) -> None:
+    """
+    Write one result.
+
+    No fsync: after a power cut the file is read again, and the published dataset, which is
+    durable, gives the same result.
+
+    Raises:
+        OSError: The file system refused.
+    """
+    write_atomic(result_path(run_dir, dataset_key), orjson.dumps(to_json(result)), durable=False)
+
+
+def read_result(run_dir: Path, dataset_key: str) -> DatasetResult | None:
+    """
+    Return one result, None if there is none yet.
+
+    Raises:
+        RecordError: It has other keys or types than DatasetResult.
+    """
+    path = result_path(run_dir, dataset_key)
+    value = read_json(path)
+    return None if value is None else from_json(DatasetResult, value, source=path)

@@ -1,0 +1,269 @@
+"""
+From claimed files to datasets: one run of the ingestion worker at a time.
+
+Starts the run, takes in its results as they come, and puts aside what it refused.
+Nothing is opened here: hashing and parsing is the worker's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from finetuned.core.decide import StopCause
+from finetuned.core.run import RunKind
+from finetuned.core.run_end import is_over, run_status
+from finetuned.core.stability import StabilityTracker
+from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL
+from finetuned.files.base_model import position_limit
+from finetuned.files.dataset_result import DatasetOutcome, DatasetResult, read_result
+from finetuned.files.heartbeat import Beat
+from finetuned.files.inbox import claimed_file, unclaim
+from finetuned.files.run import read_json
+from finetuned.files.spec import ClaimedFile, IngestionSpec
+from finetuned.layout import MANIFEST
+from finetuned.supervisor.context import Context
+from finetuned.supervisor.inbox.retire import publish_rejects, retire_dataset, write_reason
+from finetuned.supervisor.runs.run import SupervisedRun, new_run_id, record_end, start_run
+
+log = structlog.get_logger()
+
+FILES_PER_RUN = 1000
+RESULTS_PER_TURN = 200
+CRASHES_PER_FILE = 2
+
+
+class Validation:
+    """
+    Owns at most one ingestion run.
+    """
+
+    def __init__(self, context: Context, tracker: StabilityTracker) -> None:
+        """
+        Args:
+            context: Shared state.
+            tracker: Told of a file that changed while it was read.
+        """
+        self._context = context
+        self._tracker = tracker
+        self._run: SupervisedRun | None = None
+        self._keys: list[str] = []
+        """Files of the run without a result, in the order in which they are read."""
+        self._crashes: dict[str, int] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether files are being validated."""
+        return self._run is not None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the ingestion worker, if there is one."""
+        return None if self._run is None else self._run.worker.pid
+
+    def start(self) -> None:
+        """
+        Start a run on what is claimed.
+
+        Raises:
+            BaseModelMissing: There is no tokenizer to validate with.
+            OSError: The file system refused.
+        """
+        context = self._context
+        layout, config, base = context.layout, context.config, context.base()
+        files = self._claimed_files()
+        if not files:
+            return
+        spec = IngestionSpec(
+            kind=RunKind.INGESTION,
+            run_id=new_run_id(context),
+            files=files,
+            datasets_dir=layout.datasets,
+            benchmarks=layout.benchmarks,
+            base=base,
+            data=config.data,
+            enable_thinking=config.model.enable_thinking,
+            model_max_length=position_limit(base),
+        )
+        self._run = start_run(context, spec)
+        self._keys = [file.dataset_key for file in files]
+        log.info("ingestion_started", run_id=spec.run_id, files=len(files))
+
+    def _claimed_files(self) -> tuple[ClaimedFile, ...]:
+        layout, journal = self._context.layout, self._context.journal
+        files = []
+        for row in journal.datasets("claimed", limit=FILES_PER_RUN):
+            path = claimed_file(layout, row["key"])
+            if path is None:
+                journal.forget_claim(row["key"])
+                continue
+            files.append(
+                ClaimedFile(dataset_key=row["key"], path=path, name=row["name"], bytes=row["bytes"])
+            )
+        return tuple(files)
+
+    def stop(self) -> None:
+        """
+        Ask the ingestion worker to end its run.
+        """
+        if self._run is not None:
+            self._run.stop(StopCause.STOP)
+
+    def kill(self) -> None:
+        """
+        End the ingestion worker at once; what it had not finished is validated again.
+        """
+        if self._run is not None:
+            self._run.worker.kill()
+
+    def poll(self) -> None:
+        """
+        Take in results that are there, and the end of the run.
+
+        Raises:
+            OSError: The file system refused; it is tried again at the next turn.
+        """
+        context, run = self._context, self._run
+        if run is None:
+            return
+        seen = run.observe()
+        run.read_heartbeat()
+        context.board.update(validating=_progress(run.heartbeat))
+        self._take_results(run, None if is_over(seen) else RESULTS_PER_TURN)
+        if not is_over(seen):
+            self._check_patience(run)
+            return
+        status = run_status(seen)
+        stopped = run.asked is StopCause.STOP
+        record_end(context, run, status, "stopped" if stopped else "ended")
+        run.worker.close()
+        log.info("ingestion_ended", run_id=run.id, exit_status=status)
+        if status != EXIT_OK and not stopped:
+            self._bad_end(run, status)
+        context.board.update(validating=None)
+        self._run, self._keys = None, []
+
+    def _check_patience(self, run: SupervisedRun) -> None:
+        """Kill a worker that does not stop when asked, or shows no sign of life."""
+        config = self._context.config.supervisor
+        cause = run.kill_if_overdue(
+            stuck_seconds=config.worker_stuck_seconds, stop_seconds=config.worker_stop_seconds
+        )
+        if cause is not None:
+            log.warning("worker_killed", run_id=run.id, cause=cause)
+
+    def _bad_end(self, run: SupervisedRun, status: int) -> None:
+        error = run.error
+        message = f"the validation worker ended with status {status}"
+        if run.asked is StopCause.STUCK:
+            limit = self._context.config.supervisor.worker_stuck_seconds
+            message = f"the validation worker made no progress for {limit:g} s"
+        elif error is not None:
+            message = error.error_message or message
+        if status == EXIT_CONFIG:
+            self._context.block("configuration", message)
+        elif status == EXIT_TEMPFAIL:
+            refused = None if error is None else error.reason
+            self._context.block(refused or "interrupted", message)
+        elif self._keys:
+            # The first file without a result is the one it died on.
+            key = self._keys[0]
+            self._crashes[key] = self._crashes.get(key, 0) + 1
+            log.error("ingestion_crashed", key=key, exit_status=status, error=message)
+            if self._crashes[key] >= CRASHES_PER_FILE:
+                reason = f"validation failed twice on it: {message}"
+                self._quarantine(key, reason, None, run.folder)
+
+    # -- results ----------------------------------------------------------------
+
+    def _take_results(self, run: SupervisedRun, limit: int | None) -> None:
+        for key in list(self._keys[:limit]):
+            result = read_result(run.folder, key)
+            if result is not None:
+                self._take_result(key, result, run.folder)
+                self._keys.remove(key)
+
+    def _take_result(self, key: str, result: DatasetResult, run_dir: Path) -> None:
+        if result.result is DatasetOutcome.UNSTABLE:
+            self._give_back(key)
+        elif result.dataset_id is None or result.result in (
+            DatasetOutcome.QUARANTINED,
+            DatasetOutcome.UNREADABLE,
+        ):
+            self._quarantine(key, result.reason or str(result.result), result.report, run_dir)
+        elif result.result is not DatasetOutcome.DUPLICATE or not self._is_duplicate(key, result):
+            self._accept(key, result.dataset_id, result)
+
+    def _give_back(self, key: str) -> None:
+        """Return a file that changed while it was read to the inbox."""
+        layout, journal = self._context.layout, self._context.journal
+        row = journal.dataset(key)
+        if row is not None and unclaim(layout, key, bytes(row["inbox_path"])):
+            journal.forget_claim(key)
+            self._tracker.doubt(bytes(row["inbox_path"]))
+        elif (path := claimed_file(layout, key)) is not None:
+            journal.update_dataset(key, bytes=path.lstat().st_size)
+        log.warning("dataset_changed_while_read", key=key)
+
+    def _is_duplicate(self, key: str, result: DatasetResult) -> bool:
+        """Put a file aside whose bytes an earlier job was trained on; False if none was."""
+        journal = self._context.journal
+        assert result.dataset_id is not None  # noqa: S101  seen to by the caller
+        earlier = journal.find_dataset(result.dataset_id, before=key)
+        if earlier is None:
+            return False
+        journal.update_dataset(
+            key,
+            state="duplicate",
+            dataset_id=result.dataset_id,
+            sha256=result.sha256,
+            duplicate_of=earlier["key"],
+            reason=f"same bytes as {earlier['name']} ({earlier['key']})",
+        )
+        log.info("dataset_duplicate", key=key, duplicate_of=earlier["key"])
+        retire_dataset(self._context, key)
+        return True
+
+    def _accept(self, key: str, dataset_id: str, result: DatasetResult) -> None:
+        folder = self._context.layout.datasets / dataset_id
+        manifest = read_json(folder / MANIFEST) or {}
+        self._context.journal.update_dataset(
+            key,
+            state="accepted",
+            dataset_id=dataset_id,
+            sha256=result.sha256,
+            n_train=manifest.get("n_train_sequences", 0),
+            n_heldout=manifest.get("n_heldout", 0),
+        )
+        report = result.report or {}
+        log.info(
+            "dataset_accepted",
+            key=key,
+            dataset_id=dataset_id,
+            rows_accepted=report.get("rows_accepted"),
+            rows_rejected=report.get("rows_rejected"),
+            n_heldout=manifest.get("n_heldout"),
+        )
+        publish_rejects(self._context, key, folder / "rejects.jsonl")
+
+    def _quarantine(
+        self, key: str, reason: str, report: dict[str, Any] | None, run_dir: Path
+    ) -> None:
+        self._context.journal.update_dataset(key, state="quarantined", reason=reason)
+        log.warning("dataset_quarantined", key=key, reason=reason)
+        publish_rejects(self._context, key, run_dir / key / "rejects.jsonl")
+        write_reason(self._context, key, reason, report)
+        retire_dataset(self._context, key)
+
+
+def _progress(beat: Beat | None) -> dict[str, Any] | None:
+    if beat is None:
+        return None
+    return {
+        "file": beat.file,
+        "rows": beat.rows,
+        "bytes": beat.bytes,
+        "bytes_total": beat.bytes_total,
+    }
