@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from finetuned.data.examples import Example, to_example
-from finetuned.data.render import Renderer, Sequence
+from finetuned.data.render import Renderer
 from finetuned.data.strict_json import parse_line
+from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import BaseModelMissing, ConfigError, MalformedExample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,7 @@ def _chat(*contents: str, **more: Any) -> Example:
     return to_example({"messages": messages, **more})
 
 
-def _runs(sequence: Sequence) -> Iterator[tuple[int, int]]:
+def _runs(sequence: TrainingSequence) -> Iterator[tuple[int, int]]:
     """Yield begin and end of each run of supervised ids."""
     begin = None
     for i, learned in enumerate([*sequence.supervised, False]):

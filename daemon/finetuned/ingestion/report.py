@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN, Holdout
-from finetuned.data.render import TrainingSequence
+from finetuned.data.training_sequence import TrainingSequence
 
 _FIRST_REJECTS: Final = 5
 

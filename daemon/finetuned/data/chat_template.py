@@ -1,0 +1,201 @@
+"""
+A tokenizer's chat template: conversations as text, cut into prompt and answer of each turn.
+
+A prompt is rendered as serving renders it, with the generation prompt. The answer
+is the text that the template adds when the answer is there, up to the token that
+ends the turn. Knows templates and text; does not know token ids.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from finetuned.data.examples import Example
+from finetuned.data.messages import Message
+from finetuned.data.template_checks import refuse_control_tokens, refuse_losses
+from finetuned.errors import MalformedExample
+
+FALLBACK_TEMPLATE: Final = """\
+{%- if tools %}{{ 'Tools:\\n' }}
+{%- for tool in tools %}{{ (tool | tojson) + '\\n' }}{% endfor %}{{ '\\n' }}{% endif %}
+{%- for message in messages %}
+{{- message.role | capitalize + ':\\n' + message.content }}
+{%- for call in message.tool_calls or [] %}
+{{- '<tool_call>' + ({'name': call.function.name, 'arguments': call.function.arguments} | tojson) }}
+{{- '</tool_call>' }}
+{%- endfor %}
+{{- (eos_token if message.role == 'assistant' else '') + '\\n\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"""
+"""
+Chat template of tokenizers that have none (GPT-2): the name of the role on a line of
+its own, the content below it, and the end-of-text token after each answer.
+"""
+
+_PROBE: Final = "probe 7"
+"""An answer that no template rewrites, to find the token after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """
+    One assistant turn as text.
+    """
+
+    prompt: str
+    """Everything that serving shows the model before it answers."""
+    answer: str
+    """The text the model must write, its stop token included."""
+
+
+class ChatTemplate:
+    """
+    The chat template of one tokenizer, with one policy for reasoning.
+    """
+
+    def __init__(self, tokenizer: Any, *, enable_thinking: bool) -> None:
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = FALLBACK_TEMPLATE
+        self._tokenizer = tokenizer
+        self._enable_thinking = enable_thinking
+        self.source: str | dict[str, str] = tokenizer.chat_template
+        special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        self._control = _any_of(special)
+        self.stop_token_ids: frozenset[int] = frozenset()
+        self._stop = re.compile(r"(?!)")
+
+    def find_stop_tokens(self, generation_config: Path) -> None:
+        """
+        Set the tokens that end an answer.
+
+        They are the tokenizer's eos token, those of *generation_config*, and the
+        first special token after an answer: the token that ends a turn is often
+        not the eos token (Qwen3, Phi-3).
+
+        Args:
+            generation_config: The model's generation_config.json, which may be missing.
+        """
+        stops = {self._tokenizer.eos_token_id}
+        if generation_config.is_file():
+            given = orjson.loads(generation_config.read_bytes()).get("eos_token_id")
+            stops.update(given if isinstance(given, list) else [given] if given is not None else [])
+        messages = [
+            {"role": "user", "content": "probe"},
+            {"role": "assistant", "content": _PROBE},
+        ]
+        _, _, rest = self._render(messages, None, asks=False).rpartition(_PROBE)
+        match = self._control.search(rest)
+        if match is not None:
+            stops.add(self._tokenizer.convert_tokens_to_ids(match.group()))
+        self.stop_token_ids = frozenset(stops)
+        self._stop = _any_of(self._tokenizer.convert_ids_to_tokens(sorted(stops)))
+
+    def turns(self, example: Example) -> list[Turn]:
+        """
+        Return every assistant turn of a conversation.
+
+        Raises:
+            MalformedExample: As Renderer.render.
+        """
+        refuse_control_tokens(example, self._control)
+        turns = [
+            self._turn(example, i)
+            for i, message in enumerate(example.messages)
+            if message["role"] == "assistant"
+        ]
+        refuse_losses(example, turns[-1].prompt + turns[-1].answer)
+        return turns
+
+    def last_turn(self, example: Example) -> Turn:
+        """
+        Return the last assistant turn of a conversation.
+
+        Raises:
+            MalformedExample: As Renderer.render.
+            ValueError: The example is a text.
+        """
+        if example.kind == "text":
+            raise ValueError("a text example has no prompt and no answer")
+        refuse_control_tokens(example, self._control)
+        return self._turn(example, len(example.messages) - 1)
+
+    def without_stop(self, answer: str) -> str:
+        """
+        Return *answer* up to its first stop token.
+        """
+        match = self._stop.search(answer)
+        return answer if match is None else answer[: match.start()]
+
+    def _render(
+        self, messages: list[Message], tools: list[dict[str, Any]] | None, *, asks: bool
+    ) -> str:
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    messages,
+                    tools=tools,
+                    tokenize=False,
+                    add_generation_prompt=asks,
+                    enable_thinking=self._enable_thinking,
+                )
+            )
+        except RecursionError:
+            raise MalformedExample("template_error", "tools or arguments nest too deep") from None
+        except Exception as error:  # a template is a program and may raise anything
+            raise MalformedExample(
+                "template_error", f"the chat template refuses: {type(error).__name__}: {error}"
+            ) from error
+
+    def _turn(self, example: Example, index: int) -> Turn:
+        messages = example.messages
+        prompt = self._render(messages[:index], example.tools, asks=True)
+        whole = self._render(messages[: index + 1], example.tools, asks=False)
+        if not whole.startswith(prompt):
+            raise _rewritten_prompt(messages[index], index)
+        answer = whole[len(prompt) :]
+        match = self._stop.search(answer)
+        if match is None:
+            raise MalformedExample(
+                "no_stop_token",
+                f"the chat template puts no stop token after message {index}, so the model "
+                "would never learn to stop",
+            )
+        if not answer[: match.start()].strip():
+            raise _nothing_to_learn(messages[index], index)
+        return Turn(prompt, answer[: match.end()])
+
+
+def _rewritten_prompt(message: Message, index: int) -> MalformedExample:
+    if "</think>" in message["content"] or message.get("reasoning_content"):
+        return MalformedExample(
+            "think_conflict",
+            f"message {index} contains reasoning, but the prompt already closes the think "
+            "block (model.enable_thinking is false)",
+        )
+    return MalformedExample(
+        "template_error",
+        f"the chat template renders message {index} otherwise than after its own prompt",
+    )
+
+
+def _nothing_to_learn(message: Message, index: int) -> MalformedExample:
+    if message.get("tool_calls"):
+        return MalformedExample(
+            "template_drops", f"this chat template drops tool calls (message {index})"
+        )
+    return MalformedExample(
+        "no_supervised_token", f"message {index} renders to nothing that can be learned"
+    )
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """
+    Return a pattern for any of *tokens*, the longest first, as tokenizers match them.
+    """
+    return re.compile("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)))

@@ -1,0 +1,81 @@
+"""
+Token ids and the mask of supervised tokens: what one row becomes, and the checks on it.
+
+Does not know templates or tokenizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from finetuned.errors import MalformedExample
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSequence:
+    """
+    One row of training input.
+    """
+
+    input_ids: list[int]
+    """Token ids, without padding."""
+
+    supervised: list[bool]
+    """For each id, whether the loss is taken on it; same length."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnIds:
+    """
+    The token ids of one assistant turn.
+    """
+
+    prompt: list[int]
+    answer: list[int]
+
+
+def join_turns(turns: Iterable[TurnIds]) -> list[TrainingSequence]:
+    """
+    Join the turns of a conversation into as few sequences as possible.
+
+    A turn extends the sequence before it if its prompt begins with exactly those
+    ids; otherwise it begins a new one, so that every turn is learned after the ids
+    that serving shows. Only answers are supervised.
+    """
+    sequences: list[TrainingSequence] = []
+    ids: list[int] = []
+    mask: list[bool] = []
+    for turn in turns:
+        if ids and turn.prompt[: len(ids)] == ids:
+            mask += [False] * (len(turn.prompt) - len(ids))
+        else:
+            if ids:
+                sequences.append(TrainingSequence(ids, mask))
+            mask = [False] * len(turn.prompt)
+        ids = turn.prompt + turn.answer
+        mask += [True] * len(turn.answer)
+    sequences.append(TrainingSequence(ids, mask))
+    return sequences
+
+
+def check_sequences(
+    sequences: Iterable[TrainingSequence], *, max_length: int, stop_token_ids: frozenset[int]
+) -> None:
+    """
+    Refuse sequences that are too long, teach nothing, or do not end with a stop token.
+
+    Raises:
+        MalformedExample: The code is too_long, no_supervised_token or no_stop_token.
+    """
+    for sequence in sequences:
+        if len(sequence.input_ids) > max_length:
+            raise MalformedExample(
+                "too_long",
+                f"{len(sequence.input_ids)} tokens after rendering, at most {max_length} "
+                "are allowed (data.max_length and the model's own limit)",
+            )
+        if not any(sequence.supervised):
+            raise MalformedExample("no_supervised_token", "there is no token to learn")
+        if not sequence.supervised[-1] or sequence.input_ids[-1] not in stop_token_ids:
+            raise MalformedExample("no_stop_token", "the last learned token is not a stop token")
