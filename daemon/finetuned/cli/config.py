@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetuned.cli.root import default_root
 from finetuned.cli.session import DONE
 from finetuned.cli.terminal import complain
-from finetuned.cli.verb import Verb, add_common, named_file
+from finetuned.cli.verb import Verb, add_common, chosen_root, named_file
 from finetuned.core.text import printable
 from finetuned.errors import EXIT_CONFIG, ConfigError, FinetunedError
 from finetuned.layout import Layout
@@ -40,7 +39,6 @@ HELD_OUT = "heldout-"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(root=None)  # told apart from a --root that was given
     add_common(parser)
     parser.add_argument(
         "--check",
@@ -160,7 +158,7 @@ def _run(args: argparse.Namespace) -> int:
         print(default_toml(), end="")
         return DONE
     named: Path | None = None if args.check is True else args.check
-    root: Path = args.root or (named.resolve().parent if named else default_root())
+    root = named.resolve().parent if named and args.root is None else chosen_root(args)
     layout = Layout(root.resolve())
     return _check(layout, named or root / "config.toml", as_json=args.json)
 

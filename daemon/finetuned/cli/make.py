@@ -14,7 +14,7 @@ from typing import Any
 from finetuned.cli.root import become_owner
 from finetuned.cli.session import DONE, REFUSED
 from finetuned.cli.terminal import complain
-from finetuned.cli.verb import UsageError, Verb, add_root
+from finetuned.cli.verb import UsageError, Verb, add_root, chosen_root
 from finetuned.errors import DatasetError
 from finetuned.layout import Layout
 
@@ -109,8 +109,8 @@ def _counts(rows: Iterable[Mapping[str, Any]], dataset: str) -> str:
 def _make(args: argparse.Namespace) -> int:
     from finetuned.files.drop import drop, to_jsonl
 
-    layout = Layout(args.root.resolve())
     if args.test_set:
+        layout = Layout(chosen_root(args).resolve())
         become_owner(layout.root)
         print("\n".join(map(str, write_test_sets(layout.benchmarks, args.dataset))))
         return DONE
@@ -118,7 +118,9 @@ def _make(args: argparse.Namespace) -> int:
     if args.inbox is None:
         sys.stdout.buffer.write(to_jsonl(rows))
         return DONE
-    inbox: Path = layout.inbox if args.inbox is True else args.inbox
+    inbox: Path = args.inbox
+    if args.inbox is True:
+        inbox = Layout(chosen_root(args).resolve()).inbox
     become_owner(inbox)
     print(drop(rows, inbox, args.name))
     print(_counts(rows, args.dataset))

@@ -11,10 +11,15 @@ from collections.abc import Sequence
 
 from finetuned import __version__
 from finetuned.cli import config, make, report, run, versions
-from finetuned.cli.root import default_root
-from finetuned.cli.verb import UsageError, Verb
+from finetuned.cli.verb import UsageError, Verb, chosen_root
 
-VERBS: tuple[Verb, ...] = (run.VERB, versions.VERB, report.VERB, config.VERB, make.VERB)
+VERBS: tuple[Verb, ...] = (
+    run.VERB,
+    versions.VERB,
+    report.VERB,
+    config.VERB,
+    make.VERB,
+)
 """In the order in which the help lists them."""
 
 DETAILS = """examples:
@@ -65,12 +70,14 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         SystemExit: Help was asked for (status 0), or the usage is wrong (status 2).
     """
-    args = build_parser().parse_args(argv, argparse.Namespace(root=default_root(), json=False))
+    args = build_parser().parse_args(argv, argparse.Namespace(root=None, json=False))
     verb: Verb = args.verb
     parser: argparse.ArgumentParser = args.parser
-    if verb.needs_root and not args.root.is_dir():
-        parser.error(f"--root {args.root} is not a directory")
     try:
+        if verb.needs_root:
+            args.root = chosen_root(args)
+            if not args.root.is_dir():
+                raise UsageError(f"--root {args.root} is not a directory")
         return verb.run(args)
     except UsageError as error:
         parser.error(str(error))

@@ -8,14 +8,31 @@ import argparse
 import os
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from finetuned.files.shipped import checkout
+from finetuned.layout import Layout
+
+VARIABLE = "FINETUNED_ROOT"
+"""Environment variable that names the root of commands that are given none."""
+
+NO_ROOT = (
+    f"which folder? Pass --root DIR (finetuned run makes it), or set ${VARIABLE}, or change into "
+    "a folder that has an inbox/ and a models/"
+)
 
 
-def default_root() -> Path:
+def default_root() -> Path | None:
     """
-    Return the root of a command that is given no ``--root``.
+    Return the root of a command that is given no ``--root``, None if there is no telling.
+
+    It is $FINETUNED_ROOT; else the checkout that the program runs from; else the current
+    directory if that is a root already.
     """
-    return CHECKOUT
+    if named := os.environ.get(VARIABLE, "").strip():
+        return Path(named)
+    if (top := checkout()) is not None:
+        return top
+    here = Layout(Path.cwd())
+    return here.root if here.inbox.is_dir() and here.models.is_dir() else None
 
 
 def root_folder(text: str) -> Path:

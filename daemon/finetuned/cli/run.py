@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from finetuned.cli.verb import Verb, add_root
+from finetuned.cli.verb import Verb, add_root, chosen_root
 from finetuned.core.order import OrderKind
 from finetuned.errors import EXIT_TEMPFAIL, FinetunedError
 from finetuned.layout import Layout
@@ -77,7 +77,7 @@ VERB = Verb(
     summary="Run the daemon: watch the inbox and train.",
     details=DETAILS,
     configure=_configure,
-    run=lambda args: run(args.root, until_idle=args.until_idle),
+    run=lambda args: run(chosen_root(args), until_idle=args.until_idle),
     needs_root=False,  # check_root() says so, with exit status 78
     quiet_pipe=False,
 )

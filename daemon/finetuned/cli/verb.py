@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetuned.cli.root import root_folder
+from finetuned.cli.root import NO_ROOT, VARIABLE, default_root, root_folder
 
 
 class UsageError(Exception):
@@ -53,8 +53,22 @@ def add_root(parser: argparse.ArgumentParser) -> None:
         type=root_folder,
         metavar="DIR",
         default=argparse.SUPPRESS,
-        help="folder that holds inbox/, models/ ... (default: the checkout)",
+        help=f"folder that holds inbox/, models/ ... (default: ${VARIABLE}, else the checkout that "
+        "the program runs from, else the current directory if it is a root)",
     )
+
+
+def chosen_root(args: argparse.Namespace) -> Path:
+    """
+    Return the root that --root names, else the default one.
+
+    Raises:
+        UsageError: There is no default root either.
+    """
+    root: Path | None = args.root or default_root()
+    if root is None:
+        raise UsageError(NO_ROOT)
+    return root
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
