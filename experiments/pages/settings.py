@@ -22,8 +22,7 @@ def settings() -> str:
         check=True,
     ).stdout
     sections: dict[str, list[tuple[str, str, str]]] = {}
-    section = ""
-    comment: list[str] = []
+    section, comment = "", []
     for line in printed.splitlines():
         if line.startswith("["):
             section, comment = line.strip("[]"), []

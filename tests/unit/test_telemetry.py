@@ -258,23 +258,15 @@ def test_the_console_is_json_where_it_is_no_terminal(capsys):
     assert 1 == orjson.loads(capsys.readouterr().out)["n"]
 
 
-def test_the_console_is_pretty_on_a_terminal(monkeypatch):
+def test_a_person_is_shown_lines_of_text(tmp_path, capsys):
     """
-    A person sees one readable line, not JSON.
+    The console gets what *readable* makes of an event; the file has the JSON all the same.
     """
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
-    configure(None, console=True)
+    configure(tmp_path / "x.log", console=True, readable=lambda event: f"saw {event['name']}")
     structlog.get_logger().info("seen", name="a\x1bb")
 
-    assert "seen" in terminal.getvalue()
-    assert "{" not in terminal.getvalue()
-    assert "a\\x1bb" in terminal.getvalue()
+    assert "saw a\\x1bb\n" == capsys.readouterr().out
+    assert "a\\x1bb" == orjson.loads((tmp_path / "x.log").read_bytes())["name"]
 
 
 def test_a_host_reading_is_cheap_and_in_range(tmp_path):

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 
 from finetuned import __version__
-from finetuned.cli import config, make, report, run, versions
+from finetuned.cli import config, make, report, run, status, versions
 from finetuned.cli.verb import UsageError, Verb, chosen_root
 
 VERBS: tuple[Verb, ...] = (
     run.VERB,
+    status.VERB,
     versions.VERB,
     report.VERB,
     config.VERB,

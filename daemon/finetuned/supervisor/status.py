@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
 from finetuned.core.job import JobState
 from finetuned.core.metrics import trend
@@ -24,6 +23,7 @@ from finetuned.core.remaining_time import RemainingTime
 from finetuned.files.atomic import write_atomic
 from finetuned.files.heartbeat import Beat, known_fields
 from finetuned.files.run import read_json, utc_now
+from finetuned.files.status_file import boot_id
 
 SCHEMA_VERSION = 1
 
@@ -189,16 +189,6 @@ _OF_THE_JOB: dict[str, Any] = {
     **dict.fromkeys(_NOW),
 }
 """What belongs to one job, and its value when no job runs."""
-
-
-def boot_id() -> str:
-    """
-    Return the kernel's id of this boot: a pid means something only together with it.
-    """
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return f"boot-{int(psutil.boot_time())}"
 
 
 class StatusBoard:

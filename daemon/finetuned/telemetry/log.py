@@ -1,5 +1,5 @@
 """
-Structured logs: one JSON line per event in logs/<name>.log, pretty on a terminal.
+Structured logs: one JSON line per event in logs/<name>.log.
 
 Every process has its own file, so that a line is one append by one author.
 Knows structlog and files; does not know jobs, nor which events exist (events.py).
@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,10 @@ def _clean(_logger: object, _method: str, event: EventDict) -> EventDict:
 def _pass_through(_logger: object, _method: str, event: EventDict) -> tuple[Any, Any]:
     # structlog spreads a dict over keyword arguments; the sink wants it whole.
     return ((event,), {})
+
+
+Readable = Callable[[Mapping[str, Any]], str]
+"""Turns an event into one line for a person."""
 
 
 class LogFile:
@@ -169,23 +173,18 @@ class _Sink:
     Where structlog's finished events go: the file, the console, or stderr in need.
     """
 
-    def __init__(self, file: LogFile | None, *, console: bool) -> None:
+    def __init__(self, file: LogFile | None, *, console: bool, readable: Readable | None) -> None:
         self._file = file
-        self._pretty = (
-            structlog.dev.ConsoleRenderer(colors=True, pad_event_to=28)
-            if console and not sys.stdout.closed and sys.stdout.isatty()
-            else None
-        )
         self._console = console
+        self._readable = readable
 
     def msg(self, event: EventDict) -> None:
         line = orjson.dumps(event) + b"\n"
         if self._file is not None and not self._file.append(line):
             _write(sys.stderr, line.decode())
-        if self._pretty is not None:
-            _write(sys.stdout, str(self._pretty(None, "", dict(event))) + "\n")
-        elif self._console:
-            _write(sys.stdout, line.decode())
+        if self._console:
+            text = line.decode() if self._readable is None else self._readable(event) + "\n"
+            _write(sys.stdout, text)
 
     debug = info = warning = error = critical = msg
 
@@ -204,6 +203,7 @@ def configure(
     console: bool,
     max_bytes: int = 20 * 2**20,
     backups: int = 5,
+    readable: Readable | None = None,
 ) -> None:
     """
     Set up structlog for this process; a second call replaces the first.
@@ -213,13 +213,14 @@ def configure(
     Args:
         path: The process's own file under logs/, or None for no file. It need
             not be writable yet.
-        console: Whether to print too: pretty where stdout is a terminal, the
-            same JSON lines where it is not (systemd's journal, a pipe).
+        console: Whether to print too, to stdout.
         max_bytes: Size at which the file is rotated, in bytes.
         backups: Rotated files kept, >= 1.
+        readable: How an event is printed; None prints the JSON line of the file, for
+            systemd's journal or a pipe.
     """
     file = None if path is None else LogFile(path, max_bytes=max_bytes, backups=backups)
-    sink = _Sink(file, console=console)
+    sink = _Sink(file, console=console, readable=readable)
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

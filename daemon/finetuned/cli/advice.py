@@ -1,0 +1,78 @@
+"""
+What a person should know or do about a root: problems that hold now, and the next step.
+
+Pure: status document in, sentences out.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from finetuned.files.status_file import DaemonState, Presence
+from finetuned.layout import Layout
+
+MAX_PROBLEMS = 5
+"""Files of the inbox that are named."""
+
+
+def attention(status: dict[str, Any]) -> list[str]:
+    """
+    Return what stands in the way now and does not go away by itself, one sentence each.
+    """
+    found = []
+    if status["waiting_reason"] and status["phase"] != "recovering":
+        found.append(str(status["waiting_reason"]))
+    if status["config_error"]:
+        found.append(f"{status['config_error']} (the last good configuration is used)")
+    problems = status["inbox_problems"]
+    found += [f"inbox/{p['name']}: {p['problem']}" for p in problems[:MAX_PROBLEMS]]
+    if len(problems) > MAX_PROBLEMS:
+        found.append(f"inbox/: {len(problems) - MAX_PROBLEMS} more files are ignored")
+    return found
+
+
+def next_steps(root: Path, status: dict[str, Any] | None, seen: Presence) -> Iterator[str]:
+    """
+    Yield what a person can do next, as commands that can be copied.
+
+    Args:
+        root: Absolute.
+        status: The status document, None if there is none.
+        seen: Whether its daemon is alive.
+    """
+    layout, where = Layout(root), f"--root {shlex.quote(str(root))}"
+    if seen.state is DaemonState.SILENT:
+        yield f"look into {layout.logs}/supervisor.log; it may wait for a slow disk"
+    elif not seen.state.alive:
+        yield f"start it: finetuned run {where}"
+    if status is None:
+        return
+    if status["phase"] == "paused":
+        yield f"go on: touch {shlex.quote(str(layout.control / 'resume'))}"
+    if (status["waiting_reason"] or "").startswith("disk_full"):
+        yield f"make room: finetuned versions prune {where}"
+    if status["config_error"]:
+        yield f"correct {layout.config}; it is read again before the next job"
+    counts, verdict = status["queue"], status["last_verdict"] or {}
+    if counts.get("quarantined"):
+        yield f"why files were set aside: ls {shlex.quote(str(layout.quarantine))}"
+    if verdict.get("promoted") is not None:
+        yield f"why it was judged so: {layout.reports / verdict['version']}.html"
+    if not seen.state.alive or status["phase"] != "idle":
+        return
+    if status["version"] is None:
+        yield from first_rows(root)
+    else:
+        yield f"train more: drop a .jsonl file into {layout.inbox}/"
+
+
+def first_rows(root: Path) -> Iterator[str]:
+    """
+    Yield how a person gets rows into the inbox of *root*, an absolute path.
+    """
+    inbox = Layout(root).inbox
+    yield f"train: drop a .jsonl file into {inbox}/"
+    yield f"or with example rows: finetuned make intents --inbox {shlex.quote(str(inbox))}"

@@ -1,0 +1,240 @@
+"""
+The status of one root as a screen of text: what it does, how far, what waits, what to do.
+
+Pure: status document in, lines out. Knows words; does not know terminals, files or clocks.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from finetuned.cli.advice import attention, next_steps
+from finetuned.core.text import printable
+from finetuned.files.status_file import DaemonState, Presence
+
+BAR_CELLS = 30
+LABEL_CELLS = 10
+MAX_RULES = 5
+"""Failed rules that are shown; the report page has all of them."""
+
+PHASES = {
+    "starting": "starting",
+    "recovering": "recovering: settling what the last run left unfinished",
+    "idle": "waiting for files",
+    "waiting": "waiting",
+    "validating": "validating what was dropped",
+    "starting_worker": "starting a worker",
+    "loading": "loading the model",
+    "rehearsing": "trying how large a batch fits into memory",
+    "training": "training",
+    "evaluating": "training: asking held-out rows",
+    "checkpointing": "training: saving a checkpoint",
+    "saving_candidate": "saving the candidate",
+    "trained": "trained; the evaluation follows",
+    "loading_for_evaluation": "loading models for the evaluation",
+    "evaluating_candidate": "evaluating the candidate",
+    "evaluated": "judging the candidate",
+    "asking_canaries": "asking the new version its canaries",
+    "merging": "merging the adapter into its base",
+    "verifying_merge": "verifying the merged model",
+    "paused": "paused",
+    "stopping": "stopping; work is saved",
+    "stopped": "stopped",
+}
+"""``phase`` of the status file -> what a person reads."""
+
+
+class Tone(StrEnum):
+    """
+    How a line is coloured.
+    """
+
+    PLAIN = "plain"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """
+    One entry of the screen; a terminal may wrap it.
+    """
+
+    label: str
+    """What it is about, empty to go on with the entry before."""
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+def screen(root: Path, status: dict[str, Any] | None, seen: Presence) -> list[Line]:
+    """
+    Return what a person wants to know of a root, most important first.
+
+    Args:
+        root: Absolute; used in the commands that are proposed.
+        status: The status document, None if there is none.
+        seen: Whether its daemon is alive.
+    """
+    lines = [_daemon(root, seen)]
+    if status is not None:
+        if seen.state.alive:
+            lines += _now(status)
+        lines += [_queue(status), *_versions(status), *_trouble(status)]
+        lines += [Line("order", text) for text in _order(status)]
+    for number, step in enumerate(next_steps(root, status, seen)):
+        lines.append(Line("" if number else "to do", step))
+    return lines
+
+
+def render(lines: list[Line], width: int) -> list[tuple[str, Tone]]:
+    """
+    Return rows of at most *width* characters, labels in a column of their own.
+
+    Args:
+        lines: Of the screen.
+        width: Of the terminal in characters, > LABEL_CELLS.
+    """
+    rows: list[tuple[str, Tone]] = []
+    for line in lines:
+        pieces = textwrap.wrap(
+            printable(line.text),
+            max(20, width - LABEL_CELLS),
+            break_long_words=True,
+            break_on_hyphens=False,  # a command must be copied whole
+        )
+        for number, piece in enumerate(pieces or [""]):
+            label = "" if number else line.label
+            rows.append((f"{label:<{LABEL_CELLS}}{piece}", line.tone))
+    return rows
+
+
+def duration(seconds: float) -> str:
+    """
+    Return a length of time in one or two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d``.
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s".removesuffix(" 0 s")
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min".removesuffix(" 0 min")
+    return f"{whole // 86400} d"
+
+
+def _daemon(root: Path, seen: Presence) -> Line:
+    ago = "" if seen.age_seconds is None else f" {duration(seen.age_seconds)} ago"
+    tone, text = {
+        DaemonState.RUNNING: (Tone.GOOD, f"running, pid {seen.pid}"),
+        DaemonState.SILENT: (Tone.BAD, f"pid {seen.pid} lives; its last sign of life was{ago}"),
+        DaemonState.STOPPED: (Tone.WARN, f"not running: it was stopped{ago}"),
+        DaemonState.DIED: (Tone.BAD, f"not running: it died, last sign of life{ago}"),
+        DaemonState.NEVER: (Tone.WARN, "not running: it never ran here"),
+    }[seen.state]
+    return Line("daemon", f"{text} ({root})", tone)
+
+
+def _now(status: dict[str, Any]) -> Iterator[Line]:
+    phase = str(status["phase"])
+    word, _, detail = phase.partition(" ")  # as in "stopping (pause)"
+    text = PHASES.get(word, word.replace("_", " ")) + (f" {detail}" if detail else "")
+    if status["paused_reason"]:
+        text += f": {status['paused_reason']}"
+    if job := status["job"]:
+        more = job["n_datasets"] - 3
+        names = ", ".join(job["datasets"][:3]) + (f" and {more} more" if more > 0 else "")
+        text += f" ({job['id']}: {names})" if names else f" ({job['id']})"
+        if job["attempts"]:
+            text += f", after {job['attempts']} failed attempts"
+    yield Line("now", text, Tone.WARN if word in ("paused", "waiting") else Tone.PLAIN)
+    if reading := status["validating"]:
+        yield Line("", _validating(reading))
+    if status["job"] and status["evaluation_total"]:
+        done, total = status["evaluation_done"] or 0, status["evaluation_total"]
+        yield Line("", _progress(done, total, "answer", status["eta_seconds"]))
+    elif status["job"] and status["batch_total_steps"]:
+        done, total = status["batch_step"], status["batch_total_steps"]
+        yield Line("", _progress(done, total, "step", status["eta_seconds"]))
+        yield Line("", _learning(status))
+
+
+def _progress(done: int, total: int, what: str, eta: float | None) -> str:
+    full = BAR_CELLS * min(done, total) // total
+    left = "" if eta is None or eta < 1 else f", about {duration(eta)} left"
+    return f"[{'#' * full}{'.' * (BAR_CELLS - full)}] {what} {done} of {total}{left}"
+
+
+def _learning(status: dict[str, Any]) -> str:
+    parts = [f"loss {status['loss']:.3f}"]
+    if status["tokens_per_second"]:
+        parts.append(f"{status['tokens_per_second']:.0f} tokens/s")
+    if status["total_evals"]:
+        parts.append(f"right so far: {status['total_correct']} of {status['total_evals']} asked")
+    return ", ".join(parts)
+
+
+def _validating(reading: dict[str, Any]) -> str:
+    text = f"{reading.get('file') or 'reading'}: {reading.get('rows') or 0} rows"
+    if reading.get("bytes_total"):
+        text += f", {100 * (reading.get('bytes') or 0) // reading['bytes_total']}%"
+    return text
+
+
+def _queue(status: dict[str, Any]) -> Line:
+    counts = status["queue"]
+    words = (
+        ("inbox", "in the inbox"),
+        ("claimed", "being validated"),
+        ("accepted", "validated"),
+        ("queued", "to be trained"),
+        ("trained", "to be evaluated"),
+    )
+    waiting = [f"{counts[name]} {text}" for name, text in words if counts.get(name)]
+    ends = ("promoted", "rejected", "skipped", "failed", "quarantined", "duplicate")
+    ended = [f"{counts[name]} {name}" for name in ends if counts.get(name)]
+    text = ", ".join(waiting) or "nothing waits"
+    return Line("queue", f"{text}; so far {', '.join(ended)}" if ended else text)
+
+
+def _versions(status: dict[str, Any]) -> Iterator[Line]:
+    in_use = status["version"]
+    yield Line("in use", in_use or "the base model; no version was promoted yet")
+    if watch := status["watch"]:
+        since = f"for {watch['minutes']:g} min after its promotion"
+        yield Line("", f"{watch['version']} is watched {since}: it is taken back if it fails")
+    verdict = status["last_verdict"] or {}
+    if verdict.get("version") is None:
+        return
+    tone, word = (Tone.GOOD, "promoted") if verdict["promoted"] else (Tone.WARN, "rejected")
+    yield Line("verdict", f"{verdict['version']} was {word}: {verdict['reason']}", tone)
+    failed = [rule for rule in verdict["rules"] if not rule["passed"]]
+    for rule in failed[:MAX_RULES]:
+        yield Line("", f"failed rule {rule['name']}: {rule['detail']}", tone)
+    if len(failed) > MAX_RULES:
+        yield Line("", f"and {len(failed) - MAX_RULES} more failed rules", tone)
+
+
+def _trouble(status: dict[str, Any]) -> Iterator[Line]:
+    for number, text in enumerate(attention(status)):
+        yield Line("" if number else "problem", text, Tone.BAD)
+    if status["error_message"]:
+        text = f"{status['error_type']}: {status['error_message']}"
+        yield Line("last error", text, Tone.BAD)
+    if incident := status["last_incident"]:
+        back = incident["back_to"] or "the base model"
+        text = f"{incident['version']} was taken back to {back}: {incident['reason']}"
+        yield Line("incident", f"{text} ({incident['file']})", Tone.WARN)
+
+
+def _order(status: dict[str, Any]) -> Iterator[str]:
+    if order := status["last_command"]:
+        reason = f" ({order['reason']})" if order.get("reason") else ""
+        yield f"{order['command']}{reason}: {order['outcome']}"

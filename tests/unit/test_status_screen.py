@@ -1,0 +1,211 @@
+import argparse
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuned.cli.advice import attention, next_steps
+from finetuned.cli.event_text import event_line
+from finetuned.cli.program import build_parser
+from finetuned.cli.run import welcome
+from finetuned.cli.status_screen import Tone, duration, render, screen
+from finetuned.files.status_file import DaemonState, Presence
+from finetuned.supervisor.status import DEFAULTS
+
+ROOT = Path("/srv/my models")
+ALIVE = Presence(DaemonState.RUNNING, 7, 0.4)
+JOB = {"id": "j000003", "attempts": 0, "datasets": ["a.jsonl"], "n_datasets": 1}
+RULES = [
+    {"name": "gain", "passed": True, "detail": "better"},
+    {"name": "canaries", "passed": False, "detail": "1 of 8 is wrong now"},
+]
+VERDICT = {"version": "v0002", "promoted": False, "reason": "canaries", "rules": RULES}
+
+
+def status(**fields):
+    return {**DEFAULTS, "phase": "idle", **fields}
+
+
+def text(seen=ALIVE, root=ROOT, **fields):
+    return "\n".join(row for row, _ in render(screen(root, status(**fields), seen), 100))
+
+
+def test_training_shows_how_far_it_is_and_how_long_it_takes():
+    """
+    File, bar, steps, time left, loss and speed.
+    """
+    shown = text(
+        phase="training",
+        job=JOB,
+        batch_step=50,
+        batch_total_steps=100,
+        eta_seconds=95.0,
+        loss=0.5,
+        tokens_per_second=1234.0,
+    )
+
+    assert "training (j000003: a.jsonl)" in shown
+    assert f"[{'#' * 15}{'.' * 15}] step 50 of 100, about 1 min 35 s left" in shown
+    assert "loss 0.500, 1234 tokens/s" in shown
+
+
+def test_an_evaluation_shows_its_own_progress_and_no_time_that_nobody_knows():
+    """
+    The bar counts answers; without an estimate nothing is said of the time.
+    """
+    shown = text(
+        phase="evaluating_candidate",
+        job=JOB,
+        batch_step=9,
+        batch_total_steps=9,
+        evaluation_done=30,
+        evaluation_total=120,
+    )
+
+    assert "answer 30 of 120\n" in shown
+    assert "step 9" not in shown
+
+
+def test_a_verdict_is_shown_with_the_rules_that_failed():
+    """
+    Not with those that were kept.
+    """
+    shown = text(last_verdict=VERDICT, version="v0001")
+
+    assert "v0002 was rejected: canaries" in shown
+    assert "failed rule canaries: 1 of 8 is wrong now" in shown
+    assert "gain" not in shown
+    assert "models/reports/v0002.html" in shown
+
+
+def test_the_first_write_of_the_status_file_can_be_shown():
+    """
+    Nothing is known yet, and nothing is made up.
+    """
+    shown = text(phase="starting")
+
+    assert "the base model; no version was promoted yet" in shown
+    assert "verdict" not in shown
+
+
+@pytest.mark.parametrize("state", DaemonState)
+def test_every_state_of_the_daemon_has_a_first_line(state):
+    """
+    Without a daemon, how to start it is said, and nothing of what it was doing.
+    """
+    rows = render(screen(ROOT, status(phase="training", job=JOB), Presence(state, 7, 90.0)), 100)
+
+    assert rows[0][0].startswith("daemon")
+    assert state.alive == any(row.startswith("now") for row, _ in rows)
+    assert state.alive != any("start it: finetuned run --root" in row for row, _ in rows)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, []),
+        ({"waiting_reason": "disk_full: 3 MiB free"}, ["disk_full: 3 MiB free"]),
+        ({"phase": "recovering", "waiting_reason": "ending workers"}, []),
+        ({"config_error": "x"}, ["x (the last good configuration is used)"]),
+        ({"inbox_problems": [{"name": "a.txt", "problem": "no"}]}, ["inbox/a.txt: no"]),
+    ],
+)
+def test_what_needs_a_person_is_counted_as_that(fields, expected):
+    """
+    It decides the exit status 1; a version that was rejected, or a wait, does not.
+    """
+    assert expected == attention(status(**fields))
+
+
+def test_problems_are_red_and_the_past_is_not():
+    """
+    A rejected candidate is no emergency.
+    """
+    lines = screen(ROOT, status(config_error="bad", last_verdict=VERDICT), ALIVE)
+
+    assert {Tone.BAD} == {line.tone for line in lines if line.label == "problem"}
+    assert {Tone.WARN} == {line.tone for line in lines if line.label == "verdict"}
+
+
+def commands() -> list[str]:
+    """
+    Return every ``finetuned ...`` command that status, advice or the welcome propose.
+    """
+    cases = [
+        (status(), ALIVE),
+        (status(phase="paused", paused_reason="x"), ALIVE),
+        (status(waiting_reason="disk_full: 1 MiB", version="v0001"), ALIVE),
+        (None, Presence(DaemonState.NEVER, None, None)),
+        (status(config_error="bad", last_verdict=VERDICT), Presence(DaemonState.DIED, 7, 1.0)),
+    ]
+    said = [step for found, seen in cases for step in next_steps(ROOT, found, seen)]
+    lines = [*said, *welcome(ROOT).splitlines()]
+    return sorted({line.partition("finetuned ")[2].split("  ")[0] for line in lines} - {""})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_that_is_proposed_can_be_copied(command):
+    """
+    The program takes it as it stands, also for a root whose name has a space.
+    """
+    args = build_parser().parse_args(shlex.split(command), argparse.Namespace(root=None))
+
+    assert args.verb.name == command.split()[0]
+
+
+@given(st.floats(0, 1e9))
+def test_a_duration_is_short_and_is_about_right(seconds):
+    """
+    One or two units, off by half of the smaller unit at most.
+    """
+    sizes = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+    words = duration(seconds).split()
+    units = [sizes[unit] for unit in words[1::2]]
+    found = sum(int(n) * size for n, size in zip(words[::2], units, strict=True))
+
+    assert 1 <= len(units) <= 2
+    assert abs(found - seconds) <= max(1.0, units[0])
+
+
+@given(st.text(max_size=300), st.integers(40, 140))
+def test_no_row_is_wider_than_the_terminal_or_drives_it(reason, width):
+    """
+    Whatever a file name or an error message holds.
+    """
+    lines = screen(ROOT, status(waiting_reason=reason, error_message=reason), ALIVE)
+    rows = [row for row, _ in render(lines, width)]
+
+    assert all(len(row) <= width for row in rows)
+    assert not any(char in row for row in rows for char in "\x1b\x07\n\u202e")
+
+
+def test_an_event_becomes_a_sentence():
+    """
+    With the local time and the fields that matter.
+    """
+    line = event_line(
+        {
+            "event": "dataset_accepted",
+            "level": "info",
+            "timestamp": "2026-11-28T16:44:11Z",
+            "key": "d00000002",
+            "rows_accepted": 9,
+            "rows_rejected": 1,
+            "n_heldout": 2,
+        }
+    )
+
+    assert line.endswith("  d00000002: 9 rows accepted, 1 rejected, 2 held out")
+    assert line[2] == line[5] == ":"
+
+
+def test_an_event_without_a_sentence_is_shown_by_its_name():
+    """
+    With its fields; a field that is missing, or hostile, does no harm.
+    """
+    event = {"event": "page_not_made", "level": "warning", "version": "v1\x1b[2J", "timestamp": 0}
+
+    assert "--:--:--  warning: page not made  version=v1\\x1b[2J" == event_line(event)
+    assert "--:--:--  ?: found in the inbox" == event_line({"event": "dataset_claimed"})
