@@ -35,7 +35,9 @@ import torch
 from finetuned.config import ModelConfig
 from finetuned.data.examples import to_example
 from finetuned.data.render import Renderer
-from finetuned.inference.generate import Continuation, answer_and_score, answering
+from finetuned.inference.cached_lm import answering
+from finetuned.inference.generate import answer_and_score
+from finetuned.inference.pending import Continuation
 from finetuned.inference.score import summed_loss
 from finetuned.model.load import load_version
 

@@ -12,7 +12,7 @@ import pytest
 
 from finetuned.evaluation.answers import AnswerStore, model_digest
 from finetuned.evaluation.subjects import adapter_shape
-from finetuned.inference.ask import Raw
+from finetuned.inference.outcome import Raw
 
 RAW = Raw(
     text="ok",

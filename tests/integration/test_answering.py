@@ -17,9 +17,11 @@ import pytest
 import torch
 import transformers
 
-from finetuned.inference.generate import Answer, Continuation, answer_and_score, generate
-from finetuned.inference.prompt_cache import CachedLM, shared_length
-from finetuned.inference.score import choice_scores
+from finetuned.inference.batches import shared_length
+from finetuned.inference.cached_lm import CachedLM
+from finetuned.inference.choices import choice_scores
+from finetuned.inference.generate import answer_and_score, generate
+from finetuned.inference.pending import Answer, Continuation
 from support.engine import ARCHITECTURES, VOCABULARY, make_lm, plain_loss, tokens, with_lora
 
 STOPS = frozenset(range(2, VOCABULARY, 19))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from finetuned.loss.fused_lora import fuse_lora
-from finetuned.loss.micro_batch import MIN_SHARED, Row, make_micro_batch, shared_length
+from finetuned.loss.micro_batch import MIN_SHARED, MaskedTokens, make_micro_batch, shared_length
 from finetuned.loss.supervised import Kernels, SupervisedLM
 from support.engine import (
     ARCHITECTURES,
@@ -37,7 +37,7 @@ WAYS = [
 _HEAD = tokens(40, 0)  # twice the sliding window of those models that have one
 
 
-def _conversation() -> list[Row]:
+def _conversation() -> list[MaskedTokens]:
     """Rows that share 40 tokens: three turns, a one-token answer, unlike lengths."""
     return [
         row(_HEAD + tokens(30, 1), (45, 50), (58, 59), (64, 70)),
@@ -47,7 +47,7 @@ def _conversation() -> list[Row]:
     ]
 
 
-def _to_the_border() -> list[Row]:
+def _to_the_border() -> list[MaskedTokens]:
     """Equal up to and past the last token that may be shared: the first answer is equal too."""
     same = tokens(32, 5)
     return [row(same + tokens(n, 6 + n), (30, 32 + n)) for n in (4, 7, 1)]
@@ -64,7 +64,7 @@ CASES = {
 
 
 def engine(
-    model: Any, prefix: str, rows: list[Row], *, autocast: torch.dtype | None = None
+    model: Any, prefix: str, rows: list[MaskedTokens], *, autocast: torch.dtype | None = None
 ) -> tuple[float, dict[str, torch.Tensor]]:
     lm = model.get_base_model() if hasattr(model, "get_base_model") else model
     supervised = SupervisedLM(model, Kernels(prefix, lm.config._attn_implementation))

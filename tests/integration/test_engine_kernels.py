@@ -11,15 +11,17 @@ import pytest
 import torch
 import transformers
 
-from finetuned.loss.kernels import candidates, choose, refusal
-from finetuned.loss.micro_batch import Row
+from finetuned.loss.candidates import candidates
+from finetuned.loss.kernel_check import refusal
+from finetuned.loss.kernels import choose
+from finetuned.loss.micro_batch import MaskedTokens
 from finetuned.loss.supervised import Kernels, SupervisedLM
 from support.engine import ARCHITECTURES, SPLIT, make_lm, row, tokens, with_lora
 
 _CPU = torch.device("cpu")
 
 
-def _rows() -> list[Row]:
+def _rows() -> list[MaskedTokens]:
     head = tokens(48, 0)
     return [row(head + tokens(12 + i, 1 + i), (52, 60 + i)) for i in range(4)]
 
@@ -331,7 +333,7 @@ def test_a_way_that_would_compute_something_else_raises(prefix: str) -> None:
     lm = make_lm("qwen3")
     lm.gradient_checkpointing_enable({"use_reentrant": False})
     model = SupervisedLM(lm, Kernels(prefix, "sdpa")).train()
-    with pytest.raises(RuntimeError, match="computed again"):
+    with pytest.raises(RuntimeError, match="gradient checkpointing"):
         model(_rows())
 
 
@@ -403,7 +405,7 @@ def test_scored_rows_keep_no_logits(monkeypatch: pytest.MonkeyPatch) -> None:
         return logits
 
     monkeypatch.setattr(LanguageHead, "__call__", counted)
-    monkeypatch.setattr(supervised, "MAX_LOGITS", 500)
+    monkeypatch.setattr(supervised, "CHUNK_LOGITS", 500)
     assert torch.allclose(whole, model.row_losses(batch), rtol=1e-5)
     assert len(alive) > 4
     assert most <= 500

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finetuned.loss.micro_batch import (
     MIN_SHARED,
-    Row,
+    MaskedTokens,
     make_micro_batch,
     shared_length,
     supervised_count,
@@ -19,9 +19,9 @@ PAD = 99
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> list[Row]:
+def rows(draw: st.DrawFn) -> list[MaskedTokens]:
     head = [k % 4 for k in range(draw(st.sampled_from([0, 8, *range(14, 24)])))]
-    found: list[Row] = []
+    found: list[MaskedTokens] = []
     for _ in range(draw(st.integers(1, 4))):
         tail = draw(st.lists(st.integers(0, 1), min_size=1, max_size=12))
         ids = head + tail
@@ -35,7 +35,7 @@ def rows(draw: st.DrawFn) -> list[Row]:
 @settings(max_examples=300, deadline=None)
 @given(rows(), st.booleans())
 def test_every_supervised_token_is_a_target_once_and_in_its_place(
-    made: list[Row], share: bool
+    made: list[MaskedTokens], share: bool
 ) -> None:
     """
     Prefix and branch give each row back; what predicts a target stands right before it.
@@ -73,7 +73,9 @@ def test_every_supervised_token_is_a_target_once_and_in_its_place(
 
 @settings(max_examples=300, deadline=None)
 @given(rows())
-def test_what_is_shared_is_equal_unsupervised_and_as_long_as_can_be(made: list[Row]) -> None:
+def test_what_is_shared_is_equal_unsupervised_and_as_long_as_can_be(
+    made: list[MaskedTokens],
+) -> None:
     """
     Every row keeps what predicts its first supervised token; one more token would break a rule.
     """

@@ -23,7 +23,7 @@ from finetuned.config import TrainingConfig
 from finetuned.core.learning_rate import WarmUp
 from finetuned.data.plan import plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes
-from finetuned.loss.micro_batch import Row
+from finetuned.loss.micro_batch import MaskedTokens
 from finetuned.loss.supervised import Kernels, SupervisedLM
 from finetuned.training.memory import TokenBudget
 from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
@@ -172,7 +172,7 @@ def with_lora(lm: Any, **options: Any) -> Any:
     return model.train()
 
 
-def row(ids: Sequence[int], *spans: tuple[int, int]) -> Row:
+def row(ids: Sequence[int], *spans: tuple[int, int]) -> MaskedTokens:
     """
     Return a row whose tokens in the half-open *spans* are supervised.
     """
@@ -187,7 +187,9 @@ def tokens(n: int, seed: int) -> list[int]:
     return [rng.randrange(3, VOCABULARY) for _ in range(n)]
 
 
-def plain_loss(model: Any, one: Row, *, autocast: torch.dtype | None = None) -> torch.Tensor:
+def plain_loss(
+    model: Any, one: MaskedTokens, *, autocast: torch.dtype | None = None
+) -> torch.Tensor:
     """
     Return the summed loss of one row, from the logits of all its positions.
     """
@@ -213,7 +215,7 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 
 
 def one_by_one(
-    model: Any, rows: Sequence[Row], *, autocast: torch.dtype | None = None
+    model: Any, rows: Sequence[MaskedTokens], *, autocast: torch.dtype | None = None
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """
     Return loss and gradients of *rows*, each run alone through the stock model.
@@ -244,7 +246,7 @@ class PlannedRows:
     Rows in memory, read by number as a job's are.
     """
 
-    def __init__(self, rows: Sequence[Row], *, rows_per_step: int) -> None:
+    def __init__(self, rows: Sequence[MaskedTokens], *, rows_per_step: int) -> None:
         self._rows = list(rows)
         flat = np.array([t for ids, _ in rows for t in ids], dtype=np.uint32)
         lengths = np.array([len(ids) for ids, _ in rows], dtype=np.int64)
@@ -261,7 +263,7 @@ class PlannedRows:
             seed=0,
         )
 
-    def __getitem__(self, number: int) -> Row:
+    def __getitem__(self, number: int) -> MaskedTokens:
         return self._rows[number]
 
 

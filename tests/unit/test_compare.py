@@ -14,7 +14,7 @@ from finetuned.data.examples import to_example
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.by_hand.compare import ANSWERS, LOSSES, compare, pooled
 from finetuned.evaluation.measure import Measured
-from finetuned.inference.ask import Outcome, Raw
+from finetuned.inference.outcome import Outcome, Raw
 from finetuned.reports.compare import comparison_page
 
 A, B = {"name": "v0002", "path": "a"}, {"name": "v0001", "path": "b"}

@@ -25,7 +25,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import utc_now
-from finetuned.inference.ask import Raw
+from finetuned.inference.outcome import Raw
 from finetuned.layout import MANIFEST
 
 log = structlog.get_logger()

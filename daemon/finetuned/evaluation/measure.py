@@ -17,7 +17,8 @@ from finetuned.core.metrics import mean_loss, wilson_interval
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.answers import AnswerStore, question_key
-from finetuned.inference.ask import Outcome, Raw, ask, mark
+from finetuned.inference.ask import ask
+from finetuned.inference.outcome import Outcome, Raw, mark
 
 NOT_REACHED = Raw(
     text="",

@@ -1,184 +1,23 @@
 """
-Keys and values of prompts: what prompts share computed once, rows that come and go.
+The key/value cache of a batch of prompts: a shared prefix run once, rows that come and go.
 
-A batch stands right-aligned: its last token is in the last slot of every row and
-the padding before it is masked. So the distance of two slots is the distance of
-two positions, which sliding windows count on. Every layer keeps all its slots, a
-sliding one too (its window is the mask's business): slots can then be cut off at
-the end without a trace. Does not know stop tokens, deadlines or losses.
+All rows of a batch are right-aligned: the last token of each is in the last slot, and the
+padding before it is masked. The distance of two slots is then the distance of two
+positions, which sliding windows depend on. Every layer keeps all its slots, a sliding one
+too, because its mask applies the window; slots can then be cut off at the end without a
+trace. Does not know stop tokens, deadlines or losses.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-ROOM = 64
-"""Slots that a cache has to spare when it is copied."""
-
-MIN_SHARED = 8
-"""Fewer common tokens are not worth a pass of their own."""
-
-
-@contextmanager
-def answering(model: Any) -> Iterator[None]:
-    """
-    Put *model* into evaluation mode with a key/value cache, gradients off, and back.
-
-    No random number is drawn inside, so training goes on as if nothing happened.
-    """
-    was_training, used_cache = model.training, model.config.use_cache
-    model.eval()
-    model.config.use_cache = True
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.config.use_cache = used_cache
-        model.train(was_training)
-
-
-def shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    """
-    Return how many leading tokens all *prompts* have in common, 0 if too few to be worth it.
-
-    At least one token of each prompt is left. One prompt shares nothing.
-    """
-    if len(prompts) < 2:
-        return 0
-    first, last = min(prompts, key=list), max(prompts, key=list)
-    longest = min(len(p) for p in prompts) - 1
-    n = next((i for i in range(longest) if first[i] != last[i]), longest)
-    return n if n >= MIN_SHARED else 0
-
-
-class _GrowingLayer(DynamicLayer):  # type: ignore[misc]
-    """
-    Appends in place, with room for some more slots.
-
-    Stock layers copy all their slots at every token, which for long prompts costs
-    more than everything else in a step.
-    """
-
-    keys: Any
-    values: Any
-    is_initialized: bool
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rooms: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Append slots, (N, K, Q, D) each, and return all of them.
-        """
-        if not self.is_initialized or not self.keys.numel():
-            self.keys, self.values = key_states, value_states
-            self.dtype, self.device = key_states.dtype, key_states.device
-            self.is_initialized, self._rooms = True, None
-            return self.keys, self.values
-        begin, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
-        if self._rooms is None or not self._fits(self._rooms[0], end):
-            self._rooms = _roomy(self.keys, end), _roomy(self.values, end)
-        for room, states in zip(self._rooms, (key_states, value_states), strict=True):
-            room[:, :, begin:end] = states
-        self.keys, self.values = (room[:, :, :end] for room in self._rooms)
-        return self.keys, self.values
-
-    def _fits(self, room: torch.Tensor, end: int) -> bool:
-        """Whether the slots are those at the beginning of *room*, and it has *end* of them."""
-        return (
-            room.data_ptr() == self.keys.data_ptr()
-            and room.shape[0] == self.keys.shape[0]
-            and end <= room.shape[-2]
-        )
-
-
-def _roomy(states: torch.Tensor, end: int) -> torch.Tensor:
-    """(N, K, W, D) -> (N, K, end + ROOM, D), the first W slots the same and the rest undefined."""
-    n, heads, width, size = states.shape
-    room = states.new_empty((n, heads, end + ROOM, size))
-    room[:, :, :width] = states
-    return room
-
-
-class CachedLM:
-    """
-    A causal language model as a function of tokens and a cache.
-    """
-
-    def __init__(self, model: Any) -> None:
-        """
-        Args:
-            model: A causal language model, possibly inside a PeftModel.
-        """
-        self._model = model
-        self._lm = model.get_base_model() if hasattr(model, "get_base_model") else model
-        accepted = inspect.signature(self._lm.forward).parameters
-        self._wants_positions = "position_ids" in accepted
-        self._keeps_logits = "logits_to_keep" in accepted
-        self.device: torch.device = next(model.parameters()).device
-        self.vocabulary: int = self._lm.config.get_text_config().vocab_size
-
-    def is_exact(self, token: int) -> bool:
-        """
-        Run one token and return whether the cache it leaves is of the kind this module handles.
-
-        That is transformers' DynamicCache of ordinary or sliding-window layers. Not
-        recurrent or convolutional states, static or quantised caches, layers that
-        share another's cache, attention in chunks, or virtual tokens of an adapter.
-        """
-        configs = getattr(self._model, "peft_config", {}).values()
-        if any(getattr(config, "is_prompt_learning", False) for config in configs):
-            return False
-        if getattr(self._lm.config.get_text_config(), "attention_chunk_size", None) is not None:
-            return False
-        ids = torch.tensor([[token]], device=self.device)
-        cache: Any = getattr(self._lm(input_ids=ids, use_cache=True), "past_key_values", None)
-        return (
-            type(cache) is DynamicCache
-            and len(cache.layers) > 0
-            and all(
-                type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
-                and layer.is_initialized
-                and layer.keys.shape[-2] == 1
-                for layer in cache.layers
-            )
-        )
-
-    def logits(
-        self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache, keep: int
-    ) -> torch.Tensor:
-        """
-        Run *ids* on *cache*, which grows by them, and return the logits of the last *keep*.
-
-        Args:
-            ids: int64 (N, Q).
-            mask: int64 (N, W), 1 where there is a token; W counts the cache's slots and Q.
-            cache: Of W - Q slots.
-            keep: 1 to Q.
-
-        Returns:
-            (N, keep, V) in the model's precision.
-        """
-        arguments: dict[str, Any] = {}
-        if self._wants_positions:
-            arguments["position_ids"] = (mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
-        if self._keeps_logits:
-            arguments["logits_to_keep"] = keep
-        output = self._lm(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **arguments
-        )
-        logits: torch.Tensor = output.logits[:, -keep:]
-        return logits
+from finetuned.inference.batches import shared_length
+from finetuned.inference.cached_lm import CachedLM
+from finetuned.inference.growing_layer import GrowingLayer
 
 
 class CachedRows:
@@ -211,7 +50,7 @@ class CachedRows:
 
     def keep(self, rows: Sequence[int]) -> None:
         """
-        Let all rows but *rows* go, and the slots that nobody uses then.
+        Drop all rows but *rows*, and the leading slots that only dropped rows used.
         """
         if len(rows) == len(self):
             return
@@ -225,7 +64,7 @@ class CachedRows:
 
     def join(self, other: CachedRows) -> None:
         """
-        Take the rows of *other* in, after one's own. They are not to be used on their own again.
+        Append the rows of *other*, which must not be used any more.
         """
         mine, more = self._cache.get_seq_length(), other._cache.get_seq_length()
         width = max(mine, more)
@@ -239,7 +78,7 @@ class CachedRows:
 
 class Prefix:
     """
-    The tokens that all prompts of a call begin with, run once.
+    The leading tokens that all prompts of a call share, run once.
     """
 
     def __init__(self, lm: CachedLM, prompts: Sequence[Sequence[int]]) -> None:
@@ -256,10 +95,11 @@ class Prefix:
 
     def cache(self, pads: torch.Tensor) -> DynamicCache:
         """
-        Return a cache that begins each row *pads* slots further right; what is left of it is noise.
+        Return a cache of N rows, each with the prefix shifted to the right by its padding.
 
         Args:
-            pads: int64 (N,), >= 0. What they push out of the first ``length`` slots is cut off.
+            pads: int64 (N,), >= 0: slots of padding. Slots before the prefix are undefined;
+                what is shifted past ``length`` slots is cut off.
         """
         made = DynamicCache()
         slots = torch.arange(self.length, device=pads.device) - pads.unsqueeze(1)
@@ -272,7 +112,7 @@ class Prefix:
 
 class Prefill:
     """
-    A batch of prompts, each with its continuation after it, run together.
+    A batch of prompts, each followed by its continuation, run in one pass.
     """
 
     def __init__(
@@ -288,11 +128,11 @@ class Prefill:
             lm: The model.
             prefix: Of a call that these prompts are part of.
             prompts: Token ids, none empty. Length N.
-            continuations: What follows each prompt; any may be empty. Length N.
-            pad_token_id: Fills what is masked.
+            continuations: The tokens after each prompt; any may be empty. Length N.
+            pad_token_id: Fills masked places.
         """
         width = max(len(p) for p in prompts)
-        # What a continuation's last token predicts is asked by nobody.
+        # The prediction after the last token of a continuation is not needed.
         tail = max(0, *(len(c) - 1 for c in continuations))
         ids = torch.full((len(prompts), width + tail), pad_token_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -311,11 +151,11 @@ class Prefill:
 
     def rows(self, picked: Sequence[int], accepted: Sequence[int]) -> CachedRows:
         """
-        Return some rows with their prompts and the first tokens of their continuations.
+        Return some rows, each cut after its prompt and the first tokens of its continuation.
 
         Args:
-            picked: Rows, M of them.
-            accepted: Of each, how many tokens of its continuation stay. Length M.
+            picked: Numbers of M rows.
+            accepted: How many tokens of its continuation each of them keeps. Length M.
         """
         index = torch.tensor(picked, dtype=torch.long, device=self._lengths.device)
         more = torch.tensor(accepted, dtype=torch.long, device=self._lengths.device)
@@ -325,7 +165,7 @@ class Prefill:
         slots = (slots + more.unsqueeze(1)).clamp_(min=0)
         made = DynamicCache()
         for layer in self._cache.layers:
-            made.layers.append(_GrowingLayer())
+            made.layers.append(GrowingLayer())
             made.layers[-1].update(_at(layer.keys, index, slots), _at(layer.values, index, slots))
         return CachedRows(made, lengths)
 
@@ -336,5 +176,5 @@ def _at(states: torch.Tensor, rows: torch.Tensor, slots: torch.Tensor) -> torch.
 
 
 def _widened(states: torch.Tensor, width: int) -> torch.Tensor:
-    """(N, K, W, D) -> (N, K, width, D), with slots put in on the left."""
+    """(N, K, W, D) -> (N, K, width, D), padded with zeros on the left."""
     return torch.nn.functional.pad(states, (0, 0, width - states.shape[-2], 0))

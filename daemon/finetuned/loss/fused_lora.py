@@ -1,11 +1,11 @@
 """
 LoRA's linear layer as one autograd node.
 
-The mathematics of peft's, y = x W' + s (x A') B', with the update added by the
-matrix product itself: no separate passes over the activations for scaling and
-adding, forward or backward. The update's products are of the base's precision, as
-under autocast; peft computes them in the adapter's where no autocast is on. Only for a
-plain linear base, one adapter, no dropout. Does not know training.
+Computes y = x W' + s (x A') B' as peft does, but adds the update inside the matrix
+product, without separate passes over the activations for scaling and adding, forward or
+backward. The products of the update have the precision of the base, as under autocast;
+without autocast peft computes them in the precision of the adapter. Only for a plain
+linear base with one adapter and no dropout. Does not know training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _LoraLinear(torch.autograd.Function):
         scaling: float,
     ) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        # In the precision of the base's product, as in an autocast region.
+        # In the precision of the base, as under autocast.
         a_low, b_low = a.to(flat.dtype), b.to(flat.dtype)
         y = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
         inner = torch.mm(flat, a_low.t())
@@ -55,7 +55,7 @@ class _LoraLinear(torch.autograd.Function):
         return d_x, None, None, d_a, d_b, None
 
 
-def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+def _forward(layer: Linear, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     if args or kwargs or layer.merged or layer.disable_adapters:
         found: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
         return found
@@ -76,12 +76,12 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     return y
 
 
-def fuse_lora(model: Any) -> int:
+def fuse_lora(model: torch.nn.Module) -> int:
     """
-    Make the adapters of *model* run as one node each, where that is the same mathematics.
+    Make each adapter layer of *model* run as one node, if the mathematics is the same.
 
-    Left as they are: dropout, DoRA and other variants, quantised or trainable
-    bases, several adapters, activations of another type than the base's.
+    Layers with dropout, DoRA and other variants, quantised or trainable bases, or several
+    adapters are not changed.
 
     Returns:
         How many layers were changed.
@@ -94,7 +94,7 @@ def fuse_lora(model: Any) -> int:
     return fused
 
 
-def _is_plain(layer: Any) -> bool:
+def _is_plain(layer: Linear) -> bool:
     if len(layer.active_adapters) != 1 or type(layer.base_layer) is not torch.nn.Linear:
         return False
     name = layer.active_adapters[0]

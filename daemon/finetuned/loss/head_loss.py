@@ -1,11 +1,10 @@
 """
 Cross-entropy from hidden states, a chunk of positions at a time.
 
-Logits of all positions at once are the largest tensor of a training step with
-a large vocabulary. Here they never exceed a set number of elements; the
-gradient of a chunk is taken while its logits are there, so none are kept and
-none are computed twice (as in Liger's fused linear cross-entropy, arXiv
-2410.10989). Does not know rows.
+The logits of all positions are the largest tensor of a training step if the vocabulary
+is large. Here they never exceed a given number of elements. The gradient of a chunk is
+taken while its logits are in memory, so that none are kept or computed twice, as in
+Liger's fused linear cross-entropy (arXiv 2410.10989). Does not know rows.
 """
 
 from __future__ import annotations
@@ -13,17 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 
 class LanguageHead:
     """
-    From hidden states to logits, as the model's own forward does it.
+    The language head of a model: hidden states to logits, as in the model's own forward.
     """
 
-    def __init__(self, lm: Any) -> None:
+    def __init__(self, lm: PreTrainedModel) -> None:
         """
         Args:
-            lm: A causal language model of transformers, adapters injected or not.
+            lm: A causal language model, adapters injected or not.
         """
         self.linear = lm.get_output_embeddings()
         config = lm.config.get_text_config()
@@ -51,7 +51,7 @@ class LanguageHead:
 
     def trained(self) -> list[torch.Tensor]:
         """
-        Return the head's parameters that want a gradient.
+        Return the parameters of the head that need a gradient.
         """
         return [p for p in self.linear.parameters() if p.requires_grad]
 
@@ -62,7 +62,7 @@ def _losses(head: LanguageHead, hidden: torch.Tensor, targets: torch.Tensor) -> 
 
 class _ChunkedLoss(torch.autograd.Function):
     """
-    Summed loss; the gradients are made in forward, scaled in backward.
+    The summed loss; gradients are computed in forward and scaled in backward.
     """
 
     @staticmethod

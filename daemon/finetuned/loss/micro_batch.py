@@ -1,5 +1,5 @@
 """
-Rows become one micro-batch: their shared beginning once, then their branches.
+Rows stacked into one micro-batch: their shared beginning once, then their branches.
 
 Does not know models or losses.
 """
@@ -8,43 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-Row = tuple[Sequence[int], Sequence[bool]]
-"""Token ids and which of them are supervised, equally long."""
+MaskedTokens = tuple[Sequence[int], Sequence[bool]]
+"""The token ids of one row, and for each whether it is supervised."""
 
-MIN_SHARED = 16
-"""Tokens; a shorter beginning is not worth a pass of its own."""
+MIN_SHARED: Final = 16
+"""Fewest common tokens that are worth a pass of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
     """
-    N rows: P tokens that all of them begin with, then N branches of up to R tokens.
+    N rows as P tokens that all of them begin with, and N branches of up to R tokens.
 
-    A branch ends with its last position that predicts a supervised token: what
-    comes after it reaches no loss.
+    A branch ends at its last position that predicts a supervised token; later tokens
+    reach no loss and are left out.
     """
 
     prefix: torch.Tensor
-    """int64 (P,), P = 0 or P >= MIN_SHARED; none of it is supervised, nor what it predicts last."""
+    """int64 (P,), P = 0 or P >= MIN_SHARED; neither it nor the token after it is supervised."""
     branches: torch.Tensor
-    """int64 (N, R), padded on the right: under a causal mask no row sees its padding."""
+    """int64 (N, R), padded on the right, where a causal mask hides the padding."""
     slots: torch.Tensor
-    """int64 (T,), ascending: the places of (N, R), counted row by row, that are not padding."""
+    """int64 (T,), ascending: the places of (N, R) that hold tokens, counted row by row."""
     scored: torch.Tensor
-    """int64 (S,): which of the T tokens predict a supervised one."""
+    """int64 (S,): numbers of the tokens, of T, that predict a supervised token."""
     targets: torch.Tensor
-    """int64 (S,): those next tokens."""
+    """int64 (S,): the supervised tokens that they predict."""
     owners: torch.Tensor
     """int64 (S,): the row each target belongs to."""
 
     def to(self, device: torch.device) -> MicroBatch:
         """
-        Return the same on *device*.
+        Return a copy on *device*.
         """
         return MicroBatch(
             self.prefix.to(device, non_blocking=True),
@@ -56,20 +57,20 @@ class MicroBatch:
         )
 
 
-def supervised_count(row: Row) -> int:
+def supervised_count(row: MaskedTokens) -> int:
     """
-    Return how many tokens of a row are predicted: supervised ones but a first token.
+    Return how many supervised tokens of a row are predicted: all but a first one.
     """
     return int(np.count_nonzero(np.asarray(row[1], dtype=bool)[1:]))
 
 
-def shared_length(rows: Sequence[Row]) -> int:
+def shared_length(rows: Sequence[MaskedTokens]) -> int:
     """
-    Return how many leading tokens the rows can share, 0 or at least MIN_SHARED.
+    Return how many leading tokens the rows can share: 0, or at least MIN_SHARED.
 
-    Equal tokens, no supervised one among them, and in every row something left
-    that predicts its first supervised token: the last shared position is followed
-    by other tokens in other rows.
+    Shared tokens are equal in all rows and not supervised, and each row keeps the token
+    that predicts its first supervised one, because different tokens may follow the last
+    shared position.
     """
     if len(rows) < 2:
         return 0
@@ -87,14 +88,16 @@ def _first_supervised(supervised: Sequence[bool]) -> int:
     return int(flags.argmax()) if flags.any() else len(flags)
 
 
-def make_micro_batch(rows: Sequence[Row], pad_token_id: int, *, share: bool = True) -> MicroBatch:
+def make_micro_batch(
+    rows: Sequence[MaskedTokens], pad_token_id: int, *, share: bool = True
+) -> MicroBatch:
     """
     Stack rows into a micro-batch.
 
     Args:
         rows: N >= 1 rows, each of at least one token.
         pad_token_id: Fills branches on the right.
-        share: Whether to look for a shared beginning; without, P = 0.
+        share: Whether to look for a shared beginning; if not, P = 0.
     """
     shared = shared_length(rows) if share else 0
     tails: list[npt.NDArray[np.int64]] = []

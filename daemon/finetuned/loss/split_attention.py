@@ -1,13 +1,13 @@
 """
-Attention of many rows in one sequence, without a mask and without padding around it.
+Attention of many rows in one sequence, without a mask and without padding.
 
-The sequence is a prefix that all rows share (or none), then what each row has of its
-own, one after another. A row's token sees the whole prefix and its row up to itself.
-Both parts are computed apart and merged by their softmax normalisers; the gradient
-of each part needs only the merged output and normaliser (the identity that ring
-attention uses, arXiv 2310.01889). Nothing of the prefix is copied per row, and rows
-are padded to one length for their own part of the attention only. Runs torch's
-flash kernel for CPU. Does not know models, rows or losses.
+The sequence is a prefix that all rows share (it may be empty), then the rest of each row,
+one after another. A token attends to the whole prefix and to its own row up to itself.
+The two parts are computed separately and merged by their softmax normalisers; the
+gradient of each part needs only the merged output and normaliser (the identity that ring
+attention uses, arXiv 2310.01889). The prefix is not copied per row; rows are padded to
+one length for their own part of the attention only. Uses torch's flash kernel for CPU.
+Does not know models or losses.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PretrainedConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-NAME = "finetuned_split"
-"""Under this name transformers finds the attention."""
+NAME: Final = "finetuned_split"
+"""The name under which the attention is registered with transformers."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -31,7 +31,7 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 @dataclass(frozen=True, slots=True)
 class RowLayout:
     """
-    P tokens of a prefix, then T tokens of N rows of up to R tokens.
+    The layout of a sequence: P tokens of a prefix, then T tokens of N rows of up to R each.
     """
 
     prefix: int
@@ -44,7 +44,9 @@ class RowLayout:
     """int64 (T,): the place of each token in (N, R), counted row by row."""
 
     def by_row(self, x: torch.Tensor, groups: int = 1) -> torch.Tensor:
-        """(1, H, T, D) -> (N, H * groups, R, D), zeros where a row has no token."""
+        """
+        (1, H, T, D) -> (N, H * groups, R, D), zeros after the end of a row.
+        """
         _, heads, t, width = x.shape
         if t == self.n * self.width:
             rows = x[0].view(heads, self.n, self.width, width).transpose(0, 1)
@@ -55,7 +57,9 @@ class RowLayout:
         return rows if groups == 1 else rows.repeat_interleave(groups, dim=1)
 
     def in_line(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, H, R, D) -> (1, H, T, D)."""
+        """
+        (N, H, R, D) -> (1, H, T, D).
+        """
         if len(self.slots) == self.n * self.width:
             return x.transpose(0, 1).flatten(1, 2).unsqueeze(0)
         flat = x.transpose(1, 2).reshape(self.n * self.width, x.shape[1], x.shape[3])
@@ -64,7 +68,9 @@ class RowLayout:
 
 class _RowAttention(torch.autograd.Function):
     """
-    Queries (1, H, T, D) on a prefix (1, K, P, D) and rows' own (1, K, T, D); K divides H.
+    Attention of queries (1, H, T, D) to a prefix (1, K, P, D) and to their rows (1, K, T, D).
+
+    K divides H.
     """
 
     @staticmethod
@@ -85,7 +91,7 @@ class _RowAttention(torch.autograd.Function):
             ctx.save_for_backward(query, prefix_key, prefix_value, *by_row, out_r, norm_r)
             ctx.scale, ctx.layout, ctx.groups = scale, layout, groups
             return layout.in_line(out_r)
-        # All queries of a key head at once: the prefix is read once, not once per row.
+        # All queries of a key head together, so that the prefix is read once, not once per row.
         query = query.contiguous()
         out_p, norm_p = _flash(
             _by_key_head(query, groups), prefix_key, prefix_value, 0.0, False, scale=scale
@@ -146,7 +152,7 @@ def _by_key_head(x: torch.Tensor, groups: int) -> torch.Tensor:
 
 
 _layout: RowLayout | None = None
-"""Of the sequence that is being computed."""
+"""Of the sequence inside a split_attention() block."""
 
 
 def _attention(
@@ -161,7 +167,8 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     if _layout is None:
         raise RuntimeError("attention used outside split_attention()")
-    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated ones wider
+    # Under autocast, rotated queries and keys are float32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     prefix = _layout.prefix
     rest: torch.Tensor = _RowAttention.apply(  # type: ignore[no-untyped-call]
         query[:, :, prefix:],
@@ -189,15 +196,13 @@ AttentionInterface.register(NAME, _attention)
 
 
 @contextmanager
-def split_attention(config: Any, layout: RowLayout) -> Iterator[None]:
+def split_attention(config: PretrainedConfig, layout: RowLayout) -> Iterator[None]:
     """
-    Let a model of *config* use this attention inside the block.
-
-    transformers builds no mask for it.
+    Make the model of *config* use this attention inside the block, without a mask.
 
     Args:
-        config: The model's configuration; put back afterwards.
-        layout: Of the one sequence that the model is given, (1, P + T).
+        config: The model's configuration; restored after the block.
+        layout: Of the one sequence, (1, P + T), that the model is run on.
     """
     global _layout
     before = config._attn_implementation

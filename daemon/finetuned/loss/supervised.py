@@ -1,33 +1,35 @@
 """
 The loss of a micro-batch: each shared prefix computed once, only supervised positions scored.
 
-The same loss and gradients as one row at a time. The prefix is run once, in one
-sequence with its branches or with its key/value cache kept in the graph, and the
-language head is asked only where a supervised token follows. Works with any causal
-language model of transformers whose cache is the standard one; kernels.py checks
-that before it is trusted. Does not know plans, optimizers or files.
+Loss and gradients are those of one row at a time. The prefix is run once, either in one
+sequence with its branches or with its key/value cache kept in the graph, and logits are
+computed only where a supervised token follows. Works with any causal language model of
+transformers that has the standard cache; kernel_check.py checks that before it is used.
+Does not know plans, optimizers or files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
-from transformers import DynamicCache
+from peft import PeftModel
+from transformers import DynamicCache, PreTrainedModel
 
 from finetuned.loss.head_loss import LanguageHead, each_cross_entropy, summed_cross_entropy
-from finetuned.loss.micro_batch import MicroBatch, Row, make_micro_batch
+from finetuned.loss.micro_batch import MaskedTokens, MicroBatch, make_micro_batch
+from finetuned.loss.packaged_loss import packaged_loss
+from finetuned.loss.selective_mlp import SelectiveMLP, at_positions
 from finetuned.loss.split_attention import RowLayout, split_attention
 
-MAX_LOGITS = 2**25
-"""Most logits held at a time: 128 MiB of float32."""
+CHUNK_LOGITS: Final = 2**25
+"""Most logits that the loss holds at a time: 128 MiB of float32."""
 
-
-SHARING = ("split", "cache")
-"""Kernels.prefix of the ways that compute a shared beginning once."""
+SHARING: Final = ("split", "cache")
+"""The values of Kernels.prefix that compute a shared beginning once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,12 @@ class Kernels:
     prefix: str
     """
     "split": shared, one sequence, attention in parts; "cache": shared, two passes;
-    "none": rows padded side by side; "stock": padded, all logits, the model's own way.
+    "none": rows padded side by side; "stock": padded, all logits, the model's own forward.
     """
     attention: str
-    """What transformers calls it: "sdpa", "eager", "flash_attention_2" ..."""
+    """Its name in transformers: "sdpa", "eager", "flash_attention_2" ..."""
     head: str = "chunked"
-    """"chunked": head_loss.py; "liger" and "cce": those packages' kernels, on CUDA."""
+    """"chunked": head_loss.py; "liger" and "cce": kernels of those packages, on CUDA."""
 
     def __str__(self) -> str:
         return f"prefix={self.prefix} attention={self.attention} head={self.head}"
@@ -52,7 +54,7 @@ class Kernels:
     @classmethod
     def parse(cls, text: str) -> Kernels | None:
         """
-        Return what str() wrote, or None for any other text.
+        Return the kernels that str() wrote as *text*, or None for any other text.
         """
         fields = dict(part.split("=", 1) for part in text.split() if "=" in part)
         return cls(**fields) if fields.keys() == {"prefix", "attention", "head"} else None
@@ -63,10 +65,12 @@ class SupervisedLM(torch.nn.Module):
     A language model with its loss, as one module that data parallelism can wrap.
     """
 
-    def __init__(self, model: Any, kernels: Kernels, *, pad_token_id: int = 0) -> None:
+    def __init__(
+        self, model: PreTrainedModel | PeftModel, kernels: Kernels, *, pad_token_id: int = 0
+    ) -> None:
         """
         Args:
-            model: A causal language model, possibly inside a PeftModel.
+            model: With or without an adapter.
             kernels: How to compute.
             pad_token_id: Fills rows on the right.
         """
@@ -75,30 +79,29 @@ class SupervisedLM(torch.nn.Module):
         self.kernels = kernels
         self.pad_token_id = pad_token_id
         self.autocast: torch.dtype | None = None
-        """Precision of the matrix products when the weights are kept in a wider one."""
+        """Precision of the matrix products; None is that of the weights."""
         lm = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._lm = [lm]  # in a list: one module, registered once
         self._head = LanguageHead(lm)
-        self._scored: torch.Tensor | None = None
-        self._hook_last_mlp(lm)
+        self._last_mlp = SelectiveMLP(lm)
 
     @property
-    def lm(self) -> Any:
-        """The language model inside any adapter wrapper."""
+    def lm(self) -> PreTrainedModel:
+        """The language model, without an adapter around it."""
         return self._lm[0]
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the parameters."""
         found: torch.device = next(p.device for p in self.model.parameters())
         return found
 
-    def forward(self, rows: Sequence[Row]) -> torch.Tensor:
+    def forward(self, rows: Sequence[MaskedTokens]) -> torch.Tensor:
         """
         Return the summed loss of *rows* in nats, a float32 scalar.
 
-        No rows give a loss of zero that is still a function of the parameters, for a
-        process that has nothing to do in a step that others work on.
+        Without rows the loss is zero but still a function of the parameters: a rank without
+        a micro-batch takes part in the all-reduce of the gradients with it.
         """
         if not rows:
             empty = make_micro_batch([([0, 0], [False, True])], 0).to(self.device)
@@ -116,9 +119,8 @@ class SupervisedLM(torch.nn.Module):
         if self.kernels.prefix == "stock":
             with self._autocast():
                 logits = self.model(input_ids=batch.branches, use_cache=False).logits
-            return torch.nn.functional.cross_entropy(
-                _picked(logits, batch.slots[batch.scored]).float(), batch.targets, reduction="sum"
-            )
+            scored = at_positions(logits, batch.slots[batch.scored]).float()
+            return torch.nn.functional.cross_entropy(scored, batch.targets, reduction="sum")
         hidden = self._predicting(batch)
         with self._autocast():
             return self._score(hidden, batch.targets)
@@ -130,11 +132,11 @@ class SupervisedLM(torch.nn.Module):
         with torch.no_grad(), self._autocast():
             if self.kernels.prefix == "stock":
                 logits = self.model(input_ids=batch.branches, use_cache=False).logits
-                scored = _picked(logits, batch.slots[batch.scored]).float()
+                scored = at_positions(logits, batch.slots[batch.scored]).float()
                 losses = torch.nn.functional.cross_entropy(scored, batch.targets, reduction="none")
             else:
                 losses = each_cross_entropy(
-                    self._head, self._predicting(batch), batch.targets, max_elements=MAX_LOGITS
+                    self._head, self._predicting(batch), batch.targets, max_elements=CHUNK_LOGITS
                 )
         total = torch.zeros(len(batch.branches), device=losses.device)
         return total.index_add_(0, batch.owners, losses)
@@ -144,14 +146,13 @@ class SupervisedLM(torch.nn.Module):
     def _predicting(self, batch: MicroBatch) -> torch.Tensor:
         """Return the last hidden states (S, H) of the positions that are scored."""
         if self.training and self.kernels.prefix in SHARING and self._recomputes():
-            # transformers then drops the cache, and branches would not see their prefix.
-            raise RuntimeError(f"{self.kernels}: not with activations that are computed again")
+            # transformers drops the cache then, and branches would not see their prefix.
+            raise RuntimeError(f"{self.kernels}: not possible with gradient checkpointing")
         if self.kernels.prefix == "split":
             computed, at = len(batch.prefix) + len(batch.slots), len(batch.prefix) + batch.scored
         else:
             computed, at = batch.branches.numel(), batch.slots[batch.scored]
-        # What the last layer's MLP says elsewhere reaches no loss. A layer that is run again
-        # in backward would not find out which positions were meant.
+        # A layer that is run again in backward would not know the positions any more.
         few = at if 4 * len(at) < 3 * computed and not self._recomputes() else None
         try:
             with self._autocast():
@@ -161,9 +162,9 @@ class SupervisedLM(torch.nn.Module):
                     states = self._through_cache(batch, few)
                 else:
                     states = self._padded(batch, few)
-                return _picked(states, at)
+                return at_positions(states, at)
         finally:
-            self._scored = None
+            self._last_mlp.positions = None
 
     def _states(self, input_ids: torch.Tensor, **arguments: Any) -> torch.Tensor:
         states: torch.Tensor = self.lm.base_model(
@@ -172,24 +173,24 @@ class SupervisedLM(torch.nn.Module):
         return states
 
     def _in_one_sequence(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
-        """Run prefix and branches one after another: fewer, larger products, no padding."""
+        """Run prefix and branches as one sequence: fewer, larger products, no padding."""
         prefix, (n, width) = len(batch.prefix), batch.branches.shape
         branches = batch.branches.flatten().index_select(0, batch.slots)
         sequence = torch.cat([batch.prefix, branches]).unsqueeze(0)
         places = torch.arange(prefix, device=sequence.device)
         positions = torch.cat([places, prefix + batch.slots % width]).unsqueeze(0)
-        self._scored = scored
+        self._last_mlp.positions = scored
         with split_attention(self.lm.config, RowLayout(prefix, n, width, batch.slots)):
             return self._states(sequence, position_ids=positions, use_cache=False)
 
     def _padded(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
-        """Run the rows side by side; the padding is on the right, so no row sees it."""
-        self._scored = scored
+        """Run the rows side by side; padding is on the right, where no row attends to it."""
+        self._last_mlp.positions = scored
         with self._attention():
             return self._states(batch.branches, use_cache=False)
 
     def _through_cache(self, batch: MicroBatch, scored: torch.Tensor | None) -> torch.Tensor:
-        """Run the prefix, then the branches on its cache, whose mask is the model's own."""
+        """Run the prefix, then the branches on its cache, with the model's own mask."""
         cache = DynamicCache()
         with self._attention():
             self._states(batch.prefix.unsqueeze(0), past_key_values=cache, use_cache=True)
@@ -198,7 +199,7 @@ class SupervisedLM(torch.nn.Module):
                     layer.keys = layer.keys.expand(len(batch.branches), -1, -1, -1)
                     layer.values = layer.values.expand(len(batch.branches), -1, -1, -1)
             places = torch.arange(batch.branches.shape[1], device=batch.branches.device)
-            self._scored = scored
+            self._last_mlp.positions = scored
             return self._states(
                 batch.branches,
                 position_ids=(len(batch.prefix) + places).unsqueeze(0),
@@ -216,79 +217,15 @@ class SupervisedLM(torch.nn.Module):
         finally:
             config._attn_implementation = before
 
-    def _autocast(self) -> Any:
+    def _autocast(self) -> AbstractContextManager[object]:
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
     def _score(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if self.kernels.head == "chunked" or not len(targets):
-            return summed_cross_entropy(self._head, hidden, targets, max_elements=MAX_LOGITS)
+            return summed_cross_entropy(self._head, hidden, targets, max_elements=CHUNK_LOGITS)
         return packaged_loss(self.kernels.head, self._head, hidden, targets)
 
     def _recomputes(self) -> bool:
         return bool(getattr(self.lm, "is_activation_checkpointing", False))
-
-    def _hook_last_mlp(self, lm: Any) -> None:
-        """Let the last layer's MLP work on scored positions only, where it is one module."""
-        layers = getattr(lm.base_model, "layers", None) or getattr(lm.base_model, "h", None)
-        mlp = getattr(layers[-1], "mlp", None) if layers else None
-        if mlp is None:
-            return
-
-        shape: list[int] = []
-
-        def select(_: Any, args: tuple[Any, ...]) -> Any:
-            if self._scored is None:
-                return None
-            shape[:] = args[0].shape
-            return (_picked(args[0], self._scored).unsqueeze(0), *args[1:])
-
-        def spread(_: Any, args: tuple[Any, ...], output: Any) -> Any:
-            if self._scored is None:
-                return None
-            wide = output.new_zeros(shape[0] * shape[1], output.shape[-1])
-            return wide.index_copy(0, self._scored, output[0]).view(shape[0], shape[1], -1)
-
-        mlp.register_forward_pre_hook(select)
-        mlp.register_forward_hook(spread)
-
-
-def _picked(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """(N, R, H), int64 (S,) -> (S, H). Several times faster than a boolean mask, both ways."""
-    return x.reshape(-1, x.shape[-1]).index_select(0, positions)
-
-
-def packaged_loss(
-    name: str, head: LanguageHead, hidden: torch.Tensor, targets: torch.Tensor
-) -> torch.Tensor:
-    """
-    Return the summed loss by another package's kernel, for heads without adapters.
-
-    Args:
-        name: "liger" (liger-kernel) or "cce" (cut-cross-entropy).
-        head: Its weight is used as it is; logit factors are not supported.
-        hidden: (S, H).
-        targets: (S,).
-
-    Raises:
-        ImportError: The package is not installed.
-        NotImplementedError: The head does more than one matrix product.
-    """
-    if head.factor != 1.0 or not isinstance(head.linear, torch.nn.Linear):
-        raise NotImplementedError(f"{name}: only for a plain linear head")
-    weight = head.linear.weight
-    if name == "liger":
-        from liger_kernel.transformers import (  # type: ignore[import-not-found]
-            LigerFusedLinearCrossEntropyLoss,
-        )
-
-        loss = LigerFusedLinearCrossEntropyLoss(reduction="sum", softcap=head.softcap)
-        total: torch.Tensor = loss(weight, hidden.to(weight.dtype), targets)
-        return total.float()
-    from cut_cross_entropy import linear_cross_entropy  # type: ignore[import-not-found]
-
-    total = linear_cross_entropy(
-        hidden.to(weight.dtype), weight, targets, reduction="sum", softcap=head.softcap
-    )
-    return total.float()

@@ -1,3 +1,3 @@
 """
-A directory becomes a model on a device.
+Models loaded from directories onto a device.
 """

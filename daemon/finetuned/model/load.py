@@ -1,8 +1,8 @@
 """
-A directory becomes a model on a device.
+Models loaded from directories onto a device.
 
-The one place that decides precision and device, and that puts exactly one
-adapter on a base. Loads safetensors only. Does not know jobs, data or gates.
+Decides precision and device, and puts exactly one adapter on a base. Loads safetensors
+only. Does not know jobs, data or gates.
 """
 
 from __future__ import annotations
@@ -15,21 +15,27 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from finetuned.config import ModelConfig, TrainingConfig
 from finetuned.errors import ConfigError, ModelError
+from finetuned.model.types import LanguageModel
 
 transformers_logging.disable_progress_bar()
 
 
 def pick_device(name: str) -> torch.device:
     """
-    Return the device that ``model.device`` means here.
+    Return the device that ``model.device`` names on this machine.
 
     Raises:
-        ConfigError: The device was asked for by name and is not there.
+        ConfigError: This machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -45,14 +51,16 @@ def pick_device(name: str) -> torch.device:
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """
-    Return the precision of the weights: as named, or bfloat16 on CUDA and float32 elsewhere.
+    Return the precision of the weights that ``model.dtype`` names.
+
+    "auto" is bfloat16 on CUDA and float32 on other devices.
     """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
-def load_causal_lm(path: Path, config: ModelConfig, *, four_bit: bool = False) -> Any:
+def load_causal_lm(path: Path, config: ModelConfig, *, four_bit: bool = False) -> PreTrainedModel:
     """
     Load the full model in *path* in evaluation mode.
 
@@ -80,7 +88,7 @@ def load_causal_lm(path: Path, config: ModelConfig, *, four_bit: bool = False) -
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not a loadable causal language model: {error}") from error
-    # Sampling settings of the publisher are for chat; here every answer is greedy.
+    # The publisher's sampling settings are for chat; here every answer is greedy.
     model.generation_config = GenerationConfig(
         eos_token_id=model.generation_config.eos_token_id,
         bos_token_id=model.generation_config.bos_token_id,
@@ -92,20 +100,18 @@ def load_causal_lm(path: Path, config: ModelConfig, *, four_bit: bool = False) -
     return model
 
 
-def _four_bit_config(device: torch.device) -> Any:
+def _four_bit_config(device: torch.device) -> BitsAndBytesConfig:
     if device.type != "cuda":
         raise ConfigError(
             'training.method = "qlora" needs CUDA and bitsandbytes; '
             f'this machine trains on {device.type}. Use "lora", or "full" for a small model'
         )
     try:
-        import bitsandbytes  # noqa: F401  only to say clearly what is missing
+        import bitsandbytes  # noqa: F401  imported for a clear message if it is missing
     except ImportError:
         raise ConfigError(
             'training.method = "qlora" needs bitsandbytes: .venv/bin/pip install bitsandbytes'
         ) from None
-    from transformers import BitsAndBytesConfig
-
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -114,9 +120,9 @@ def _four_bit_config(device: torch.device) -> Any:
     )
 
 
-def load_version(base: Path, version: Path | None, config: ModelConfig) -> Any:
+def load_version(base: Path, version: Path | None, config: ModelConfig) -> LanguageModel:
     """
-    Load a version for answering: the base alone, base and adapter, or a full model.
+    Load a version in evaluation mode: the base alone, base and adapter, or a full model.
 
     Args:
         base: Directory of the base model.
@@ -138,16 +144,16 @@ def load_version(base: Path, version: Path | None, config: ModelConfig) -> Any:
 
 def load_for_training(
     base: Path, parent: Path | None, config: ModelConfig, training: TrainingConfig
-) -> Any:
+) -> LanguageModel:
     """
-    Load what a run trains: the parent version's weights, or fresh ones on the base.
+    Load the model that a run trains: the parent version, or fresh weights on the base.
 
-    Fresh adapters are initialised from ``training.seed``, so that the same job
-    starts from the same bits. An existing adapter keeps its own rank and targets.
+    A fresh adapter is initialised from ``training.seed``, so that the same job starts from
+    the same bits. An existing adapter keeps its own rank and targets.
 
     Args:
         base: Directory of the base model.
-        parent: Folder of the version to go on from; None starts a lineage.
+        parent: Folder of the version to continue from; None starts a lineage.
         config: Precision and device.
         training: Method and LoRA shape.
 
@@ -156,35 +162,16 @@ def load_for_training(
 
     Raises:
         ConfigError: The method does not fit the parent or this machine.
-        ModelError: Nothing would be trained, or more than one adapter is there.
+        ModelError: No parameter would be trained, or there is more than one adapter.
     """
-    is_adapter = parent is not None and (parent / "adapter_config.json").is_file()
-    if parent is not None and is_adapter != (training.method != "full"):
-        found = "an adapter" if is_adapter else "a full model"
-        raise ConfigError(
-            f"training.method is {training.method!r}, but {parent.name} is {found}; "
-            "set the method it was trained with, or roll back to the base first"
-        )
+    _check_method(parent, training)
     if training.method == "full":
         # Most steps of full fine-tuning are smaller than the spacing of bfloat16 weights.
         dtype = "float32" if config.dtype == "auto" else config.dtype
         model = load_causal_lm(parent or base, replace(config, dtype=dtype))
         model.requires_grad_(True)
     else:
-        core = load_causal_lm(base, config, four_bit=training.method == "qlora")
-        if training.method == "qlora":
-            from peft import prepare_model_for_kbit_training
-
-            core = prepare_model_for_kbit_training(
-                core, use_gradient_checkpointing=training.gradient_checkpointing
-            )
-        if parent is not None:
-            model = PeftModel.from_pretrained(core, parent, is_trainable=True)
-        else:
-            torch.manual_seed(training.seed)
-            model = get_peft_model(core, lora_config(training))
-        if list(model.peft_config) != ["default"]:
-            raise ModelError(f"expected one adapter, found {list(model.peft_config)}")
+        model = _load_with_adapter(base, parent, config, training)
     model.config.use_cache = False
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -195,12 +182,42 @@ def load_for_training(
     return model
 
 
-def load_adapter_weights(model: Any, version: Path) -> None:
+def _check_method(parent: Path | None, training: TrainingConfig) -> None:
+    is_adapter = parent is not None and (parent / "adapter_config.json").is_file()
+    if parent is not None and is_adapter != (training.method != "full"):
+        found = "an adapter" if is_adapter else "a full model"
+        raise ConfigError(
+            f"training.method is {training.method!r}, but {parent.name} is {found}; "
+            "set the method it was trained with, or roll back to the base first"
+        )
+
+
+def _load_with_adapter(
+    base: Path, parent: Path | None, config: ModelConfig, training: TrainingConfig
+) -> PeftModel:
+    core = load_causal_lm(base, config, four_bit=training.method == "qlora")
+    if training.method == "qlora":
+        from peft import prepare_model_for_kbit_training
+
+        core = prepare_model_for_kbit_training(
+            core, use_gradient_checkpointing=training.gradient_checkpointing
+        )
+    if parent is not None:
+        model = PeftModel.from_pretrained(core, parent, is_trainable=True)
+    else:
+        torch.manual_seed(training.seed)
+        model = get_peft_model(core, lora_config(training))
+    if list(model.peft_config) != ["default"]:
+        raise ModelError(f"expected one adapter, found {list(model.peft_config)}")
+    return model
+
+
+def load_adapter_weights(model: PeftModel, version: Path) -> None:
     """
-    Put the adapter of *version* into a model that has one of the same shape.
+    Replace the adapter weights of *model* with those of *version*, which has the same shape.
 
     Raises:
-        ModelError: It has another shape, or cannot be read; the model is undefined then.
+        ModelError: The shape differs, or the file cannot be read; the model is then undefined.
     """
     try:
         result = set_peft_model_state_dict(model, load_file(version / "adapter_model.safetensors"))
@@ -213,7 +230,7 @@ def load_adapter_weights(model: Any, version: Path) -> None:
 
 def lora_config(training: TrainingConfig) -> LoraConfig:
     """
-    Return the adapter shape that the training section describes.
+    Return the configuration of a new adapter, from the training section.
     """
     targets = training.target_modules
     return LoraConfig(
@@ -228,7 +245,7 @@ def lora_config(training: TrainingConfig) -> LoraConfig:
     )
 
 
-def trainable_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
+def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """
     Return the parameters that training changes, by name, in a fixed order.
     """

@@ -1,5 +1,5 @@
 """
-What goes wrong when tensors are written, in the terms of the operating system.
+Disk errors of safetensors and torch, raised as OSError.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _ERRNO = re.compile(r"\(os error (\d+)\)|^unable to .*\((\d+)\)$")
 @contextmanager
 def disk_errors() -> Iterator[None]:
     """
-    Raise what the disk refused inside as OSError, also where safetensors or torch met it.
+    Turn disk errors that safetensors or torch raise in the block into OSError.
 
-    They name the errno only in the text of an error of their own; taken for a
-    bug, a full disk would cost the job an attempt.
+    Both name the errno only in the message of an error of their own. Without this, a full
+    disk would look like a bug and cost the job an attempt.
     """
     try:
         yield

@@ -26,7 +26,7 @@ from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import Question, load_suite, questions_of
 from finetuned.errors import MalformedExample, SuiteError
 from finetuned.files.spec import TrainingSpec
-from finetuned.inference.generate import answering
+from finetuned.inference.cached_lm import answering
 from finetuned.model.tensors import disk_errors
 
 REFERENCE = "kl_reference.safetensors"

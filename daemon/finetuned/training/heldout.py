@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.files.rank import rank, world
-from finetuned.loss.micro_batch import Row, make_micro_batch, supervised_count
+from finetuned.loss.micro_batch import MaskedTokens, make_micro_batch, supervised_count
 from finetuned.loss.supervised import SHARING, SupervisedLM
 from finetuned.training import processes, sharded
 
@@ -44,7 +44,7 @@ class HeldOutLoss:
                 gradients, then may as well.
         """
         stride = max(1, -(-len(questions) // MAX_ROWS))
-        rows: list[Row] = [
+        rows: list[MaskedTokens] = [
             (s.input_ids, s.supervised)
             for q in questions[::stride]
             for s in renderer.render(q.example)
@@ -74,16 +74,16 @@ class HeldOutLoss:
         shares = world() if together else 1
         return processes.totals(total)[0] / shares / max(1, self._tokens)
 
-    def _summed_loss(self, rows: Sequence[Row]) -> float:
+    def _summed_loss(self, rows: Sequence[MaskedTokens]) -> float:
         model = self._model
         share = model.kernels.prefix in SHARING
         batch = make_micro_batch(rows, model.pad_token_id, share=share)
         return float(model.row_losses(batch.to(model.device)).sum())
 
 
-def _cut(rows: Sequence[Row], max_tokens: int) -> list[list[Row]]:
+def _cut(rows: Sequence[MaskedTokens], max_tokens: int) -> list[list[MaskedTokens]]:
     """Cut rows, shorter ones first, into batches that are within the limits or of one row."""
-    batches: list[list[Row]] = []
+    batches: list[list[MaskedTokens]] = []
     for row in rows:
         fits = batches and (len(batches[-1]) + 1) * len(row[0]) <= max_tokens
         if fits and len(batches[-1]) < _BATCH:

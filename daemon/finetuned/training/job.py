@@ -27,7 +27,8 @@ from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.rank import rank, world
 from finetuned.files.run import utc_now
 from finetuned.files.spec import TrainingSpec
-from finetuned.loss.kernels import Choice, has_fast_bfloat16
+from finetuned.loss.candidates import has_fast_bfloat16
+from finetuned.loss.kernels import Choice
 from finetuned.loss.supervised import SHARING
 from finetuned.process.lifeline import Lifeline
 from finetuned.training import processes, sharded

@@ -13,8 +13,9 @@ import torch
 
 from finetuned.config import ModelConfig, TrainingConfig
 from finetuned.files.rank import world
-from finetuned.loss.kernels import Choice, candidates, choose, first_right, has_fast_bfloat16
-from finetuned.loss.micro_batch import Row
+from finetuned.loss.candidates import candidates, has_fast_bfloat16
+from finetuned.loss.kernels import Choice, choose, first_right
+from finetuned.loss.micro_batch import MaskedTokens
 from finetuned.loss.supervised import SHARING, Kernels, SupervisedLM
 from finetuned.training import processes
 
@@ -57,7 +58,7 @@ def choose_afresh(
     model: SupervisedLM,
     training: TrainingConfig,
     *,
-    typical: Sequence[Row],
+    typical: Sequence[MaskedTokens],
     may_autocast: bool,
     on_progress: Callable[[], None],
 ) -> Choice:

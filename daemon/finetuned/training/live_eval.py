@@ -14,7 +14,8 @@ from typing import Any
 from finetuned.config import EvaluationConfig
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
-from finetuned.inference.ask import Outcome, ask
+from finetuned.inference.ask import ask
+from finetuned.inference.outcome import Outcome
 from finetuned.training.drift import Drift
 
 MAX_ROWS = 8

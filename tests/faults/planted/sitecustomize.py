@@ -28,7 +28,7 @@ def _plant() -> None:
     if _is_planted("crash"):
         os.kill(os.getpid(), signal.SIGKILL)
     if _is_planted("hang-generation"):
-        from finetuned.inference.prompt_cache import CachedLM
+        from finetuned.inference.cached_lm import CachedLM
 
         CachedLM.logits = _hang
     if _is_planted("slow-generation"):

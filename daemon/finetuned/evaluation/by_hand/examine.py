@@ -27,7 +27,7 @@ from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.base_model import find_base, position_limit
 from finetuned.files.manifest import read_manifest
 from finetuned.files.shipped import find_suite
-from finetuned.inference.ask import Raw
+from finetuned.inference.outcome import Raw
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.weights import Weights, weights_in
 
