@@ -14,6 +14,7 @@ Everything finetuned raises on purpose.
   x ModelError           a model version is missing, incomplete or corrupt
     + BaseModelMissing   model.base names nothing that can be loaded
     + CorruptFile        a file does not match the hash in its manifest
+    + CorruptRow         a row of the journal has a column or a word that is not known
   x RegistryError        a version may not be promoted, pruned or restored
   x RecordError          a file that one process wrote for another is not what it must be
   x LockHeld             another process holds what must have one owner
@@ -174,6 +175,18 @@ class CorruptFile(ModelError):
         self.path = path
         self.found = found
         self.expected = expected
+
+
+class CorruptRow(ModelError):
+    """
+    A row of the journal is not one that this version of the program writes.
+    """
+
+    def __init__(self, journal: Path, table: str, row: str, problem: str) -> None:
+        super().__init__(
+            f"{journal}: table {table}, row {row}: {problem}; put back a copy of the journal, "
+            "or move it away to have it made again from the versions"
+        )
 
 
 class RegistryError(FinetunedError):

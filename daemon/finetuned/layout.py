@@ -7,10 +7,19 @@ Knows where everything is under a root; does not know what is in it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-PRIORITIES = ("high", "normal", "low")
-"""Sub-folders of inbox/, best first; a file directly in inbox/ is normal."""
+
+class Priority(StrEnum):
+    """
+    The sub-folders of inbox/, best first; a file directly in inbox/ is normal.
+    """
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
 
 CANARIES = "canaries"
 """The suite, by file name, of what must never break."""
@@ -135,7 +144,7 @@ class Layout:
         """
         return (
             self.inbox,
-            *(self.inbox / p for p in PRIORITIES),
+            *(self.inbox / p for p in Priority),
             self.processing,
             self.done,
             self.quarantine,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.core.promotion import PromotionCause
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.current_model import incumbent, promote
@@ -67,8 +68,8 @@ def test_a_merge_that_is_killed_is_finished_once_by_the_next_daemon(
         promote(layout, "v0001")
         journal = Journal(layout.journal)
         assert {("consolidation", "promoted"), ("training", "promoted")} == {
-            (job["kind"], job["state"]) for job in journal.jobs()
+            (job.kind, job.state) for job in journal.jobs.in_states()
         }
-        journal.set_incumbent("v0001", "promote")
+        journal.promotions.add("v0001", PromotionCause.PROMOTE)
         journal.close()
     print(f"\nkilled in: {', '.join(map(str, killed_in))}")

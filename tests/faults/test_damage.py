@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from finetuned.config import Config
+from finetuned.core.promotion import PromotionCause, VersionVerdict
 from finetuned.errors import ModelError
 from finetuned.files.journal import Journal
 from finetuned.layout import MANIFEST, Layout
@@ -60,13 +61,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         assert name == commit_version(layout, folder, facts)
         backup(layout, name)
-        with journal.write():
-            journal.db.execute(
-                "INSERT INTO versions (id, parent, run_id, verdict, created_at)"
-                " VALUES (?, ?, ?, 'promoted', '')",
-                (name, facts["parent"], facts["run_id"]),
-            )
-        journal.set_incumbent(name, "gate")
+        journal.versions.add(name, VersionVerdict.PROMOTED, parent=facts["parent"])
+        journal.promotions.add(name, PromotionCause.GATE)
         promote(layout, name)
         shutil.copyfile(layout.versions / name / MANIFEST, layout.root / f"{name}.manifest")
     journal.close()
@@ -211,7 +207,7 @@ def test_damage_is_seen_before_any_load_and_mended_from_the_backup(
 
         check_loadable(layout, "v0003")
         assert before == {p: p.read_bytes() for p in list_files(layout.backups)}
-    assert "v0003" == context.journal.incumbent()
+    assert "v0003" == context.journal.promotions.incumbent()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -227,10 +223,10 @@ def test_with_both_copies_damaged_the_nearest_good_ancestor_is_in_use(
     DAMAGES[damage](layout.versions / "v0002")
     check_incumbent(context)
     check_loadable(layout, "v0002")
-    assert "v0002" == journal.incumbent()
-    last = journal.row("SELECT cause FROM promotions ORDER BY seq DESC LIMIT 1")
+    assert "v0002" == journal.promotions.incumbent()
+    last = journal.promotions.last()
     assert last is not None
-    assert "fallback" == last["cause"]
+    assert PromotionCause.FALLBACK is last.cause
     check_incumbent(context)  # and the next start finds nothing to do
     check_loadable(layout, "v0002")
 
@@ -243,7 +239,7 @@ def test_with_both_copies_damaged_the_nearest_good_ancestor_is_in_use(
         DAMAGES[damage](folder / "v0001")
     with pytest.raises(ModelError, match=r"v0001 is corrupt .* rollback --to-base"):
         check_incumbent(context)
-    assert "v0001" == journal.incumbent()
+    assert "v0001" == journal.promotions.incumbent()
     assert "models/versions/v0001" == os.readlink(layout.current_model)
     assert rollback(layout, to_base=True) is None
 
@@ -271,7 +267,7 @@ def test_a_start_that_is_cut_off_while_falling_back_is_done_again(context: Conte
     check_incumbent(context)
 
     check_loadable(layout, "v0002")
-    assert "v0002" == context.journal.incumbent()
+    assert "v0002" == context.journal.promotions.incumbent()
 
 
 def test_nothing_falls_back_to_the_bare_base_model_unasked(context: Context) -> None:
@@ -280,13 +276,13 @@ def test_nothing_falls_back_to_the_bare_base_model_unasked(context: Context) -> 
     """
     layout = context.layout
     promote(layout, "v0001")
-    context.journal.set_incumbent("v0001", "rollback")
+    context.journal.promotions.add("v0001", PromotionCause.ROLLBACK)
     for folder in (layout.versions, layout.backups):
         cut(10)(folder / "v0001")
     with pytest.raises(ModelError, match="--to-base"):
         check_incumbent(context)
 
-    assert "v0001" == context.journal.incumbent()
+    assert "v0001" == context.journal.promotions.incumbent()
     assert [] == list_trash(layout)
 
 

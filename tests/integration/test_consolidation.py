@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -179,19 +180,20 @@ def test_a_lost_journal_comes_back_with_its_scores(root: Path, tmp_path: Path) -
     """
     Versions carry what they were judged by, so the matrix is made again from them.
     """
-    scores = "SELECT version, suite, title, origin, accuracy, loss FROM matrix ORDER BY 1, 2"
-    jobs = "SELECT id, kind, state, version FROM jobs ORDER BY id"
     found = []
     lost = tmp_path / "root"
     shutil.copytree(root, lost, symlinks=True)
     (lost / "models" / "journal.sqlite3").unlink()
     for place in (root, lost):
         journal = open_journal(Layout(place))
-        found.append((journal.rows(scores), journal.rows(jobs)))
+        versions = [row.id for row in journal.versions.all()]
+        scores = [replace(s, at="") for v in versions for s in journal.scores.of_version(v)]
+        jobs = [(job.id, job.kind, job.state, job.version) for job in journal.jobs.in_states()]
+        found.append((scores, jobs))
         journal.close()
 
     assert found[0] == found[1]
-    assert {"v0001", "v0002", "v0003"} == {row["version"] for row in found[1][0]}
+    assert {"v0001", "v0002", "v0003"} == {score.version for score in found[1][0]}
 
 
 def test_a_merge_is_a_job_in_the_journal(root: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.core.promotion import PromotionCause
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.registry.backup import backup
@@ -275,7 +276,7 @@ def test_nothing_is_thrown_away_while_journal_and_link_disagree(layout, command)
     Between a verdict and the flip of the link the next version in use is known to the journal only.
     """
     journal = Journal(layout.journal)
-    journal.set_incumbent("v0003", "gate")
+    journal.promotions.add("v0003", PromotionCause.GATE)
     journal.close()
 
     assert "promote v0003" in tool(layout, *command, status=1)

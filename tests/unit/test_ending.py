@@ -10,14 +10,17 @@ from finetuned.config import Config
 from finetuned.core.decide import StopCause
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.run import RunKind
-from finetuned.files.journal import Journal, dump_config
+from finetuned.files.journal import Journal
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import CANDIDATE, write_error, write_exit
-from finetuned.layout import Layout
+from finetuned.files.tables.datasets import Claim
+from finetuned.layout import Layout, Priority
 from finetuned.supervisor.context import Context, check_root
 from finetuned.supervisor.runs.ending import Endings
 from finetuned.supervisor.runs.run import SupervisedRun
 from finetuned.supervisor.status import StatusBoard
+
+JOB = "j000001"
 
 
 @pytest.fixture
@@ -25,12 +28,10 @@ def context(tmp_path):
     layout = Layout(tmp_path)
     check_root(layout)
     journal = Journal(layout.journal)
-    journal.add_datasets(
-        [{"key": "d1", "name": "d1", "inbox_path": b"x", "priority": "normal", "bytes": 1}]
-    )
-    journal.add_job("j1", "normal", ["d1"])
-    journal.update_job("j1", config=dump_config(Config().as_dict()))
-    journal.move_job("j1", JobEvent.START)
+    journal.datasets.add([Claim("d1", "d1", b"x", Priority.NORMAL, 1)])
+    assert JOB == journal.jobs.add(Priority.NORMAL, ["d1"])
+    journal.jobs.begin(JOB, config=Config(), parent=None)
+    journal.jobs.move(JOB, JobEvent.START)
     yield Context(layout, Config(), journal, StatusBoard(layout.status_file))
     journal.close()
 
@@ -38,7 +39,7 @@ def context(tmp_path):
 def run_of(context, run_id="r1", kind=RunKind.TRAINING):
     folder = context.layout.runs / run_id
     folder.mkdir()
-    context.journal.add_run(run_id, kind, "j1", None)
+    context.journal.runs.add(run_id, kind, job_id=JOB)
     return SupervisedRun(run_id, kind, folder, worker=None)
 
 
@@ -50,17 +51,17 @@ def leave_candidate(run, **facts):
 
 
 def outcome(context, run_id):
-    return next(r["outcome"] for r in context.journal.job_runs("j1") if r["id"] == run_id)
+    return next(r.outcome for r in context.journal.runs.of_job(JOB) if r.id == run_id)
 
 
 def refuse_once(monkeypatch, context):
-    update_run = context.journal.update_run
+    end = context.journal.runs.end
 
     def refuse(*_, **__):
-        monkeypatch.setattr(context.journal, "update_run", update_run)
+        monkeypatch.setattr(context.journal.runs, "end", end)
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(context.journal, "update_run", refuse)
+    monkeypatch.setattr(context.journal.runs, "end", refuse)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,11 @@ def test_an_end_that_is_recorded_in_two_tries_moves_the_job_once(
     leave_candidate(run)
     refuse_once(monkeypatch, context)
     with pytest.raises(sqlite3.OperationalError):
-        endings.take(run, "j1", status)
-    endings.take(run, "j1", status)
+        endings.take(run, JOB, status)
+    endings.take(run, JOB, status)
 
-    job = context.journal.job("j1")
-    assert (state, attempts) == (job["state"], job["attempts"])
+    job = context.journal.jobs.get(JOB)
+    assert (state, attempts) == (job.state, job.attempts)
     assert said == outcome(context, "r1")
 
 
@@ -96,13 +97,13 @@ def test_a_verdict_that_was_recorded_is_not_given_again(context):
     """
     training, endings = run_of(context), Endings(context)
     leave_candidate(training)
-    endings.take(training, "j1", 0)
-    context.journal.move_job("j1", JobEvent.START)
-    context.journal.conclude("j1", JobEvent.ACCEPT, version="v0001", parent=None, reason="ok")
+    endings.take(training, JOB, 0)
+    context.journal.jobs.move(JOB, JobEvent.START)
+    context.journal.conclude(JOB, JobEvent.ACCEPT, version="v0001", parent=None, reason="ok")
     judging = run_of(context, "r2", RunKind.EVALUATION)
-    endings.take(judging, "j1", 0)
+    endings.take(judging, JOB, 0)
 
-    assert JobState.PROMOTED == context.journal.job("j1")["state"]
+    assert JobState.PROMOTED == context.journal.jobs.get(JOB).state
     assert "finish" == outcome(context, "r2")
 
 
@@ -115,12 +116,12 @@ def test_a_candidate_that_is_not_the_end_of_its_job_costs_an_attempt(context, fa
     """
     run = run_of(context)
     leave_candidate(run, **facts)
-    Endings(context).take(run, "j1", 0)
+    Endings(context).take(run, JOB, 0)
 
-    job = context.journal.job("j1")
-    assert (JobState.QUEUED, 1) == (job["state"], job["attempts"])
-    assert "ModelError" == job["error_type"]
-    assert "not the end of its job" in job["error_message"]
+    job = context.journal.jobs.get(JOB)
+    assert (JobState.QUEUED, 1) == (job.state, job.attempts)
+    assert "ModelError" == job.error_type
+    assert "not the end of its job" in job.error_message
 
 
 def test_a_good_end_without_a_candidate_costs_an_attempt(context):
@@ -129,11 +130,11 @@ def test_a_good_end_without_a_candidate_costs_an_attempt(context):
     """
     run, endings = run_of(context), Endings(context)
     write_exit(run.folder, 0, stays=True)
-    endings.take(run, "j1", 0)
+    endings.take(run, JOB, 0)
 
-    job = context.journal.job("j1")
-    assert (JobState.QUEUED, 1) == (job["state"], job["attempts"])
-    assert endings.not_before("j1") > 0
+    job = context.journal.jobs.get(JOB)
+    assert (JobState.QUEUED, 1) == (job.state, job.attempts)
+    assert endings.not_before(JOB) > 0
 
 
 def test_a_stop_that_nobody_asked_for_is_named_as_what_it_was(context):
@@ -143,10 +144,10 @@ def test_a_stop_that_nobody_asked_for_is_named_as_what_it_was(context):
     run, endings = run_of(context), Endings(context)
     write_exit(run.folder, 75, stays=False)
     write_error(run.folder, RuntimeError("stopped at step 3 of 9: SIGTERM"))
-    endings.take(run, "j1", 70)
+    endings.take(run, JOB, 70)
 
-    job = context.journal.job("j1")
-    assert "a process of the launch died" in job["error_message"]
+    job = context.journal.jobs.get(JOB)
+    assert "a process of the launch died" in job.error_message
 
 
 def test_a_skip_ends_the_job_even_when_its_worker_had_to_be_killed(context):
@@ -155,6 +156,6 @@ def test_a_skip_ends_the_job_even_when_its_worker_had_to_be_killed(context):
     """
     run, endings = run_of(context), Endings(context)
     run.asked = StopCause.SKIP
-    endings.take(run, "j1", -9)
+    endings.take(run, JOB, -9)
 
-    assert JobState.SKIPPED == context.journal.job("j1")["state"]
+    assert JobState.SKIPPED == context.journal.jobs.get(JOB).state

@@ -1,126 +1,203 @@
+"""
+The journal as a whole: durable, atomic, readable by others, refused when it is damaged.
+"""
+
+from __future__ import annotations
+
 import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from finetuned.core.job import JobEvent, JobState
+from finetuned.core.job import JobEvent, JobState, can, next_state
+from finetuned.core.promotion import PromotionCause, VersionVerdict
 from finetuned.errors import InvalidTransition, ModelError
 from finetuned.files.journal import Journal
+from finetuned.files.tables.scores import Trained
+from finetuned.layout import Priority
+from support.journals import TO_EVALUATING, add_accepted, add_job, open_journal, promote_job
 
 
 @pytest.fixture
-def journal(tmp_path):
-    journal = Journal(tmp_path / "journal.sqlite3")
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = open_journal(tmp_path)
     yield journal
     journal.close()
 
 
-def add(journal, key, dataset_id, job_id=None):
-    journal.add_datasets(
-        [{"key": key, "name": key, "inbox_path": b"x", "priority": "normal", "bytes": 1}]
-    )
-    journal.update_dataset(key, state="accepted", dataset_id=dataset_id)
-    if job_id:
-        journal.add_job(job_id, "normal", [key])
+def accept(journal: Journal, job_id: str) -> None:
+    journal.conclude(job_id, JobEvent.ACCEPT, version="v0001", parent=None, reason="better")
 
 
-def test_what_is_written_survives_the_process(tmp_path):
+STEPS: dict[str, Callable[[Journal, str], object]] = {
+    "finish": lambda journal, job_id: journal.finish_training(
+        job_id, "r1", [Trained("aa", 3, 9, 2)], last_step=2
+    ),
+    "conclude": accept,
+    "move": lambda journal, job_id: journal.jobs.move(job_id, JobEvent.ACCEPT, version="v0001"),
+    "retrain": lambda journal, job_id: journal.jobs.retrain(job_id, "the incumbent changed"),
+}
+
+
+def content(folder: Path) -> list[str]:
+    """
+    Return everything in the journal, as SQL text.
+    """
+    with sqlite3.connect(folder / "journal.sqlite3") as db:
+        return list(db.iterdump())
+
+
+def test_what_is_written_survives_the_process(tmp_path: Path) -> None:
     """
     A pause, a number, a job: all there after a restart.
     """
-    first = Journal(tmp_path / "j")
-    first.set_paused("why")
-    number = first.next_number("run")
-    add(first, "d1", "aa", "j1")
+    first = open_journal(tmp_path)
+    first.settings.pause("why")
+    run_id = first.runs.next_id()
+    job_id = add_job(first, "d1", "aa")
     first.close()
-    second = Journal(tmp_path / "j")
+    second = open_journal(tmp_path)
 
-    assert "why" == second.paused()
-    assert number + 1 == second.next_number("run")
-    assert JobState.QUEUED == second.job("j1")["state"]
+    assert "why" == second.settings.paused()
+    assert ["r000001", "r000002"] == [run_id, second.runs.next_id()]
+    assert JobState.QUEUED is second.jobs.get(job_id).state
+    second.close()
 
 
-def test_numbers_are_never_given_twice(journal):
+def test_the_verdict_is_one_step(journal: Journal) -> None:
     """
-    Not even when a folder of a higher number turns up.
+    Job, version and the version in use change in one transaction.
     """
-    assert 1 == journal.next_number("claim", count=3)
-    assert 4 == journal.next_number("claim")
-    assert 11 == journal.next_number("claim", floor=10)
+    job_id = promote_job(journal, "d1", "aa", "v0001")
+
+    assert "v0001" == journal.promotions.incumbent()
+    assert JobState.PROMOTED is journal.jobs.get(job_id).state
+    assert [("v0001", None, VersionVerdict.PROMOTED, job_id)] == [
+        (v.id, v.parent, v.verdict, v.job_id) for v in journal.versions.all()
+    ]
+    last = journal.promotions.last()
+    assert last is not None
+    assert PromotionCause.GATE is last.cause
 
 
-def test_a_refused_transition_changes_nothing(journal):
-    """
-    State and columns move together or not at all.
-    """
-    add(journal, "d1", "aa", "j1")
-    with pytest.raises(InvalidTransition):
-        journal.move_job("j1", JobEvent.ACCEPT, version="v0001")
-
-    assert (None, "queued") == (journal.job("j1")["version"], journal.job("j1")["state"])
-
-
-def test_the_verdict_is_one_step(journal):
-    """
-    Job, version and incumbent change in one transaction.
-    """
-    add(journal, "d1", "aa", "j1")
-    for event in (JobEvent.START, JobEvent.FINISH, JobEvent.START):
-        journal.move_job("j1", event)
-    journal.conclude("j1", JobEvent.ACCEPT, version="v0001", parent=None, reason="better")
-
-    assert "v0001" == journal.incumbent()
-    assert "promoted" == journal.job("j1")["state"]
-    assert ["v0001"] == [v["id"] for v in journal.versions()]
-
-
-def test_a_rejected_candidate_is_a_version_and_not_the_incumbent(journal):
+def test_a_rejected_candidate_is_a_version_and_not_in_use(journal: Journal) -> None:
     """
     It can be looked at; nothing points at it.
     """
-    add(journal, "d1", "aa", "j1")
-    for event in (JobEvent.START, JobEvent.FINISH, JobEvent.START):
-        journal.move_job("j1", event)
-    journal.conclude("j1", JobEvent.REJECT, version="v0001", parent=None, reason="worse")
+    job_id = add_job(journal, "d1", "aa")
+    for event in TO_EVALUATING:
+        journal.jobs.move(job_id, event)
+    move = journal.conclude(job_id, JobEvent.REJECT, version="v0001", parent=None, reason="worse")
 
-    assert journal.incumbent() is None
-    assert "rejected" == journal.versions()[0]["verdict"]
+    assert (JobState.EVALUATING, JobState.REJECTED) == (move.old, move.new)
+    assert journal.promotions.last() is None
+    assert [VersionVerdict.REJECTED] == [v.verdict for v in journal.versions.all()]
+    assert ("v0001", "worse") == (journal.jobs.get(job_id).version, journal.jobs.get(job_id).reason)
 
 
-def test_the_same_bytes_are_found_again_unless_their_job_came_to_nothing(journal):
+def test_a_finished_training_is_one_step(journal: Journal) -> None:
     """
-    Dropping the bytes of a failed or skipped job again is how to ask for another try.
+    Job, run, and what was trained on.
     """
-    add(journal, "d1", "aa", "j1")
+    job_id = add_job(journal, "d1", "aa")
+    journal.jobs.move(job_id, JobEvent.START)
+    move = journal.finish_training(job_id, "r1", [Trained("aa", 3, 9, 2)], last_step=2)
 
-    assert "d1" == journal.find_dataset("aa", before="d2")["key"]
-    journal.move_job("j1", JobEvent.SKIP)
-    assert journal.find_dataset("aa", before="d2") is None
+    assert (JobState.TRAINING, JobState.TRAINED) == (move.old, move.new)
+    assert "r1" == journal.jobs.get(job_id).candidate_run
+    assert [(job_id, "aa", "r1", 3)] == [
+        (t.job_id, t.dataset_id, t.run_id, t.n_examples) for t in journal.scores.trained_on(job_id)
+    ]
 
 
-def test_readers_see_the_journal_while_it_is_written(journal):
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_is_refused_changes_nothing(
+    journal: Journal, tmp_path: Path, step: str
+) -> None:
     """
-    WAL: anybody may look at any time.
+    The job is in another state: not one of the tables is touched.
     """
-    reader = sqlite3.connect(journal.path)
-    with journal.write() as db:
-        db.execute("INSERT INTO settings VALUES ('x', '1')")
-        assert 0 == reader.execute("SELECT count(*) FROM settings WHERE key = 'x'").fetchone()[0]
-    assert 1 == reader.execute("SELECT count(*) FROM settings WHERE key = 'x'").fetchone()[0]
+    job_id = add_job(journal, "d1", "aa")
+    before = content(tmp_path)
+    with pytest.raises(InvalidTransition):
+        STEPS[step](journal, job_id)
+
+    assert before == content(tmp_path)
+
+
+def test_an_error_inside_a_block_undoes_all_of_it(journal: Journal, tmp_path: Path) -> None:
+    """
+    Blocks nest: what an inner step had recorded goes with the outer one.
+    """
+    job_id = add_job(journal, "d1", "aa")
+    before = content(tmp_path)
+
+    def fail_midway() -> None:
+        with journal.together():
+            journal.settings.pause("soon")
+            journal.jobs.move(job_id, JobEvent.START)
+            promote_job(journal, "d2", "bb", "v0001")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
+
+    assert before == content(tmp_path)
+    journal.jobs.move(job_id, JobEvent.START)  # and the next transaction is one of its own
+    assert before != content(tmp_path)
+
+
+def test_readers_see_the_journal_while_it_is_written(journal: Journal, tmp_path: Path) -> None:
+    """
+    WAL: anybody may look at any time, and sees what was committed.
+    """
+    reader = sqlite3.connect(tmp_path / "journal.sqlite3")
+    query = "SELECT count(*) FROM settings WHERE key = 'paused'"
+    with journal.together():
+        journal.settings.pause("x")
+        assert (0,) == reader.execute(query).fetchone()
+    assert (1,) == reader.execute(query).fetchone()
     reader.close()
 
 
 @pytest.mark.parametrize("harm", ["garbage", "cut"])
-def test_a_corrupt_journal_is_refused(tmp_path, harm):
+def test_a_corrupt_journal_is_refused(tmp_path: Path, harm: str) -> None:
     """
     It is found at the open, not in the middle of a job.
     """
-    path = tmp_path / "j"
-    journal = Journal(path)
-    for i in range(200):
-        add(journal, f"d{i}", "x" * 100)
+    journal = open_journal(tmp_path)
+    with journal.together():
+        for i in range(200):
+            add_accepted(journal, f"d{i}", "x" * 100)
     journal.close()
+    path = tmp_path / "journal.sqlite3"
     data = path.read_bytes()
     path.write_bytes(b"garbage" * 1000 if harm == "garbage" else data[: len(data) // 2])
 
     with pytest.raises(ModelError, match="corrupt journal"):
         Journal(path)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(JobEvent), max_size=12))
+def test_any_sequence_of_events_agrees_with_the_table(events: list[JobEvent]) -> None:
+    """
+    The journal knows no transition of its own: allowed events move the job, others leave it.
+    """
+    journal = Journal(Path(":memory:"))
+    job_id = journal.jobs.add(Priority.NORMAL, ())
+    state = JobState.QUEUED
+    for event in events:
+        if can(state, event):
+            move = journal.jobs.move(job_id, event)
+            assert (job_id, event, state) == (move.job_id, move.event, move.old)
+            state = next_state(state, event)
+            assert state is move.new
+        else:
+            with pytest.raises(InvalidTransition):
+                journal.jobs.move(job_id, event)
+        assert state is journal.jobs.get(job_id).state
+    journal.close()

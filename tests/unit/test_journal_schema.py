@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.core.job import JobKind
 from finetuned.errors import ConfigError
 from finetuned.files import database
 from finetuned.files.journal import Journal
-from finetuned.files.results import add_evals, benchmarks_of, lineage_of, scores_of
 
 
 def first_schema(path: Path) -> None:
@@ -43,12 +43,15 @@ def test_a_journal_of_the_first_schema_goes_on(tmp_path: Path) -> None:
 
     for _ in range(2):  # the second time there is nothing to do
         journal = Journal(path)
-        assert "training" == journal.job("j000001")["kind"]
-        assert [0.5, None] == [row["accuracy"] for row in scores_of(journal, ["v0001"])]
-        assert [] == benchmarks_of(journal, "v0001")
-        assert ["v0001"] == lineage_of(journal, "v0001")
-        assert str(database.SCHEMA_VERSION) == journal.setting("schema_version")
+        assert JobKind.TRAINING is journal.jobs.get("j000001").kind
+        assert [0.5, None] == [score.accuracy for score in journal.scores.of_version("v0001")]
+        assert [] == journal.scores.benchmarks_of("v0001")
+        assert ["v0001"] == journal.versions.lineage("v0001")
         journal.close()
+        with sqlite3.connect(path) as db:
+            assert [(str(database.SCHEMA_VERSION),)] == db.execute(
+                "SELECT value FROM settings WHERE key = 'schema_version'"
+            ).fetchall()
 
 
 def test_a_migration_that_is_cut_short_changes_nothing(
@@ -83,35 +86,3 @@ def test_a_journal_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="schema 99"):
         Journal(path)
-
-
-def test_what_was_evaluated_can_be_asked_for(tmp_path: Path) -> None:
-    """
-    Scores by version and suite, benchmarks apart from held-out rows.
-    """
-    journal = Journal(tmp_path / "journal.sqlite3")
-    journal.add_job("j000001", "normal", ())
-    score = {
-        "n_rows": 4,
-        "n_asked": 4,
-        "n_exact": 1,
-        "n_correct": 3,
-        "loss": 0.25,
-        "complete": 1,
-        "version": None,
-        "stop_rate": 1.0,
-        "n_timed_out": 0,
-        "subject": "candidate",
-    }
-    rows = [
-        {**score, "suite": suite, "origin": origin, "title": f"{suite}.jsonl"}
-        for suite, origin in (("heldout-1", "new"), ("mine", "benchmark"), ("canaries", "canary"))
-    ]
-    add_evals(journal, "j000001", "r000002", rows)
-    journal.update_job("j000001", version="v0001")
-
-    assert {"heldout-1": 0.75, "mine": 0.75, "canaries": 0.75} == {
-        row["suite"]: row["accuracy"] for row in scores_of(journal, ["v0001"])
-    }
-    assert ["canaries", "mine"] == benchmarks_of(journal, "v0001")
-    journal.close()

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from finetuned.config import Config, RegistryConfig
 from finetuned.core.job import JobEvent, JobKind
+from finetuned.core.promotion import PromotionCause
 from finetuned.core.timetable import is_due
 from finetuned.files.journal import Journal
-from finetuned.layout import Layout
+from finetuned.layout import Layout, Priority
 from finetuned.registry.commit import commit_version
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
@@ -77,15 +78,14 @@ def context(tmp_path: Path) -> Iterator[Context]:
 
 def promoted(context: Context) -> None:
     journal = context.journal
-    job_id = f"j{journal.next_number('job'):06d}"
-    journal.add_job(job_id, "normal", ())
+    job_id = journal.jobs.add(Priority.NORMAL, ())
     for event in (JobEvent.START, JobEvent.FINISH, JobEvent.START):
-        journal.move_job(job_id, event)
+        journal.jobs.move(job_id, event)
     journal.conclude(job_id, JobEvent.ACCEPT, version="v0001", parent=None, reason="")
 
 
 def merges(context: Context) -> int:
-    return sum(job["kind"] == JobKind.CONSOLIDATION for job in context.journal.jobs())
+    return sum(job.kind is JobKind.CONSOLIDATION for job in context.journal.jobs.in_states())
 
 
 def test_it_waits_until_nothing_else_is_to_be_done_and_enough_was_learnt(context: Context) -> None:
@@ -94,7 +94,7 @@ def test_it_waits_until_nothing_else_is_to_be_done_and_enough_was_learnt(context
     """
     promoted(context)
     consolidate_nightly(context, idle=False, now=NIGHT)
-    assert context.journal.setting("last_consolidation") is None
+    assert context.journal.settings.last_consolidation() is None
     consolidate_nightly(context, idle=True, now=NIGHT)
     assert 0 == merges(context)  # one promotion, two are asked for
 
@@ -112,10 +112,10 @@ def test_what_cannot_be_merged_says_why(context: Context, tmp_path: Path) -> Non
     The answer to the order is the answer to the person.
     """
     assert "no version is in use" in ask_for_consolidation(context)
-    context.journal.set_incumbent("v0001", "promote")
+    context.journal.promotions.add("v0001", PromotionCause.PROMOTE)
     assert ask_for_consolidation(context).startswith("queued as j")
     assert "about to" in ask_for_consolidation(context)
     full = make_candidate(tmp_path / "full", text="{}", full=True)
     name = commit_version(context.layout, full, {"run_id": "r2", "base": "tiny"})
-    context.journal.set_incumbent(name, "promote")
+    context.journal.promotions.add(name, PromotionCause.PROMOTE)
     assert "full model" in ask_for_consolidation(context)

@@ -8,6 +8,7 @@ import argparse
 from typing import Final
 
 from finetuned.cli.version_answer import Answer, chosen
+from finetuned.core.promotion import PromotionCause
 from finetuned.core.text import printable
 from finetuned.errors import RegistryError
 from finetuned.files.journal import Journal
@@ -18,13 +19,13 @@ from finetuned.registry.pins import pin, unpin
 from finetuned.registry.versions import read_version
 
 
-def _record(layout: Layout, version: str | None, cause: str) -> None:
+def _record(layout: Layout, version: str | None, cause: PromotionCause) -> None:
     """
     Write into the journal, which decides what current_model names, also while the daemon runs.
     """
     if layout.journal.exists():
         journal = Journal(layout.journal)
-        journal.set_incumbent(version, cause)
+        journal.promotions.add(version, cause)
         journal.close()
 
 
@@ -36,14 +37,14 @@ def _promote(layout: Layout, args: argparse.Namespace) -> Answer:
             f"to put it in use all the same: finetuned versions promote {args.version} --anyway"
         )
     promote(layout, args.version)
-    _record(layout, args.version, "promote")
+    _record(layout, args.version, PromotionCause.PROMOTE)
     text = f"{args.version} verified; current_model names it now"
     return Answer({"current": args.version}, text)
 
 
 def _rollback(layout: Layout, args: argparse.Namespace) -> Answer:
     name = rollback(layout, args.to, to_base=args.to_base)
-    _record(layout, name, "rollback")
+    _record(layout, name, PromotionCause.ROLLBACK)
     text = f"current_model names {name} now" if name else "no version is in use now"
     return Answer({"current": name}, text)
 

@@ -28,9 +28,9 @@ def _check_in_step(layout: Layout) -> None:
     if not layout.journal.exists():
         return
     journal = Journal(layout.journal)
-    decided, any_yet = journal.incumbent(), journal.has_promotions()
+    last = journal.promotions.last()
     journal.close()
-    if any_yet and decided != (found := incumbent(layout)):
+    if last is not None and (decided := last.version) != (found := incumbent(layout)):
         raise RegistryError(
             f"the journal has decided on {decided or 'the base model'}, but current_model names "
             f"{found or 'nothing'}; nothing is thrown away until they agree: start the daemon, or "

@@ -15,7 +15,7 @@ from typing import Final
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.run import RunKind
 from finetuned.errors import EXIT_CONFIG, EXIT_DATAERR, EXIT_OK, EXIT_TEMPFAIL
-from finetuned.layout import PRIORITIES
+from finetuned.layout import Priority
 
 MOST_SHARED: Final = 2000
 """Most datasets in one shared job, so that a flood of files yields versions early."""
@@ -48,7 +48,7 @@ class JobView:
 
     id: str
     state: JobState
-    priority: str
+    priority: Priority
     not_before: float = 0.0
     """Monotonic time of the next try, in seconds."""
 
@@ -60,7 +60,7 @@ class Accepted:
     """
 
     key: str
-    priority: str
+    priority: Priority
     n_examples: int
 
 
@@ -121,7 +121,7 @@ class MakeJob:
     """Queue these datasets as one job."""
 
     keys: tuple[str, ...]
-    priority: str
+    priority: Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +261,8 @@ def _next_work(now: Situation, clock: float, share_examples: int) -> list[Action
     return [CoolDown()] if now.keeps_worker else []
 
 
-def _rank(priority: str) -> int:
-    return PRIORITIES.index(priority)
+def _rank(priority: Priority) -> int:
+    return tuple(Priority).index(priority)
 
 
 def next_job(jobs: Sequence[JobView]) -> JobView | None:

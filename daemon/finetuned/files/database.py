@@ -3,18 +3,18 @@ One SQLite file of ours: opened, checked, its tables made, its transactions.
 
 WAL so that anybody may read it while the daemon writes, synchronous=FULL so
 that what it acknowledged survives a power cut. Knows the tables; what is
-written into them, and when, is journal.py's.
+written into them, and when, is decided in files/tables/.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from finetuned.errors import ConfigError, ModelError
+from finetuned.files.row_reader import R, W, read_rows, read_word
 
 SCHEMA_VERSION = 2
 
@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,            -- ingestion, training, evaluation
+    kind TEXT NOT NULL,            -- ingestion, training, evaluation, watch
     job_id TEXT,
     pid INTEGER, pid_started REAL,
     started_at TEXT NOT NULL,
@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS versions (
 CREATE TABLE IF NOT EXISTS promotions (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     version TEXT,                  -- NULL: back to the base model
-    cause TEXT NOT NULL,           -- gate, rollback, promote, rebuild
+    cause TEXT NOT NULL,           -- gate, rollback, promote, watch, fallback, rebuild
     at TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS commands (
@@ -128,7 +128,7 @@ CREATE VIEW matrix AS
 
 class Database:
     """
-    The file, opened for writing by its owner. Rows come back as plain dicts.
+    The file, opened for writing by its owner.
     """
 
     def __init__(self, path: Path) -> None:
@@ -187,6 +187,14 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
+        """
+        Open a transaction, commit it at the end of the block, undo it if the block raises.
+
+        Within an open transaction the block joins that one.
+        """
+        if self.db.in_transaction:
+            yield self.db
+            return
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
@@ -195,28 +203,90 @@ class Database:
             raise
         self.db.execute("COMMIT")
 
-    def rows(self, sql: str, args: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        return [dict(row) for row in self.db.execute(sql, args)]
+    def change(self, sql: str, arguments: Sequence[object] | Mapping[str, object]) -> int:
+        """
+        Execute one statement in a transaction; return how many rows it changed.
+        """
+        with self.write() as db:
+            return db.execute(sql, arguments).rowcount
 
-    def row(self, sql: str, args: Sequence[Any] = ()) -> dict[str, Any] | None:
-        row = self.db.execute(sql, args).fetchone()
-        return None if row is None else dict(row)
+    def read(self, cls: type[R], sql: str, arguments: Sequence[object] = ()) -> list[R]:
+        """
+        Return the rows of a query as values of *cls*.
+
+        Args:
+            cls: One of files/rows.py; the query gives every column of its table.
+            sql: The query.
+            arguments: Values of its question marks.
+
+        Raises:
+            CorruptRow: A row is not what *cls* says.
+        """
+        return list(read_rows(cls, self.db.execute(sql, arguments), self.path))
+
+    def read_one(self, cls: type[R], sql: str, arguments: Sequence[object] = ()) -> R | None:
+        """
+        Return the first row of a query as read() does, or None if there is none.
+
+        Raises:
+            CorruptRow: As read.
+        """
+        return next(read_rows(cls, self.db.execute(sql, arguments), self.path), None)
+
+    def texts(self, sql: str, arguments: Sequence[object] = ()) -> list[str]:
+        """
+        Return the first column of a query as text.
+        """
+        return [str(row[0]) for row in self.db.execute(sql, arguments)]
+
+    def counts(self, table: str, cls: type[W]) -> dict[W, int]:
+        """
+        Return how many rows of *table* have each word of *cls* in their column ``state``.
+
+        Raises:
+            CorruptRow: A state is no member of *cls*.
+        """
+        found = self.db.execute(f"SELECT state, count(*) FROM {table} GROUP BY state")  # noqa: S608
+        return {self.word(cls, state, table, "any"): int(n) for state, n in found}
+
+    def word(self, cls: type[W], value: object, table: str, row: str) -> W:
+        """
+        Return the member of *cls* that *value*, from one row of *table*, spells.
+
+        Raises:
+            CorruptRow: It spells none.
+        """
+        return read_word(cls, value, journal=self.path, table=table, row=row)
 
     def setting(self, key: str) -> str | None:
+        """
+        Return the value of a setting, or None if it was never set.
+        """
         row = self.db.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_setting(self, key: str, value: str) -> None:
-        self.db.execute(
+        """
+        Set a setting.
+        """
+        self.change(
             "INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ?2",
             (key, value),
         )
 
-    def update(self, table: str, key: str, value: str, columns: dict[str, Any]) -> None:
-        # Column names come from this program only, never from input.
-        assignments = ", ".join(f"{name} = :{name}" for name in columns)
+    def next_number(self, name: str, *, floor: int = 0, count: int = 1) -> int:
+        """
+        Return the first of *count* numbers never given before under *name*, above *floor*.
+        """
         with self.write():
-            self.db.execute(
-                f"UPDATE {table} SET {assignments} WHERE {key} = :_key",  # noqa: S608
-                {**columns, "_key": value},
-            )
+            last = max(int(self.setting(f"last_{name}") or 0), floor)
+            self.set_setting(f"last_{name}", str(last + count))
+        return last + 1
+
+    def reserve_numbers(self, name: str, *, up_to: int) -> None:
+        """
+        Never give a number <= *up_to* under *name* from now on.
+        """
+        with self.write():
+            if int(self.setting(f"last_{name}") or 0) < up_to:
+                self.set_setting(f"last_{name}", str(up_to))

@@ -20,7 +20,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from finetuned.core.stability import Seen
 from finetuned.files.atomic import fsync_dir
-from finetuned.layout import PRIORITIES, Layout
+from finetuned.layout import Layout, Priority
 
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -37,7 +37,7 @@ class InboxEntry:
 
     path: bytes
     """Path below inbox/, e.g. ``b"high/a.jsonl"``."""
-    priority: str
+    priority: Priority
     seen: Seen
     problem: str | None
     """Why it can never be claimed as it is (symlink, FIFO ...), or None."""
@@ -117,9 +117,9 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
     """
     inbox = os.fsencode(layout.inbox)
     for priority, folders in (
-        (PRIORITIES[0], (b"high",)),
-        (PRIORITIES[1], (b"", b"normal")),
-        (PRIORITIES[2], (b"low",)),
+        (Priority.HIGH, (b"high",)),
+        (Priority.NORMAL, (b"", b"normal")),
+        (Priority.LOW, (b"low",)),
     ):
         for folder in folders:
             try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobState
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.intake import Intake
@@ -34,7 +35,7 @@ def describe(
         stopping: Whether the daemon was asked to leave.
     """
     view = jobs.view()
-    paused = context.journal.paused()
+    paused = context.journal.settings.paused()
     reason = low_disk or context.blocked_reason or intake.unavailable
     if view is not None:
         phase = f"stopping ({view.stopping})" if view.stopping else jobs.phase
@@ -54,24 +55,24 @@ def describe(
     if context.board.fields["error_type"] is not None and view is not None:
         context.board.update(error_type=None, error_message=None)
     context.board.show_job(describe_job(context, jobs))
-    counts, states = context.journal.count_datasets(), context.journal.count_jobs()
+    datasets, jobs_in = context.journal.datasets.counts(), context.journal.jobs.counts()
     return {
         "status": status,
         "phase": phase,
         "waiting_reason": reason,
         "paused_reason": paused,
-        "version": context.journal.incumbent(),
+        "version": context.journal.promotions.incumbent(),
         "job": context.board.fields["job"],
         "watch": watch.describe(),
         "queue": {
             "inbox": intake.files_waiting,
-            "claimed": counts.get("claimed", 0),
-            "accepted": len(context.journal.accepted_without_job()),
-            "duplicate": counts.get("duplicate", 0),
-            "quarantined": counts.get("quarantined", 0),
-            **{str(state): states.get(state, 0) for state in JobState},
+            "claimed": datasets.get(DatasetState.CLAIMED, 0),
+            "accepted": context.journal.datasets.count_without_job(),
+            "duplicate": datasets.get(DatasetState.DUPLICATE, 0),
+            "quarantined": datasets.get(DatasetState.QUARANTINED, 0),
+            **{str(state): jobs_in.get(state, 0) for state in JobState},
         },
-        "batch_queue_size": states.get(JobState.QUEUED, 0),
+        "batch_queue_size": jobs_in.get(JobState.QUEUED, 0),
         "context_window": context.config.data.max_length,
         "max_output_tokens": context.config.evaluation.max_new_tokens,
     }
@@ -84,14 +85,14 @@ def describe_job(context: Context, jobs: JobRunner) -> dict[str, Any] | None:
     view = jobs.view()
     if view is None:
         return None
-    job = context.journal.job(view.job_id)
-    datasets = context.journal.job_datasets(view.job_id)
+    job = context.journal.jobs.get(view.job_id)
+    datasets = context.journal.datasets.of_job(view.job_id)
     return {
-        "id": job["id"],
-        "kind": job["kind"],
-        "state": job["state"],
-        "attempts": job["attempts"],
-        "parent": job["parent"],
-        "datasets": [d["name"] for d in datasets[:10]],
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "attempts": job.attempts,
+        "parent": job.parent,
+        "datasets": [d.name for d in datasets[:10]],
         "n_datasets": len(datasets),
     }

@@ -19,8 +19,8 @@ from types import FrameType
 import structlog
 
 from finetuned.config import Config
+from finetuned.core.dataset_state import DatasetState
 from finetuned.core.decide import (
-    Accepted,
     Action,
     AskCanaries,
     Claim,
@@ -39,7 +39,7 @@ from finetuned.core.decide import (
     decide,
     is_idle,
 )
-from finetuned.core.job import FINAL_STATES, JobState
+from finetuned.core.job import FINAL_STATES
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, ConfigError, FinetunedError
 from finetuned.files.base_model import find_base
 from finetuned.files.refusal import refusal_reason
@@ -267,7 +267,7 @@ class Supervisor:
         return True
 
     def _retire(self) -> None:
-        for job in self._context.journal.unretired_jobs():
+        for job in self._context.journal.jobs.unretired():
             retire_job(self._context, job)
 
     def _disk_is_low(self) -> str | None:
@@ -289,11 +289,8 @@ class Supervisor:
             blocked=blocked,
             stable_files=self._intake.stable_files,
             files_waiting=self._intake.files_waiting,
-            claimed=context.journal.count_datasets().get("claimed", 0),
-            accepted=[
-                Accepted(row["key"], row["priority"], row["n_train"] or 0)
-                for row in context.journal.accepted_without_job()
-            ],
+            claimed=context.journal.datasets.counts().get(DatasetState.CLAIMED, 0),
+            accepted=context.journal.datasets.without_job(),
             jobs=self._jobs.waiting(),
             worker=self._jobs.view(),
             keeps_worker=self._jobs.keeps_worker,
@@ -302,7 +299,7 @@ class Supervisor:
             ingesting=self._intake.validation.busy,
             keep_warm=time.monotonic() - self._last_job_end
             < context.config.supervisor.warm_worker_seconds,
-            unretired=len(context.journal.unretired_jobs()),
+            unretired=len(context.journal.jobs.unretired()),
             until_idle=self._until_idle,
             scanned=self._intake.scanned,
         )
@@ -346,9 +343,8 @@ class Supervisor:
 
     def _settle(self) -> None:
         skip = self._orders.skip_job
-        skipped = (
-            skip is not None and JobState(self._context.journal.job(skip)["state"]) in FINAL_STATES
-        )
+        jobs = self._context.journal.jobs
+        skipped = skip is not None and jobs.get(skip).state in FINAL_STATES
         self._try(
             lambda: self._orders.settle(
                 worker_gone=self._jobs.view() is None, leaving=self._leaving, skipped=skipped

@@ -8,19 +8,17 @@ the gate judges it. Does not know how merging works.
 from __future__ import annotations
 
 import os
-from datetime import date, datetime
+from datetime import datetime
 
 import structlog
 
 from finetuned.core.job import FINAL_STATES, JobKind, JobState
 from finetuned.core.timetable import is_due
+from finetuned.layout import Priority
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
 
 log = structlog.get_logger()
-
-LAST = "last_consolidation"
-"""In the journal's settings: local date of the last nightly look."""
 
 
 def ask_for_consolidation(context: Context) -> str:
@@ -30,7 +28,7 @@ def ask_for_consolidation(context: Context) -> str:
     Raises:
         RegistryError, ModelError: The version in use is not there.
     """
-    journal, version = context.journal, context.journal.incumbent()
+    journal, version = context.journal, context.journal.promotions.incumbent()
     if version is None:
         return "nothing to do: no version is in use"
     if weights_of(context.layout, version, context.config.model.base).base_version == version:
@@ -42,11 +40,10 @@ def ask_for_consolidation(context: Context) -> str:
     if shortage is not None:
         return f"refused: {shortage}"
     open_states = [state for state in JobState if state not in FINAL_STATES]
-    for job in journal.jobs(*open_states):
-        if job["kind"] == JobKind.CONSOLIDATION:
-            return f"nothing to do: {job['id']} is about to"
-    job_id = f"j{journal.next_number('job'):06d}"
-    journal.add_job(job_id, "low", (), kind=JobKind.CONSOLIDATION)
+    for job in journal.jobs.in_states(*open_states):
+        if job.kind is JobKind.CONSOLIDATION:
+            return f"nothing to do: {job.id} is about to"
+    job_id = journal.jobs.add(Priority.LOW, (), kind=JobKind.CONSOLIDATION)
     log.info("job_created", job_id=job_id, datasets=[], count=0)
     return f"queued as {job_id}"
 
@@ -58,7 +55,7 @@ def lacks_space(context: Context) -> str | None:
     A merged model is kept twice, as version and backup, and is as large as its base.
     """
     layout, config = context.layout, context.config
-    weights = weights_of(layout, context.journal.incumbent(), config.model.base)
+    weights = weights_of(layout, context.journal.promotions.incumbent(), config.model.base)
     size = sum(p.stat().st_size for p in weights.base.glob("*.safetensors"))
     disk = os.statvfs(layout.models)
     free = disk.f_bavail * disk.f_frsize
@@ -79,20 +76,9 @@ def consolidate_nightly(context: Context, *, idle: bool, now: datetime) -> None:
         now: Local wall clock: a time of day is a person's, not UTC.
     """
     config, journal = context.config.registry, context.journal
-    taken = journal.setting(LAST)
-    last = None if taken is None else date.fromisoformat(taken)
+    last = journal.settings.last_consolidation()
     if not idle or not is_due(now, at=config.consolidate_at, last=last):
         return
-    with journal.write():
-        journal.set_setting(LAST, now.date().isoformat())
-    if _promotions_since_merge(context) >= config.consolidate_after:
+    journal.settings.note_consolidation(now.date())
+    if journal.jobs.promotions_since_merge() >= config.consolidate_after:
         log.info("consolidation_due", outcome=ask_for_consolidation(context))
-
-
-def _promotions_since_merge(context: Context) -> int:
-    row = context.journal.row(
-        "SELECT count(*) AS n FROM jobs WHERE state = 'promoted' AND kind = 'training' AND id >"
-        " coalesce((SELECT max(id) FROM jobs WHERE state = 'promoted' AND kind = 'consolidation'),"
-        " '')"
-    )
-    return 0 if row is None else int(row["n"])

@@ -49,7 +49,7 @@ class Orders:
     @property
     def paused(self) -> bool:
         """Whether a pause is in force; it survives a restart."""
-        return self._context.journal.paused() is not None
+        return self._context.journal.settings.paused() is not None
 
     def recover(self) -> None:
         """
@@ -81,7 +81,7 @@ class Orders:
                 break
             layout.acks.mkdir(exist_ok=True)  # control/ may have been made again without it
             for command, name in found:
-                number = self._context.journal.next_number("order", floor=last_sequence(layout))
+                number = self._context.journal.orders.next_number(above=last_sequence(layout))
                 order = consume(layout, name, command, number)
                 if order is not None:
                     self._unread_orders.append(order)
@@ -95,7 +95,7 @@ class Orders:
             del self._unread_orders[0]
 
     def _take(self, order: Order) -> None:
-        self._context.journal.add_command(order.id, order.kind, order.reason)
+        self._context.journal.orders.receive(order.id, order.kind, order.reason)
         log.info("command_received", command=order.kind, reason=order.reason)
         self._context.board.update(
             last_command={
@@ -108,11 +108,11 @@ class Orders:
         )
         match order.kind:
             case OrderKind.PAUSE:
-                self._context.journal.set_paused(order.reason)
+                self._context.journal.settings.pause(order.reason)
                 self._wait(order)
             case OrderKind.RESUME:
                 was_paused = self.paused
-                self._context.journal.set_paused(None)
+                self._context.journal.settings.resume()
                 for waiting in [w for w in self._waiting if w.kind is OrderKind.PAUSE]:
                     self._finish(waiting, "ended by resume")
                 self._answer(order, "obeyed" if was_paused else "nothing to do: not paused")
@@ -170,7 +170,7 @@ class Orders:
             order,
             {"obeyed_at": utc_now(), "outcome": outcome, "step": step},
         )
-        self._context.journal.finish_command(order.id, outcome)
+        self._context.journal.orders.finish(order.id, outcome)
         log.info("command_obeyed", command=order.kind, outcome=outcome, step=step)
         board.update(
             last_command={

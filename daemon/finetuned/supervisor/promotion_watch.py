@@ -12,6 +12,7 @@ import os
 import stat
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import orjson
 import structlog
 
+from finetuned.core.promotion import PromotionCause
 from finetuned.core.promotion_watch import (
     Health,
     is_unhealthy,
@@ -26,24 +28,21 @@ from finetuned.core.promotion_watch import (
     parse_health,
     watch_is_over,
 )
+from finetuned.core.run import RunOutcome
 from finetuned.core.run_end import is_over, run_status
 from finetuned.errors import EXIT_OK, ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import REPORT, read_json, utc_now
+from finetuned.files.tables.settings import WatchMark
 from finetuned.layout import CANARIES, Layout
 from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
-from finetuned.supervisor.runs.run import SupervisedRun, new_run_id, record_end, start_run
+from finetuned.supervisor.runs.run import SupervisedRun, start_run
 from finetuned.supervisor.runs.specs import watch_spec
 from finetuned.supervisor.verdict.conclude import follow_journal
 
 log = structlog.get_logger()
-
-DONE = "watched_promotion"
-"""In the journal's settings: the last promotion whose watch is over."""
-ASKED = "asked_promotion"
-"""Likewise: the last promotion whose canaries were asked again."""
 
 RETRY_SECONDS = 10.0
 """Between two tries to ask the canaries."""
@@ -51,6 +50,21 @@ MOST_FAILURES = 3
 """Tries that may fail for other reasons than the version's, before the watch ends without them."""
 HEALTH_BYTES = 1 << 16
 """Longest health signal that is read."""
+
+_WATCHED_CAUSES = (PromotionCause.GATE, PromotionCause.WATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """
+    The promotion that is being watched.
+    """
+
+    seq: int
+    """Its number among all decisions on the version in use."""
+    version: str
+    at: str
+    """When it was promoted, RFC 3339 UTC."""
 
 
 class PromotionWatch:
@@ -74,7 +88,7 @@ class PromotionWatch:
         """Whether the canaries are being asked right now."""
         return self._run is not None
 
-    def promotion(self) -> dict[str, Any] | None:
+    def promotion(self) -> Watched | None:
         """
         Return the promotion that is being watched, None where there is none.
 
@@ -84,24 +98,13 @@ class PromotionWatch:
         journal = self._context.journal
         if self._context.config.watch.minutes == 0:
             return None
-        last = journal.row("SELECT * FROM promotions ORDER BY seq DESC LIMIT 1")
-        if last is None or last["version"] is None or last["cause"] not in ("gate", "watch"):
+        last = journal.promotions.last()
+        if last is None or last.version is None or last.cause not in _WATCHED_CAUSES:
             return None
-        found = journal.row(
-            "SELECT * FROM promotions WHERE version = ? AND cause = 'gate'"
-            " ORDER BY seq DESC LIMIT 1",
-            (last["version"],),
-        )
-        return None if found is None or self._setting(DONE) >= found["seq"] else found
-
-    def _setting(self, name: str) -> int:
-        return int(self._context.journal.setting(name) or 0)
-
-    def _remember(self, name: str, promotion: dict[str, Any]) -> None:
-        journal = self._context.journal
-        if self._setting(name) < promotion["seq"]:
-            with journal.write():
-                journal.set_setting(name, str(promotion["seq"]))
+        found = journal.promotions.last_by_gate(last.version)
+        if found is None or journal.settings.watch_mark(WatchMark.DONE) >= found.seq:
+            return None
+        return Watched(found.seq, last.version, found.at)
 
     def describe(self) -> dict[str, Any] | None:
         """
@@ -111,8 +114,8 @@ class PromotionWatch:
         if found is None:
             return None
         return {
-            "version": found["version"],
-            "since": found["at"],
+            "version": found.version,
+            "since": found.at,
             "minutes": self._context.config.watch.minutes,
             "asking": self.busy,
         }
@@ -127,7 +130,7 @@ class PromotionWatch:
         question = self._ask_now(found)
         return question is not None and question != self._answered
 
-    def _ask_now(self, promotion: dict[str, Any]) -> object:
+    def _ask_now(self, promotion: Watched) -> object:
         """What is to be asked: changes with the promotion, the canaries, and half the time."""
         path = self._context.layout.benchmarks / f"{CANARIES}.jsonl"
         try:
@@ -135,7 +138,7 @@ class PromotionWatch:
         except OSError:
             return None  # without canaries there is nothing to ask
         half = 30 * self._context.config.watch.minutes
-        return (promotion["seq"], info.st_mtime_ns, info.st_size, _seconds_since(promotion) >= half)
+        return (promotion.seq, info.st_mtime_ns, info.st_size, _seconds_since(promotion) >= half)
 
     def start(self) -> None:
         """
@@ -153,21 +156,18 @@ class PromotionWatch:
         before = self._before(found)
         spec = watch_spec(
             context,
-            new_run_id(context),
-            served=found["version"],
+            context.journal.runs.next_id(),
+            served=found.version,
             before=before,
             compare=before is None or is_intact(context.layout, before),
         )
         self._run = start_run(context, spec)
         self._question = question
-        log.info("canaries_asked", run_id=spec.run_id, version=found["version"])
+        log.info("canaries_asked", run_id=spec.run_id, version=found.version)
 
-    def _before(self, promotion: dict[str, Any]) -> str | None:
-        row = self._context.journal.row(
-            "SELECT version FROM promotions WHERE seq < ? ORDER BY seq DESC LIMIT 1",
-            (promotion["seq"],),
-        )
-        return None if row is None else row["version"]
+    def _before(self, promotion: Watched) -> str | None:
+        found = self._context.journal.promotions.before(promotion.seq)
+        return None if found is None else found.version
 
     def look(self) -> None:
         """
@@ -185,28 +185,29 @@ class PromotionWatch:
             return
         health = read_health(self._context.layout)
         config = self._context.config.watch
-        failing = is_unhealthy(health, found["version"], config)
+        failing = is_unhealthy(health, found.version, config)
         if failing is not None:
             self._revert_promotion(found, "health", failing, {"health": _shown(health)})
             return
         if self._take_answers(found):
             return
-        asked = self._setting(ASKED) >= found["seq"] or self._ask_now(found) is None
+        marks = self._context.journal.settings
+        asked = marks.watch_mark(WatchMark.ASKED) >= found.seq or self._ask_now(found) is None
         seconds = _seconds_since(found)
         if self.busy or not watch_is_over(
             health,
-            found["version"],
+            found.version,
             seconds=seconds,
             asked=asked or self._failures >= MOST_FAILURES,
             config=config,
         ):
             return
         if not asked:
-            log.error("canaries_never_asked", version=found["version"], failures=self._failures)
-        self._remember(DONE, found)
-        log.info("watch_ended", version=found["version"])
+            log.error("canaries_never_asked", version=found.version, failures=self._failures)
+        marks.pass_watch_mark(WatchMark.DONE, found.seq)
+        log.info("watch_ended", version=found.version)
 
-    def _take_answers(self, found: dict[str, Any]) -> bool:
+    def _take_answers(self, found: Watched) -> bool:
         """Return whether what the canaries said took the version back."""
         run, config = self._run, self._context.config
         if run is None:
@@ -224,7 +225,8 @@ class PromotionWatch:
         run.worker.close()
         status, report = run_status(seen), read_json(run.folder / REPORT)
         asked = status == EXIT_OK and report is not None
-        record_end(self._context, run, status, "asked" if asked else "failed")
+        outcome = RunOutcome.ASKED if asked else RunOutcome.FAILED
+        self._context.journal.runs.end(run.id, outcome, exit_status=status)
         if not asked or report is None:
             return self._not_asked(found, run)
         problems = [s["problem"] for s in report["suites"] if s["problem"]]
@@ -233,25 +235,25 @@ class PromotionWatch:
             self._answered = self._question  # until the file changes
             return False
         self._answered, self._failures = self._question, 0
-        self._remember(ASKED, found)
-        lost = lost_canaries(report, self._passed_at_gate(found["version"]))
+        self._context.journal.settings.pass_watch_mark(WatchMark.ASKED, found.seq)
+        lost = lost_canaries(report, self._passed_at_gate(found.version))
         if lost:
             reason = f"canaries that should pass fail: {', '.join(lost[:10])}"
             items = [i for i in report["items"] if i["id"] in lost]
             self._revert_promotion(found, "canaries", reason, {"canaries": items})
         return bool(lost)
 
-    def _not_asked(self, found: dict[str, Any], run: SupervisedRun) -> bool:
+    def _not_asked(self, found: Watched, run: SupervisedRun) -> bool:
         """
         Find out whose fault it was: only a version whose own files are damaged is taken back.
         """
         error = run.error
         problem = "its worker died" if error is None else error.error_message
-        if not is_intact(self._context.layout, found["version"]):
+        if not is_intact(self._context.layout, found.version):
             self._revert_promotion(found, "files", f"it cannot be asked: {problem}", {})
             return True
         self._failures += 1
-        log.warning("canaries_not_asked", version=found["version"], error=problem)
+        log.warning("canaries_not_asked", version=found.version, error=problem)
         return False
 
     def _passed_at_gate(self, version: str) -> frozenset[str]:
@@ -264,35 +266,35 @@ class PromotionWatch:
         )
 
     def _revert_promotion(
-        self, found: dict[str, Any], signal: str, reason: str, evidence: dict[str, Any]
+        self, found: Watched, signal: str, reason: str, evidence: dict[str, Any]
     ) -> None:
         context, before, began = self._context, self._before(found), time.monotonic()
         incident = {
-            "version": found["version"],
+            "version": found.version,
             "back_to": before,
             "signal": signal,
             "reason": reason,
-            "promoted_at": found["at"],
+            "promoted_at": found.at,
             "taken_back_at": utc_now(),
             "seconds": None,
             "what_to_do": [
-                f"look at what failed: jq . models/versions/{found['version']}/{REPORT}",
-                f"put it back all the same: finetuned versions promote {found['version']}",
+                f"look at what failed: jq . models/versions/{found.version}/{REPORT}",
+                f"put it back all the same: finetuned versions promote {found.version}",
             ],
             **evidence,
         }
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{found['version']}.json"
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{found.version}.json"
         self._unwritten_incident = (context.layout.incidents / name, incident)
         with suppress(OSError):  # a full disk must not keep a bad version in use
             self._write_incident(keep=True)
-        context.journal.set_incumbent(before, "watch")
+        context.journal.promotions.add(before, PromotionCause.WATCH)
         try:
             follow_journal(context)
         except (ModelError, RegistryError):
             check_incumbent(context)  # from its backup, or the nearest ancestor that is good
             follow_journal(context)
         finally:
-            incident["back_to"] = context.journal.incumbent()
+            incident["back_to"] = context.journal.promotions.incumbent()
             incident["seconds"] = round(time.monotonic() - began, 3)
             self.dismiss()
             fields = ("version", "back_to", "signal", "reason", "seconds")
@@ -317,7 +319,7 @@ class PromotionWatch:
         """
         if self._run is not None:
             self._run.worker.dismiss()
-            record_end(self._context, self._run, None, "interrupted")
+            self._context.journal.runs.end(self._run.id, RunOutcome.INTERRUPTED)
             self._run = None
 
 
@@ -339,8 +341,8 @@ def read_health(layout: Layout) -> Health | None:
         os.close(fd)
 
 
-def _seconds_since(promotion: dict[str, Any]) -> float:
-    at = datetime.fromisoformat(promotion["at"])
+def _seconds_since(promotion: Watched) -> float:
+    at = datetime.fromisoformat(promotion.at)
     return max(0.0, (datetime.now(UTC) - at).total_seconds())
 
 

@@ -14,6 +14,7 @@ import time
 
 import structlog
 
+from finetuned.core.promotion import PromotionCause
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.inbox import last_claim
 from finetuned.files.journal import Journal
@@ -72,27 +73,24 @@ def rebuild(layout: Layout, journal: Journal) -> None:
         log.error("current_model_unreadable", error=str(error))
         current = None
     if current is not None:
-        journal.set_incumbent(current, "rebuild")
+        journal.promotions.add(current, PromotionCause.REBUILD)
     if versions:
         log.warning("journal_rebuilt", versions=len(versions), incumbent=current)
     for folder in layout.runs.iterdir() if layout.runs.is_dir() else ():
         number = folder.name.removeprefix("r")
         if number.isdigit():
-            journal.next_number("run", floor=int(number))
+            journal.runs.reserve_ids(int(number))
     # What is dropped from now on must not be named like an original in done/.
-    journal.next_number("claim", floor=last_claim(layout))
+    journal.datasets.reserve_keys(last_claim(layout))
 
 
 def end_orphans(layout: Layout, journal: Journal, *, patience: float) -> None:
     """
     See to it that no worker of an earlier supervisor still runs.
     """
-    for run in journal.open_runs():
-        killed = end_orphan(
-            layout.runs / run["id"], run["pid"], run["pid_started"], patience=patience
-        )
-        if killed:
-            log.warning("orphan_killed", run_id=run["id"], pid=run["pid"])
+    for run in journal.runs.unfinished():
+        if end_orphan(layout.runs / run.id, run.pid, run.pid_started, patience=patience):
+            log.warning("orphan_killed", run_id=run.id, pid=run.pid)
 
 
 def sweep(layout: Layout) -> None:
@@ -120,7 +118,7 @@ def check_incumbent(context: Context) -> None:
             is either. Nothing was changed; the message says what to do.
     """
     layout, journal = context.layout, context.journal
-    name = journal.incumbent()
+    name = journal.promotions.incumbent()
     if name is None:
         return
     try:
@@ -128,7 +126,7 @@ def check_incumbent(context: Context) -> None:
         return
     except (ModelError, RegistryError) as error:
         problem = error
-    ancestor = last_good(layout, name, {v["id"]: v["parent"] for v in journal.versions()})
+    ancestor = last_good(layout, name, journal.versions.parents())
     if ancestor is None:
         raise ModelError(
             f"{name} is corrupt and has no intact backup ({problem}), nor has any version it was "
@@ -137,5 +135,5 @@ def check_incumbent(context: Context) -> None:
         ) from problem
     repair(layout, ancestor)
     promote(layout, ancestor)
-    journal.set_incumbent(ancestor, "fallback")
+    journal.promotions.add(ancestor, PromotionCause.FALLBACK)
     log.error("incumbent_fell_back", version=name, to=ancestor, error=str(problem))

@@ -7,10 +7,10 @@ Nothing is opened here; validation.py has the ingestion worker read what was cla
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import structlog
 
+from finetuned.core.dataset_state import DatasetState
 from finetuned.core.stability import StabilityTracker
 from finetuned.files.inbox import (
     InboxEntry,
@@ -23,6 +23,8 @@ from finetuned.files.inbox import (
     scan,
     unchanged,
 )
+from finetuned.files.tables.datasets import Claim
+from finetuned.layout import Priority
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import retire_dataset
 from finetuned.supervisor.inbox.validation import Validation
@@ -94,8 +96,9 @@ class Intake:
         self._last_scan, self._hinted = now, False
         try:
             entries = list(scan(self._context.layout))
-            counts = self._context.journal.count_datasets()
-            complete(self._context.layout, counts.get("claimed", 0) + counts.get("accepted", 0))
+            counts = self._context.journal.datasets.counts()
+            unretired = (DatasetState.CLAIMED, DatasetState.ACCEPTED)
+            complete(self._context.layout, sum(counts.get(state, 0) for state in unretired))
         except OSError as error:
             if self.unavailable is None:
                 log.warning("inbox_unavailable", error=str(error))
@@ -135,12 +138,11 @@ class Intake:
         waiting = [self._entries[p] for p in self._stable if p in self._entries]
         order = [e for e in waiting[:CLAIMS_PER_TURN] if unchanged(self._context.layout, e)]
         journal = self._context.journal
-        first = journal.next_number("claim", count=len(order))
-        claims = {f"d{n:08d}": entry for n, entry in enumerate(order, first)}
+        claims = dict(zip(journal.datasets.next_keys(len(order)), order, strict=True))
         # Recorded before it is moved: a record without its file is dropped again, while a
         # file without its record would be overlooked until the next start.
-        journal.add_datasets(
-            [_record(key, e.path, e.priority, e.seen.size) for key, e in claims.items()]
+        journal.datasets.add(
+            [_claim(key, e.path, e.priority, e.seen.size) for key, e in claims.items()]
         )
         taken: set[str] = set()
         try:
@@ -159,7 +161,7 @@ class Intake:
             if len(taken) > 10:
                 log.info("datasets_claimed", count=len(taken))
             for key in claims.keys() - taken:
-                journal.forget_claim(key)
+                journal.datasets.forget_claim(key)
 
     # -- recovering -------------------------------------------------------------
 
@@ -171,7 +173,7 @@ class Intake:
             OSError: The file system refused.
         """
         layout, journal = self._context.layout, self._context.journal
-        known = journal.dataset_keys()
+        known = journal.datasets.keys()
         lost = []
         for key in claimed_keys(layout):
             path = claimed_file(layout, key)
@@ -179,19 +181,18 @@ class Intake:
                 (layout.processing / key).rmdir()
             elif key not in known:
                 size = path.lstat().st_size
-                lost.append(_record(key, decode_name(path.name), "normal", size))
-        journal.add_datasets(lost)
-        for row in journal.datasets("claimed"):
-            if claimed_file(layout, row["key"]) is None:
-                journal.forget_claim(row["key"])
-        for state in ("duplicate", "quarantined"):
-            for row in journal.datasets(state):
-                if row["final_path"] is None:
-                    retire_dataset(self._context, row["key"])
+                lost.append(_claim(key, decode_name(path.name), Priority.NORMAL, size))
+        journal.datasets.add(lost)
+        for row in journal.datasets.in_state(DatasetState.CLAIMED):
+            if claimed_file(layout, row.key) is None:
+                journal.datasets.forget_claim(row.key)
+        for state in (DatasetState.DUPLICATE, DatasetState.QUARANTINED):
+            for row in journal.datasets.in_state(state):
+                if row.final_path is None:
+                    retire_dataset(self._context, row.key)
         if lost:
             log.warning("claims_recovered", count=len(lost))
 
 
-def _record(key: str, path: bytes, priority: str, size: int) -> dict[str, Any]:
-    name = escape_name(os.path.basename(path))
-    return {"key": key, "name": name, "inbox_path": path, "priority": priority, "bytes": size}
+def _claim(key: str, path: bytes, priority: Priority, size: int) -> Claim:
+    return Claim(key, escape_name(os.path.basename(path)), path, priority, size)

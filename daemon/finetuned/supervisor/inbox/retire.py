@@ -12,15 +12,18 @@ from typing import Any
 
 import orjson
 
+from finetuned.core.dataset_state import DatasetState
+from finetuned.core.job import JobState
 from finetuned.files.atomic import fsync_dir, fsync_file, remove_tree, write_atomic
 from finetuned.files.inbox import retire, safe_stem
+from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.supervisor.context import Context
 
 
 def label_of(context: Context, key: str) -> str:
-    row = context.journal.dataset(key)
-    return "dataset" if row is None else safe_stem(bytes(row["inbox_path"]))
+    row = context.journal.datasets.get(key)
+    return "dataset" if row is None else safe_stem(row.inbox_path)
 
 
 def publish_rejects(context: Context, key: str, source: Path) -> None:
@@ -50,29 +53,30 @@ def retire_dataset(context: Context, key: str) -> None:
     Raises:
         OSError: The file system refused; recovery finishes it.
     """
-    row = context.journal.dataset(key)
+    row = context.journal.datasets.get(key)
     if row is None:
         return
     layout = context.layout
-    failed = row["state"] == "quarantined" or row["reason"] is not None
-    folder = layout.quarantine if failed and row["state"] != "duplicate" else layout.done
+    failed = row.state is DatasetState.QUARANTINED or row.reason is not None
+    failed = failed and row.state is not DatasetState.DUPLICATE
+    folder = layout.quarantine if failed else layout.done
     final = retire(layout, key, folder=folder, label=label_of(context, key))
     if final is not None:
-        context.journal.update_dataset(key, final_path=str(final.relative_to(layout.root)))
+        context.journal.datasets.note_place(key, str(final.relative_to(layout.root)))
 
 
 def clean_runs(context: Context, job_id: str) -> None:
     """
     Drop the checkpoints and candidate of a finished job; its version has what counts.
     """
-    for run in context.journal.job_runs(job_id):
-        folder = context.layout.runs / run["id"]
+    for run in context.journal.runs.of_job(job_id):
+        folder = context.layout.runs / run.id
         remove_tree(folder / CHECKPOINTS)
         for candidate in folder.glob(f"{CANDIDATE}*"):  # and the steps back that were tried
             remove_tree(candidate)
 
 
-def retire_job(context: Context, job: dict[str, Any]) -> None:
+def retire_job(context: Context, job: JobRow) -> None:
     """
     Move the originals of a finished job to their last place. Idempotent.
 
@@ -80,14 +84,14 @@ def retire_job(context: Context, job: dict[str, Any]) -> None:
         OSError: The file system refused; it is tried again.
     """
     journal = context.journal
-    for row in journal.job_datasets(job["id"]):
-        if row["state"] == "retired":
+    for row in journal.datasets.of_job(job.id):
+        if row.state is DatasetState.RETIRED:
             continue
-        if job["state"] == "failed":
-            reason = f"job {job['id']} failed: {job['error_message'] or job['reason']}"
-            write_reason(context, row["key"], reason, None)
-            journal.update_dataset(row["key"], reason=reason)
-        retire_dataset(context, row["key"])
-        journal.update_dataset(row["key"], state="retired")
-    clean_runs(context, job["id"])
-    journal.update_job(job["id"], retired=1)
+        if job.state is JobState.FAILED:
+            reason = f"job {job.id} failed: {job.error_message or job.reason}"
+            write_reason(context, row.key, reason, None)
+            journal.datasets.note_failure(row.key, reason)
+        retire_dataset(context, row.key)
+        journal.datasets.retire(row.key)
+    clean_runs(context, job.id)
+    journal.jobs.retire(job.id)

@@ -12,8 +12,9 @@ from typing import Any
 
 import structlog
 
+from finetuned.core.dataset_state import DatasetState
 from finetuned.core.decide import StopCause
-from finetuned.core.run import RunKind
+from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.run_end import is_over, run_status
 from finetuned.core.stability import StabilityTracker
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL
@@ -26,7 +27,7 @@ from finetuned.files.spec import ClaimedFile, IngestionSpec
 from finetuned.layout import MANIFEST
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import publish_rejects, retire_dataset, write_reason
-from finetuned.supervisor.runs.run import SupervisedRun, new_run_id, record_end, start_run
+from finetuned.supervisor.runs.run import SupervisedRun, start_run
 
 log = structlog.get_logger()
 
@@ -78,7 +79,7 @@ class Validation:
             return
         spec = IngestionSpec(
             kind=RunKind.INGESTION,
-            run_id=new_run_id(context),
+            run_id=context.journal.runs.next_id(),
             files=files,
             datasets_dir=layout.datasets,
             benchmarks=layout.benchmarks,
@@ -94,13 +95,13 @@ class Validation:
     def _claimed_files(self) -> tuple[ClaimedFile, ...]:
         layout, journal = self._context.layout, self._context.journal
         files = []
-        for row in journal.datasets("claimed", limit=FILES_PER_RUN):
-            path = claimed_file(layout, row["key"])
+        for row in journal.datasets.in_state(DatasetState.CLAIMED, limit=FILES_PER_RUN):
+            path = claimed_file(layout, row.key)
             if path is None:
-                journal.forget_claim(row["key"])
+                journal.datasets.forget_claim(row.key)
                 continue
             files.append(
-                ClaimedFile(dataset_key=row["key"], path=path, name=row["name"], bytes=row["bytes"])
+                ClaimedFile(dataset_key=row.key, path=path, name=row.name, bytes=row.bytes)
             )
         return tuple(files)
 
@@ -137,7 +138,8 @@ class Validation:
             return
         status = run_status(seen)
         stopped = run.asked is StopCause.STOP
-        record_end(context, run, status, "stopped" if stopped else "ended")
+        outcome = RunOutcome.STOPPED if stopped else RunOutcome.ENDED
+        context.journal.runs.end(run.id, outcome, exit_status=status)
         run.worker.close()
         log.info("ingestion_ended", run_id=run.id, exit_status=status)
         if status != EXIT_OK and not stopped:
@@ -199,39 +201,33 @@ class Validation:
     def _give_back(self, key: str) -> None:
         """Return a file that changed while it was read to the inbox."""
         layout, journal = self._context.layout, self._context.journal
-        row = journal.dataset(key)
-        if row is not None and unclaim(layout, key, bytes(row["inbox_path"])):
-            journal.forget_claim(key)
-            self._tracker.doubt(bytes(row["inbox_path"]))
+        row = journal.datasets.get(key)
+        if row is not None and unclaim(layout, key, row.inbox_path):
+            journal.datasets.forget_claim(key)
+            self._tracker.doubt(row.inbox_path)
         elif (path := claimed_file(layout, key)) is not None:
-            journal.update_dataset(key, bytes=path.lstat().st_size)
+            journal.datasets.note_size(key, path.lstat().st_size)
         log.warning("dataset_changed_while_read", key=key)
 
     def _is_duplicate(self, key: str, result: DatasetResult) -> bool:
         """Put a file aside whose bytes an earlier job was trained on; False if none was."""
         journal = self._context.journal
         assert result.dataset_id is not None  # noqa: S101  seen to by the caller
-        earlier = journal.find_dataset(result.dataset_id, before=key)
+        earlier = journal.datasets.earlier_copy(result.dataset_id, before=key)
         if earlier is None:
             return False
-        journal.update_dataset(
-            key,
-            state="duplicate",
-            dataset_id=result.dataset_id,
-            sha256=result.sha256,
-            duplicate_of=earlier["key"],
-            reason=f"same bytes as {earlier['name']} ({earlier['key']})",
+        journal.datasets.mark_duplicate(
+            key, dataset_id=result.dataset_id, sha256=result.sha256, of=earlier
         )
-        log.info("dataset_duplicate", key=key, duplicate_of=earlier["key"])
+        log.info("dataset_duplicate", key=key, duplicate_of=earlier.key)
         retire_dataset(self._context, key)
         return True
 
     def _accept(self, key: str, dataset_id: str, result: DatasetResult) -> None:
         folder = self._context.layout.datasets / dataset_id
         manifest = read_json(folder / MANIFEST) or {}
-        self._context.journal.update_dataset(
+        self._context.journal.datasets.accept(
             key,
-            state="accepted",
             dataset_id=dataset_id,
             sha256=result.sha256,
             n_train=manifest.get("n_train_sequences", 0),
@@ -251,7 +247,7 @@ class Validation:
     def _quarantine(
         self, key: str, reason: str, report: dict[str, Any] | None, run_dir: Path
     ) -> None:
-        self._context.journal.update_dataset(key, state="quarantined", reason=reason)
+        self._context.journal.datasets.quarantine(key, reason)
         log.warning("dataset_quarantined", key=key, reason=reason)
         publish_rejects(self._context, key, run_dir / key / "rejects.jsonl")
         write_reason(self._context, key, reason, report)

@@ -7,16 +7,15 @@ Knows the journal and the run folder; starts and signals nothing.
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import asdict
 
-import orjson
 import structlog
 
-from finetuned.config import config_from_dict
 from finetuned.core.decide import StopCause, WorkerEnd, judge_end
 from finetuned.core.early_stop import why_incomplete
 from finetuned.core.job import LIVE_STATES, JobEvent, JobKind, JobState
 from finetuned.core.phase import Phase
+from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import (
     EXIT_CONFIG,
     EXIT_SOFTWARE,
@@ -25,12 +24,15 @@ from finetuned.errors import (
     RegistryError,
 )
 from finetuned.files.manifest import read_manifest
+from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, OUTPUT, RunError
+from finetuned.files.tables.jobs import JobFailure
+from finetuned.files.tables.scores import Trained
 from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.job_moves import finish_training, move_job, retrain
 from finetuned.supervisor.recover import check_incumbent
-from finetuned.supervisor.runs.run import SupervisedRun, record_end
-from finetuned.supervisor.runs.specs import STUCK_IN_EVAL, SUPERSEDED
+from finetuned.supervisor.runs.run import SupervisedRun
 from finetuned.supervisor.verdict.conclude import conclude, follow_journal
 
 log = structlog.get_logger()
@@ -41,27 +43,6 @@ CORRUPT = CorruptFile.__name__
 
 WORKER_DIED = "WorkerDied"
 """Error type of a run whose worker left no error record."""
-
-
-def move_job(context: Context, job_id: str, event: JobEvent, **columns: Any) -> None:
-    """
-    Move one job along, and say so in the log.
-
-    Raises:
-        InvalidTransition: *event* cannot happen to it.
-        sqlite3.OperationalError: The file system refused; nothing was moved.
-    """
-    old, new = context.journal.move_job(job_id, event, **columns)
-    log.info("job_state_changed", job_id=job_id, old=old, new=new, cause=event)
-
-
-def retrain(context: Context, job_id: str, reason: str) -> None:
-    """
-    Send a job back to the queue because the version that it went on from is no longer current.
-    """
-    for run in context.journal.job_runs(job_id):
-        context.journal.update_run(run["id"], outcome=SUPERSEDED)
-    move_job(context, job_id, JobEvent.RETRAIN, parent=None, config=None, reason=reason)
 
 
 class Endings:
@@ -97,16 +78,16 @@ class Endings:
         judged = self._judged.get(run.id)
         if judged is None:
             judged = self._judged[run.id] = self._judge(run, job_id, status)
-        record_end(self._context, run, status, _outcome(run, judged))
+        outcome = _outcome(run, judged)
+        self._context.journal.runs.end(run.id, outcome, exit_status=status)
         del self._judged[run.id]
         log.info("run_ended", run_id=run.id, exit_status=status, cause=judged)
 
     def _judge(self, run: SupervisedRun, job_id: str, status: int) -> JobEvent:
         context, error = self._context, run.error
-        job = context.journal.job(job_id)
-        state = JobState(job["state"])
-        if state not in LIVE_STATES:  # an earlier try moved the job and was refused after that
-            return _event_of(run, state)
+        job = context.journal.jobs.get(job_id)
+        if job.state not in LIVE_STATES:  # an earlier try moved the job and was refused after that
+            return _event_of(run, job.state)
         ended = run.exit_record
         if ended is not None and ended.status != status:
             died = f"a process of the launch died; see {run.id}/{OUTPUT} in models/runs"
@@ -119,13 +100,13 @@ class Endings:
             message=silent if error is None else error.error_message or silent,
         )
         limit = context.config.inbox.max_attempts
-        event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
+        event = judge_end(end, attempts=job.attempts, max_attempts=limit)
         if event is JobEvent.FINISH:
             try:
                 self._finish(run, job)
             except ModelError as problem:  # what it left is not whole: as if it had crashed
                 end = WorkerEnd(EXIT_SOFTWARE, None, None, str(problem))
-                event = judge_end(end, attempts=job["attempts"], max_attempts=limit)
+                event = judge_end(end, attempts=job.attempts, max_attempts=limit)
                 error = RunError(
                     error_type=type(problem).__name__, error_message=str(problem), reason=None
                 )
@@ -136,7 +117,7 @@ class Endings:
             self._stopped_early(run, event, end, error, job)
         return event
 
-    def _mended(self, run: SupervisedRun, job: dict[str, Any]) -> bool:
+    def _mended(self, run: SupervisedRun, job: JobRow) -> bool:
         """
         Mend the damaged version that a worker refused to load, and put the job back to rest.
 
@@ -146,7 +127,7 @@ class Endings:
         Returns:
             False where the version in use is not what is damaged, or cannot be mended.
         """
-        context, before = self._context, self._context.journal.incumbent()
+        context, before = self._context, self._context.journal.promotions.incumbent()
         if before is None or is_intact(context.layout, before):
             return False
         try:
@@ -155,11 +136,9 @@ class Endings:
         except (ModelError, RegistryError) as problem:
             log.error("version_corrupt", version=before, error=str(problem))
             return False
-        move_job(context, job["id"], JobEvent.INTERRUPT)
-        if context.journal.incumbent() != before and run.kind == "training":
-            for old in context.journal.job_runs(job["id"]):
-                context.journal.update_run(old["id"], outcome=SUPERSEDED)
-            context.journal.update_job(job["id"], config=None, parent=None)
+        move_job(context.journal, job.id, JobEvent.INTERRUPT)
+        if context.journal.promotions.incumbent() != before and run.kind is RunKind.TRAINING:
+            context.journal.jobs.start_over(job.id)
         return True
 
     def _stopped_early(
@@ -168,42 +147,41 @@ class Endings:
         event: JobEvent,
         end: WorkerEnd,
         error: RunError | None,
-        job: dict[str, Any],
+        job: JobRow,
     ) -> None:
         context = self._context
         if event is JobEvent.INTERRUPT:
-            move_job(context, job["id"], event)
+            move_job(context.journal, job.id, event)
             if end.exit_status == EXIT_CONFIG:
                 context.block("configuration", end.message)
-                context.journal.update_job(job["id"], config=None)
+                if run.kind is RunKind.TRAINING:  # so that it starts with the mended one
+                    context.journal.jobs.forget_config(job.id)
             elif end.refused is not None:
                 context.block(end.refused, end.message)
             return
         if event is JobEvent.SKIP:
-            move_job(context, job["id"], event, reason="skipped by command")
+            move_job(context.journal, job.id, event, reason="skipped by command")
             return
-        details = {
-            "error_type": WORKER_DIED if error is None else error.error_type,
-            "error_message": end.message,
-            "attempts": job["attempts"] + 1,
-        }
-        if event is JobEvent.RETRY:
-            wait = context.config.supervisor.retry_seconds * 2 ** job["attempts"]
-            self._not_before[job["id"]] = time.monotonic() + wait
-        log.error("run_failed", run_id=run.id, job_id=job["id"], **details)
-        context.board.update(
-            error_type=details["error_type"], error_message=details["error_message"]
+        failure = JobFailure(
+            error_type=WORKER_DIED if error is None else error.error_type,
+            error_message=end.message,
+            attempts=job.attempts + 1,
         )
-        move_job(context, job["id"], event, **details)
+        if event is JobEvent.RETRY:
+            wait = context.config.supervisor.retry_seconds * 2**job.attempts
+            self._not_before[job.id] = time.monotonic() + wait
+        log.error("run_failed", run_id=run.id, job_id=job.id, **asdict(failure))
+        context.board.update(error_type=failure.error_type, error_message=failure.error_message)
+        move_job(context.journal, job.id, event, failure=failure)
 
-    def _finish(self, run: SupervisedRun, job: dict[str, Any]) -> None:
+    def _finish(self, run: SupervisedRun, job: JobRow) -> None:
         context = self._context
-        if run.kind == "training":
+        if run.kind is RunKind.TRAINING:
             manifest = read_manifest(run.folder / CANDIDATE)
-            if job["kind"] == JobKind.CONSOLIDATION:
-                move_job(context, job["id"], JobEvent.FINISH, candidate_run=run.id)
+            if job.kind is JobKind.CONSOLIDATION:
+                move_job(context.journal, job.id, JobEvent.FINISH, candidate_run=run.id)
                 return
-            rule = config_from_dict(orjson.loads(job["config"])).training
+            rule = job.resolved_config().training
             problem = why_incomplete(
                 manifest,
                 planned_steps=int(manifest.get("planned_steps") or 0),
@@ -212,22 +190,17 @@ class Endings:
             )
             if problem is not None:
                 raise ModelError(f"{run.folder}: not the end of its job: {problem}")
-            rows = [{**d, "optimizer_steps": manifest["job_steps"]} for d in manifest["datasets"]]
-            context.journal.finish_training(
-                job["id"], run.id, rows, last_step=manifest["job_steps"]
-            )
-            log.info(
-                "job_state_changed",
-                job_id=job["id"],
-                old=JobState.TRAINING,
-                new=JobState.TRAINED,
-                cause=JobEvent.FINISH,
-            )
+            steps = int(manifest["job_steps"])
+            trained = [
+                Trained(d["dataset_id"], d["n_examples"], d["n_supervised_tokens"], steps)
+                for d in manifest["datasets"]
+            ]
+            finish_training(context.journal, job.id, run.id, trained, last_step=steps)
             return
-        incumbent = context.journal.incumbent()
-        if incumbent != job["parent"]:
+        incumbent = context.journal.promotions.incumbent()
+        if incumbent != job.parent:
             reason = f"the incumbent became {incumbent} during evaluation"
-            retrain(context, job["id"], reason)
+            retrain(context.journal, job.id, reason)
             return
         conclude(context, job, run.folder)
 
@@ -235,13 +208,13 @@ class Endings:
 def _event_of(run: SupervisedRun, state: JobState) -> JobEvent:
     """Return what must have happened to a job that its run left in *state*."""
     if state is JobState.TRAINED:
-        return JobEvent.FINISH if run.kind == "training" else JobEvent.INTERRUPT
+        return JobEvent.FINISH if run.kind is RunKind.TRAINING else JobEvent.INTERRUPT
     ends = {JobState.SKIPPED: JobEvent.SKIP, JobState.FAILED: JobEvent.FAIL}
     rest = JobEvent.INTERRUPT if state is JobState.QUEUED else JobEvent.FINISH
     return ends.get(state, rest)
 
 
-def _outcome(run: SupervisedRun, event: JobEvent) -> str:
+def _outcome(run: SupervisedRun, event: JobEvent) -> RunOutcome:
     if run.asked is StopCause.STUCK and run.phase is Phase.EVALUATING:
-        return STUCK_IN_EVAL
-    return str(event)
+        return RunOutcome.STUCK_IN_EVAL
+    return RunOutcome(event)

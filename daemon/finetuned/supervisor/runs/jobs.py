@@ -11,23 +11,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 import structlog
 
-from finetuned.config import config_from_dict
 from finetuned.core.decide import JobView, StopCause, WorkerView
 from finetuned.core.job import JobEvent, JobKind, JobState, can
 from finetuned.core.phase import Phase
+from finetuned.core.run import RunOutcome
 from finetuned.core.run_end import is_over, run_status, should_reassign
 from finetuned.errors import ConfigError
 from finetuned.files.heartbeat import Beat
-from finetuned.files.journal import dump_config
-from finetuned.files.run import utc_now
 from finetuned.files.spec import EvaluationSpec, TrainingSpec
+from finetuned.layout import Priority
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.job_moves import move_job, retrain
 from finetuned.supervisor.runs.ahead import WorkersAhead
-from finetuned.supervisor.runs.ending import Endings, move_job, retrain
-from finetuned.supervisor.runs.run import SupervisedRun, new_run_id, spawn, start_run
+from finetuned.supervisor.runs.ending import Endings
+from finetuned.supervisor.runs.run import SupervisedRun, spawn, start_run
 from finetuned.supervisor.runs.specs import (
     check_lineage,
     evaluation_spec,
@@ -87,13 +86,8 @@ class JobRunner:
         Return the jobs that wait for a worker.
         """
         return [
-            JobView(
-                job["id"],
-                JobState(job["state"]),
-                job["priority"],
-                self._endings.not_before(job["id"]),
-            )
-            for job in self._context.journal.jobs(JobState.QUEUED, JobState.TRAINED)
+            JobView(job.id, job.state, job.priority, self._endings.not_before(job.id))
+            for job in self._context.journal.jobs.in_states(JobState.QUEUED, JobState.TRAINED)
         ]
 
     def skippable(self) -> str | None:
@@ -102,9 +96,9 @@ class JobRunner:
         """
         if self._current is not None:
             return self._current.job_id
-        for job in self._context.journal.jobs(JobState.TRAINED, JobState.QUEUED):
-            if job["config"] is not None:
-                return str(job["id"])
+        for job in self._context.journal.jobs.in_states(JobState.TRAINED, JobState.QUEUED):
+            if job.config is not None:
+                return job.id
         return None
 
     @property
@@ -114,12 +108,11 @@ class JobRunner:
 
     # -- starting ---------------------------------------------------------------
 
-    def make_job(self, keys: tuple[str, ...], priority: str) -> None:
+    def make_job(self, keys: tuple[str, ...], priority: Priority) -> None:
         """
         Queue the datasets *keys* as one job.
         """
-        job_id = f"j{self._context.journal.next_number('job'):06d}"
-        self._context.journal.add_job(job_id, priority, keys)
+        job_id = self._context.journal.jobs.add(priority, keys)
         log.info("job_created", job_id=job_id, datasets=list(keys[:20]), count=len(keys))
 
     def warm_up(self) -> None:
@@ -145,22 +138,21 @@ class JobRunner:
             OSError: The file system refused; likewise.
         """
         context, journal = self._context, self._context.journal
-        job = journal.job(job_id)
-        if job["config"] is None:
+        job = journal.jobs.get(job_id)
+        if job.config is None:
             context.reload_config()
-            parent = journal.incumbent()
+            parent = journal.promotions.incumbent()
             check_lineage(context, parent)
-            journal.update_job(job_id, config=dump_config(context.config.as_dict()), parent=parent)
-            job = journal.job(job_id)
+            journal.jobs.begin(job_id, config=context.config, parent=parent)
+            job = journal.jobs.get(job_id)
         try:
-            launch = None
-            if job["kind"] != JobKind.CONSOLIDATION:  # one process merges, however many train
-                config = config_from_dict(orjson.loads(job["config"]))
+            config, launch = job.resolved_config(), None
+            if job.kind is not JobKind.CONSOLIDATION:  # one process merges, however many train
                 launch = launch_file(context.layout.root, config.training.accelerate_config)
         except ConfigError:
-            journal.update_job(job_id, config=None)  # so that it starts with the mended one
+            journal.jobs.forget_config(job_id)  # so that it starts with the mended one
             raise
-        spec, resumed_from = training_spec(context, job, new_run_id(context))
+        spec, resumed_from = training_spec(context, job, config, journal.runs.next_id())
         self._start(job_id, spec, resumed_from=resumed_from, launch=launch)
 
     def start_evaluation(self, job_id: str) -> None:
@@ -171,14 +163,13 @@ class JobRunner:
             OSError: The file system refused; the job stays trained.
         """
         context, journal = self._context, self._context.journal
-        job = journal.job(job_id)
-        incumbent = journal.incumbent()
-        if incumbent != job["parent"]:
-            reason = f"the incumbent is {incumbent}, it was trained on {job['parent']}"
-            retrain(context, job_id, reason)
+        job = journal.jobs.get(job_id)
+        incumbent = journal.promotions.incumbent()
+        if incumbent != job.parent:
+            reason = f"the incumbent is {incumbent}, it was trained on {job.parent}"
+            retrain(journal, job_id, reason)
             return
-        spec = evaluation_spec(context, job, new_run_id(context))
-        self._start(job_id, spec)
+        self._start(job_id, evaluation_spec(context, job, journal.runs.next_id()))
 
     def _start(
         self,
@@ -197,7 +188,7 @@ class JobRunner:
             resumed_from=resumed_from,
             spares=self._ahead.spares,
             launch=launch,
-            recorded=lambda: move_job(self._context, job_id, JobEvent.START),
+            recorded=lambda: move_job(self._context.journal, job_id, JobEvent.START),
         )
         self._current = JobRun(run, job_id)
         log.info("run_started", run_id=run.id, job_id=job_id, kind=run.kind, pid=run.worker.pid)
@@ -224,8 +215,9 @@ class JobRunner:
         """
         End a job that has no worker.
         """
-        if can(JobState(self._context.journal.job(job_id)["state"]), JobEvent.SKIP):
-            move_job(self._context, job_id, JobEvent.SKIP, reason="skipped by command")
+        journal = self._context.journal
+        if can(journal.jobs.get(job_id).state, JobEvent.SKIP):
+            move_job(journal, job_id, JobEvent.SKIP, reason="skipped by command")
 
     # -- watching ---------------------------------------------------------------
 
@@ -303,7 +295,7 @@ class JobRunner:
         worker = spawn(self._context, run.kind)
         log.info("worker_replaced", run_id=run.id, pid=worker.pid, died=died)
         run.give_to(worker)
-        self._context.journal.update_run(run.id, pid=worker.pid, pid_started=worker.started)
+        self._context.journal.runs.note_process(run.id, pid=worker.pid, pid_started=worker.started)
 
     @property
     def phase(self) -> Phase | None:
@@ -332,7 +324,8 @@ class JobRunner:
         """
         Put every job that was live when the last supervisor ended back to rest.
         """
-        for job in self._context.journal.jobs(JobState.TRAINING, JobState.EVALUATING):
-            move_job(self._context, job["id"], JobEvent.INTERRUPT)
-        for run in self._context.journal.open_runs():
-            self._context.journal.update_run(run["id"], ended_at=utc_now(), outcome="lost")
+        journal = self._context.journal
+        for job in journal.jobs.in_states(JobState.TRAINING, JobState.EVALUATING):
+            move_job(journal, job.id, JobEvent.INTERRUPT)
+        for run in journal.runs.unfinished():
+            journal.runs.end(run.id, RunOutcome.LOST)

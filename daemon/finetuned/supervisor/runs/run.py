@@ -26,7 +26,6 @@ from finetuned.files.run import (
     RunExit,
     read_error,
     read_exit,
-    utc_now,
     was_taken_up,
 )
 from finetuned.files.spec import RunSpec, create_run
@@ -170,13 +169,6 @@ class SupervisedRun:
         worker.assign(self.folder)
 
 
-def new_run_id(context: Context) -> str:
-    """
-    Return a name that no run had before, e.g. ``r000012``.
-    """
-    return f"r{context.journal.next_number('run'):06d}"
-
-
 def spawn(
     context: Context, kind: RunKind, *, launch: Path | None = None, run_dir: Path | None = None
 ) -> WorkerProcess:
@@ -239,8 +231,9 @@ def start_run(
     if worker is None:
         worker = spawn(context, spec.kind, launch=launch, run_dir=folder)
     try:
-        context.journal.add_run(spec.run_id, spec.kind, job_id, resumed_from)
-        context.journal.update_run(spec.run_id, pid=worker.pid, pid_started=worker.started)
+        runs = context.journal.runs
+        runs.add(spec.run_id, spec.kind, job_id=job_id, resumed_from=resumed_from)
+        runs.note_process(spec.run_id, pid=worker.pid, pid_started=worker.started)
         recorded()
     except BaseException:
         worker.dismiss()  # it has no run, so nobody else would ever end it
@@ -248,13 +241,3 @@ def start_run(
     worker.assign(folder)
     may_stay = spec.worker_growth is not None
     return SupervisedRun(spec.run_id, spec.kind, folder, worker, reused, may_stay)
-
-
-def record_end(context: Context, run: SupervisedRun, status: int | None, outcome: str) -> None:
-    """
-    Record how a run ended.
-
-    Raises:
-        sqlite3.OperationalError: The file system refused; call it again.
-    """
-    context.journal.update_run(run.id, ended_at=utc_now(), exit_status=status, outcome=outcome)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from finetuned.config import Config, config_from_dict
+from finetuned.config import Config
 from finetuned.core.job import JobKind
-from finetuned.core.run import RunKind
+from finetuned.core.promotion import PromotionCause
+from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
-from finetuned.files.results import benchmarks_of, trained_rows
+from finetuned.files.rows import DatasetRow, JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.files.spec import (
     EvaluationSpec,
@@ -31,12 +29,6 @@ from finetuned.layout import CANARIES, Layout
 from finetuned.registry.versions import read_version
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
-
-STUCK_IN_EVAL = "stuck_in_eval"
-"""Outcome of a run that was killed in a live eval; the job goes on without live evals."""
-
-SUPERSEDED = "superseded"
-"""Outcome of a run whose checkpoints no longer count: the incumbent changed under it."""
 
 
 def check_lineage(context: Context, parent: str | None) -> None:
@@ -80,56 +72,62 @@ def launch_file(root: Path, name: str) -> Path | None:
 
 
 def training_spec(
-    context: Context, job: dict[str, Any], run_id: str
+    context: Context, job: JobRow, config: Config, run_id: str
 ) -> tuple[TrainingSpec, str | None]:
     """
     Return the spec of the next training run of *job*, and the run it resumes, if any.
 
     Args:
         context: Shared state.
-        job: The job's row, its configuration and parent decided.
+        job: Its parent decided.
+        config: That of all runs of the job.
         run_id: Of the new run.
 
     Raises:
         BaseModelMissing: The base went away.
     """
     layout, journal = context.layout, context.journal
-    runs = [r for r in journal.job_runs(job["id"]) if r["kind"] == RunKind.TRAINING]
-    usable = [r for r in runs if r["outcome"] != SUPERSEDED]
-    config = config_from_dict(orjson.loads(job["config"]))
-    under = weights_of(layout, job["parent"], context.config.model.base)
+    runs = [r for r in journal.runs.of_job(job.id) if r.kind is RunKind.TRAINING]
+    usable = [r for r in runs if r.outcome is not RunOutcome.SUPERSEDED]
+    under = weights_of(layout, job.parent, context.config.model.base)
     canaries = layout.benchmarks / f"{CANARIES}.jsonl"
     spec = TrainingSpec(
         kind=RunKind.TRAINING,
         run_id=run_id,
         worker_growth=_worker_growth(context, config),
-        job_id=job["id"],
-        job_kind=JobKind(job["kind"]),
+        job_id=job.id,
+        job_kind=job.kind,
         attempt=len(runs) + 1,
         config=config,
         base=under.base,
         base_version=under.base_version,
-        parent=layout.versions / job["parent"] if job["parent"] else None,
+        parent=layout.versions / job.parent if job.parent else None,
         datasets=tuple(
             TrainingDataset(
-                dir=layout.datasets / d["dataset_id"],
-                dataset_id=d["dataset_id"],
-                sha256=d["sha256"],
-                name=d["name"],
+                dir=layout.datasets / dataset_id,
+                dataset_id=dataset_id,
+                sha256=row.sha256,
+                name=row.name,
             )
-            for d in journal.job_datasets(job["id"])
+            for dataset_id, row in _datasets(context, job)
         ),
         canaries=canaries if canaries.is_file() else None,
         earlier=tuple(
-            layout.datasets / d["dataset_id"]
-            for d in journal.earlier_datasets(job["id"])
-            if (layout.datasets / d["dataset_id"]).is_dir()
+            layout.datasets / d.dataset_id
+            for d in journal.datasets.trained_before(job.id)
+            if (layout.datasets / d.dataset_id).is_dir()
         ),
-        resume_from=tuple(layout.runs / r["id"] / CHECKPOINTS for r in usable),
-        rolled_back=_taken_back(context, job["parent"]),
-        live_evals=all(r["outcome"] != STUCK_IN_EVAL for r in runs),
+        resume_from=tuple(layout.runs / r.id / CHECKPOINTS for r in usable),
+        rolled_back=_taken_back(context, job.parent),
+        live_evals=all(r.outcome is not RunOutcome.STUCK_IN_EVAL for r in runs),
     )
-    return spec, usable[-1]["id"] if usable else None
+    return spec, usable[-1].id if usable else None
+
+
+def _datasets(context: Context, job: JobRow) -> list[tuple[str, DatasetRow]]:
+    """Return the datasets of *job* with their ids, in training order."""
+    rows = context.journal.datasets.of_job(job.id)
+    return [(row.dataset_id, row) for row in rows if row.dataset_id is not None]
 
 
 def _worker_growth(context: Context, config: Config) -> float | None:
@@ -142,18 +140,18 @@ def _worker_growth(context: Context, config: Config) -> float | None:
 
 
 def _taken_back(context: Context, parent: str | None) -> bool:
-    """Whether a person, and not the gate, made *parent* current: the stream was taken back."""
-    last = context.journal.row("SELECT version, cause FROM promotions ORDER BY seq DESC LIMIT 1")
-    return last is not None and last["version"] == parent and last["cause"] != "gate"
+    """Return whether *parent* is in use by another decision than the gate's: a step back."""
+    last = context.journal.promotions.last()
+    return last is not None and last.version == parent and last.cause is not PromotionCause.GATE
 
 
-def evaluation_spec(context: Context, job: dict[str, Any], run_id: str) -> EvaluationSpec:
+def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpec:
     """
     Return the spec of the evaluation of a trained *job* against base and incumbent.
 
     Args:
         context: Shared state.
-        job: The job's row.
+        job: The job, trained.
         run_id: Of the new run.
 
     Raises:
@@ -161,10 +159,10 @@ def evaluation_spec(context: Context, job: dict[str, Any], run_id: str) -> Evalu
         RegistryError, ModelError: The incumbent, or what it sits on, is not there.
     """
     layout, journal = context.layout, context.journal
-    incumbent, config = journal.incumbent(), config_from_dict(orjson.loads(job["config"]))
-    candidate = layout.runs / job["candidate_run"] / CANDIDATE
+    incumbent, config = journal.promotions.incumbent(), job.resolved_config()
+    candidate = layout.runs / str(job.candidate_run) / CANDIDATE
     base = weights_of(layout, incumbent, context.config.model.base).base
-    merged = job["kind"] == JobKind.CONSOLIDATION
+    merged = job.kind is JobKind.CONSOLIDATION
     return EvaluationSpec(
         kind=RunKind.EVALUATION,
         run_id=run_id,
@@ -180,29 +178,29 @@ def evaluation_spec(context: Context, job: dict[str, Any], run_id: str) -> Evalu
     )
 
 
-def _questions(context: Context, job: dict[str, Any], incumbent: str | None) -> JobQuestions:
+def _questions(context: Context, job: JobRow, incumbent: str | None) -> JobQuestions:
     layout, journal = context.layout, context.journal
-    datasets = journal.job_datasets(job["id"])
-    trained = {d["dataset_id"]: d["n_examples"] for d in trained_rows(journal, job["id"])}
+    datasets = _datasets(context, job)
+    trained = {t.dataset_id: t.n_examples for t in journal.scores.trained_on(job.id)}
     return JobQuestions(
-        job_id=job["id"],
-        job_kind=JobKind(job["kind"]),
+        job_id=job.id,
+        job_kind=job.kind,
         base=SubjectSpec(base=context.base()),
         datasets=tuple(
             TrainedDataset(
-                dataset_id=d["dataset_id"],
-                name=d["name"],
-                n_examples=trained.get(d["dataset_id"], 0),
+                dataset_id=dataset_id,
+                name=row.name,
+                n_examples=trained.get(dataset_id, 0),
             )
-            for d in datasets
+            for dataset_id, row in datasets
         ),
-        new=tuple(_held_out(layout, d["dataset_id"], d["name"]) for d in datasets),
+        new=tuple(_held_out(layout, dataset_id, row.name) for dataset_id, row in datasets),
         old=tuple(
-            _held_out(layout, d["dataset_id"], d["name"])
-            for d in journal.earlier_datasets(job["id"])
-            if (layout.datasets / d["dataset_id"]).is_dir()
+            _held_out(layout, d.dataset_id, d.name)
+            for d in journal.datasets.trained_before(job.id)
+            if (layout.datasets / d.dataset_id).is_dir()
         ),
-        also=tuple(benchmarks_of(journal, incumbent)) if incumbent else (),
+        also=tuple(journal.scores.benchmarks_of(incumbent)) if incumbent else (),
     )
 
 

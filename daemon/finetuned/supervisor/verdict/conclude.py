@@ -13,19 +13,21 @@ from typing import Any
 import orjson
 import structlog
 
-from finetuned.config import Config, config_from_dict
+from finetuned.config import Config
 from finetuned.core.evidence import together
 from finetuned.core.gate.verdict import Verdict
-from finetuned.core.job import JobEvent, JobState
+from finetuned.core.job import JobEvent
 from finetuned.core.retention import version_number
 from finetuned.errors import ModelError, RegistryError
-from finetuned.files.results import add_evals, benchmarks_of, eval_rows
+from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json, utc_now
+from finetuned.files.tables.scores import scores_of_report
 from finetuned.layout import MANIFEST
 from finetuned.registry.backup import backup
 from finetuned.registry.commit import commit_version
 from finetuned.registry.current_model import incumbent, promote, rollback
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.job_moves import conclude_job
 from finetuned.supervisor.verdict.history import add_history, judged, named, report_bytes, rules_of
 
 log = structlog.get_logger()
@@ -33,7 +35,7 @@ log = structlog.get_logger()
 RESOLVED_CONFIG = "finetuned_config.json"
 
 
-def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
+def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     """
     Judge the candidate of *job* by the report in *run_dir* and act on the verdict.
 
@@ -43,35 +45,27 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
             what was done already is found and not done twice.
     """
     report = read_json(run_dir / REPORT) or {}
-    config = orjson.loads(job["config"])
+    config = job.resolved_config()
     candidate = _candidate_folder(context, job, run_dir, report)
     made = read_json(candidate / MANIFEST)
     if made is None:
         raise ModelError(f"{candidate}: the candidate has no manifest")
-    resolved = config_from_dict(config)
-    required = required_suites(context, job, resolved)
-    report["job_kind"] = job["kind"]  # what may go without a gain is not the report's to say
-    verdict = judged(report, resolved.gate, required, made.get("merge"))
+    required = required_suites(context, job, config)
+    report["job_kind"] = job.kind  # what may go without a gain is not the report's to say
+    verdict = judged(report, config.gate, required, made.get("merge"))
     add_history(context, job, report)
     event = JobEvent.ACCEPT if verdict.promote else JobEvent.REJECT
     version = _commit(context, candidate, made, report, config, verdict)
-    rows = eval_rows(report.get("suites", []), report.get("subjects", {}))
-    add_evals(context.journal, job["id"], run_dir.name, rows)
-    context.journal.conclude(
-        job["id"], event, version=version, parent=job["parent"], reason=verdict.reason
-    )
-    log.info(
-        "job_state_changed",
-        job_id=job["id"],
-        old=JobState.EVALUATING,
-        new=JobState.PROMOTED if verdict.promote else JobState.REJECTED,
-        cause=event,
+    scores = scores_of_report(report.get("suites", []), report.get("subjects", {}))
+    context.journal.scores.add(job.id, run_dir.name, scores)
+    conclude_job(
+        context.journal, job.id, event, version=version, parent=job.parent, reason=verdict.reason
     )
     context.pages.ask(version)
-    log.info("candidate_judged", job_id=job["id"], version=version, reason=verdict.reason)
+    log.info("candidate_judged", job_id=job.id, version=version, reason=verdict.reason)
     context.board.update(
         last_verdict={
-            "job_id": job["id"],
+            "job_id": job.id,
             "version": version,
             "promoted": verdict.promote,
             "reason": verdict.reason,
@@ -83,7 +77,7 @@ def conclude(context: Context, job: dict[str, Any], run_dir: Path) -> None:
     follow_journal(context)
 
 
-def required_suites(context: Context, job: dict[str, Any], config: Config) -> list[str]:
+def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
     """
     Return the suites without which a report proves nothing, whatever it says itself.
 
@@ -92,21 +86,19 @@ def required_suites(context: Context, job: dict[str, Any], config: Config) -> li
     """
     wanted = [n.strip() for n in config.evaluation.suites.split(",") if n.strip()]
     names = [name for name in wanted if name != "*"]
-    if "*" in wanted and job["parent"] is not None:
-        names += benchmarks_of(context.journal, job["parent"])
-    datasets = context.journal.job_datasets(job["id"])
+    if "*" in wanted and job.parent is not None:
+        names += context.journal.scores.benchmarks_of(job.parent)
+    datasets = context.journal.datasets.of_job(job.id)
     if len(datasets) <= config.evaluation.final_max_rows // 2:  # else some are not asked at all
-        names += [f"heldout-{d['dataset_id']}" for d in datasets if d["n_heldout"]]
+        names += [f"heldout-{d.dataset_id}" for d in datasets if d.n_heldout]
     return names
 
 
-def _candidate_folder(
-    context: Context, job: dict[str, Any], run_dir: Path, report: dict[str, Any]
-) -> Path:
+def _candidate_folder(context: Context, job: JobRow, run_dir: Path, report: dict[str, Any]) -> Path:
     """Return what was judged: what training left, or the step back that was measured instead."""
     chosen = (report.get("interpolation") or {}).get("chosen")
     if chosen is None:
-        return context.layout.runs / str(job["candidate_run"]) / CANDIDATE
+        return context.layout.runs / str(job.candidate_run) / CANDIDATE
     return run_dir / interpolated_candidate(chosen)
 
 
@@ -115,16 +107,16 @@ def _commit(
     candidate: Path,
     made: dict[str, Any],
     report: dict[str, Any],
-    config: dict[str, Any],
+    config: Config,
     verdict: Verdict,
 ) -> str:
     def documents(name: str) -> dict[str, bytes]:
         return {
             REPORT: report_bytes(named(report, name)),
-            RESOLVED_CONFIG: orjson.dumps(config, option=orjson.OPT_INDENT_2),
+            RESOLVED_CONFIG: orjson.dumps(config.as_dict(), option=orjson.OPT_INDENT_2),
         }
 
-    known = [version_number(v["id"]) or 0 for v in context.journal.versions()]
+    known = [version_number(v.id) or 0 for v in context.journal.versions.all()]
     return commit_version(
         context.layout,
         candidate,
@@ -140,7 +132,7 @@ def _commit(
             ],
             "scores": report.get("subjects", {}),
             "eval_run_id": report.get("run_id"),
-            "config": config,
+            "config": config.as_dict(),
         },
         documents=documents,
         floor=max(known, default=0),
@@ -174,9 +166,10 @@ def follow_journal(context: Context) -> None:
         ModelError: The version is not intact; current_model is as before.
         OSError: The file system refused; current_model is as before.
     """
-    decided = context.journal.incumbent()
-    if not context.journal.has_promotions():
+    last = context.journal.promotions.last()
+    if last is None:
         return
+    decided = last.version
     try:
         found, problem = incumbent(context.layout), None
     except RegistryError as error:

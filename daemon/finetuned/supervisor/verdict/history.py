@@ -16,8 +16,9 @@ from finetuned.core.evidence import evidence_of
 from finetuned.core.forgetting import Stage, backward_transfer, matrix, worst_drop
 from finetuned.core.gate.judge import judge
 from finetuned.core.gate.verdict import Verdict
+from finetuned.core.run import RunKind
 from finetuned.files.journal import Journal
-from finetuned.files.results import lineage_of, scores_of, trained_titles
+from finetuned.files.rows import JobRow
 from finetuned.files.run import EVALS, each_metric
 from finetuned.supervisor.context import Context
 
@@ -60,12 +61,12 @@ def rules_of(verdict: Verdict) -> list[dict[str, Any]]:
     ]
 
 
-def add_history(context: Context, job: dict[str, Any], report: dict[str, Any]) -> None:
+def add_history(context: Context, job: JobRow, report: dict[str, Any]) -> None:
     """
     Write into *report* how the candidate was trained and what the lineage forgot.
     """
-    report["curves"] = _curves(context, job["id"])
-    stages, titles = lineage_stages(context.journal, job["parent"])
+    report["curves"] = _curves(context, job.id)
+    stages, titles = lineage_stages(context.journal, job.parent)
     titles |= {s["name"]: s["title"] for s in report.get("suites", [])}
     stages.append(_candidate_stage(report))
     drop = worst_drop(stages)
@@ -95,16 +96,16 @@ def lineage_stages(journal: Journal, version: str | None) -> tuple[list[Stage], 
     """
     stages: list[Stage] = []
     titles: dict[str, str] = {}
-    for name in lineage_of(journal, version):
-        rows = scores_of(journal, [name])
-        titles |= {row["suite"]: row["title"] or row["suite"] for row in rows}
+    for name in journal.versions.lineage(version):
+        scores = journal.scores.of_version(name)
+        titles |= {score.suite: score.title or score.suite for score in scores}
         stages.append(
             Stage(
                 version=name,
-                titles=tuple(trained_titles(journal, name)),
-                new=frozenset(row["suite"] for row in rows if row["origin"] == "new"),
+                titles=tuple(journal.scores.titles_of(name)),
+                new=frozenset(score.suite for score in scores if score.origin == "new"),
                 accuracy={
-                    row["suite"]: row["accuracy"] for row in rows if row["accuracy"] is not None
+                    score.suite: score.accuracy for score in scores if score.accuracy is not None
                 },
             )
         )
@@ -128,10 +129,10 @@ def _candidate_stage(report: dict[str, Any]) -> Stage:
 def _curves(context: Context, job_id: str) -> dict[str, list[list[float]]]:
     """Return loss and distance by step, of all runs of the job that had a part in it."""
     curves: dict[str, dict[int, float]] = {"train_loss": {}, "held_out_loss": {}, "kl": {}}
-    for run in context.journal.job_runs(job_id):
-        if run["kind"] != "training":
+    for run in context.journal.runs.of_job(job_id):
+        if run.kind is not RunKind.TRAINING:
             continue
-        folder = context.layout.runs / run["id"]
+        folder = context.layout.runs / run.id
         # Line by line: what a long job wrote must not be held by a process that stays small.
         for record in each_metric(folder):
             _note(curves["train_loss"], record.get("step"), record.get("loss"))

@@ -1,0 +1,262 @@
+"""
+Dropped files in the journal: claimed, validated, given to a job, retired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from finetuned.core.dataset_state import DatasetState
+from finetuned.core.decide import Accepted
+from finetuned.files.database import Database
+from finetuned.files.rows import DatasetRow
+from finetuned.files.run import utc_now
+from finetuned.layout import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    A file as it is taken out of the inbox.
+    """
+
+    key: str
+    name: str
+    """File name, percent-encoded where it is not printable."""
+    inbox_path: bytes
+    """Path below inbox/."""
+    priority: Priority
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierDataset:
+    """
+    A dataset that the stream was trained on before.
+    """
+
+    dataset_id: str
+    name: str
+    """File name as dropped; the id if no claim of it is recorded any more."""
+
+
+class Datasets:
+    """
+    The table ``datasets``. Every method that changes it is one transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- reading ----------------------------------------------------------------
+
+    def get(self, key: str) -> DatasetRow | None:
+        """
+        Return one dataset, or None.
+        """
+        return self._database.read_one(DatasetRow, "SELECT * FROM datasets WHERE key = ?", (key,))
+
+    def in_state(self, state: DatasetState, *, limit: int = -1) -> list[DatasetRow]:
+        """
+        Return the datasets in *state* by arrival, at most *limit* of them; -1 is all.
+        """
+        return self._database.read(
+            DatasetRow,
+            "SELECT * FROM datasets WHERE state = ? ORDER BY key LIMIT ?",
+            (state, limit),
+        )
+
+    def keys(self) -> set[str]:
+        """
+        Return the key of every claim ever recorded.
+        """
+        return set(self._database.texts("SELECT key FROM datasets"))
+
+    def counts(self) -> dict[DatasetState, int]:
+        """
+        Return how many datasets are in each state; states without one are left out.
+        """
+        return self._database.counts("datasets", DatasetState)
+
+    def without_job(self) -> list[Accepted]:
+        """
+        Return accepted datasets that wait for a job, by arrival.
+
+        Read at every turn, of tens of thousands of datasets: three columns only.
+        """
+        found = self._database.db.execute(
+            "SELECT key, priority, n_train FROM datasets"
+            " WHERE state = 'accepted' AND job_id IS NULL ORDER BY key"
+        )
+        return [
+            Accepted(key, self._database.word(Priority, priority, "datasets", key), n or 0)
+            for key, priority, n in found
+        ]
+
+    def count_without_job(self) -> int:
+        """
+        Return how many accepted datasets wait for a job.
+        """
+        row = self._database.db.execute(
+            "SELECT count(*) FROM datasets WHERE state = 'accepted' AND job_id IS NULL"
+        ).fetchone()
+        return int(row[0])
+
+    def of_job(self, job_id: str) -> list[DatasetRow]:
+        """
+        Return the datasets of one job, in training order.
+        """
+        return self._database.read(
+            DatasetRow, "SELECT * FROM datasets WHERE job_id = ? ORDER BY key", (job_id,)
+        )
+
+    def earlier_copy(self, dataset_id: str, *, before: str) -> DatasetRow | None:
+        """
+        Return the earliest accepted dataset with these bytes, claimed before claim *before*.
+
+        A dataset whose job failed or was skipped does not count: dropping its bytes
+        again is how a person asks for another try.
+        """
+        return self._database.read_one(
+            DatasetRow,
+            "SELECT d.* FROM datasets d LEFT JOIN jobs j ON j.id = d.job_id"
+            " WHERE d.dataset_id = ? AND d.key < ? AND d.state IN ('accepted', 'retired')"
+            " AND d.duplicate_of IS NULL AND d.job_id IS NOT NULL"
+            " AND j.state NOT IN ('failed', 'skipped') ORDER BY d.key LIMIT 1",
+            (dataset_id, before),
+        )
+
+    def trained_before(self, job_id: str) -> list[EarlierDataset]:
+        """
+        Return the datasets that promoted jobs were trained on, oldest first.
+
+        Those that *job_id* trains on itself are left out.
+        """
+        found = self._database.db.execute(
+            "SELECT t.dataset_id, coalesce(min(d.name), t.dataset_id) FROM trained t"
+            " JOIN jobs j ON j.id = t.job_id LEFT JOIN datasets d ON d.dataset_id = t.dataset_id"
+            " WHERE j.state = 'promoted' AND t.dataset_id NOT IN"
+            " (SELECT dataset_id FROM datasets WHERE job_id = ? AND dataset_id IS NOT NULL)"
+            " GROUP BY t.dataset_id ORDER BY min(t.at), t.dataset_id",
+            (job_id,),
+        )
+        return [EarlierDataset(dataset_id, name) for dataset_id, name in found]
+
+    # -- writing ----------------------------------------------------------------
+
+    def next_keys(self, count: int) -> list[str]:
+        """
+        Return *count* keys that no claim ever had, in order.
+        """
+        first = self._database.next_number("claim", count=count)
+        return [f"d{n:08d}" for n in range(first, first + count)]
+
+    def reserve_keys(self, up_to: int) -> None:
+        """
+        Never give a key with a number <= *up_to*: an original in done/ has it already.
+        """
+        self._database.reserve_numbers("claim", up_to=up_to)
+
+    def add(self, claims: Sequence[Claim]) -> None:
+        """
+        Record claims; those whose keys are recorded already are left alone.
+        """
+        now = utc_now()
+        with self._database.write() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO datasets"
+                " (key, name, inbox_path, priority, bytes, claimed_at, state)"
+                " VALUES (:key, :name, :inbox_path, :priority, :n_bytes, :now, 'claimed')",
+                [{**asdict(claim), "now": now} for claim in claims],
+            )
+
+    def forget_claim(self, key: str) -> None:
+        """
+        Delete the record of a claim whose file went back to the inbox.
+        """
+        self._database.change("DELETE FROM datasets WHERE key = ? AND state = 'claimed'", (key,))
+
+    def note_size(self, key: str, n_bytes: int) -> None:
+        """
+        Record the size of a claimed file that changed after its claim.
+        """
+        self._database.change("UPDATE datasets SET bytes = ? WHERE key = ?", (n_bytes, key))
+
+    def accept(
+        self, key: str, *, dataset_id: str, sha256: str | None, n_train: int, n_heldout: int
+    ) -> None:
+        """
+        Record that a claimed file is valid, and what it holds.
+
+        Args:
+            key: The claim.
+            dataset_id: First 16 hex digits of *sha256*.
+            sha256: Of its bytes, in hex, if known.
+            n_train: Training sequences, >= 0.
+            n_heldout: Rows kept for evaluation, >= 0.
+        """
+        self._database.change(
+            "UPDATE datasets SET state = 'accepted', dataset_id = ?, sha256 = ?, n_train = ?,"
+            " n_heldout = ? WHERE key = ?",
+            (dataset_id, sha256, n_train, n_heldout, key),
+        )
+
+    def mark_duplicate(
+        self, key: str, *, dataset_id: str, sha256: str | None, of: DatasetRow
+    ) -> None:
+        """
+        Record that a claimed file has the bytes of the earlier dataset *of*.
+        """
+        self._database.change(
+            "UPDATE datasets SET state = 'duplicate', dataset_id = ?, sha256 = ?,"
+            " duplicate_of = ?, reason = ? WHERE key = ?",
+            (dataset_id, sha256, of.key, f"same bytes as {of.name} ({of.key})", key),
+        )
+
+    def quarantine(self, key: str, reason: str) -> None:
+        """
+        Record that a claimed file is refused.
+        """
+        self._database.change(
+            "UPDATE datasets SET state = 'quarantined', reason = ? WHERE key = ?", (reason, key)
+        )
+
+    def note_failure(self, key: str, reason: str) -> None:
+        """
+        Record why the job of a dataset failed.
+        """
+        self._database.change("UPDATE datasets SET reason = ? WHERE key = ?", (reason, key))
+
+    def note_place(self, key: str, final_path: str) -> None:
+        """
+        Record where the original is now, relative to the root.
+        """
+        self._database.change("UPDATE datasets SET final_path = ? WHERE key = ?", (final_path, key))
+
+    def retire(self, key: str) -> None:
+        """
+        Record that the dataset's job is over and its original in its last place.
+        """
+        self._database.change("UPDATE datasets SET state = 'retired' WHERE key = ?", (key,))
+
+    def restore(
+        self, key: str, *, name: str, dataset_id: str, sha256: str | None, job_id: str, at: str
+    ) -> None:
+        """
+        Record a dataset of which only a version's manifest knows; a recorded one is left alone.
+
+        Args:
+            key: Of no claim that was ever made.
+            name: File name as dropped.
+            dataset_id: First 16 hex digits of *sha256*.
+            sha256: Of its bytes, in hex, if known.
+            job_id: The job that it was trained in.
+            at: RFC 3339 UTC of the version.
+        """
+        self._database.change(
+            "INSERT OR IGNORE INTO datasets (key, name, inbox_path, priority, bytes,"
+            " claimed_at, state, dataset_id, sha256, job_id)"
+            " VALUES (?, ?, x'', 'normal', 0, ?, 'retired', ?, ?, ?)",
+            (key, name, at, dataset_id, sha256, job_id),
+        )

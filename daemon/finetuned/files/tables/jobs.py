@@ -1,0 +1,249 @@
+"""
+Jobs in the journal: queued, moved along the table of core.job, retired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from finetuned.config import Config
+from finetuned.core.job import JobEvent, JobKind, JobState, next_state
+from finetuned.files.database import Database
+from finetuned.files.rows import JobRow
+from finetuned.files.run import utc_now
+from finetuned.layout import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class JobMove:
+    """
+    One step of a job along the table of core.job, as it was recorded.
+    """
+
+    job_id: str
+    event: JobEvent
+    old: JobState
+    new: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """
+    Why a run of a job failed, and how many have by now.
+    """
+
+    error_type: str
+    error_message: str
+    attempts: int
+    """Failed runs of the job, this one included, >= 1."""
+
+
+class Jobs:
+    """
+    The table ``jobs``. Every method that changes it is one transaction.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- reading ----------------------------------------------------------------
+
+    def get(self, job_id: str) -> JobRow:
+        """
+        Return one job.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        row = self._database.read_one(JobRow, "SELECT * FROM jobs WHERE id = ?", (job_id,))
+        if row is None:
+            raise KeyError(job_id)
+        return row
+
+    def in_states(self, *states: JobState) -> list[JobRow]:
+        """
+        Return the jobs in any of *states*, by age; without arguments all jobs.
+        """
+        wanted = states or tuple(JobState)
+        marks = ", ".join("?" * len(wanted))
+        return self._database.read(
+            JobRow,
+            f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY id",  # noqa: S608
+            wanted,
+        )
+
+    def unretired(self) -> list[JobRow]:
+        """
+        Return finished jobs whose originals are not in their last place yet, by age.
+        """
+        return self._database.read(
+            JobRow,
+            "SELECT * FROM jobs WHERE retired = 0"
+            " AND state IN ('promoted', 'rejected', 'skipped', 'failed') ORDER BY id",
+        )
+
+    def counts(self) -> dict[JobState, int]:
+        """
+        Return how many jobs are in each state; states without one are left out.
+        """
+        return self._database.counts("jobs", JobState)
+
+    def promotions_since_merge(self) -> int:
+        """
+        Return how many trainings were promoted after the last promoted merge.
+        """
+        row = self._database.db.execute(
+            "SELECT count(*) FROM jobs WHERE state = 'promoted' AND kind = 'training' AND id >"
+            " coalesce((SELECT max(id) FROM jobs"
+            " WHERE state = 'promoted' AND kind = 'consolidation'), '')"
+        ).fetchone()
+        return int(row[0])
+
+    # -- writing ----------------------------------------------------------------
+
+    def add(
+        self, priority: Priority, keys: Sequence[str], *, kind: JobKind = JobKind.TRAINING
+    ) -> str:
+        """
+        Make a queued job of the datasets *keys*, of none for a merge; return its id.
+        """
+        now = utc_now()
+        with self._database.write() as db:
+            job_id = f"j{self._database.next_number('job'):06d}"
+            db.execute(
+                "INSERT INTO jobs (id, kind, priority, state, created_at, updated_at)"
+                " VALUES (?, ?, ?, 'queued', ?, ?)",
+                (job_id, kind, priority, now, now),
+            )
+            db.executemany(
+                "UPDATE datasets SET job_id = ? WHERE key = ?", [(job_id, key) for key in keys]
+            )
+        return job_id
+
+    def begin(self, job_id: str, *, config: Config, parent: str | None) -> None:
+        """
+        Fix what all runs of a job use: *config*, and the version that they train on.
+        """
+        self._database.change(
+            "UPDATE jobs SET config = ?, parent = ? WHERE id = ?",
+            (orjson.dumps(config.as_dict()).decode(), parent, job_id),
+        )
+
+    def forget_config(self, job_id: str) -> None:
+        """
+        Let the next run of a job begin with the configuration and the version of that time.
+        """
+        self._database.change("UPDATE jobs SET config = NULL WHERE id = ?", (job_id,))
+
+    def move(
+        self,
+        job_id: str,
+        event: JobEvent,
+        *,
+        reason: str | None = None,
+        failure: JobFailure | None = None,
+        candidate_run: str | None = None,
+        version: str | None = None,
+    ) -> JobMove:
+        """
+        Move one job along the table of core.job, with what is recorded beside its state.
+
+        Args:
+            job_id: The job.
+            event: What happened to it.
+            reason: Why a person or the gate said so; None leaves what is recorded.
+            failure: Likewise, of a run that failed.
+            candidate_run: Likewise, the run whose folder holds the candidate.
+            version: Likewise, the version that the candidate became.
+
+        Raises:
+            InvalidTransition: *event* cannot happen in its state; nothing was changed.
+        """
+        with self._database.write() as db:
+            old = self.get(job_id).state
+            new = next_state(old, event)
+            db.execute(
+                "UPDATE jobs SET state = :state, updated_at = :now,"
+                " reason = coalesce(:reason, reason),"
+                " attempts = coalesce(:attempts, attempts),"
+                " error_type = coalesce(:error_type, error_type),"
+                " error_message = coalesce(:error_message, error_message),"
+                " candidate_run = coalesce(:candidate_run, candidate_run),"
+                " version = coalesce(:version, version) WHERE id = :id",
+                {
+                    "id": job_id,
+                    "state": new,
+                    "now": utc_now(),
+                    "reason": reason,
+                    "attempts": failure and failure.attempts,
+                    "error_type": failure and failure.error_type,
+                    "error_message": failure and failure.error_message,
+                    "candidate_run": candidate_run,
+                    "version": version,
+                },
+            )
+        return JobMove(job_id, event, old, new)
+
+    def start_over(self, job_id: str) -> None:
+        """
+        Let a job begin again from the version in use: what its runs left does not count.
+        """
+        with self._database.write() as db:
+            db.execute("UPDATE runs SET outcome = 'superseded' WHERE job_id = ?", (job_id,))
+            db.execute("UPDATE jobs SET config = NULL, parent = NULL WHERE id = ?", (job_id,))
+
+    def retrain(self, job_id: str, reason: str) -> JobMove:
+        """
+        Send a trained or evaluated job back to the queue, to begin again from the version in use.
+
+        Raises:
+            InvalidTransition: It is neither; nothing was changed.
+        """
+        with self._database.write():
+            self.start_over(job_id)
+            return self.move(job_id, JobEvent.RETRAIN, reason=reason)
+
+    def retire(self, job_id: str) -> None:
+        """
+        Record that the originals of a finished job are in their last place.
+        """
+        self._database.change("UPDATE jobs SET retired = 1 WHERE id = ?", (job_id,))
+
+    def restore(
+        self,
+        job_id: str,
+        *,
+        kind: JobKind,
+        state: JobState,
+        version: str,
+        parent: str | None,
+        candidate_run: str | None,
+        at: str,
+    ) -> None:
+        """
+        Record a job of which only its version's manifest knows; a recorded one is left alone.
+
+        Args:
+            job_id: Its id, or a name made from the version's.
+            kind: Training or merge.
+            state: PROMOTED or REJECTED.
+            version: The version that its candidate became.
+            parent: The version that it was trained on; None is the base model.
+            candidate_run: The run that left the candidate, if known.
+            at: RFC 3339 UTC of the version.
+        """
+        self._database.change(
+            "INSERT OR IGNORE INTO jobs (id, kind, priority, state, created_at, updated_at,"
+            " version, parent, candidate_run, retired)"
+            " VALUES (?, ?, 'normal', ?, ?, ?, ?, ?, ?, 1)",
+            (job_id, kind, state, at, at, version, parent, candidate_run),
+        )
+
+    def reserve_ids(self, up_to: int) -> None:
+        """
+        Never give an id with a number <= *up_to*.
+        """
+        self._database.reserve_numbers("job", up_to=up_to)

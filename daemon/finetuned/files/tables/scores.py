@@ -1,0 +1,171 @@
+"""
+What jobs were trained on and how their candidates scored, in the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from finetuned.files.database import Database
+from finetuned.files.rows import ScoreRow, TrainedRow
+from finetuned.files.run import utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """
+    How one subject of an evaluation did on one suite.
+    """
+
+    subject: str
+    """base, incumbent or candidate"""
+    version: str | None
+    """None of a candidate, which has no version yet."""
+    suite: str
+    origin: str
+    """new, old, benchmark or canary"""
+    title: str
+    n_rows: int
+    n_asked: int
+    n_exact: int
+    n_correct: int
+    loss: float | None
+    """Mean negative log-likelihood per token, in nats."""
+    complete: bool
+    """Whether every row was asked."""
+    stop_rate: float | None
+    """Share of answers that ended by themselves, 0 to 1."""
+    n_timed_out: int
+
+
+def scores_of_report(
+    suites: Sequence[Mapping[str, Any]], subjects: Mapping[str, Any]
+) -> list[Score]:
+    """
+    Return the scores that an eval report or a version's manifest holds.
+
+    Args:
+        suites: Each with ``name``, ``origin`` and ``title``.
+        subjects: Subject -> ``version`` and ``suites``, scores by name.
+    """
+    known = {suite["name"]: suite for suite in suites}
+    return [
+        Score(
+            subject=subject,
+            version=found["version"],
+            suite=name,
+            origin=known[name]["origin"],
+            title=known[name]["title"],
+            n_rows=score["n_items"],
+            n_asked=score["n_asked"],
+            n_exact=score["n_exact"],
+            n_correct=score["n_correct"],
+            loss=score["loss"],
+            complete=bool(score["complete"]),
+            stop_rate=score["stop_rate"],
+            n_timed_out=score["n_timed_out"],
+        )
+        for subject, found in subjects.items()
+        for name, score in (found.get("suites") or {}).items()  # reports of the first schema: none
+        if name in known
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """
+    One dataset that a training was made on.
+    """
+
+    dataset_id: str
+    n_examples: int
+    n_supervised_tokens: int
+    optimizer_steps: int
+    """Of the whole job."""
+
+
+class Scores:
+    """
+    The tables ``trained`` and ``evals``, and the view ``matrix``.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, job_id: str, run_id: str, scores: Sequence[Score]) -> None:
+        """
+        Record the scores of one evaluation, in one transaction.
+
+        Args:
+            job_id: Whose candidate was evaluated.
+            run_id: The evaluation.
+            scores: Of all its subjects.
+        """
+        now = utc_now()
+        with self._database.write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO evals (job_id, run_id, at, subject, version, suite,"
+                " origin, title, n_rows, n_asked, n_exact, n_correct, loss, complete, stop_rate,"
+                " n_timed_out) VALUES (:job_id, :run_id, :at, :subject, :version, :suite,"
+                " :origin, :title, :n_rows, :n_asked, :n_exact, :n_correct, :loss, :complete,"
+                " :stop_rate, :n_timed_out)",
+                [{**asdict(s), "job_id": job_id, "run_id": run_id, "at": now} for s in scores],
+            )
+
+    def add_trained(
+        self, job_id: str, run_id: str, trained: Sequence[Trained], *, at: str | None = None
+    ) -> None:
+        """
+        Record what a job was trained on, in one transaction.
+
+        Args:
+            job_id: The job.
+            run_id: The run that left its candidate.
+            trained: Its datasets.
+            at: RFC 3339 UTC; now if None.
+        """
+        when = at or utc_now()
+        with self._database.write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO trained VALUES (:job_id, :dataset_id, :run_id,"
+                " :n_examples, :n_supervised_tokens, :optimizer_steps, :at)",
+                [{**asdict(t), "job_id": job_id, "run_id": run_id, "at": when} for t in trained],
+            )
+
+    def trained_on(self, job_id: str) -> list[TrainedRow]:
+        """
+        Return what a job was trained on, per dataset.
+        """
+        return self._database.read(
+            TrainedRow, "SELECT * FROM trained WHERE job_id = ? ORDER BY dataset_id", (job_id,)
+        )
+
+    def of_version(self, version: str) -> list[ScoreRow]:
+        """
+        Return the scores of a version, oldest first; none if it was never evaluated.
+        """
+        return self._database.read(
+            ScoreRow, "SELECT * FROM matrix WHERE version = ? ORDER BY at, suite", (version,)
+        )
+
+    def benchmarks_of(self, version: str) -> list[str]:
+        """
+        Return the benchmark and canary suites that *version* was asked before it was promoted.
+        """
+        return self._database.texts(
+            "SELECT DISTINCT suite FROM matrix"
+            " WHERE version = ? AND origin IN ('benchmark', 'canary') ORDER BY suite",
+            (version,),
+        )
+
+    def titles_of(self, version: str) -> list[str]:
+        """
+        Return the names of the files that *version* was trained on, at most 20 of them.
+        """
+        return self._database.texts(
+            "SELECT d.name FROM datasets d JOIN jobs j ON j.id = d.job_id WHERE j.version = ?"
+            " ORDER BY d.key LIMIT 20",
+            (version,),
+        )

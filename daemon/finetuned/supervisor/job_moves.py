@@ -1,0 +1,91 @@
+"""
+Every change of a job's state: recorded in the journal, then logged, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from finetuned.core.job import JobEvent
+from finetuned.files.journal import Journal
+from finetuned.files.tables.jobs import JobFailure, JobMove
+from finetuned.files.tables.scores import Trained
+
+log = structlog.get_logger()
+
+
+def move_job(
+    journal: Journal,
+    job_id: str,
+    event: JobEvent,
+    *,
+    reason: str | None = None,
+    failure: JobFailure | None = None,
+    candidate_run: str | None = None,
+) -> None:
+    """
+    Move one job along the table of core.job.
+
+    Args:
+        journal: Where the job is.
+        job_id: The job.
+        event: What happened to it.
+        reason: Recorded beside the new state; None leaves the one that is there.
+        failure: Likewise, of a run that failed.
+        candidate_run: Likewise, the run whose folder holds the candidate.
+
+    Raises:
+        InvalidTransition: *event* cannot happen to it; nothing was moved.
+        sqlite3.OperationalError: The file system refused; nothing was moved.
+    """
+    _log(
+        journal.jobs.move(
+            job_id, event, reason=reason, failure=failure, candidate_run=candidate_run
+        )
+    )
+
+
+def retrain(journal: Journal, job_id: str, reason: str) -> None:
+    """
+    Send a job back to the queue because the version that it went on from is no longer in use.
+
+    Raises:
+        InvalidTransition, sqlite3.OperationalError: As move_job.
+    """
+    _log(journal.jobs.retrain(job_id, reason))
+
+
+def finish_training(
+    journal: Journal, job_id: str, run_id: str, trained: Sequence[Trained], *, last_step: int
+) -> None:
+    """
+    Move a job whose training run left a candidate; see Journal.finish_training.
+
+    Raises:
+        InvalidTransition, sqlite3.OperationalError: As move_job.
+    """
+    _log(journal.finish_training(job_id, run_id, trained, last_step=last_step))
+
+
+def conclude_job(
+    journal: Journal,
+    job_id: str,
+    event: JobEvent,
+    *,
+    version: str,
+    parent: str | None,
+    reason: str,
+) -> None:
+    """
+    Move a job that the gate judged; see Journal.conclude.
+
+    Raises:
+        InvalidTransition, sqlite3.OperationalError: As move_job.
+    """
+    _log(journal.conclude(job_id, event, version=version, parent=parent, reason=reason))
+
+
+def _log(move: JobMove) -> None:
+    log.info("job_state_changed", job_id=move.job_id, old=move.old, new=move.new, cause=move.event)
