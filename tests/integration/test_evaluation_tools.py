@@ -1,5 +1,5 @@
 """
-test_runner, compare_models and canary as a person runs them, on a real tiny model.
+finetuned test, compare and canary as a person runs them, on a real tiny model.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import orjson
 import pytest
 import structlog
 
+from finetuned.cli.program import main
 from finetuned.data.suite import load_suite
 from finetuned.layout import Layout
 from finetuned.registry.commit import commit_version
 from finetuned.registry.current_model import promote
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
+PACKAGE_PARENT = Path(__file__).resolve().parents[2] / "daemon"
 CONFIG = """
 [model]
 base = "tiny"
@@ -95,14 +96,13 @@ def root(tiny_base: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def tool(root: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Tool]:
     """
-    Run a tool's main() on the root: its exit status, stdout and stderr.
+    Run a verb on the root: its exit status, stdout and stderr.
     """
 
     def run(name: str, *args: str | Path) -> tuple[int, str, str]:
-        main = __import__(name).main
         capsys.readouterr()
         try:
-            status = main([*map(str, args), "--root", str(root)])
+            status = main([name, *map(str, args), "--root", str(root)])
         except SystemExit as error:
             status = error.code
         out = capsys.readouterr()
@@ -117,33 +117,12 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["test_runner", "compare_models", "canary"])
-def test_help_says_what_it_does_by_example_and_how_it_ends(name: str) -> None:
-    """
-    What a person types first answers most questions, without waiting for torch.
-    """
-    code = "import runpy, sys; sys.argv = sys.argv[1:]\n"
-    code += "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    code += "except SystemExit as e: sys.exit(70 if 'torch' in sys.modules else e.code)"
-    found = subprocess.run(
-        [sys.executable, "-c", code, str(TOOLS / f"{name}.py"), "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(TOOLS), "COLUMNS": "100"},
-    )
-
-    assert 0 == found.returncode, found.stderr
-    assert "examples:" in found.stdout
-    assert "exit status: 0" in found.stdout
-
-
 @pytest.mark.parametrize(
     ("name", "args"),
     [
-        ("test_runner", ["--limit", "0"]),
-        ("test_runner", ["--harness", "x", "--suite", "y"]),
-        ("compare_models", ["--model-a", "tiny"]),
+        ("test", ["--limit", "0"]),
+        ("test", ["--harness", "x", "--suite", "y"]),
+        ("compare", ["--model-a", "tiny"]),
         ("canary", []),
         ("canary", ["add", "--id", "x"]),
         ("canary", ["add", "--id", "x", "--prompt", "p", "--expected", "e", "--as-is"]),
@@ -156,14 +135,14 @@ def test_wrong_usage_is_status_2(tool: Tool, name: str, args: list[str]) -> None
     assert 2 == tool(name, *args)[0]
 
 
-# -- test_runner ------------------------------------------------------------------
+# -- test -------------------------------------------------------------------------
 
 
 def test_the_table_says_what_the_stored_items_say(tool: Tool, root: Path, better: Path) -> None:
     """
     Every number of the table can be counted again from the file that it names.
     """
-    status, out, _ = tool("test_runner", "--model", better, "--verbose")
+    status, out, _ = tool("test", "--model", better, "--verbose")
     assert 0 == status
     document = orjson.loads((root / "models" / "reports" / "test-better.json").read_bytes())
     marks: dict[str, list[bool]] = {}
@@ -187,7 +166,7 @@ def test_a_second_run_asks_nothing_and_says_the_same(tool: Tool, root: Path) -> 
     Answers come from the store, are counted as such, and are asked again with --fresh.
     """
     first, again, fresh = (
-        json.loads(tool("test_runner", "--model", "tiny", "--json", *more)[1])
+        json.loads(tool("test", "--model", "tiny", "--json", *more)[1])
         for more in ([], [], ["--fresh"])
     )
 
@@ -195,7 +174,7 @@ def test_a_second_run_asks_nothing_and_says_the_same(tool: Tool, root: Path) -> 
     for one, other in zip(first["suites"], again["suites"], strict=True):
         same = ("n_correct", "n_exact", "loss", "interval_95", "mean_answer_tokens")
         assert [one["score"][k] for k in same] == [other["score"][k] for k in same]
-    _, out, _ = tool("test_runner", "--model", "tiny")
+    _, out, _ = tool("test", "--model", "tiny")
     assert "23 items, 23 of them known from before" in out
     assert (root / "models" / "answers.sqlite3").is_file()
 
@@ -214,7 +193,7 @@ def test_versions_folders_and_bases_can_be_named(tool: Tool, root: Path, better:
         (candidate / "training_state" / name).write_text("-")
     commit_version(layout, candidate, {"run_id": "r1", "parent": None, "base": "tiny"})
 
-    assert 1 == tool("test_runner")[0]
+    assert 1 == tool("test")[0]
     promote(layout, "v0001")
     out = root / "out.json"
     for text, name in (
@@ -225,13 +204,13 @@ def test_versions_folders_and_bases_can_be_named(tool: Tool, root: Path, better:
         ("models/base/tiny", "tiny"),
     ):
         args = ("--model", text, "--suite", "say_20", "--limit", "4", "--output", out, "--json")
-        status, said, _ = tool("test_runner", *args)
+        status, said, _ = tool("test", *args)
         assert 0 == status
         assert name in json.loads(said)["model"]["name"]
-    assert "no version v0009" in tool("test_runner", "--model", "v0009")[2]
-    assert "not found" in tool("test_runner", "--model", "nowhere")[2]
+    assert "no version v0009" in tool("test", "--model", "v0009")[2]
+    assert "not found" in tool("test", "--model", "nowhere")[2]
     (root / "empty").mkdir()
-    assert "no model" in tool("test_runner", "--model", root / "empty")[2]
+    assert "no model" in tool("test", "--model", root / "empty")[2]
 
 
 def test_a_suite_that_cannot_be_read_is_named_with_its_line(tool: Tool, root: Path) -> None:
@@ -240,13 +219,13 @@ def test_a_suite_that_cannot_be_read_is_named_with_its_line(tool: Tool, root: Pa
     """
     with (root / "benchmarks" / "mixed.jsonl").open("a") as f:
         f.write('{"prompt": "half a li\n')
-    status, out, err = tool("test_runner", "--model", "tiny")
+    status, out, err = tool("test", "--model", "tiny")
 
     assert 1 == status
     assert "mixed.jsonl:4:" in err
     assert "Mixed:   could not be read" in out
     assert "/20, " in out
-    status, _, err = tool("test_runner", "--model", "tiny", "--suite", "gone")
+    status, _, err = tool("test", "--model", "tiny", "--suite", "gone")
     assert 1 == status
     assert "gone.jsonl: cannot be read" in err
 
@@ -259,12 +238,12 @@ def test_an_answer_that_time_cuts_is_wrong_and_named(tool: Tool, root: Path) -> 
     (root / "config.toml").write_text(slow)
     rows = [{"id": f"w{i}", "prompt": "x", "expected": "zzz", "scorer": "contains"} for i in "ab"]
     write(root / "benchmarks" / "slow.jsonl", rows)
-    status, out, _ = tool("test_runner", "--model", "tiny", "--suite", "slow")
+    status, out, _ = tool("test", "--model", "tiny", "--suite", "slow")
 
     assert 0 == status
     assert "timed out: wa, wb" in out
     assert "0% (0/2, " in out
-    assert "known from before" not in tool("test_runner", "--model", "tiny", "--suite", "slow")[1]
+    assert "known from before" not in tool("test", "--model", "tiny", "--suite", "slow")[1]
 
 
 def test_a_suite_whose_time_is_over_is_not_passed_off_as_asked(tool: Tool, root: Path) -> None:
@@ -274,13 +253,13 @@ def test_a_suite_whose_time_is_over_is_not_passed_off_as_asked(tool: Tool, root:
     (root / "config.toml").write_text(CONFIG.replace("= 12", "= 4000\nsuite_timeout_seconds = 0.1"))
     rows = [{"prompt": "x", "expected": "zzz", "scorer": "contains"} for _ in range(400)]
     write(root / "benchmarks" / "slow.jsonl", rows)
-    status, _, err = tool("test_runner", "--model", "tiny", "--suite", "slow")
+    status, _, err = tool("test", "--model", "tiny", "--suite", "slow")
 
     assert 1 == status
     assert "suite_timeout_seconds" in err
 
 
-# -- compare_models ---------------------------------------------------------------
+# -- compare ----------------------------------------------------------------------
 
 
 def test_a_model_does_not_win_against_itself(tool: Tool) -> None:
@@ -288,7 +267,7 @@ def test_a_model_does_not_win_against_itself(tool: Tool) -> None:
     The same weights twice: no winner, and no difference.
     """
     args = ("--model-a", "tiny", "--model-b", "tiny", "--test-set", "say_20")
-    status, out, _ = tool("compare_models", *args)
+    status, out, _ = tool("compare", *args)
 
     assert 0 == status
     assert "no winner: no mark and no loss differs" in out
@@ -302,12 +281,12 @@ def test_the_better_model_wins_whichever_comes_first(tool: Tool, root: Path, bet
     """
     page = root / "compared.html"
     args = ("--test-set", "say_20", "--html", page)
-    status, out, _ = tool("compare_models", "--model-a", better, "--model-b", "tiny", *args)
+    status, out, _ = tool("compare", "--model-a", better, "--model-b", "tiny", *args)
     assert 0 == status
     assert "better wins: only better right" in out
     assert "better is better than tiny" in page.read_text()
     args = ("--test-set", "say_20", "--test-set", "mixed", "--json", "--no-speed")
-    status, out, _ = tool("compare_models", "--model-a", "tiny", "--model-b", better, *args)
+    status, out, _ = tool("compare", "--model-a", "tiny", "--model-b", better, *args)
     found = json.loads(out)
     assert 0 == status
     assert ["b", "b"] == [found["suites"][0]["winner"], found["overall"]["winner"]]
@@ -321,7 +300,7 @@ def test_what_cannot_be_read_is_not_compared(tool: Tool) -> None:
     No table with a hole in it.
     """
     args = ("--model-a", "tiny", "--model-b", "tiny", "--test-set", "gone")
-    status, out, err = tool("compare_models", *args)
+    status, out, err = tool("compare", *args)
 
     assert (1, "") == (status, out)
     assert "gone.jsonl" in err
@@ -373,6 +352,20 @@ def test_nothing_is_added_twice_or_removed_unconfirmed(tool: Tool, root: Path) -
     assert "the last one" in tool("canary", "remove", "one", "--confirm", "one")[2]
     assert "no canary" in tool("canary", "remove", "none", "--confirm", "none")[2]
     assert before == path.read_bytes()
+
+
+def test_a_mistake_elsewhere_in_the_configuration_does_not_keep_a_canary_out(
+    tool: Tool, root: Path
+) -> None:
+    """
+    Adding one needs [model] and [data]; what else is wrong is said.
+    """
+    (root / "config.toml").write_text(CONFIG + "[training]\nlearning_rat = 1\n")
+    status, out, err = add(tool, "one")
+    assert (0, True) == (status, "one was added" in out)
+    assert "unknown key training.learning_rat" in err
+    (root / "config.toml").write_text("[model]\nbas = 'tiny'\n")
+    assert 1 == add(tool, "two")[0]
 
 
 def test_passwords_do_not_get_into_the_list(tool: Tool, root: Path) -> None:
@@ -444,16 +437,16 @@ def test_processes_that_add_at_once_lose_nothing(root: Path) -> None:
     Each waits for the other: two times four canaries are eight.
     """
     code = (
-        "import sys, canary\n"
+        "import sys\nfrom finetuned.cli.program import main\n"
         "for i in range(4):\n"
+        "    add = ['canary', 'add', '--root', sys.argv[1], '--expected', 'yes']\n"
         "    n = sys.argv[2] + str(i)\n"
-        "    a = ['add', '--id', n, '--prompt', n, '--expected', 'yes', '--root', sys.argv[1]]\n"
-        "    assert canary.main(a) == 0"
+        "    assert main([*add, '--id', n, '--prompt', n]) == 0"
     )
     both = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(root), name],
-            env={"PYTHONPATH": str(TOOLS)},
+            env={"PYTHONPATH": str(PACKAGE_PARENT)},
             stdout=subprocess.DEVNULL,
         )
         for name in ("left", "right")
@@ -484,7 +477,7 @@ def test_suites_become_tasks_of_the_harness(tool: Tool, root: Path) -> None:
     One YAML and one data file per suite and scorer; what cannot be expressed is said.
     """
     folder = root / "tasks"
-    status, out, _ = tool("test_runner", "--export-harness", folder)
+    status, out, _ = tool("test", "--export-harness", folder)
 
     assert 0 == status
     assert "1 item, scorer contains" in out
@@ -509,7 +502,7 @@ def test_a_harness_that_is_not_there_is_said_to_be_missing(tool: Tool) -> None:
 
     if is_installed():
         pytest.skip("lm_eval is installed")
-    status, out, err = tool("test_runner", "--model", "tiny", "--harness", "arc_easy")
+    status, out, err = tool("test", "--model", "tiny", "--harness", "arc_easy")
 
     assert (1, "") == (status, out)
     assert "pip install" in err

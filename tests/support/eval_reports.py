@@ -245,7 +245,7 @@ def make_report(
 
 def make_comparison(n_items: int = 40) -> dict[str, Any]:
     """
-    Return what tools/compare_models.py measures of two models, on the items of make_report().
+    Return what finetuned compare measures of two models, on the items of make_report().
     """
     report = make_report(n_items)
     subjects = report["subjects"]

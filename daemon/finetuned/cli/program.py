@@ -10,13 +10,16 @@ import sys
 from collections.abc import Sequence
 
 from finetuned import __version__
-from finetuned.cli import config, make, report, run, status, versions
+from finetuned.cli import canary, compare, config, make, report, run, status, test, versions
 from finetuned.cli.verb import UsageError, Verb, chosen_root
 
 VERBS: tuple[Verb, ...] = (
     run.VERB,
     status.VERB,
     versions.VERB,
+    canary.VERB,
+    test.VERB,
+    compare.VERB,
     report.VERB,
     config.VERB,
     make.VERB,

@@ -22,6 +22,9 @@ REFUSED = 1
 INTERRUPTED = 130
 """Exit status of a command that a person ended with Ctrl-C."""
 
+ANSWERS_KEPT = "interrupted; the answers of suites that were finished are kept"
+"""Said when a command that asks a model was ended with Ctrl-C."""
+
 
 def on_root(
     args: argparse.Namespace,

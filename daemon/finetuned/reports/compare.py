@@ -1,7 +1,7 @@
 """
 Two models side by side as a page.
 
-Knows the result of tools/compare_models.py; does not know how it was measured.
+Knows the result of finetuned compare; does not know how it was measured.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Pages of eval reports, made by a child process: plotting is nothing for the supervisor to load.
 
-A page can be made again at any time (tools/report.py), so nobody waits for one
+A page can be made again at any time (finetuned report), so nobody waits for one
 and a failure costs nothing.
 """
 

@@ -15,6 +15,9 @@ import pytest
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 LAUNCHERS = {
     "versions": ("versions",),
+    "canary": ("canary",),
+    "test_runner": ("test",),
+    "compare_models": ("compare",),
     "report": ("report",),
     "config": ("config",),
     "make_intents": ("make", "intents"),

@@ -1,0 +1,204 @@
+"""
+``finetuned test``: ask a model the suites of benchmarks/ and print how many it gets right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetuned.cli.session import ANSWERS_KEPT, DONE, REFUSED, on_root
+from finetuned.cli.terminal import complain, listed, shown
+from finetuned.cli.verb import UsageError, Verb, add_common, named_file
+
+if TYPE_CHECKING:
+    from finetuned.layout import Layout
+
+DETAILS = """examples:
+  finetuned test --model current_model/      all suites, the version in use
+  finetuned test --model v0003               a certain version, in use or not
+  finetuned test --model models/base/micro   a base model
+  finetuned test --model v0003 --suite infra_200 --suite my/own.jsonl
+  finetuned test --model v0003 --limit 20    a quick look: the first items of each
+  finetuned test --model v0003 --fresh       ask anew, whatever is known
+  finetuned test --model v0003 --json | jq .overall.accuracy
+  finetuned test --export-harness build/tasks              for lm-evaluation-harness
+  finetuned test --model v0003 --harness arc_easy,gsm8k    its tasks, if it is installed
+
+Every share has its counts and its 95%% interval. What the same weights answered before is taken
+from models/answers.sqlite3; all answers are in the file that is named last.
+
+exit status: 0 ran in full, 1 something was not asked in time or cannot be read, 2 wrong usage
+"""
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    add_common(parser)
+    parser.add_argument(
+        "--model",
+        default="current_model",
+        help="current_model, a version's name, a folder or a base model (default: current_model)",
+    )
+    parser.add_argument(
+        "--suite",
+        action="append",
+        default=[],
+        metavar="NAME_OR_FILE",
+        help="a suite of benchmarks/ or a file; may be repeated (default: all of benchmarks/)",
+    )
+    parser.add_argument("--fresh", action="store_true", help="ask anew what is known already")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N items of each suite")
+    parser.add_argument(
+        "--output",
+        type=named_file,
+        metavar="FILE",
+        help="all answers as JSON (default: models/reports/test-<model>.json)",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="losses, answer lengths, what came from the store"
+    )
+    parser.add_argument(
+        "--harness",
+        metavar="TASK[,TASK]",
+        help="run these tasks of lm-evaluation-harness instead of suites",
+    )
+    parser.add_argument(
+        "--harness-path", type=Path, metavar="DIR", help="where --harness finds more tasks"
+    )
+    parser.add_argument(
+        "--export-harness",
+        type=Path,
+        metavar="DIR",
+        help="write the suites as lm-evaluation-harness tasks and ask nobody",
+    )
+
+
+def _suites(layout: Layout, args: argparse.Namespace) -> int:
+    from finetuned.cli.test_table import table
+    from finetuned.config import load_config
+    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
+
+    config = load_config(layout.config)
+    model = find_model(layout, args.model, config.model.base)
+    suites = pick_suites(layout, args.suite, args.limit)
+
+    import orjson
+
+    # Late: torch takes seconds, and a wrong name is known before it.
+    from finetuned.cli.examination import examine
+    from finetuned.files.atomic import write_atomic
+
+    output: Path | None = args.output
+    if output is None:
+        layout.reports.mkdir(parents=True, exist_ok=True)
+        output = layout.reports / f"test-{re.sub(r'[^A-Za-z0-9._-]', '_', model.name)}.json"
+    document = examine(layout, config, model, suites, fresh=args.fresh)
+    document["limit"] = args.limit
+    write_atomic(output, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    if args.json:
+        short = {k: v for k, v in document.items() if k != "items"}
+        print(orjson.dumps({**short, "output": str(output)}).decode())
+    else:
+        print(table(document, verbose=args.verbose))
+        print(f"\nall answers: {shown(output)}")
+    _complain_of(document["suites"], config.evaluation.suite_timeout_seconds)
+    return DONE if document["complete"] else REFUSED
+
+
+def _complain_of(suites: list[dict[str, Any]], seconds: float) -> None:
+    """Name each suite that was not asked in full, and why."""
+    for suite in suites:
+        if suite["problem"] is not None:
+            complain("test", suite["problem"])
+        elif suite["missing"]:
+            complain(
+                "test",
+                f"{suite['name']}: evaluation.suite_timeout_seconds = {seconds:g}"
+                f" was over before these were asked: {listed(suite['missing'])}",
+            )
+        elif not suite["score"]["complete"]:
+            complain(
+                "test", f"{suite['name']}: evaluation.suite_timeout_seconds was over before its end"
+            )
+
+
+def _export(layout: Layout, args: argparse.Namespace) -> int:
+    import orjson
+
+    from finetuned.config import load_config
+    from finetuned.evaluation.by_hand.examine import pick_suites
+    from finetuned.evaluation.by_hand.harness import export_suites
+    from finetuned.reports.wording import count
+
+    config = load_config(layout.config).evaluation
+    picked = pick_suites(layout, args.suite, args.limit)
+    readable = [p.suite for p in picked if p.problem is None]
+    written = export_suites(readable, args.export_harness, max_new_tokens=config.max_new_tokens)
+    problems = [p.problem for p in picked if p.problem is not None]
+    if args.json:
+        print(orjson.dumps({"tasks": written, "problems": problems}).decode())
+    else:
+        for task in written:
+            notes = "".join(f"\n  {note}" for note in task["notes"])
+            print(f"{task['task']}: {count(task['n_items'], 'item')}{notes}")
+        where = shown(args.export_harness)
+        print(
+            f"\nlm_eval run --include_path {where} --tasks finetuned --apply_chat_template"
+            " --model hf --model_args pretrained=BASE,peft=VERSION"
+        )
+    for problem in problems:
+        complain("test", str(problem))
+    return 1 if problems else 0
+
+
+def _harness(layout: Layout, args: argparse.Namespace) -> int:
+    import orjson
+
+    from finetuned.config import load_config
+    from finetuned.core.text import printable
+    from finetuned.evaluation.by_hand.examine import find_model
+    from finetuned.evaluation.by_hand.harness import run_tasks
+    from finetuned.files.atomic import write_atomic
+    from finetuned.reports.wording import count, number, percent
+
+    config = load_config(layout.config)
+    model = find_model(layout, args.model, config.model.base)
+    tasks = [task.strip() for task in args.harness.split(",") if task.strip()]
+    rows = run_tasks(model, tasks, config, limit=args.limit, include=args.harness_path)
+    document = {"model": model.record(), "limit": args.limit, "tasks": rows}
+    if args.output is not None:
+        write_atomic(args.output, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    if args.json:
+        print(orjson.dumps(document).decode())
+        return 0
+    for row in rows:
+        error = "" if row["stderr"] is None else f", +-{percent(1.96 * row['stderr'])}"
+        print(
+            f"{printable(row['task'])} ({row['metric']}):"
+            f" {number(row['value'])} ({count(row['n_items'], 'item')}{error})"
+        )
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.limit is not None and args.limit < 1:
+        raise UsageError("--limit must be >= 1")
+    if args.harness is not None and args.export_harness is not None:
+        raise UsageError("--harness runs tasks, --export-harness writes some: choose one")
+    if args.harness is not None and (args.suite or args.fresh):
+        raise UsageError("--suite and --fresh are for suites, not for --harness")
+    if args.harness_path is not None and args.harness is None:
+        raise UsageError("--harness-path is for --harness")
+    work = _export if args.export_harness else _harness if args.harness else _suites
+    return on_root(args, work, interrupted=ANSWERS_KEPT)
+
+
+VERB = Verb(
+    name="test",
+    summary="Ask a model the suites of benchmarks/ and print how many it gets right.",
+    details=DETAILS,
+    configure=_configure,
+    run=_run,
+)
