@@ -22,7 +22,8 @@ def settings() -> str:
         check=True,
     ).stdout
     sections: dict[str, list[tuple[str, str, str]]] = {}
-    section, comment = "", []
+    section = ""
+    comment: list[str] = []
     for line in printed.splitlines():
         if line.startswith("["):
             section, comment = line.strip("[]"), []

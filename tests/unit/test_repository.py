@@ -65,14 +65,6 @@ def test_the_base_model_fits_in_16_mb():
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 16e6
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((docs/[^)#]+)\)", README))))
-def test_links_of_the_readme_lead_somewhere(link):
-    """
-    Docs describe what is there.
-    """
-    assert (CHECKOUT / link).is_file()
-
-
 @pytest.mark.parametrize("tool", sorted(set(re.findall(r"tools/[a-z_]+(?:\.py)?", PROSE))))
 def test_programs_named_in_the_readme_exist_and_can_be_run(tool):
     """
