@@ -469,6 +469,16 @@ def test_one_lost_canary_rejects():
     assert verdict.forgot
 
 
+def test_canaries_of_which_none_passed_are_called_no_evidence():
+    """
+    None can be lost, so nothing is rejected for it; "0 of 0" would read like a success.
+    """
+    verdict = judge(evidence(BETTER, answers("canary", failed=20)), DEFAULT)
+
+    assert verdict.promote
+    assert rules(verdict, "canaries")[0].detail.startswith("no evidence: ")
+
+
 def test_canaries_that_the_incumbent_failed_may_fail():
     """
     They are regressions, not a share.

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from finetuned.core.text import visible
 from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
+from finetuned.reports import summary
 from finetuned.reports.compare import comparison_page
 from finetuned.reports.examples import differing_words, share_out
 from finetuned.reports.page import evaluation_page, render_version
@@ -151,6 +152,49 @@ def test_the_change_stands_with_its_interval():
 
     assert signed(change) in text
     assert "95%: +4.2 to +61.0" in text
+
+
+def test_a_rule_that_nothing_could_fail_is_not_shown_as_passed():
+    """
+    An incumbent that passes no canary has none to lose: that is no evidence, and not green.
+    """
+    report = make_report()
+    rule = {"name": "canaries", "required": True, "suite": "canaries", "detail": "of 14"}
+    report["verdict"]["rules"] = [
+        {**rule, "passed": True, "numbers": {"kept": 0, "lost": 0}},
+        {**rule, "passed": True, "numbers": {"kept": 3, "lost": 0}},
+        {**rule, "passed": False, "numbers": {"kept": 0, "lost": 2}},
+    ]
+
+    assert ["no evidence", "passed", "failed"] == [r["word"] for r in summary.rule_rows(report)]
+    assert "good" not in summary.rule_rows(report)[0]["style"]
+
+
+def test_a_count_of_sequences_is_not_called_examples_of_the_file():
+    """
+    150 lines trained for 4 epochs are 568 sequences and 8 held-out rows, not 568 examples.
+    """
+    report = make_report()
+    report["datasets"] = [{"dataset_id": "d1", "name": "lights.jsonl", "n_examples": 568}]
+    text = Reader(evaluation_page(report, history=[])).text
+
+    assert "lights.jsonl (568 training sequences, repeats counted)" in text
+
+
+def test_one_point_is_a_sentence_and_not_a_chart():
+    """
+    A line through one point shows nothing that the number does not say.
+    """
+    report = make_report()
+    report["curves"] = {"train_loss": [[5, 1.875]], "held_out_loss": [], "kl": [[5, 0.01]]}
+    one = Reader(evaluation_page(report, history=[])).text
+    report["curves"] = {"train_loss": [[5, 1.875], [6, 1.5]], "held_out_loss": [[6, 2.0]], "kl": []}
+    two = evaluation_page(report, history=[])
+
+    assert "Measured once, in nats per token: training rows 1.875 at step 5." in one
+    assert "Measured once, in nats per token: divergence 0.010 at step 5." in one
+    assert "Measured once" not in two
+    assert 'aria-label="loss by optimizer step"' in two
 
 
 def test_an_incomplete_suite_is_marked():
@@ -562,7 +606,8 @@ def test_the_tool_makes_pages_and_says_where(tmp_path):
     assert (0, page + "\n", "") == (current.returncode, current.stdout, current.stderr)
     assert 1 == everything.returncode
     assert {"v0002": page} == json.loads(everything.stdout)["pages"]
-    assert everything.stderr.startswith("report: v0001 has an eval report of schema_version 1;")
+    said = "finetuned report: v0001 has an eval report of schema_version 1;"
+    assert everything.stderr.startswith(said)
     assert 1 == everything.stderr.count("\n")
     assert (0, own.read_bytes()) == (chosen.returncode, Path(page).read_bytes())
 

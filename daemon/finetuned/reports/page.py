@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from finetuned.core.retention import version_number
 from finetuned.core.text import visible
 from finetuned.errors import FinetunedError, ModelError, RegistryError
@@ -26,7 +28,7 @@ from finetuned.files.run import REPORT, read_json
 from finetuned.layout import Layout
 from finetuned.registry.versions import list_versions
 from finetuned.reports import charts, html, summary
-from finetuned.reports.wording import count, finite, number, percent, signed
+from finetuned.reports.wording import count, finite, nats, number, percent, signed
 
 SCHEMA_VERSION = 2
 """Of the eval reports that can be shown."""
@@ -82,20 +84,26 @@ def _curves(curves: Mapping[str, Any]) -> dict[str, Any]:
     train = charts.known_points(curves.get("train_loss"))
     held_out = charts.known_points(curves.get("held_out_loss"))
     kl = charts.known_points(curves.get("kl"))
-    lines = {"training rows": train, "held-out rows": held_out}
     longest = max(len(train), len(held_out), len(kl))
     return {
-        "loss": charts.curves("loss", "loss by optimizer step", lines, unit="nats per token")
-        if train or held_out
-        else "",
-        "kl": charts.curves(
-            "kl", "divergence by optimizer step", {"divergence": kl}, unit="nats per token"
-        )
-        if kl
-        else "",
+        "loss": _curve("loss", "loss", {"training rows": train, "held-out rows": held_out})
+        or "No loss was recorded during training.",
+        "kl": _curve("kl", "divergence", {"divergence": kl}) or "No divergence was recorded.",
         "most": charts.MAX_POINTS,
         "thinned": longest if longest > charts.MAX_POINTS else 0,
     }
+
+
+def _curve(name: str, what: str, lines: Mapping[str, list[charts.Point]]) -> Markup | str:
+    """Return a chart; a sentence if no line has two points; nothing if none has any."""
+    if any(len(points) > 1 for points in lines.values()):
+        return charts.curves(name, f"{what} by optimizer step", lines, unit="nats per token")
+    known = [
+        f"{label} {nats(points[0][1])} at step {number(points[0][0])}"
+        for label, points in lines.items()
+        if points
+    ]
+    return f"Measured once, in nats per token: {', '.join(known)}." if known else ""
 
 
 def _forgetting(forgetting: Mapping[str, Any]) -> dict[str, Any]:

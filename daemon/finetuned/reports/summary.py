@@ -88,7 +88,8 @@ def facts(report: Report) -> list[tuple[str, str]]:
     Return what the evaluation was about, as name and value.
     """
     learnt = ", ".join(
-        f"{visible(d['name'])} ({count(d['n_examples'], 'example')})"
+        # Counted by the trainer: several sequences of one row, and each epoch again.
+        f"{visible(d['name'])} ({count(d['n_examples'], 'training sequence')}, repeats counted)"
         for d in report.get("datasets") or []
     )
     subjects = report.get("subjects") or {}
@@ -217,9 +218,17 @@ def rule_rows(report: Report) -> list[dict[str, Any]]:
         word, style = ("passed", "good") if rule["passed"] else ("failed", "bad")
         if not rule["required"]:
             word, style = f"advice, {word}", "" if rule["passed"] else "advice"
+        if rule["passed"] and _shows_nothing(rule):
+            word, style = "no evidence", "advice"
         title = titles.get(rule.get("suite"), rule.get("suite"))
         rows.append({**rule, "word": word, "style": style, "title": title})
     return rows
+
+
+def _shows_nothing(rule: Mapping[str, Any]) -> bool:
+    """Return whether a rule passed only because there was nothing that could fail it."""
+    numbers = rule.get("numbers") or {}
+    return rule["name"] == "canaries" and not numbers.get("kept") and not numbers.get("lost")
 
 
 def example_cards(report: Report) -> tuple[list[Card], dict[str, int], str]:

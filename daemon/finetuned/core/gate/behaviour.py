@@ -26,6 +26,8 @@ def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
         lost = [p.id for p in passed if not p.candidate_correct]
         kept = len(passed) - len(lost)
         detail = f"{kept} of {len(passed)} that the incumbent passed"
+        if not passed:
+            detail = "no evidence: the incumbent passed none of them, so none could be lost"
         if lost:
             more = " ..." if len(lost) > _MAX_NAMED else ""
             detail += f"; failed: {', '.join(lost[:_MAX_NAMED])}{more}"
