@@ -133,6 +133,7 @@ def test_the_files_go_where_they_are_told(tmp_path):
     assert "/var/lib/" not in unit
     assert (code / "daemon/finetuned/layout.py").is_file()
     assert os.access(code / "tools/versions.py", os.X_OK)
+    assert (code / "benchmarks/infra_200.jsonl").is_file()
     assert not (code / ".git").exists()
     assert not (code / "build").exists()
     assert 0o2770 == (tmp_path / "data/ft/inbox/high").stat().st_mode & 0o7777
@@ -148,9 +149,47 @@ def test_the_files_go_where_they_are_told(tmp_path):
     assert (tmp_path / "data/ft/inbox/x.jsonl").exists()
 
 
+def test_the_program_is_put_on_path_and_taken_away(tmp_path):
+    """
+    With the installed root as its default, which the environment and --root can change.
+    """
+    args = ("--destdir", tmp_path, "--prefix", "/usr/lib/ft", "--root", "/data/ft")
+    command = tmp_path / "usr/local/bin/finetuned"
+    install(*args)
+    echo = tmp_path / "usr/lib/ft/.venv/bin/finetuned"
+    echo.parent.mkdir(parents=True)
+    echo.write_text('#!/bin/sh\necho "$FINETUNED_ROOT" "$@"\n')
+    echo.chmod(0o755)
+    script = command.read_text().replace("/usr/lib/ft", f"{tmp_path}/usr/lib/ft")
+
+    def says(**env):
+        argv = ["sh", "-c", script, "finetuned", "status", "a b"]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, env=env).stdout
+
+    assert os.access(command, os.X_OK)
+    assert "/data/ft status a b\n" == says()
+    assert "/srv/x status a b\n" == says(FINETUNED_ROOT="/srv/x")
+    install(*args, "--uninstall")
+    assert not command.exists()
+
+
+def test_somebody_elses_program_is_left_alone(tmp_path):
+    """
+    Neither written over at an install nor removed at an uninstall.
+    """
+    command = tmp_path / "usr/bin/finetuned"
+    command.parent.mkdir(parents=True)
+    command.write_text("another program")
+
+    assert "is not ours" in install("--destdir", tmp_path, "--bindir", "/usr/bin")
+    install("--destdir", tmp_path, "--bindir", "/usr/bin", "--uninstall")
+    assert "another program" == command.read_text()
+
+
 @pytest.mark.parametrize(
     "args",
     [
+        ("--bindir", "bin"),
         ("--prefix", "relative"),
         ("--prefix", "/opt/a b"),
         ("--root", "/data/%h"),
@@ -525,8 +564,9 @@ def test_a_member_of_the_group_can_drop_a_file_and_read_the_status(service):
         return "drop" in names and service.status()["phase"] == "idle"
 
     service.wait(done, 120)
-    seen = service.run(*as_alice, "cat", "/var/lib/finetuned/status/training_status.json")
+    seen = service.run(*as_alice, "/usr/local/bin/finetuned", "status", "--json")
     assert 0 < json.loads(seen)["current_step"]
+    assert json.loads(seen)["daemon"]["running"]
     version = "/var/lib/finetuned/models/versions/v0001"
     assert "LORA" in service.run(*as_alice, "cat", f"{version}/adapter_config.json")
 
@@ -557,6 +597,7 @@ def test_uninstalling_keeps_the_data_and_installing_takes_it_up_again(service):
     assert "not-found" == service.show("LoadState")
     assert "" == service.run("getent", "passwd", "finetuned", check=False)
     assert "" == service.run("ls", "/opt")
+    assert "" == service.run("ls", "/usr/local/bin")
     assert "models" in service.run("ls", "/var/lib/finetuned")
     # Somebody else gets the old user's number in between.
     service.run("useradd", "--system", "squatter")
