@@ -27,13 +27,14 @@ class BuildWithData(build_py):
         Build the package; copy the data unless this is an editable install, which reads the
         checkout's own.
         """
-        super().run()
         if self.editable_mode:
+            super().run()
             return
-        folder = Path(self.build_lib) / "finetuned" / "shipped"
-        shutil.rmtree(folder, ignore_errors=True)  # build/ may hold an earlier build
+        package = Path(self.build_lib) / "finetuned"
+        shutil.rmtree(package, ignore_errors=True)  # build/ may hold modules that are gone
+        super().run()
         for name in SHIPPED:
-            shutil.copytree(name, folder / name)
+            shutil.copytree(name, package / "shipped" / name)
 
 
 setup(cmdclass={"build_py": BuildWithData})

@@ -140,8 +140,8 @@ def commands() -> list[str]:
         (None, Presence(DaemonState.NEVER, None, None)),
         (status(config_error="bad", last_verdict=VERDICT), Presence(DaemonState.DIED, 7, 1.0)),
     ]
-    said = [step for found, seen in cases for step in next_steps(ROOT, found, seen)]
-    lines = [*said, *welcome(ROOT).splitlines()]
+    said = [step for found, seen in cases for step in next_steps(ROOT, found, seen, "finetuned")]
+    lines = [*said, *welcome(ROOT, "finetuned").splitlines()]
     return sorted({line.partition("finetuned ")[2].split("  ")[0] for line in lines} - {""})
 
 
@@ -153,6 +153,16 @@ def test_a_command_that_is_proposed_can_be_copied(command):
     args = build_parser().parse_args(shlex.split(command), argparse.Namespace(root=None))
 
     assert args.verb.name == command.split()[0]
+
+
+def test_a_program_that_is_not_on_path_is_proposed_by_its_path():
+    """
+    As in a virtual environment that was never activated.
+    """
+    seen = Presence(DaemonState.DIED, 7, 1.0)
+    rows = [line.text for line in screen(ROOT, status(), seen, "/srv/env/bin/finetuned")]
+
+    assert any(row.startswith("start it: /srv/env/bin/finetuned run") for row in rows)
 
 
 @given(st.floats(0, 1e9))

@@ -34,7 +34,9 @@ def attention(status: dict[str, Any]) -> list[str]:
     return found
 
 
-def next_steps(root: Path, status: dict[str, Any] | None, seen: Presence) -> Iterator[str]:
+def next_steps(
+    root: Path, status: dict[str, Any] | None, seen: Presence, program: str
+) -> Iterator[str]:
     """
     Yield what a person can do next, as commands that can be copied.
 
@@ -42,18 +44,19 @@ def next_steps(root: Path, status: dict[str, Any] | None, seen: Presence) -> Ite
         root: Absolute.
         status: The status document, None if there is none.
         seen: Whether its daemon is alive.
+        program: How the person starts finetuned, quoted for a shell.
     """
     layout, where = Layout(root), f"--root {shlex.quote(str(root))}"
     if seen.state is DaemonState.SILENT:
         yield f"look into {layout.logs}/supervisor.log; it may wait for a slow disk"
     elif not seen.state.alive:
-        yield f"start it: finetuned run {where}"
+        yield f"start it: {program} run {where}"
     if status is None:
         return
     if status["phase"] == "paused":
         yield f"go on: touch {shlex.quote(str(layout.control / 'resume'))}"
     if (status["waiting_reason"] or "").startswith("disk_full"):
-        yield f"make room: finetuned versions prune {where}"
+        yield f"make room: {program} versions prune {where}"
     if status["config_error"]:
         yield f"correct {layout.config}; it is read again before the next job"
     counts, verdict = status["queue"], status["last_verdict"] or {}
@@ -64,15 +67,19 @@ def next_steps(root: Path, status: dict[str, Any] | None, seen: Presence) -> Ite
     if not seen.state.alive or status["phase"] != "idle":
         return
     if status["version"] is None:
-        yield from first_rows(root)
+        yield from first_rows(root, program)
     else:
         yield f"train more: drop a .jsonl file into {layout.inbox}/"
 
 
-def first_rows(root: Path) -> Iterator[str]:
+def first_rows(root: Path, program: str) -> Iterator[str]:
     """
     Yield how a person gets rows into the inbox of *root*, an absolute path.
+
+    Args:
+        root: Absolute.
+        program: How the person starts finetuned, quoted for a shell.
     """
     inbox = Layout(root).inbox
     yield f"train: drop a .jsonl file into {inbox}/"
-    yield f"or with example rows: finetuned make intents --inbox {shlex.quote(str(inbox))}"
+    yield f"or with example rows: {program} make intents --inbox {shlex.quote(str(inbox))}"

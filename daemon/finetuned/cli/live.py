@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from finetuned.cli.status_screen import Tone, render, screen
+from finetuned.cli.terminal import program
 from finetuned.files.status_file import Presence, presence, read_status
 from finetuned.layout import Layout
 
@@ -42,7 +43,7 @@ def print_screen(root: Path, status: dict[str, Any] | None, seen: Presence) -> N
     """
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     width = min(MAX_WIDTH, shutil.get_terminal_size((100, 24)).columns)
-    for row, tone in render(screen(root, status, seen), width):
+    for row, tone in render(screen(root, status, seen, program()), width):
         colour = COLOURS[tone] if coloured else ""
         print(f"\x1b[{colour}m{row}\x1b[0m" if colour else row)
 
@@ -108,6 +109,6 @@ class LiveScreen:
 
         width = min(MAX_WIDTH, self._console.width)
         text = Text("\n")  # apart from what scrolls above
-        for row, tone in render(screen(self._root, *self._look()), width):
+        for row, tone in render(screen(self._root, *self._look(), program()), width):
             text.append(row + "\n", style=STYLES[tone])
         self._live.update(text, refresh=True)

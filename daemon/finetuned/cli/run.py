@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from finetuned.cli.terminal import program
 from finetuned.cli.verb import Verb, add_root, chosen_root
 from finetuned.core.order import OrderKind
 from finetuned.errors import EXIT_TEMPFAIL, ConfigError, FinetunedError
@@ -69,7 +70,7 @@ def run(root: Path, *, until_idle: bool) -> int:
         check_root(layout)
         with FileLock(layout.lock), _console(layout, config.supervisor.log_max_bytes):
             if is_new:
-                print(welcome(layout.root), file=sys.stderr)
+                print(welcome(layout.root, program()), file=sys.stderr)
             return Supervisor(layout, config, until_idle=until_idle).run()
     except FinetunedError as error:
         print(f"finetuned: {error}", file=sys.stderr)
@@ -95,12 +96,13 @@ def make_root(root: Path) -> None:
     root.mkdir(exist_ok=True)
 
 
-def welcome(root: Path) -> str:
+def welcome(root: Path, program: str) -> str:
     """
     Return what a person needs to know who starts the daemon in *root* for the first time.
 
     Args:
         root: Absolute.
+        program: How the person starts finetuned, quoted for a shell.
     """
     from finetuned.cli.advice import first_rows
 
@@ -109,8 +111,8 @@ def welcome(root: Path) -> str:
         (
             f"{root} is a new root; its folders were made.",
             "",
-            *(f"  {step}" for step in first_rows(root)),
-            f"  look:  finetuned status --root {where}   (in another terminal)",
+            *(f"  {step}" for step in first_rows(root, program)),
+            f"  look:  {program} status --root {where}   (in another terminal)",
             f"  stop:  Ctrl-C, or touch {shlex.quote(str(Layout(root).control / 'stop'))};"
             " work is saved and goes on at the next start",
             "",

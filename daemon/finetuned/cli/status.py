@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from finetuned.cli.terminal import complain
 from finetuned.cli.verb import Verb, add_common
 from finetuned.layout import Layout
 
@@ -19,6 +20,8 @@ RUNNING = 0
 ATTENTION = 1
 NOT_RUNNING = 3
 """As systemctl's status: the program is not running."""
+UNKNOWN = 4
+"""Likewise: the status cannot be read."""
 
 WATCH_SECONDS = 1.0
 
@@ -29,7 +32,8 @@ DETAILS = """examples:
 
 exit status:
   0 running   1 running, and something needs you (a full disk, a wrong configuration,
-  a file in the inbox that is ignored, no sign of life)   3 not running
+  a file in the inbox that is ignored, no sign of life)   3 not running   4 the status
+  cannot be read, as another user's
 """
 
 
@@ -40,6 +44,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     layout = Layout(args.root.resolve())
+    try:
+        return _show(layout, args)
+    except OSError as error:
+        complain("status", f"{error}; become a member of the group that owns {layout.root}")
+        return UNKNOWN
+
+
+def _show(layout: Layout, args: argparse.Namespace) -> int:
     if args.json:
         return _print_json(layout)
     if args.watch and sys.stdout.isatty():

@@ -72,7 +72,9 @@ class Line:
     tone: Tone = Tone.PLAIN
 
 
-def screen(root: Path, status: dict[str, Any] | None, seen: Presence) -> list[Line]:
+def screen(
+    root: Path, status: dict[str, Any] | None, seen: Presence, program: str = "finetuned"
+) -> list[Line]:
     """
     Return what a person wants to know of a root, most important first.
 
@@ -80,6 +82,7 @@ def screen(root: Path, status: dict[str, Any] | None, seen: Presence) -> list[Li
         root: Absolute; used in the commands that are proposed.
         status: The status document, None if there is none.
         seen: Whether its daemon is alive.
+        program: How the person starts finetuned, quoted for a shell.
     """
     lines = [_daemon(root, seen)]
     if status is not None:
@@ -87,7 +90,7 @@ def screen(root: Path, status: dict[str, Any] | None, seen: Presence) -> list[Li
             lines += _now(status)
         lines += [_queue(status), *_versions(status), *_trouble(status)]
         lines += [Line("order", text) for text in _order(status)]
-    for number, step in enumerate(next_steps(root, status, seen)):
+    for number, step in enumerate(next_steps(root, status, seen, program)):
         lines.append(Line("" if number else "to do", step))
     return lines
 
@@ -215,7 +218,11 @@ def _versions(status: dict[str, Any]) -> Iterator[Line]:
         return
     tone, word = (Tone.GOOD, "promoted") if verdict["promoted"] else (Tone.WARN, "rejected")
     yield Line("verdict", f"{verdict['version']} was {word}: {verdict['reason']}", tone)
-    failed = [rule for rule in verdict["rules"] if not rule["passed"]]
+    failed = [
+        rule
+        for rule in verdict["rules"]
+        if not rule["passed"] and rule["detail"] not in verdict["reason"]
+    ]
     for rule in failed[:MAX_RULES]:
         yield Line("", f"failed rule {rule['name']}: {rule['detail']}", tone)
     if len(failed) > MAX_RULES:

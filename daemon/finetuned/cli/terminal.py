@@ -6,6 +6,8 @@ Knows terminals; does not know what a command does.
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +38,18 @@ def ask(question: str) -> str | None:
         return None
     print(printable(question), end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()
+
+
+def program() -> str:
+    """
+    Return how a person in this shell starts finetuned, quoted for the shell.
+
+    Its name, if it is on PATH; else the path by which it was started.
+    """
+    started = Path(sys.argv[0])
+    if shutil.which("finetuned") or started.name != "finetuned":
+        return "finetuned"
+    return shlex.quote(str(started.absolute()))
 
 
 def shown(path: Path) -> str:

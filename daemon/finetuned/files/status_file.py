@@ -62,8 +62,15 @@ class Presence:
 
 def read_status(layout: Layout) -> dict[str, Any] | None:
     """
-    Return the status document, None if there is none or it cannot be read as JSON.
+    Return the status document, None if there is none or it is no JSON.
+
+    Raises:
+        PermissionError: The root belongs to somebody else.
     """
+    try:
+        layout.status_file.stat()  # read_json() tells no reasons
+    except FileNotFoundError:
+        return None
     return read_json(layout.status_file)
 
 
