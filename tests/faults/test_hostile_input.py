@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from finetuned.config import DataConfig
 from finetuned.data import store
 from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
+from finetuned.errors import EXIT_TEMPFAIL
 from finetuned.files.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,8 +35,13 @@ pytestmark = pytest.mark.skipif(
 GOOD = b'{"prompt": "What is 2+2?", "completion": "Four."}\n'
 
 
-def _ingest(root: Path, files: list[tuple[Path, str]], **changes: Any) -> list[dict[str, Any]]:
-    """Run the worker over path and name pairs; it must end with 0."""
+ENVIRONMENT = {"PYTHONPATH": str(ROOT / "daemon"), "PATH": "/usr/bin:/bin"}
+
+
+def _prepare(
+    root: Path, files: list[tuple[Path, str]], base: Path = BASE, **changes: Any
+) -> list[str]:
+    """Write the run folder of path and name pairs, and return the worker's command."""
     run_dir, datasets = root / "run", root / "datasets"
     run_dir.mkdir()
     datasets.mkdir()
@@ -45,15 +53,20 @@ def _ingest(root: Path, files: list[tuple[Path, str]], **changes: Any) -> list[d
             for i, (path, name) in enumerate(files)
         ],
         "datasets_dir": str(datasets),
-        "base": str(BASE),
+        "base": str(base),
         "data": {**asdict(DataConfig()), **changes},
         "enable_thinking": False,
         "model_max_length": None,
     }
     (run_dir / "spec.json").write_text(json.dumps(spec))
-    command = [sys.executable, "-m", "finetuned.ingestion.worker", str(run_dir)]
-    environment = {"PYTHONPATH": str(ROOT / "daemon"), "PATH": "/usr/bin:/bin"}
-    assert 0 == subprocess.run(command, env=environment).returncode
+    return [sys.executable, "-m", "finetuned.ingestion.worker", str(run_dir)]
+
+
+def _ingest(root: Path, files: list[tuple[Path, str]], **changes: Any) -> list[dict[str, Any]]:
+    """Run the worker over path and name pairs; it must end with 0."""
+    command = _prepare(root, files, **changes)
+    assert 0 == subprocess.run(command, env=ENVIRONMENT).returncode
+    run_dir = root / "run"
     results = [
         json.loads((run_dir / "results" / f"k{i}.json").read_text()) for i in range(len(files))
     ]
@@ -239,8 +252,34 @@ def test_one_line_of_a_gigabyte_is_refused_in_little_memory(tmp_path: Path) -> N
     for result in (tmp_path / "run" / "results").iterdir():
         result.unlink()
     command = [sys.executable, "-m", "finetuned.ingestion.worker", str(tmp_path / "run")]
-    environment = {"PYTHONPATH": str(ROOT / "daemon"), "PATH": "/usr/bin:/bin"}
     measured = subprocess.run(
-        [sys.executable, "-c", code, *command], env=environment, capture_output=True, check=True
+        [sys.executable, "-c", code, *command], env=ENVIRONMENT, capture_output=True, check=True
     )
     assert int(measured.stdout) < 300 << 20
+
+
+@pytest.mark.slow
+def test_a_worker_whose_template_loops_for_ever_obeys_sigterm(tmp_path: Path) -> None:
+    """
+    It ends with 75 within seconds, so that a service manager need not wait for its timeout.
+    """
+    base = tmp_path / "base"
+    base.mkdir()
+    for file in BASE.iterdir():
+        (base / file.name).symlink_to(file)
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    (base / "chat_template.jinja").unlink(missing_ok=True)
+    (base / "chat_template.jinja").write_text(loop)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(GOOD)
+    command = _prepare(tmp_path, [(path, "a")], base=base)
+    with subprocess.Popen(command, env=ENVIRONMENT) as worker:
+        heartbeat = tmp_path / "run" / "heartbeat.json"
+        until = time.monotonic() + 60
+        while not heartbeat.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(1)
+        assert worker.poll() is None, "the template did not loop"
+        worker.send_signal(signal.SIGTERM)
+        assert EXIT_TEMPFAIL == worker.wait(timeout=60)
+    assert [] == list((tmp_path / "datasets").iterdir())

@@ -3,11 +3,14 @@ The pipe to a worker as the worker sees it, read from a real pipe.
 """
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from finetuned.errors import EXIT_TEMPFAIL
 from finetuned.process.lifeline import SUPERVISOR_GONE, Lifeline
 
 
@@ -60,3 +63,36 @@ def test_the_first_cause_of_a_stop_is_kept():
 
     assert "SIGTERM" == lifeline.cause
     assert lifeline.next_run() is None
+
+
+LOOP = """
+import sys
+from finetuned.process.lifeline import Lifeline
+lifeline = Lifeline(grace_seconds=float(sys.argv[1]))
+lifeline.install()
+print("ready", flush=True)
+while sys.argv[2] == "loops" or not lifeline.stopping:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("grace", "work", "status"), [(0.1, "loops", EXIT_TEMPFAIL), (60.0, "returns", 0)]
+)
+def test_work_that_does_not_return_is_ended_after_its_grace(grace, work, status):
+    """
+    A template that loops for ever never asks whether to stop; work that returns is not cut.
+    """
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", LOOP, str(grace), work],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=50)
+
+    assert status == process.returncode
+    assert (b"did not return" in told) == (status != 0)

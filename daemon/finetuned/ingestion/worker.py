@@ -40,6 +40,12 @@ from finetuned.ingestion.source import Source
 from finetuned.process.lifeline import Lifeline
 from finetuned.process.worker import run_worker
 
+STOP_SECONDS: Final = 5.0
+"""
+How long after a stop the process ends, whatever it does: a chat template may loop for
+ever. Nothing is lost, because a dataset is published by one rename at its end.
+"""
+
 _KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
 
 
@@ -122,7 +128,9 @@ def main(argv: list[str] | None = None) -> int:
     def work(run_dir: Path, spec: IngestionSpec, lifeline: Lifeline) -> None:
         IngestionRun(run_dir, spec, lifeline).run()
 
-    return run_worker(argv, spec=IngestionSpec, warm_up=_imports, work=work)
+    return run_worker(
+        argv, spec=IngestionSpec, warm_up=_imports, work=work, stop_seconds=STOP_SECONDS
+    )
 
 
 def _source(file: ClaimedFile) -> Source:

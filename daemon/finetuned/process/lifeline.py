@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
+from finetuned.errors import EXIT_TEMPFAIL
+
 SUPERVISED = "FINETUNED_SUPERVISED"
 """
 Environment variable that marks a worker whose standard input is its supervisor's pipe.
@@ -33,7 +35,14 @@ class Lifeline:
     Tells a worker whether to go on, and which run folder comes next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, grace_seconds: float | None = None) -> None:
+        """
+        Args:
+            grace_seconds: How long the work may take to return after a stop was asked
+                for; then the process is ended with status 75. None waits for ever, for
+                work that must write a checkpoint first.
+        """
+        self._grace_seconds = grace_seconds
         self._stop = threading.Event()
         # A signal handler puts into it too: this queue, unlike Queue, may be entered again.
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
@@ -49,9 +58,19 @@ class Lifeline:
         """
         Ask for a graceful stop; a worker that waits for a run stops waiting.
         """
+        if not self.stopping and self._grace_seconds is not None:
+            watchdog = threading.Timer(self._grace_seconds, self._end_process)
+            watchdog.daemon = True
+            watchdog.start()
         self.cause = self.cause or cause
         self._stop.set()
         self._lines.put(None)
+
+    def _end_process(self) -> None:
+        """End the process: work that does not return, such as a template that loops, obeys none."""
+        message = f"stop asked for ({self.cause}), but the work did not return: process ended\n"
+        os.write(2, message.encode())
+        os._exit(EXIT_TEMPFAIL)
 
     def install(self) -> None:
         """

@@ -34,6 +34,7 @@ def run_worker(
     warm_up: Callable[[], object],
     work: Work[S],
     idle: Idle | None = None,
+    stop_seconds: float | None = None,
 ) -> int:
     """
     Do the imports, then one run after the other, and return the exit status.
@@ -51,12 +52,14 @@ def run_worker(
         work: Does one run.
         idle: Called before waiting for another run, to give back the memory of the
             device to the other kinds of worker.
+        stop_seconds: The process is ended if the work has not returned so long after a
+            stop was asked for; None leaves that to the supervisor.
 
     Returns:
         0 done, 70 a bug, 75 stopped or refused by the file system, else the status
         of the error that ended the last run. The error is in the run folder.
     """
-    lifeline = Lifeline()
+    lifeline = Lifeline(grace_seconds=stop_seconds)
     lifeline.install()
     given = sys.argv[1:] if argv is None else argv
     if not given or SUPERVISED in os.environ:
