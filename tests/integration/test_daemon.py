@@ -23,6 +23,7 @@ import pytest
 
 from finetuned.files.run import read_json, read_metrics
 from support.daemon import Daemon, make_root
+from support.disk import log_events
 from support.tiny_base import write_rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -326,6 +327,7 @@ def test_what_cannot_be_read_is_reported_and_never_blocks(root: Path) -> None:
     os.mkfifo(inbox / "pipe.jsonl")
     (inbox / ".hidden.jsonl").write_text("{}")
     (inbox / "half.jsonl.part").write_text("{")
+    (inbox / "rows.json").write_text("[]")
     (inbox / os.fsdecode(b"evil\x1b[2J\xff.jsonl")).symlink_to("x")
     with Daemon(root, "--until-idle") as daemon:
         assert 0 == daemon.wait_exit()
@@ -336,9 +338,13 @@ def test_what_cannot_be_read_is_reported_and_never_blocks(root: Path) -> None:
         "dangling.jsonl",
         "dir.jsonl",
         "pipe.jsonl",
+        "rows.json",
         "evil\\x1b[2J\\xff.jsonl",
     } == (set(problems))
     assert "FIFO" in problems["pipe.jsonl"]
+    assert "rename it" in problems["rows.json"]
+    refused = [e["path"] for e in log_events(root) if e["event"] == "inbox_entry_refused"]
+    assert sorted(problems) == sorted(refused)
     assert (inbox / ".hidden.jsonl").exists()
 
 

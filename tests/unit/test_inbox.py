@@ -1,6 +1,8 @@
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finetuned.files.inbox import (
     claim,
@@ -13,6 +15,7 @@ from finetuned.files.inbox import (
     scan,
     unclaim,
 )
+from finetuned.files.inbox_names import OWN_NAMES, is_dataset_name, is_draft, why_ignored
 from finetuned.layout import Layout
 from finetuned.supervisor.context import check_root
 
@@ -38,8 +41,55 @@ def test_only_jsonl_files_one_level_deep_are_seen(layout):
     (layout.inbox / "other" / "g.jsonl").write_text("{}")
 
     assert {b"a.jsonl": "normal", b"high/f.jsonl": "high"} == {
-        p: e.priority for p, e in entries(layout).items()
+        p: e.priority for p, e in entries(layout).items() if e.problem is None
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("A.JSONL", "lower case"),
+        ("a.json", "rename it"),
+        ("a.ndjson", "rename it"),
+        ("high/a.csv", "only names that end in .jsonl"),
+        ("a.jsonl.gz", "unpack it"),
+        ("low/a.zip", "unpack it"),
+        ("folder/", "move its .jsonl files"),
+        ("high/done/", "move its .jsonl files"),
+    ],
+)
+def test_a_name_that_is_ignored_has_a_reason_and_a_way_out(layout, name, hint):
+    """
+    Whoever drops data.json and waits must not wait for ever.
+    """
+    path = layout.inbox / name
+    path.mkdir() if name.endswith("/") else path.write_text("{}")
+
+    (entry,) = scan(layout)
+    assert name.rstrip("/") == os.fsdecode(entry.path)
+    assert "ignored" in entry.problem
+    assert hint in entry.problem
+
+
+def test_drafts_and_the_inbox_itself_need_no_word(layout):
+    """
+    A warning for each upload in progress would bury those that matter.
+    """
+    for name in (".a.jsonl", "b.jsonl.part", "c.csv.tmp", "README.md"):
+        (layout.inbox / name).write_text("{}")
+
+    assert [] == list(scan(layout))
+
+
+@given(st.binary(min_size=1, max_size=20), st.booleans(), st.booleans())
+def test_every_name_is_a_dataset_a_draft_or_explained(name, is_folder, at_top):
+    """
+    No name is passed over in silence, whatever its bytes, but those of the inbox itself.
+    """
+    reason = why_ignored(name, is_folder=is_folder, at_top=at_top)
+    silent = is_dataset_name(name) or is_draft(name)
+
+    assert silent == (reason is None) or (at_top and os.fsdecode(name) in OWN_NAMES)
 
 
 def test_high_comes_before_normal_before_low(layout):

@@ -20,6 +20,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from finetuned.core.stability import Seen
 from finetuned.files.atomic import fsync_dir
+from finetuned.files.inbox_names import is_dataset_name, why_ignored
 from finetuned.layout import Layout, Priority
 
 _RENAME_NOREPLACE = 1
@@ -81,14 +82,6 @@ def decode_name(text: str) -> bytes:
     return unquote_to_bytes(text)
 
 
-def _is_ours(name: bytes) -> bool:
-    return (
-        name.endswith(b".jsonl")
-        and not name.startswith(b".")
-        and not name.endswith((b".part", b".tmp"))
-    )
-
-
 def _problem(mode: int, path: bytes) -> str | None:
     if stat.S_ISREG(mode):
         if not os.access(path, os.R_OK):
@@ -110,7 +103,9 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
     """
     Yield every ``*.jsonl`` in inbox/ and inbox/{high,normal,low}/, best priority first.
 
-    Nothing is opened, so nothing can block: type, size and times come from lstat.
+    Names that are ignored, and that nobody would expect to be, are yielded with the
+    reason as their problem. Nothing is opened, so nothing can block: type, size and times
+    come from lstat.
 
     Raises:
         OSError: inbox/ is missing or not readable. A missing priority folder is fine.
@@ -124,11 +119,14 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
         for folder in folders:
             try:
                 with os.scandir(os.path.join(inbox, folder)) as entries:
-                    found = sorted(
-                        (e for e in entries if _is_ours(e.name)),
-                        key=lambda e: e.name,
-                    )
-                    for entry in found:
+                    for entry in sorted(entries, key=lambda e: e.name):
+                        ignored = why_ignored(
+                            entry.name,
+                            is_folder=entry.is_dir(follow_symlinks=False),
+                            at_top=not folder,
+                        )
+                        if ignored is None and not is_dataset_name(entry.name):
+                            continue
                         try:
                             info = entry.stat(follow_symlinks=False)
                         except FileNotFoundError:
@@ -137,7 +135,7 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
                             path=os.path.join(folder, entry.name) if folder else entry.name,
                             priority=priority,
                             seen=Seen(info.st_size, info.st_mtime_ns, info.st_ino),
-                            problem=_problem(info.st_mode, entry.path),
+                            problem=ignored or _problem(info.st_mode, entry.path),
                         )
             except FileNotFoundError:
                 if not folder:

@@ -1,0 +1,63 @@
+"""
+Which names in inbox/ are datasets, which are drafts, and why any other name is ignored.
+
+Knows names; does not know files.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from finetuned.layout import Priority
+
+OWN_NAMES: Final = frozenset(
+    {"README.md", "processing", "done", "rejected", *Priority},
+)
+"""Names in inbox/ that belong to the inbox itself."""
+
+_COMPRESSED: Final = (".gz", ".zip", ".zst", ".bz2", ".xz", ".7z", ".tar", ".tgz")
+_NEAR_JSONL: Final = (".json", ".ndjson", ".txt")
+
+
+def is_dataset_name(name: bytes) -> bool:
+    """
+    Return whether a file of this name is taken.
+    """
+    return name.endswith(b".jsonl") and not is_draft(name)
+
+
+def is_draft(name: bytes) -> bool:
+    """
+    Return whether a writer is still at work under this name: hidden, ``*.part`` or ``*.tmp``.
+    """
+    return name.startswith(b".") or name.endswith((b".part", b".tmp"))
+
+
+def why_ignored(name: bytes, *, is_folder: bool, at_top: bool) -> str | None:
+    """
+    Return why a name in the inbox is never read and what to do, or None if that needs no word.
+
+    Args:
+        name: The last part of the path.
+        is_folder: Whether it is a folder.
+        at_top: Whether it lies directly in inbox/, not in a folder of a priority.
+    """
+    text = name.decode("utf-8", "backslashreplace")
+    lower = text.lower()
+    if is_dataset_name(name) or is_draft(name) or (at_top and text in OWN_NAMES):
+        return None
+    if is_folder:
+        return (
+            "ignored: folders other than high, normal and low are not looked into; "
+            "move its .jsonl files into inbox/"
+        )
+    if lower.endswith(".jsonl"):
+        return "ignored: the name must end in .jsonl in lower case; rename it"
+    if lower.endswith(_COMPRESSED):
+        return "ignored: compressed files are not read; unpack it and drop the .jsonl file"
+    if lower.endswith(_NEAR_JSONL):
+        return (
+            "ignored: only names that end in .jsonl are read; "
+            "if it holds one JSON object per line, rename it"
+        )
+    return "ignored: only names that end in .jsonl are read"
