@@ -374,7 +374,7 @@ def test_a_file_that_changes_while_it_is_read_is_unstable(
     ingestion, _ = bench.ingestion()
     result = ingestion.ingest(Source(dataset_key="k", path=path, name="a"), tick)
 
-    assert "unstable" == result["result"]
+    assert "unstable" == result.result
     assert [] == os.listdir(bench.datasets)
 
 
@@ -393,7 +393,7 @@ def test_a_rewrite_that_hides_its_time_is_found_by_the_hash(bench: Bench) -> Non
     ingestion, _ = bench.ingestion()
     result = ingestion.ingest(Source(dataset_key="k", path=path, name="a"), tick)
 
-    assert "unstable" == result["result"]
+    assert "unstable" == result.result
 
 
 @pytest.mark.parametrize("phase", ["hashing", "validating", "splitting", "leak_check"])
@@ -412,7 +412,7 @@ def test_an_interrupted_ingestion_leaves_nothing(bench: Bench, phase: str) -> No
         ingestion.ingest(source, tick)
 
     assert [] == os.listdir(bench.datasets)
-    assert "accepted" == ingestion.ingest(source, _no_tick)["result"]
+    assert "accepted" == ingestion.ingest(source, _no_tick).result
 
 
 def test_sigterm_ends_the_worker_with_75_and_it_goes_on_later(bench: Bench) -> None:
