@@ -10,19 +10,25 @@ names the file. Knows types; does not know files.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from finetuned.config import Config, config_from_dict
+from finetuned.config import Config, DataConfig, config_from_dict
 from finetuned.errors import ConfigError, RecordError
 
 T = TypeVar("T")
 
 _SCALARS = (str, int, bool, float, type(None))
+
+_CONFIGURATIONS: dict[Any, Callable[[Any], Any]] = {
+    Config: config_from_dict,
+    DataConfig: lambda table: config_from_dict({"data": table}).data,
+}
+"""A configuration checks its own keys and ranges, and knows which keys are retired."""
 
 
 def to_json(value: object) -> Any:
@@ -62,6 +68,7 @@ def from_json(cls: type[T], value: object, *, source: Path | str) -> T:
 
     Raises:
         RecordError: A key is unknown or missing, or a value is of another type.
+        ConfigError: A configuration in it has an unknown key or a value out of range.
     """
     found: T = _read(cls, value, "", str(source))
     return found
@@ -90,8 +97,8 @@ def _read(kind: Any, value: object, where: str, source: str) -> Any:
         item = get_args(kind)[1]
         assert isinstance(value, dict)  # noqa: S101  narrows for the type checker
         return {k: _read(item, v, f"{where}.{k}", source) for k, v in value.items()}
-    if kind is Config:
-        return _read_config(value, where, source)
+    if kind in _CONFIGURATIONS:
+        return _read_config(kind, value, where, source)
     if is_dataclass(kind):
         return _read_object(kind, value, where, source)
     return _read_scalar(kind, value, where, source)
@@ -143,12 +150,12 @@ def _read_object(cls: Any, value: object, where: str, source: str) -> Any:
     return cls(**found)
 
 
-def _read_config(value: object, where: str, source: str) -> Config:
+def _read_config(kind: Any, value: object, where: str, source: str) -> Any:
     _expect(isinstance(value, dict), "an object", value, where, source)
     try:
-        return config_from_dict(value)  # type: ignore[arg-type]
+        return _CONFIGURATIONS[kind](value)
     except ConfigError as error:
-        raise RecordError(source, where, str(error)) from None
+        raise ConfigError(f"{source}: {where.lstrip('.')}: {error}") from None
 
 
 def _read_scalar(kind: Any, value: object, where: str, source: str) -> Any:
