@@ -80,6 +80,15 @@ def test_a_verdict_is_shown_with_the_rules_that_failed():
     assert "models/reports/v0002.html" in shown
 
 
+def test_a_recovery_says_what_it_does():
+    """
+    It may take minutes, and nothing else goes on meanwhile.
+    """
+    shown = text(phase="recovering", waiting_reason="checking the files of the version in use")
+
+    assert "recovering: checking the files of the version in use" in shown
+
+
 def test_the_first_write_of_the_status_file_can_be_shown():
     """
     Nothing is known yet, and nothing is made up.

@@ -24,7 +24,7 @@ MAX_RULES = 5
 
 PHASES = {
     "starting": "starting",
-    "recovering": "recovering: settling what the last run left unfinished",
+    "recovering": "recovering",
     "idle": "waiting for files",
     "waiting": "waiting",
     "validating": "validating what was dropped",
@@ -157,6 +157,8 @@ def _now(status: dict[str, Any]) -> Iterator[Line]:
         text += f" ({job['id']}: {names})" if names else f" ({job['id']})"
         if job["attempts"]:
             text += f", after {job['attempts']} failed attempts"
+    if word == "recovering" and status["waiting_reason"]:
+        text += f": {status['waiting_reason']}"
     yield Line("now", text, Tone.WARN if word in ("paused", "waiting") else Tone.PLAIN)
     if reading := status["validating"]:
         yield Line("", _validating(reading))

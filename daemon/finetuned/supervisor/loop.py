@@ -171,16 +171,25 @@ class Supervisor:
             max_output_tokens=context.config.evaluation.max_new_tokens,
         )
         self._publisher.write(durable=True)
+        self._recovering("ending the workers that the last start left")
         end_orphans(
             context.layout, context.journal, patience=context.config.supervisor.worker_stop_seconds
         )
         sweep(context.layout)
+        self._recovering("looking at unfinished jobs and claimed files")
         self._jobs.recover()
         self._intake.recover()
+        self._recovering("checking the files of the version in use")
         check_incumbent(context)
         follow_journal(context)
         self._orders.recover()
+        self._recovering("moving the files of finished jobs to their last place")
         self._retire()
+
+    def _recovering(self, what: str) -> None:
+        """Show which part of the recovery goes on: on a slow disk one may take minutes."""
+        self._board.update(waiting_reason=what)
+        self._publisher.write(durable=False)
 
     def _cut_short(self) -> int:
         log.warning("supervisor_cut_short")
