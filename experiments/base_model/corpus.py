@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from experiments.base_model import wording
-from finetuned.sources.intents.catalog import Sentence, intent_of, soften
+from finetuned.sources.intents.catalog import soften
 from finetuned.sources.intents.entities import Names
 from finetuned.sources.intents.grammar import GAP, fill, pick, tidy
+from finetuned.sources.intents.meaning import Sentence, intent_of
 from finetuned.sources.intents.rows import draw_sentence, heldout_phrasings, values_for
 
 Message = dict[str, Any]

@@ -19,8 +19,8 @@ from typing import Any
 
 from experiments.base_model import wording
 from experiments.base_model.corpus import documents
-from finetuned.sources.intents import entities
 from finetuned.sources.intents.grammar import tidy
+from finetuned.sources.intents.tables import stems
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Padding; start of a turn; end of a turn, the one stop token."""
@@ -79,21 +79,15 @@ TEMPLATE = """\
 """
 
 
+NAMED = ("host", "domain", "person", "group", "share")
+"""Kinds of names whose stems are words."""
+
+
 def frequent_words(n_documents: int = 12000) -> Counter[str]:
     """
     Count the words of sentences in the corpus, names left out.
     """
-    names = {
-        w
-        for bank in (
-            entities._HOSTS,
-            entities._DOMAINS,
-            entities._PEOPLE,
-            entities._GROUPS,
-            entities._SHARES,
-        )
-        for w in bank
-    }
+    names = {word for kind in NAMED for word in stems(kind)}
     counts: Counter[str] = Counter()
     for document in islice(documents(-1), n_documents):
         for message in document["messages"]:
@@ -157,7 +151,4 @@ def entities_words() -> set[str]:
     """
     Return the words that also name something; a space never sticks to these.
     """
-    return {
-        *entities._HOSTS, *entities._DOMAINS, *entities._PEOPLE, *entities._GROUPS,
-        *entities._SHARES, "local", "lan", "internal", "svc",
-    }  # fmt: skip
+    return {word for kind in NAMED for word in stems(kind)} | {"local", "lan", "internal", "svc"}

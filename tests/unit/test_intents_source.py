@@ -4,8 +4,11 @@ Laws of the demo dataset: what it holds, and what its two sets never share.
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,17 +18,13 @@ import pytest
 
 from finetuned.data.intents import canonical, dumps
 from finetuned.errors import DatasetError
-from finetuned.sources.intents import drop, test_rows, to_jsonl, training_rows
-from finetuned.sources.intents.catalog import (
-    Forbidden,
-    catalog,
-    intent_of,
-    key_of,
-    soften,
-)
+from finetuned.sources.intents import drop, tables, test_rows, to_jsonl, training_rows
+from finetuned.sources.intents.catalog import catalog, soften
 from finetuned.sources.intents.entities import Names, is_heldout
 from finetuned.sources.intents.grammar import GAP, count, fill, pick
-from finetuned.sources.intents.heldout import GROUPS
+from finetuned.sources.intents.meaning import intent_of
+from finetuned.sources.intents.nearness import Forbidden, key_of
+from finetuned.sources.intents.tables import frames, heldout_sentences, macros, predicates, stems
 
 test_rows.__test__ = False  # type: ignore[attr-defined]
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,7 +122,7 @@ def test_the_test_set_is_200_rows_in_equal_parts(heldout: list[dict[str, Any]]) 
     """
     parts = Counter((r["metadata"]["class"], r["metadata"]["split"]) for r in heldout)
     splits = ("entity_disjoint", "phrasing_disjoint")
-    assert parts == {(g, s): 25 for g in GROUPS for s in splits}
+    assert parts == {(g, s): 25 for g in heldout_sentences() for s in splits}
     for split in splits:
         answers = [r["messages"][1]["content"] for r in heldout if r["metadata"]["split"] == split]
         for kind in ('"AAAA"', '"CNAME"', '"zone":"*.', '"batch"', '"clarify"', '"none"'):
@@ -153,7 +152,7 @@ def test_phrasings_are_known_in_one_split_and_two_words_away_in_the_other(
     for row in heldout:
         known = row["metadata"]["phrasing"] in trained
         assert known == (row["metadata"]["split"] == "entity_disjoint")
-    near = Forbidden(p for block in GROUPS.values() for p, _ in block)
+    near = Forbidden(p for block in heldout_sentences().values() for p, _ in block)
     assert [p for p in trained if p in near] == []
 
 
@@ -287,3 +286,51 @@ def test_near_means_one_word_or_less(phrasing: str, near: bool) -> None:
     Politeness, articles, case and kinds of names do not make a phrasing new.
     """
     assert (phrasing in Forbidden(["Drop {zone}."])) == near
+
+
+def test_every_macro_is_used_and_every_use_has_one() -> None:
+    """
+    A misspelt macro would be trained as it stands.
+    """
+    texts = [t.text for block in catalog().values() for t in block]
+    assert not [text for text in texts if "@" in text or "SUBJECT" in text or "PREDICATE" in text]
+    table = Path(tables.__file__).with_name("wording.tsv").read_text()
+    table += Path(tables.__file__).with_name("predicates.tsv").read_text()
+    assert [] == [name for name in macros() if name not in table]
+
+
+def test_each_frame_meets_each_predicate() -> None:
+    """
+    Blocks said by their result are the product of both tables.
+    """
+    for block, rows in predicates().items():
+        assert len(catalog()[f"{block}.framed"]) == len(frames()) * len(rows)
+    assert all("SUBJECT" in frame and "PREDICATE" in frame for frame in frames())
+
+
+def test_a_row_with_a_lost_column_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A tab that an editor turned into spaces is an error with file and line.
+    """
+    (tmp_path / "names.tsv").write_text("# stems\nhost\tapi www\ndomain acme\n")
+    monkeypatch.setattr(tables, "files", lambda _: tmp_path)
+    stems.cache_clear()
+    with pytest.raises(ValueError, match=r"names\.tsv:3: 1 columns, expected 2"):
+        stems("host")
+
+
+def test_nothing_is_read_at_import() -> None:
+    """
+    The tables cost time only if sentences are made.
+    """
+    code = (
+        "from finetuned.sources.intents import rows, tables; print(tables.wording.cache_info()[3])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "daemon")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "0" == done.stdout.strip()

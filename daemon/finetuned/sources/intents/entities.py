@@ -13,102 +13,33 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+
+from finetuned.sources.intents.tables import stems
 
 HELDOUT_SHARE = 6
 """One stem in this many belongs to the test set."""
 
 
-def _bank(words: str) -> tuple[str, ...]:
-    return tuple(words.split())
+_CODAS = ("", "", "", "n", "r", "l", "s", "x", "m", "t", "ck", "nd")
+"""Endings of invented syllables; most have none."""
 
-
-_HOSTS = _bank(
-    """
-    api www mail db web app git ns auth cache proxy build docs wiki chat media files print vpn
-    ldap smtp imap ftp redis mongo kafka grafana jenkins vault node edge shop blog forum
-    monitor log stats queue registry mirror backup storage gateway portal status intranet
-    cloud demo test stage dev prod nas cam pi router switch printer plex jellyfin homebridge
-    radius dhcp ntp syslog elastic kibana nexus sonar gitlab runner billing crm erp payroll
-    helpdesk tickets calendar contacts photos music video search reports alerts metrics
-    """
+# Words that sentences use too never belong to the test set: it shares no word with training.
+_ORDINARY = frozenset(
+    [
+        "cache",
+        "files",
+        "node",
+        "log",
+        "queue",
+        "music",
+        "museum",
+        "docker",
+        "ops",
+        "public",
+        "catalog",
+    ]
 )
-_DOMAINS = _bank(
-    """
-    example acme contoso initech umbra northwind globex bluebird redwood lakeside hillcrest
-    stonebridge mapleleaf sunrise harbor orchard summit meadow granite cobalt falcon heron
-    juniper willow cedar birch aspen quartz amber onyx pearl coral lotus tulip iris violet
-    office campus studio garage basement attic kitchen school clinic bakery library museum
-    """
-)
-_PEOPLE = _bank(
-    """
-    john jane alice bob carol dave erin frank grace heidi ivan judy kevin laura mike nina
-    oscar peggy quinn rosa steve trudy uma victor wendy xavier yara zoe adam bella carlos
-    diana elias fatima george hanna igor julia karl lena marco nadia omar petra ralf sara
-    tomas ulla vera walter yusuf anna ben chloe daniel eva felix greta hugo ines jonas katja
-    leon mia noah olga paul rita simon tina viktor wanda amir bruno clara emil fiona gustav
-    helga ida jakob kira ludwig mara nils otto pia rudi sven thea tarek priya rahul mei chen
-    yuki aiko dmitri ewa
-    """
-)
-_GROUPS = _bank(
-    """
-    admins developers finance marketing sales support engineering operators editors teachers
-    students staff managers designers interns contractors auditors legal research accounting
-    security platform network helpers family guests parents kids backup printing sudo docker
-    samba wheel media ops qa hr devops release analysts writers trainers drivers nurses
-    doctors warehouse logistics purchasing planning board partners tenants volunteers
-    librarians cooks
-    """
-)
-_SHARES = _bank(
-    """
-    family photos music videos documents projects invoices contracts reports archive backups
-    scans downloads homework recipes public drafts templates designs drawings manuals budgets
-    payroll timesheets tax orders catalog campaigns research datasets models logs exports
-    imports uploads releases builds tools software drivers images fonts books podcasts movies
-    series games holidays meetings minutes training policies forms letters maps samples tests
-    """
-)
-_SUFFIXES = (
-    "local",
-    "lan",
-    "internal",
-    "com",
-    "net",
-    "org",
-    "home.arpa",
-    "corp",
-    "io",
-    "de",
-    "test",
-)
-_PARENTS = (
-    "/srv",
-    "/srv/shares",
-    "/data",
-    "/mnt/data",
-    "/mnt/storage",
-    "/home",
-    "/var/shares",
-    "/export",
-    "/srv/samba",
-    "/media",
-    "/opt/shares",
-    "/mnt/raid",
-    "/tank",
-    "/pool",
-)
-_ONSETS = _bank(
-    """
-    b br c ch d dr f fl g gr h j k kl l m n p pr r s sh st t tr v w z
-    """
-)
-_NUCLEI = ["a", "e", "i", "o", "u", "ai", "ea", "ou"]
-_CODAS = ["", "", "", "n", "r", "l", "s", "x", "m", "t", "ck", "nd"]
-# Words that sentences use too are never the test set's: it shares no word with training.
-_ORDINARY = frozenset(_bank("cache files node log queue music museum docker ops public catalog"))
 
 
 def is_heldout(stem: str) -> bool:
@@ -157,22 +88,22 @@ class Names:
             "share": self._share,
             "path": self._path,
             "secret": lambda: (
-                f"secret://{self._rng.choice(('', '', 'users/', 'vault/'))}{self._stem(_PEOPLE)}"
+                f"secret://{self._rng.choice(('', '', 'users/', 'vault/'))}{self._stem('person')}"
             ),
         }
         return makers[kind if kind in makers else kind.rstrip("0123456789")]()
 
-    def _stem(self, bank: Sequence[str]) -> str:
+    def _stem(self, kind: str) -> str:
         # Invented words keep a model from learning the bank by heart.
         while True:
             invented = self._rng.random() < 0.5
             if not invented:
-                stem = self._rng.choice(bank)
+                stem = self._rng.choice(stems(kind))
             else:
                 stem = "".join(
                     self._rng.choice(part)
                     for _ in range(self._rng.choice((1, 2, 2, 3)))
-                    for part in (_ONSETS, _NUCLEI, _CODAS)
+                    for part in (stems("onset"), stems("nucleus"), _CODAS)
                 )
             # A short invented word may be a real one, which some sentence says.
             shortest = 5 if invented and self._heldout else 3
@@ -180,18 +111,18 @@ class Names:
                 return stem
 
     def _zone(self) -> str:
-        rng = self._rng
-        host = self._stem(_HOSTS)
+        rng, suffixes = self._rng, stems("suffix")
+        host = self._stem("host")
         host += rng.choice(("", "", "", str(rng.randint(1, 99)), f"-{rng.randint(1, 30):02d}"))
         if rng.random() < 0.1:
-            host += "-" + self._stem(_HOSTS)
+            host += "-" + self._stem("host")
         form = rng.random()
         if form < 0.35:
-            return f"{host}.{rng.choice(_SUFFIXES)}"
-        domain = self._stem(_DOMAINS)
+            return f"{host}.{rng.choice(suffixes)}"
+        domain = self._stem("domain")
         if form < 0.9:
-            return f"{host}.{domain}.{rng.choice(_SUFFIXES)}"
-        return f"{host}.{self._stem(_DOMAINS)}.{domain}.{rng.choice(_SUFFIXES)}"
+            return f"{host}.{domain}.{rng.choice(suffixes)}"
+        return f"{host}.{self._stem('domain')}.{domain}.{rng.choice(suffixes)}"
 
     def _ip4(self) -> str:
         rng = self._rng
@@ -236,7 +167,7 @@ class Names:
 
     def _user(self) -> str:
         rng = self._rng
-        stem = self._stem(_PEOPLE)
+        stem = self._stem("person")
         return rng.choice(
             (
                 stem,
@@ -245,14 +176,14 @@ class Names:
                 f"{rng.choice('abcdefghijklmnoprstvw')}.{stem}",
                 f"{stem}{rng.randint(1, 99)}",
                 f"{stem}_{rng.choice('abcdefghijklmnoprstvw')}",
-                f"{stem}.{self._stem(_PEOPLE)}",
+                f"{stem}.{self._stem('person')}",
                 f"svc-{stem}",
             )
         )
 
     def _group(self) -> str:
         rng = self._rng
-        stem = self._stem(_GROUPS)
+        stem = self._stem("group")
         return rng.choice(
             (
                 stem,
@@ -266,13 +197,13 @@ class Names:
 
     def _share(self) -> str:
         rng = self._rng
-        stem = self._stem(_SHARES)
+        stem = self._stem("share")
         return rng.choice(
             (
                 stem,
                 stem,
                 stem,
-                f"{stem}-{self._stem(_GROUPS)}",
+                f"{stem}-{self._stem('group')}",
                 f"{stem}{rng.randint(2000, 2030)}",
                 f"{stem}_{rng.choice(('old', 'new', 'shared', 'team'))}",
             )
@@ -280,9 +211,9 @@ class Names:
 
     def _path(self) -> str:
         rng = self._rng
-        path = f"{rng.choice(_PARENTS)}/{self._stem(_SHARES)}"
+        path = f"{rng.choice(stems('parent'))}/{self._stem('share')}"
         if rng.random() < 0.25:
-            path += f"/{self._stem(_GROUPS)}"
+            path += f"/{self._stem('group')}"
         if rng.random() < 0.15:
             path += str(rng.randint(1, 2030))
         return path

@@ -14,16 +14,12 @@ from typing import Any
 
 from finetuned.data.intents import dumps
 from finetuned.errors import DatasetError
-from finetuned.sources.intents import heldout
-from finetuned.sources.intents.catalog import (
-    Forbidden,
-    Sentence,
-    composed,
-    realise,
-    single,
-)
+from finetuned.sources.intents.catalog import composed, single
 from finetuned.sources.intents.entities import Names
 from finetuned.sources.intents.grammar import GAP
+from finetuned.sources.intents.meaning import Sentence, realise
+from finetuned.sources.intents.nearness import Forbidden
+from finetuned.sources.intents.tables import heldout_sentences
 
 Row = dict[str, Any]
 
@@ -100,7 +96,7 @@ def heldout_phrasings() -> Forbidden:
     """
     Return what no training sentence, here or in a base model's corpus, may say.
     """
-    return Forbidden(p for block in heldout.GROUPS.values() for p, _ in block)
+    return Forbidden(p for block in heldout_sentences().values() for p, _ in block)
 
 
 def _extend(
@@ -176,7 +172,7 @@ def test_rows() -> list[Row]:
                 row = _row(sentence, values_for(sentence, names, rng), group)
                 row["metadata"]["split"] = "entity_disjoint"
                 rows.append(row)
-        for i, (phrasing, spec) in enumerate(heldout.GROUPS[group]):
+        for i, (phrasing, spec) in enumerate(heldout_sentences()[group]):
             sentence = Sentence(f"heldout.{group}.{i:02d}", spec, phrasing)
             row = _row(sentence, values_for(sentence, names, rng), group)
             row["metadata"]["split"] = "phrasing_disjoint"
