@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from datetime import datetime
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -40,16 +38,16 @@ from finetuned.core.decide import (
     is_idle,
 )
 from finetuned.core.job import FINAL_STATES
-from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, ConfigError, FinetunedError
+from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL
 from finetuned.files.base_model import find_base
-from finetuned.files.refusal import refusal_reason
 from finetuned.layout import Layout
 from finetuned.process import notify
+from finetuned.supervisor.attempts import WORK, Attempts
 from finetuned.supervisor.context import Context, check_root
+from finetuned.supervisor.housekeeping import Housekeeping
 from finetuned.supervisor.inbox.file_events import InboxEvents
 from finetuned.supervisor.inbox.intake import Intake
-from finetuned.supervisor.inbox.retire import retire_job
-from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
+from finetuned.supervisor.merges import ask_for_consolidation
 from finetuned.supervisor.orders import Orders
 from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.publish import Publisher
@@ -60,13 +58,6 @@ from finetuned.supervisor.status import StatusBoard
 from finetuned.supervisor.verdict.conclude import follow_journal
 
 log = structlog.get_logger()
-
-SLOW_LOOK_SECONDS = 1.0
-"""Least time between two reads of what changes slowly (disk, retired jobs)."""
-LOOKS = ("control", "inbox", "ingestion", "worker", "watch", "pages", "housekeeping", "acknowledge")
-"""Steps that are tried again by themselves: what they were refused ends when they succeed."""
-WORK = (Claim, StartIngestion, MakeJob, StartTraining, StartEvaluation)
-"""Actions that the file system may refuse; one that succeeds shows that it obeys again."""
 
 
 class Supervisor:
@@ -92,16 +83,15 @@ class Supervisor:
             self._jobs.skippable,
             lambda: ask_for_consolidation(self._context),
         )
+        self._housekeeping = Housekeeping(self._context)
+        self._attempts = Attempts(self._context)
         self._publisher = Publisher(self._context, self._jobs, self._intake, self._watch)
         self._until_idle = until_idle
         self._wake = threading.Event()
         self._inbox_events = InboxEvents(layout.inbox, layout.control, self._wake)
         self._terminations = 0
         self._leaving = False
-        self._last_slow = float("-inf")
         self._last_job_end = float("-inf")
-        self._low_disk: str | None = None
-        self._checkpoint_bytes = 0
 
     # -- life -------------------------------------------------------------------
 
@@ -136,7 +126,7 @@ class Supervisor:
             self._jobs.cool_down()
             self._watch.dismiss()
         notify.stopping("stopped")
-        self._try(self._context.pages.finish, "pages")
+        self._attempts.run("pages", self._context.pages.finish)
         self._orders.settle(worker_gone=True, leaving=True, skipped=False)
         self._board.update(status="stopped", phase="stopped", waiting_reason=None)
         self._publisher.write(durable=True)
@@ -184,7 +174,7 @@ class Supervisor:
         follow_journal(context)
         self._orders.recover()
         self._recovering("moving the files of finished jobs to their last place")
-        self._retire()
+        self._housekeeping.retire()
 
     def _recovering(self, what: str) -> None:
         """Show which part of the recovery goes on: on a slow disk one may take minutes."""
@@ -207,13 +197,14 @@ class Supervisor:
         """
         woken = self._wake.is_set()
         self._wake.clear()
-        self._try(self._orders.look, "control")
-        self._try(lambda: self._look_at_inbox(woken), "inbox")
-        self._try(self._intake.validation.poll, "ingestion")
-        self._try(self._poll_worker, "worker")
-        self._try(self._watch.look, "watch")
-        self._try(self._context.pages.look, "pages")
-        self._try(self._look_at_slow_things, "housekeeping")
+        attempt = self._attempts.run
+        attempt("control", self._orders.look)
+        attempt("inbox", lambda: self._look_at_inbox(woken))
+        attempt("ingestion", self._intake.validation.poll)
+        attempt("worker", self._poll_worker)
+        attempt("watch", self._watch.look)
+        attempt("pages", self._context.pages.look)
+        attempt("housekeeping", self._keep_house)
         now = self._situation()
         if now.stopping:
             # A save of a large model may take longer than systemd would wait.
@@ -224,73 +215,34 @@ class Supervisor:
             clock=time.monotonic(),
             share_examples=inbox.share_run_max_examples,
         )
-        if now.blocked is None and not any(isinstance(a, WORK) for a in actions):
-            self._unblock_work()  # nobody wants any more what was refused
+        if now.blocked is None and not any(isinstance(action, WORK) for action in actions):
+            self._attempts.unblock_work()
         for action in actions:
-            self._try(lambda action=action: self._perform(action), type(action).__name__)  # type: ignore[misc]
+            self._attempts.perform(action, partial(self._perform, action))
         self._settle()
-        self._publisher.publish(self._low_disk, stopping=self._asked_to_leave)
+        self._publisher.publish(self._housekeeping.low_disk, stopping=self._asked_to_leave)
         notify.watchdog()
-
-    def _try(self, step: Callable[[], object], name: str) -> bool:
-        """Perform one step; a refusal becomes a reason in the status and a later try."""
-        context = self._context
-        try:
-            done = step()
-        except OSError as error:
-            context.block(refusal_reason(error), f"{name}: {error}", by=name)
-        except sqlite3.OperationalError as error:
-            reason = "disk_full" if "full" in str(error) else "journal_unavailable"
-            context.block(reason, f"{name}: {error}", by=name)
-        except FinetunedError as error:
-            # Waiting may help: a person mends the configuration, or restores a version.
-            word = "configuration" if isinstance(error, ConfigError) else "refused"
-            context.block(word, f"{name}: {error}", by=name)
-        else:
-            if context.blocked_by == name and done is not False:
-                context.unblock()
-            return True
-        return False
 
     def _look_at_inbox(self, woken: bool) -> None:
         self._intake.look(time.monotonic(), woken=woken, renamed=self._inbox_events.take_renamed())
 
     def _poll_worker(self) -> None:
         if self._jobs.poll():
-            self._last_slow = float("-inf")  # its originals can go to their last place
+            self._housekeeping.hurry()
             self._last_job_end = time.monotonic()
 
-    def _look_at_slow_things(self) -> bool:
-        """Return whether it was time to look."""
-        if time.monotonic() - self._last_slow < SLOW_LOOK_SECONDS:
-            return False
-        self._last_slow = time.monotonic()
-        self._checkpoint_bytes = max(self._checkpoint_bytes, self._jobs.checkpoint_bytes)
-        self._low_disk = self._disk_is_low()
-        self._inbox_events.follow()
-        follow_journal(self._context)  # a person may have promoted or rolled back
-        self._retire()
-        if self._context.config.registry.consolidate_at:
-            idle = is_idle(self._situation())
-            consolidate_nightly(self._context, idle=idle, now=datetime.now())
-        return True
-
-    def _retire(self) -> None:
-        for job in self._context.journal.jobs.unretired():
-            retire_job(self._context, job)
-
-    def _disk_is_low(self) -> str | None:
-        layout = self._context.layout
-        disk = os.statvfs(layout.models)
-        free = disk.f_bavail * disk.f_frsize
-        needed = self._context.config.supervisor.disk_reserve_bytes + 2 * self._checkpoint_bytes
-        if free >= needed:
-            return None
-        return f"disk_full: {free >> 20} MiB free under models/, {needed >> 20} MiB needed"
+    def _keep_house(self) -> bool:
+        looked = self._housekeeping.look(
+            checkpoint_bytes=self._jobs.checkpoint_bytes,
+            is_idle=lambda: is_idle(self._situation()),
+        )
+        if looked:
+            self._inbox_events.follow()
+        return looked
 
     def _situation(self) -> Situation:
         context = self._context
-        blocked = self._low_disk or context.blocked()
+        blocked = self._housekeeping.low_disk or context.blocked()
         return Situation(
             stopping=self._asked_to_leave,
             paused=self._orders.paused,
@@ -342,23 +294,16 @@ class Supervisor:
                 self._watch.dismiss()
             case Leave():
                 self._leaving = True
-                return
-        if isinstance(action, WORK):
-            self._unblock_work()
-
-    def _unblock_work(self) -> None:
-        if self._context.blocked_by not in LOOKS:
-            self._context.unblock()
 
     def _settle(self) -> None:
         skip = self._orders.skip_job
         jobs = self._context.journal.jobs
         skipped = skip is not None and jobs.get(skip).state in FINAL_STATES
-        self._try(
+        self._attempts.run(
+            "acknowledge",
             lambda: self._orders.settle(
                 worker_gone=self._jobs.view() is None, leaving=self._leaving, skipped=skipped
             ),
-            "acknowledge",
         )
 
     # -- waiting ----------------------------------------------------------------

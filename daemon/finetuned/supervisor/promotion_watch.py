@@ -1,55 +1,42 @@
 """
-The time after a promotion: canaries asked again of what is served, and a health signal.
+The time after a promotion: canaries asked again of the version in use, and a health signal.
 
-What fails in this time moves current_model back by itself and leaves an incident
-report. Which promotion is watched is in the journal, so a restart goes on with it.
-Decides nothing: core/promotion_watch.py does.
+A version that fails in this time is taken out of use again by itself (incidents.py).
+Which promotion is watched is in the journal, so a restart goes on with it. Decides
+nothing: core/promotion_watch.py does.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 
 from finetuned.core.promotion import PromotionCause
-from finetuned.core.promotion_watch import (
-    Health,
-    is_unhealthy,
-    lost_canaries,
-    parse_health,
-    watch_is_over,
-)
+from finetuned.core.promotion_watch import is_unhealthy, lost_canaries, watch_is_over
 from finetuned.core.run import RunOutcome
 from finetuned.core.run_end import is_over, run_status
-from finetuned.errors import EXIT_OK, ModelError, RegistryError
-from finetuned.files.atomic import write_atomic
-from finetuned.files.run import REPORT, read_json, utc_now
+from finetuned.errors import EXIT_OK
+from finetuned.files.health import read_health
+from finetuned.files.run import REPORT, read_json
 from finetuned.files.tables.settings import WatchMark
-from finetuned.layout import CANARIES, Layout
+from finetuned.layout import CANARIES
 from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.recover import check_incumbent
+from finetuned.supervisor.incidents import Incident, Incidents, incident_now
 from finetuned.supervisor.runs.run import SupervisedRun, start_run
 from finetuned.supervisor.runs.specs import watch_spec
-from finetuned.supervisor.verdict.conclude import follow_journal
 
 log = structlog.get_logger()
 
 RETRY_SECONDS = 10.0
-"""Between two tries to ask the canaries."""
+"""Least time between two tries to ask the canaries."""
 MOST_FAILURES = 3
 """Tries that may fail for other reasons than the version's, before the watch ends without them."""
-HEALTH_BYTES = 1 << 16
-"""Longest health signal that is read."""
 
 _WATCHED_CAUSES = (PromotionCause.GATE, PromotionCause.WATCH)
 
@@ -66,22 +53,41 @@ class Watched:
     at: str
     """When it was promoted, RFC 3339 UTC."""
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since then, >= 0."""
+        at = datetime.fromisoformat(self.at)
+        return max(0.0, (datetime.now(UTC) - at).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What the canaries are asked for; they are asked again once any of it is another."""
+
+    seq: int
+    canaries_mtime_ns: int
+    canaries_bytes: int
+    second_half: bool
+    """Whether half of the watched time is over."""
+
 
 class PromotionWatch:
     """
-    Owns at most one worker, which asks the canaries.
+    Owns at most one run, which asks the canaries.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._incidents = Incidents(context)
         self._run: SupervisedRun | None = None
-        self._question: object = None
-        """What the worker is asked for: promotion, file and half of the time."""
-        self._answered: object = None
+        self._question: _Question | None = None
+        """What the run is asked for."""
+        self._answered: _Question | None = None
+        """What was answered last."""
         self._not_before = 0.0
         self._failures = 0
-        self._unwritten_incident: tuple[Path, dict[str, Any]] | None = None
-        """An incident that could not be written down yet."""
+
+    # -- what is watched ----------------------------------------------------------
 
     @property
     def busy(self) -> bool:
@@ -90,10 +96,11 @@ class PromotionWatch:
 
     def promotion(self) -> Watched | None:
         """
-        Return the promotion that is being watched, None where there is none.
+        Return the promotion that is being watched, None if there is none.
 
-        That is the gate's of the version in use, unless a person chose that since. A
-        version that comes back because a later one was taken back is watched to its end.
+        It is the gate's promotion of the version in use, unless a person has chosen that
+        version since. A version that comes back because a later one was reverted is
+        watched to its end.
         """
         journal = self._context.journal
         if self._context.config.watch.minutes == 0:
@@ -108,7 +115,7 @@ class PromotionWatch:
 
     def describe(self) -> dict[str, Any] | None:
         """
-        Return what the status shows of the watch, None where nothing is watched.
+        Return what the status shows of the watch, None if nothing is watched.
         """
         found = self.promotion()
         if found is None:
@@ -127,33 +134,34 @@ class PromotionWatch:
         found = self.promotion()
         if found is None or self.busy or time.monotonic() < self._not_before:
             return False
-        question = self._ask_now(found)
+        question = self._question_now(found)
         return question is not None and question != self._answered
 
-    def _ask_now(self, promotion: Watched) -> object:
-        """What is to be asked: changes with the promotion, the canaries, and half the time."""
-        path = self._context.layout.benchmarks / f"{CANARIES}.jsonl"
+    def _question_now(self, found: Watched) -> _Question | None:
+        """Return what is to be asked now, None if there are no canaries."""
         try:
-            info = path.stat()
+            info = (self._context.layout.benchmarks / f"{CANARIES}.jsonl").stat()
         except OSError:
-            return None  # without canaries there is nothing to ask
-        half = 30 * self._context.config.watch.minutes
-        return (promotion.seq, info.st_mtime_ns, info.st_size, _seconds_since(promotion) >= half)
+            return None
+        half_seconds = 30 * self._context.config.watch.minutes
+        second_half = found.seconds >= half_seconds
+        return _Question(found.seq, info.st_mtime_ns, info.st_size, second_half)
+
+    # -- asking -------------------------------------------------------------------
 
     def start(self) -> None:
         """
-        Have a worker ask the canaries of what current_model names, and of the version before.
+        Ask the canaries of what current_model names, and of the version before.
 
         Raises:
             OSError: The file system refused; it is due again.
-            FinetunedError: What is in use is not there; likewise.
+            FinetunedError: The version in use is not there; likewise.
         """
         context, found = self._context, self.promotion()
         if found is None or self.busy:
             return
         self._not_before = time.monotonic() + RETRY_SECONDS  # whatever comes of this try
-        question = self._ask_now(found)
-        before = self._before(found)
+        question, before = self._question_now(found), self._before(found)
         spec = watch_spec(
             context,
             context.journal.runs.next_id(),
@@ -161,13 +169,24 @@ class PromotionWatch:
             before=before,
             compare=before is None or is_intact(context.layout, before),
         )
-        self._run = start_run(context, spec)
-        self._question = question
+        self._run, self._question = start_run(context, spec), question
         log.info("canaries_asked", run_id=spec.run_id, version=found.version)
 
-    def _before(self, promotion: Watched) -> str | None:
-        found = self._context.journal.promotions.before(promotion.seq)
-        return None if found is None else found.version
+    def _before(self, found: Watched) -> str | None:
+        """Return the version that was in use before; None is the base model."""
+        before = self._context.journal.promotions.before(found.seq)
+        return None if before is None else before.version
+
+    def dismiss(self) -> None:
+        """
+        End the run; its question is asked again later.
+        """
+        if self._run is not None:
+            self._run.worker.dismiss()
+            self._context.journal.runs.end(self._run.id, RunOutcome.INTERRUPTED)
+            self._run = None
+
+    # -- looking ------------------------------------------------------------------
 
     def look(self) -> None:
         """
@@ -177,29 +196,35 @@ class PromotionWatch:
             OSError, sqlite3.OperationalError, FinetunedError: current_model could not
                 be moved; it is tried again at the next look.
         """
-        with suppress(OSError):  # nor must an old incident keep a new one from being seen
-            self._write_incident()
+        with suppress(OSError):  # an old report must not keep a new incident from being seen
+            self._incidents.write_pending()
         found = self.promotion()
         if found is None:
             self.dismiss()
             return
         health = read_health(self._context.layout)
-        config = self._context.config.watch
-        failing = is_unhealthy(health, found.version, config)
+        failing = is_unhealthy(health, found.version, self._context.config.watch)
         if failing is not None:
-            self._revert_promotion(found, "health", failing, {"health": _shown(health)})
-            return
-        if self._take_answers(found):
-            return
+            incident = self._incident(found, "health", failing)
+            if health is not None:
+                incident.health = {
+                    "version": health.version,
+                    "requests": health.requests,
+                    "errors": health.errors,
+                }
+            self._revert(incident)
+        elif not self._take_answers(found):
+            self._end_if_over(found)
+
+    def _end_if_over(self, found: Watched) -> None:
         marks = self._context.journal.settings
-        asked = marks.watch_mark(WatchMark.ASKED) >= found.seq or self._ask_now(found) is None
-        seconds = _seconds_since(found)
+        asked = marks.watch_mark(WatchMark.ASKED) >= found.seq or self._question_now(found) is None
         if self.busy or not watch_is_over(
-            health,
+            read_health(self._context.layout),
             found.version,
-            seconds=seconds,
+            seconds=found.seconds,
             asked=asked or self._failures >= MOST_FAILURES,
-            config=config,
+            config=self._context.config.watch,
         ):
             return
         if not asked:
@@ -208,18 +233,14 @@ class PromotionWatch:
         log.info("watch_ended", version=found.version)
 
     def _take_answers(self, found: Watched) -> bool:
-        """Return whether what the canaries said took the version back."""
-        run, config = self._run, self._context.config
+        """Take in the end of the run; return whether the version was taken out of use."""
+        run = self._run
         if run is None:
             return False
         seen = run.observe()
         run.read_heartbeat()
         if not is_over(seen):
-            # One suite may show no progress for as long as it may take.
-            limit = config.evaluation.suite_timeout_seconds + config.supervisor.worker_stuck_seconds
-            run.kill_if_overdue(
-                stuck_seconds=limit, stop_seconds=config.supervisor.worker_stop_seconds
-            )
+            self._check_patience(run)
             return False
         self._run = None
         run.worker.close()
@@ -229,7 +250,20 @@ class PromotionWatch:
         self._context.journal.runs.end(run.id, outcome, exit_status=status)
         if not asked or report is None:
             return self._not_asked(found, run)
-        problems = [s["problem"] for s in report["suites"] if s["problem"]]
+        return self._judge(found, report)
+
+    def _check_patience(self, run: SupervisedRun) -> None:
+        config = self._context.config
+        # One suite may show no progress for as long as it may take.
+        limit = config.evaluation.suite_timeout_seconds + config.supervisor.worker_stuck_seconds
+        cause = run.kill_if_overdue(
+            stuck_seconds=limit, stop_seconds=config.supervisor.worker_stop_seconds
+        )
+        if cause is not None:
+            log.warning("worker_killed", run_id=run.id, cause=cause)
+
+    def _judge(self, found: Watched, report: dict[str, Any]) -> bool:
+        problems = [suite["problem"] for suite in report["suites"] if suite["problem"]]
         if problems:
             log.warning("canaries_unreadable", error=problems[0])
             self._answered = self._question  # until the file changes
@@ -239,18 +273,17 @@ class PromotionWatch:
         lost = lost_canaries(report, self._passed_at_gate(found.version))
         if lost:
             reason = f"canaries that should pass fail: {', '.join(lost[:10])}"
-            items = [i for i in report["items"] if i["id"] in lost]
-            self._revert_promotion(found, "canaries", reason, {"canaries": items})
+            incident = self._incident(found, "canaries", reason)
+            incident.canaries = tuple(item for item in report["items"] if item["id"] in lost)
+            self._revert(incident)
         return bool(lost)
 
     def _not_asked(self, found: Watched, run: SupervisedRun) -> bool:
-        """
-        Find out whose fault it was: only a version whose own files are damaged is taken back.
-        """
+        """Take the version out of use if its own files are why it could not be asked."""
         error = run.error
         problem = "its worker died" if error is None else error.error_message
         if not is_intact(self._context.layout, found.version):
-            self._revert_promotion(found, "files", f"it cannot be asked: {problem}", {})
+            self._revert(self._incident(found, "files", f"it cannot be asked: {problem}"))
             return True
         self._failures += 1
         log.warning("canaries_not_asked", version=found.version, error=problem)
@@ -265,88 +298,11 @@ class PromotionWatch:
             and (item["outcomes"].get("candidate") or {}).get("correct") is True
         )
 
-    def _revert_promotion(
-        self, found: Watched, signal: str, reason: str, evidence: dict[str, Any]
-    ) -> None:
-        context, before, began = self._context, self._before(found), time.monotonic()
-        incident = {
-            "version": found.version,
-            "back_to": before,
-            "signal": signal,
-            "reason": reason,
-            "promoted_at": found.at,
-            "taken_back_at": utc_now(),
-            "seconds": None,
-            "what_to_do": [
-                f"look at what failed: jq . models/versions/{found.version}/{REPORT}",
-                f"put it back all the same: finetuned versions promote {found.version}",
-            ],
-            **evidence,
-        }
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{found.version}.json"
-        self._unwritten_incident = (context.layout.incidents / name, incident)
-        with suppress(OSError):  # a full disk must not keep a bad version in use
-            self._write_incident(keep=True)
-        context.journal.promotions.add(before, PromotionCause.WATCH)
+    def _incident(self, found: Watched, signal: str, reason: str) -> Incident:
+        return incident_now(found.version, self._before(found), found.at, signal, reason)
+
+    def _revert(self, incident: Incident) -> None:
         try:
-            follow_journal(context)
-        except (ModelError, RegistryError):
-            check_incumbent(context)  # from its backup, or the nearest ancestor that is good
-            follow_journal(context)
+            self._incidents.revert(incident)
         finally:
-            incident["back_to"] = context.journal.promotions.incumbent()
-            incident["seconds"] = round(time.monotonic() - began, 3)
             self.dismiss()
-            fields = ("version", "back_to", "signal", "reason", "seconds")
-            log.error("version_taken_back", **{field: incident[field] for field in fields})
-            context.board.update(last_incident={**incident, "file": f"logs/incidents/{name}"})
-        with suppress(OSError):  # or at the next look
-            self._write_incident()
-
-    def _write_incident(self, *, keep: bool = False) -> None:
-        """Write down what happened; with *keep* it is written again once more is known."""
-        if self._unwritten_incident is None:
-            return
-        path, incident = self._unwritten_incident
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, orjson.dumps(incident, option=orjson.OPT_INDENT_2))
-        if not keep:
-            self._unwritten_incident = None
-
-    def dismiss(self) -> None:
-        """
-        End the worker; what it was asked is asked again later.
-        """
-        if self._run is not None:
-            self._run.worker.dismiss()
-            self._context.journal.runs.end(self._run.id, RunOutcome.INTERRUPTED)
-            self._run = None
-
-
-def read_health(layout: Layout) -> Health | None:
-    """
-    Return what a server left in control/health.json, None where there is nothing usable.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = os.open(layout.control / "health.json", flags)
-    except OSError:
-        return None
-    try:
-        data = os.read(fd, HEALTH_BYTES) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-        return parse_health(orjson.loads(data))
-    except (OSError, orjson.JSONDecodeError):
-        return None
-    finally:
-        os.close(fd)
-
-
-def _seconds_since(promotion: Watched) -> float:
-    at = datetime.fromisoformat(promotion.at)
-    return max(0.0, (datetime.now(UTC) - at).total_seconds())
-
-
-def _shown(health: Health | None) -> dict[str, Any] | None:
-    if health is None:
-        return None
-    return {"version": health.version, "requests": health.requests, "errors": health.errors}

@@ -1,0 +1,144 @@
+"""
+A promotion that is reverted because the version failed in use, and the report of it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from finetuned.core.promotion import PromotionCause
+from finetuned.core.record import to_json
+from finetuned.errors import ModelError, RegistryError
+from finetuned.files.atomic import write_atomic
+from finetuned.files.run import REPORT, utc_now
+from finetuned.supervisor.context import Context
+from finetuned.supervisor.recover import check_incumbent
+from finetuned.supervisor.verdict.conclude import follow_journal
+
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class Incident:
+    """
+    What logs/incidents/ says of one reverted promotion.
+    """
+
+    version: str
+    back_to: str | None
+    """The version in use since; None is the base model."""
+    signal: str
+    """What showed it: health, canaries or files."""
+    reason: str
+    promoted_at: str
+    """RFC 3339 UTC, like the next."""
+    taken_back_at: str
+    seconds: float | None = None
+    """How long the step back took; None until it is done."""
+    what_to_do: tuple[str, ...] = ()
+    health: dict[str, Any] | None = None
+    """The health signal, if it was what showed it."""
+    canaries: tuple[dict[str, Any], ...] | None = None
+    """The canaries that fail and should pass, with their answers; likewise."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """
+        Return the incident as JSON holds it; evidence of another signal is left out.
+        """
+        body: dict[str, Any] = to_json(self)
+        return {
+            name: value
+            for name, value in body.items()
+            if name not in ("health", "canaries") or value is not None
+        }
+
+
+class Incidents:
+    """
+    Reverts promotions; keeps a report that could not be written until it can be.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._unwritten: tuple[Path, Incident] | None = None
+
+    def revert(self, incident: Incident) -> None:
+        """
+        Put the version before in use, and report the incident.
+
+        Raises:
+            OSError, sqlite3.OperationalError, ModelError, RegistryError: current_model could
+                not be moved; the journal has decided, and it is tried again at the next look.
+        """
+        context, began = self._context, time.monotonic()
+        incident.what_to_do = (
+            f"look at what failed: jq . models/versions/{incident.version}/{REPORT}",
+            f"put it back all the same: finetuned versions promote {incident.version}",
+        )
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{incident.version}.json"
+        self._unwritten = (context.layout.incidents / name, incident)
+        with suppress(OSError):  # a full disk must not keep a bad version in use
+            self._write()
+        context.journal.promotions.add(incident.back_to, PromotionCause.WATCH)
+        try:
+            follow_journal(context)
+        except (ModelError, RegistryError):
+            check_incumbent(context)  # from its backup, or the nearest ancestor that is good
+            follow_journal(context)
+        finally:
+            incident.back_to = context.journal.promotions.incumbent()
+            incident.seconds = round(time.monotonic() - began, 3)
+            log.error(
+                "version_taken_back",
+                version=incident.version,
+                back_to=incident.back_to,
+                signal=incident.signal,
+                reason=incident.reason,
+                seconds=incident.seconds,
+            )
+            shown = {**incident.as_dict(), "file": f"logs/incidents/{name}"}
+            context.board.update(last_incident=shown)
+        with suppress(OSError):
+            self.write_pending()
+
+    def write_pending(self) -> None:
+        """
+        Write the report that could not be written yet, if there is one.
+
+        Raises:
+            OSError: The file system refused; it is still pending.
+        """
+        if self._unwritten is not None:
+            self._write()
+            self._unwritten = None
+
+    def _write(self) -> None:
+        if self._unwritten is None:
+            return
+        path, incident = self._unwritten
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, orjson.dumps(incident.as_dict(), option=orjson.OPT_INDENT_2))
+
+
+def incident_now(
+    version: str, back_to: str | None, promoted_at: str, signal: str, reason: str
+) -> Incident:
+    """
+    Return an incident that was seen just now.
+    """
+    return Incident(
+        version=version,
+        back_to=back_to,
+        signal=signal,
+        reason=reason,
+        promoted_at=promoted_at,
+        taken_back_at=utc_now(),
+    )
