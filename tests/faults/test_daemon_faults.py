@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.files.inbox import escape_name
+from finetuned.files.inbox_names import escape_name
 from finetuned.files.run import read_json
 from finetuned.layout import Layout
 from finetuned.registry.current_model import incumbent

@@ -4,18 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.files.inbox import (
-    claim,
-    claimed_file,
-    claimed_keys,
+from finetuned.files.claims import claim, claimed_file, claimed_keys, retire, unclaim
+from finetuned.files.inbox import scan
+from finetuned.files.inbox_names import (
+    OWN_NAMES,
     decode_name,
     escape_name,
-    retire,
+    is_dataset_name,
+    is_draft,
     safe_stem,
-    scan,
-    unclaim,
+    why_ignored,
 )
-from finetuned.files.inbox_names import OWN_NAMES, is_dataset_name, is_draft, why_ignored
 from finetuned.layout import Layout
 from finetuned.supervisor.context import check_root
 

@@ -1,12 +1,14 @@
 """
-Which names in inbox/ are datasets, which are drafts, and why any other name is ignored.
+Names in inbox/: which are datasets or drafts, why others are ignored, and how each is written.
 
 Knows names; does not know files.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from finetuned.layout import Priority
 
@@ -16,6 +18,9 @@ OWN_NAMES: Final = frozenset(
 """Names in inbox/ that belong to the inbox itself."""
 
 _COMPRESSED: Final = (".gz", ".zip", ".zst", ".bz2", ".xz", ".7z", ".tar", ".tgz")
+_LABEL_CHARACTERS: Final = 80
+_NAME_BYTES: Final = 255
+"""Longest file name of Linux file systems, in bytes."""
 _NEAR_JSONL: Final = (".json", ".ndjson", ".txt")
 
 
@@ -61,3 +66,41 @@ def why_ignored(name: bytes, *, is_folder: bool, at_top: bool) -> str | None:
             "if it holds one JSON object per line, rename it"
         )
     return "ignored: only names that end in .jsonl are read"
+
+
+def escape_name(name: bytes) -> str:
+    """
+    Return *name* as printable text: for logs, status and the daemon's own file names.
+
+    Control characters, bytes that are not UTF-8 and surrogates become ``\\xNN``.
+    """
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def safe_stem(name: bytes) -> str:
+    """
+    Return a short stem of safe characters that still reads like *name*.
+    """
+    stem = os.path.basename(name).removesuffix(b".jsonl").decode("ascii", "replace")
+    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)
+    return kept.strip("._-")[:_LABEL_CHARACTERS] or "dataset"
+
+
+def encode_name(name: bytes) -> str:
+    """
+    Return *name* as an ASCII file name of at most 255 bytes, readable if it was plain.
+
+    decode_name gives it back, unless it had to be cut because it is too long once encoded.
+    """
+    text = quote_from_bytes(name, safe=" !#$&'()+,;=@[]{}~")
+    return text if len(text) <= _NAME_BYTES else f"{text[: _NAME_BYTES - 12]}.cut.jsonl"
+
+
+def decode_name(text: str) -> bytes:
+    """
+    Return the name that encode_name encoded.
+    """
+    return unquote_to_bytes(text)

@@ -8,8 +8,6 @@ versions deserve a backup.
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import shutil
 from pathlib import Path
@@ -21,6 +19,7 @@ from finetuned.errors import RegistryError
 from finetuned.files.atomic import fsync_dir, fsync_tree, publish_dir, write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.files.model_manifest import ModelManifest
+from finetuned.files.rename import exchange
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.commit import BUILDING, clear_building
 from finetuned.registry.folder import intact, verify_folder
@@ -28,9 +27,6 @@ from finetuned.registry.trash import to_trash, trash_path
 from finetuned.registry.versions import registry_lock, verify_version, version_names
 
 log = structlog.get_logger()
-
-_RENAME_EXCHANGE = 2
-_AT_FDCWD = -100
 
 
 def backup(layout: Layout, name: str) -> Path:
@@ -106,7 +102,7 @@ def restore(layout: Layout, name: str) -> bool:
         verify_folder(building, name)
         if final.exists():
             fsync_tree(building)
-            _exchange(building, final)
+            exchange(building, final)
             fsync_dir(layout.versions)
             fsync_dir(layout.trash)
         else:
@@ -130,23 +126,3 @@ def _copy(source: Path, target: Path) -> None:
             # Out of the page cache: what is verified next is what the disk has.
             os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     write_atomic(target / MANIFEST, (source / MANIFEST).read_bytes(), mode=0o444)
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """
-    Swap two folders' names in one step (renameat2 with RENAME_EXCHANGE, Linux >= 3.15).
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    done = libc.renameat2(
-        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
-    )
-    if done == 0:
-        return
-    code = ctypes.get_errno()
-    if code not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(code, os.strerror(code), str(one), None, str(other))
-    # A file system without the exchange (NFS, some FUSE): for a moment the name is
-    # missing, which is the best there is; a crash in that moment needs restore again.
-    aside = one.with_name(f"{one.name}-damaged")
-    os.rename(other, aside)
-    os.rename(one, other)

@@ -16,7 +16,7 @@ import structlog
 
 from finetuned.core.promotion import PromotionCause
 from finetuned.errors import ModelError, RegistryError
-from finetuned.files.inbox import last_claim
+from finetuned.files.claims import last_claim
 from finetuned.files.journal import Journal
 from finetuned.files.rebuild import restore_version
 from finetuned.layout import Layout

@@ -12,17 +12,9 @@ import structlog
 
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.stability import StabilityTracker
-from finetuned.files.inbox import (
-    InboxEntry,
-    claim,
-    claimed_file,
-    claimed_keys,
-    complete,
-    decode_name,
-    escape_name,
-    scan,
-    unchanged,
-)
+from finetuned.files.claims import claim, claimed_file, claimed_keys
+from finetuned.files.inbox import InboxEntry, complete, scan, unchanged
+from finetuned.files.inbox_names import decode_name, escape_name
 from finetuned.files.tables.datasets import Claim
 from finetuned.layout import Priority
 from finetuned.supervisor.context import Context

@@ -15,7 +15,8 @@ import orjson
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobState
 from finetuned.files.atomic import fsync_dir, fsync_file, remove_tree, write_atomic
-from finetuned.files.inbox import retire, safe_stem
+from finetuned.files.claims import retire
+from finetuned.files.inbox_names import safe_stem
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.supervisor.context import Context

@@ -19,9 +19,9 @@ from finetuned.core.run_end import is_over, run_status
 from finetuned.core.stability import StabilityTracker
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL
 from finetuned.files.base_model import position_limit
+from finetuned.files.claims import claimed_file, unclaim
 from finetuned.files.dataset_result import DatasetOutcome, DatasetResult, read_result
 from finetuned.files.heartbeat import Beat
-from finetuned.files.inbox import claimed_file, unclaim
 from finetuned.files.run import read_json
 from finetuned.files.spec import ClaimedFile, IngestionSpec
 from finetuned.layout import MANIFEST
