@@ -25,9 +25,10 @@ from finetuned.loss.fused_lora import fuse_lora
 from finetuned.loss.kernels import choose
 from finetuned.loss.supervised import Kernels, SupervisedLM
 from finetuned.model.load import trainable_parameters
-from finetuned.training.memory import TokenBudget
+from finetuned.training.optimizer import make_optimizer, make_schedule
 from finetuned.training.rows import JobRows
-from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
+from finetuned.training.token_budget import TokenBudget
+from finetuned.training.trainer import StreamTrainer
 
 PAD_TOKEN_ID = 0
 

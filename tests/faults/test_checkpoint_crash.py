@@ -57,15 +57,15 @@ def training(step: int) -> tuple[dict[str, Any], Any]:
 
 def commit(folder: Path, step: int) -> None:
     """
-    Do what a training callback does: save, then let the oldest go.
+    Do what a run does to save: write a checkpoint, then remove the oldest.
     """
-    from finetuned.training.checkpoint import Progress, save_checkpoint
-    from finetuned.training.checkpoint_folder import prune_checkpoints
+    from finetuned.training.checkpoint import snapshot_state
+    from finetuned.training.checkpoint_folder import commit_checkpoint
+    from finetuned.training.progress import Progress
 
     parameters, optimizer = training(step)
     progress = Progress(step, step, "digest", {"tokens": 1.0})
-    save_checkpoint(folder, parameters=parameters, optimizer=optimizer, progress=progress)
-    prune_checkpoints(folder, KEEP)
+    commit_checkpoint(folder, snapshot_state(parameters, optimizer, progress), keep=KEEP)
 
 
 def steps_of(folder: Path) -> list[int]:

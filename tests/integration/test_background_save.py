@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -66,7 +64,7 @@ class Training:
         return self
 
     def progress(self) -> Any:
-        from finetuned.training.checkpoint import Progress
+        from finetuned.training.progress import Progress
 
         n = self.step_number
         return Progress(n, n + 700, "digest", self.totals, 700, 20, "bfloat16", "split", self.looks)
@@ -77,14 +75,9 @@ class Training:
         return snapshot_state(self.parameters, self.optimizer, self.progress())
 
     def save(self, folder: Path) -> Path:
-        from finetuned.training.checkpoint import save_checkpoint
+        from finetuned.training.checkpoint import write_checkpoint
 
-        return save_checkpoint(
-            folder,
-            parameters=self.parameters,
-            optimizer=self.optimizer,
-            progress=self.progress(),
-        )
+        return write_checkpoint(folder, self.snapshot())
 
 
 class Gate:
@@ -168,62 +161,27 @@ def test_a_run_resumed_from_a_background_checkpoint_ends_with_the_same_bits(
     """
     import torch
 
-    from finetuned.training.checkpoint import (
-        load_checkpoint,
-        restore_optimizer,
-        restore_rng,
-        write_checkpoint,
-    )
+    from finetuned.training.checkpoint import load_checkpoint, write_checkpoint
+    from finetuned.training.optimizer import restore_optimizer
+    from finetuned.training.random_state import restore_rng
 
     training = Training().steps(4)
     saving = saver()
     assert saving.submit(training.snapshot(), lambda s: write_checkpoint(tmp_path, s))
     expected = training.steps(6).snapshot()
-    checkpoint = load_checkpoint(saving.wait()[0])
+    saved = load_checkpoint(saving.wait()[0]).snapshot
 
     resumed = Training()
     with torch.no_grad():
         for name, parameter in resumed.parameters.items():
-            parameter.copy_(checkpoint.weights[name])
-    restore_optimizer(resumed.optimizer, resumed.parameters, checkpoint.optimizer)
-    restore_rng(checkpoint.rng)
+            parameter.copy_(saved.weights[name])
+    restore_optimizer(resumed.optimizer, resumed.parameters, saved.optimizer)
+    restore_rng(saved.rng)
     found = resumed.steps(6).snapshot()
 
     assert expected.weights.keys() == found.weights.keys()
     assert all(torch.equal(t, found.weights[name]) for name, t in expected.weights.items())
     assert all(torch.equal(t, found.optimizer[name]) for name, t in expected.optimizer.items())
-
-
-def test_one_write_is_in_flight_at_most(gate: Gate) -> None:
-    """
-    A second one is refused, not queued; the caller comes again at the next step.
-    """
-    saving = saver()
-    assert not saving.busy
-
-    assert saving.submit("first", gate.write)
-    assert saving.busy
-    assert not saving.submit("second", gate.write)
-    assert [] == saving.poll()
-    assert [] == saving.wait(timeout_seconds=0.01)
-    gate.open.set()
-    assert ["first"] == saving.wait()
-    assert not saving.busy
-    assert saving.submit("third", gate.write)
-    assert ["third"] == saving.wait()
-    assert [] == saving.wait()
-
-
-def test_results_that_nobody_fetched_are_kept_in_order() -> None:
-    """
-    A loop that polls late hears of every checkpoint.
-    """
-    saving = saver()
-    for n in range(3):
-        assert saving.submit(n, lambda snapshot: snapshot * 10)
-        until_idle(saving)
-
-    assert [0, 10, 20] == saving.poll()
 
 
 def test_what_the_disk_refuses_is_raised_where_training_polls(tmp_path: Path) -> None:
@@ -298,19 +256,6 @@ def test_the_copy_is_let_go_when_it_is_written(tmp_path: Path, fails: bool) -> N
     assert [None] * len(copies) == [ref() for ref in copies]
 
 
-def test_a_hanging_writer_does_not_keep_the_process_from_leaving() -> None:
-    """
-    Who leaves without wait cuts the writer off, as a crash would.
-    """
-    code = (
-        "import time; from finetuned.training.background import BackgroundSaver\n"
-        "assert BackgroundSaver().submit(None, lambda _: time.sleep(600))"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code], timeout=60, check=True, env={"PYTHONPATH": str(DAEMON)}
-    )
-
-
 def test_progress_comes_back_with_everything_that_was_in_it(tmp_path: Path) -> None:
     """
     Warm-up, precision and early stopping travel too.
@@ -329,7 +274,8 @@ def test_a_checkpoint_from_before_the_new_fields_still_loads(tmp_path: Path) -> 
     """
     A job that was interrupted before an update goes on after it.
     """
-    from finetuned.training.checkpoint import Progress, load_checkpoint
+    from finetuned.training.checkpoint import load_checkpoint
+    from finetuned.training.progress import Progress
 
     path = Training().steps(2).save(tmp_path)
     state = json.loads((path / "state.json").read_bytes())

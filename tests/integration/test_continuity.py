@@ -83,9 +83,12 @@ def test_moments_are_the_same_before_and_after_a_file_boundary(
 
     from finetuned.config import config_from_dict
     from finetuned.model.load import load_for_training, trainable_parameters
-    from finetuned.training.candidate import load_parent_state
-    from finetuned.training.checkpoint import optimizer_tensors, restore_optimizer
-    from finetuned.training.trainer import make_optimizer
+    from finetuned.training.optimizer import (
+        make_optimizer,
+        optimizer_tensors,
+        restore_optimizer,
+    )
+    from finetuned.training.parent_state import load_parent_state
 
     spec = read_json(chain["runs"][1] / "spec.json")
     assert spec is not None
@@ -120,11 +123,11 @@ def test_three_files_in_a_row_equal_one_run_over_the_same_batches(
     from finetuned.loss.fused_lora import fuse_lora
     from finetuned.loss.supervised import Kernels, SupervisedLM
     from finetuned.model.load import load_for_training, trainable_parameters
-    from finetuned.training.checkpoint import optimizer_tensors
-    from finetuned.training.memory import TokenBudget
+    from finetuned.training.optimizer import make_optimizer, make_schedule, optimizer_tensors
     from finetuned.training.rows import JobRows
-    from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
-    from finetuned.training.worker import job_seed
+    from finetuned.training.token_budget import TokenBudget
+    from finetuned.training.trainer import StreamTrainer
+    from finetuned.training.training_run import job_seed
 
     torch.set_num_threads(1)  # as the forked runs: other thread counts sum in another order
     spec = read_json(chain["runs"][0] / "spec.json")
@@ -198,8 +201,7 @@ def test_a_partial_optimizer_state_stops_the_run(chain: dict[str, Any]) -> None:
     from finetuned.config import config_from_dict
     from finetuned.errors import ModelError
     from finetuned.model.load import load_for_training, trainable_parameters
-    from finetuned.training.checkpoint import restore_optimizer
-    from finetuned.training.trainer import make_optimizer
+    from finetuned.training.optimizer import make_optimizer, restore_optimizer
 
     spec = read_json(chain["runs"][1] / "spec.json")
     assert spec is not None
@@ -257,7 +259,7 @@ def test_a_linear_schedule_falls_to_zero_within_its_job_and_resumes_where_it_was
 
     from finetuned.config import TrainingConfig
     from finetuned.core.learning_rate import WarmUp
-    from finetuned.training.trainer import make_schedule
+    from finetuned.training.optimizer import make_schedule
 
     config = TrainingConfig(lr_scheduler_type="linear", warmup_steps=2, learning_rate=1.0)
 

@@ -15,7 +15,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.files.run import EVALS, read_json, read_metrics
 from finetuned.training.drift import Drift, rows_of
-from finetuned.training.live_eval import alerts
+from finetuned.training.eval_recorder import alerts
 from support.daemon import Daemon, make_root
 from support.disk import log_events
 from support.tiny_base import write_rows

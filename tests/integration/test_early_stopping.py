@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def data(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    import finetuned.training.job  # noqa: F401
+    import finetuned.training.job_training  # noqa: F401
     from support.fork_run import ingest
 
     root = tmp_path_factory.mktemp("data")

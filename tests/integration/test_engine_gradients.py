@@ -242,9 +242,9 @@ def test_a_step_divides_by_its_supervised_tokens(tmp_path: Path) -> None:
     n = sum(sum(flags[1:]) for _, flags in rows)
     loss, expected = one_by_one(lm, rows)
     norm = torch.cat([g.flatten() for g in expected.values()]).norm() / n
-    assert n == trainer.supervised_tokens
-    assert loss / n == pytest.approx(trainer.last_loss, rel=1e-5)
-    assert float(norm) == pytest.approx(trainer.last_grad_norm, rel=1e-5)
+    assert n == trainer.last_step.supervised_tokens
+    assert loss / n == pytest.approx(trainer.last_step.loss, rel=1e-5)
+    assert float(norm) == pytest.approx(trainer.last_step.grad_norm, rel=1e-5)
 
 
 def test_a_prefix_that_is_not_worth_a_pass_is_not_shared() -> None:

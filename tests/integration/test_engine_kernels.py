@@ -368,7 +368,7 @@ def test_held_out_rows_are_scored_within_the_budget() -> None:
     """
     Batches of 16 rows at most, within the tokens that training fits; a longer row alone.
     """
-    from finetuned.training.heldout import _cut
+    from finetuned.training.held_out import _cut
 
     rows = sorted((row(tokens(n, n), (1, n)) for n in range(2, 90)), key=lambda r: len(r[0]))
     for limit in (1, 50, 300, 10**6):

@@ -35,6 +35,7 @@ def make(parts: dict[str, Any], **options: Any) -> Any:
 
     stopping = options.pop("stopping", lambda: False)
     return LiveEval(
+        parts["model"],
         parts["questions"],
         parts["renderer"],
         EvaluationConfig(**options),
@@ -49,7 +50,7 @@ def test_evals_ask_fewer_rows_rather_than_cost_more(parts: dict[str, Any]) -> No
     """
     live = make(parts, max_wall_fraction=0.05, max_new_tokens=8)
     assert 1 == live.rows_affordable(0.0)  # the first look, so that there is an answer early
-    live.look(parts["model"], 8)
+    live.look(8)
     spent = live.seconds
 
     assert 0 == live.rows_affordable(spent / 0.05)
@@ -63,13 +64,13 @@ def test_over_a_job_the_share_of_wall_time_is_kept(parts: dict[str, Any]) -> Non
     Whatever a look costs, after the first one the sum stays under the limit.
     """
     live = make(parts, max_wall_fraction=0.05, max_new_tokens=8)
-    live.look(parts["model"], 1)
+    live.look(1)
     clock = live.seconds / 0.05
     for _ in range(400):
         clock += 0.05  # a training step
         before = live.seconds
         if rows := live.rows_affordable(clock):
-            live.look(parts["model"], rows)
+            live.look(rows)
             clock += live.seconds - before
 
     assert live.seconds / clock < 0.055
@@ -84,7 +85,7 @@ def test_the_deadline_ends_a_generation_that_goes_on(parts: dict[str, Any]) -> N
     try:
         parts["model"].forward = lambda *a, **k: (time.sleep(0.03), slow(*a, **k))[1]
         began = time.monotonic()
-        outcomes = live.look(parts["model"], 2)
+        outcomes = live.look(2)
         took = time.monotonic() - began
     finally:
         del parts["model"].forward
@@ -101,7 +102,7 @@ def test_a_stop_is_obeyed_inside_a_generation(parts: dict[str, Any]) -> None:
     asked = iter([False, False, True])
     live = make(parts, stopping=lambda: next(asked, True), max_new_tokens=4000)
 
-    assert [] == live.look(parts["model"], 4)
+    assert [] == live.look(4)
 
 
 def test_every_held_out_row_gets_its_turn(parts: dict[str, Any]) -> None:
@@ -109,7 +110,7 @@ def test_every_held_out_row_gets_its_turn(parts: dict[str, Any]) -> None:
     The looks rotate over all questions.
     """
     live = make(parts, max_new_tokens=2)
-    seen = {o.question.id for _ in range(4) for o in live.look(parts["model"], 3)}
+    seen = {o.question.id for _ in range(4) for o in live.look(3)}
 
     assert {str(i) for i in range(12)} == seen
 
@@ -123,7 +124,7 @@ def test_a_look_leaves_training_as_it_was(parts: dict[str, Any]) -> None:
     model = parts["model"].train()
     model.config.use_cache = False
     before = torch.get_rng_state()
-    make(parts, max_new_tokens=4).look(model, 2)
+    make(parts, max_new_tokens=4).look(2)
 
     assert model.training
     assert model.config.use_cache is False

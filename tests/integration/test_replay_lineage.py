@@ -52,14 +52,14 @@ def train(*runs: Path) -> None:
     """
     from finetuned.files.spec import TrainingSpec, read_spec
     from finetuned.process.lifeline import Lifeline
+    from finetuned.training import training_run
     from finetuned.training.model_keeper import ModelKeeper
-    from finetuned.training.worker import TrainingRun
     from support.fork_run import fork_main
 
     def main(_: list[str]) -> int:
         keeper = ModelKeeper()
         for run in runs:
-            TrainingRun(run, read_spec(run, TrainingSpec), Lifeline(), keeper).run()
+            training_run.train(run, read_spec(run, TrainingSpec), Lifeline(), keeper)
         return 0
 
     assert 0 == fork_main(main, runs[0]), (runs[0] / "output.txt").read_text()

@@ -25,8 +25,9 @@ from finetuned.data.plan import plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes
 from finetuned.loss.micro_batch import MaskedTokens
 from finetuned.loss.supervised import Kernels, SupervisedLM
-from finetuned.training.memory import TokenBudget
-from finetuned.training.trainer import StreamTrainer, make_optimizer, make_schedule
+from finetuned.training.optimizer import make_optimizer, make_schedule
+from finetuned.training.token_budget import TokenBudget
+from finetuned.training.trainer import StreamTrainer
 
 VOCABULARY = 211
 _SHAPE = {

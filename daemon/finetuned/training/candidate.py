@@ -1,45 +1,34 @@
 """
-What a finished run leaves behind: a folder that can become a version.
+The folder that a finished run leaves: a model that can become a version.
 
-It loads with ``PeftModel.from_pretrained(base, folder)`` (or as a full model),
-brings its tokenizer and template, and under ``training_state/`` the optimizer
-that the next job goes on with. Does not know whether it is any good.
+It loads with ``PeftModel.from_pretrained(base, folder)``, or as a full model, and carries
+its tokenizer, its template and the training state that the next job goes on from. Does
+not know whether it is any good.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+import time
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
-from safetensors.torch import load_file, save_file
 
-from finetuned.config import Config
-from finetuned.core.learning_rate import Mix, WarmUp
 from finetuned.data.replay import Reservoir
-from finetuned.errors import ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.manifest import write_manifest
+from finetuned.files.rank import rank
 from finetuned.files.run import CANDIDATE, utc_now
-from finetuned.files.spec import TrainingSpec
 from finetuned.model.tensors import disk_errors
-from finetuned.training.callbacks import RunState
-from finetuned.training.checkpoint import (
-    OPTIMIZER,
-    STATE,
-    Parameters,
-    Progress,
-    Snapshot,
-    optimizer_tensors,
-)
-from finetuned.training.rows import JobRows
+from finetuned.training.checkpoint import Snapshot
+from finetuned.training.job import Job
+from finetuned.training.optimizer import optimizer_tensors
+from finetuned.training.parent_state import save_training_state
+from finetuned.training.progress import RunState
 
-TRAINING_STATE = "training_state"
-REPLAY = "replay"
-"""Under it: a sample of all rows that the lineage has learnt, this job's included."""
+REPLAY_SEED = 0
+"""Seed of every reservoir: which rows are kept must not depend on the job."""
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -54,113 +43,97 @@ _TOKENIZER_FILES = (
 )
 
 
-def save_candidate(
-    run_dir: Path,
-    *,
-    model: Any,
-    base: Path,
-    parameters: Parameters,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    mix: Mix,
-    replay: Reservoir,
-    facts: dict[str, Any],
-    gathered: Snapshot | None = None,
-) -> Path:
+def save_candidate(job: Job, state: RunState, replay: Reservoir | None) -> None:
     """
     Write ``candidate/`` in the run folder, whole and durable, manifest last.
 
+    Every process of the run calls it, since a sharded model is gathered; rank 0 writes.
+
     Args:
-        run_dir: The run.
-        model: The trained model, adapter or full.
-        base: Whose tokenizer and template it was trained with.
-        parameters: What was trained, by name.
-        optimizer: Its state goes along.
-        progress: Steps, sums and warm-up.
-        mix: What the job was trained on, as configured.
-        replay: The sample that the next job replays from.
-        facts: What else the manifest has to say (job, datasets, parent ...).
-        gathered: Weights and moments of a model that is spread over processes.
+        job: The job, trained to its end.
+        state: Its position.
+        replay: The parent's reservoir; the rows of this job are added to it.
 
     Raises:
-        OSError: The disk refused; there is no candidate.
+        OSError: The file system refused; there is no candidate.
     """
-    final = run_dir / CANDIDATE
+    gathered = job.loaded.gathered(state.progress())
+    if rank() != 0:
+        return
+    began = time.monotonic()
+    reservoir = replay or Reservoir.empty()
+    for dataset in job.rows.datasets:
+        reservoir = reservoir.with_dataset(
+            dataset, capacity=job.spec.config.training.replay_rows, seed=REPLAY_SEED
+        )
+    state.add("seconds_replay", time.monotonic() - began)
+    final = job.run_dir / CANDIDATE
     if final.exists():
-        return final
-    building = run_dir / f".building-{CANDIDATE}"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
+        return
+    building = new_building(job.run_dir)
     try:
-        with disk_errors():
-            weights = {"state_dict": gathered.weights} if gathered else {}
-            model.save_pretrained(building, safe_serialization=True, **weights)
-        (building / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        copy_tokenizer(base, building)
-        state = building / TRAINING_STATE
-        state.mkdir()
-        with disk_errors():
-            moments = gathered.optimizer if gathered else optimizer_tensors(optimizer, parameters)
-            save_file(moments, state / OPTIMIZER)
-            (state / REPLAY).mkdir()
-            replay.save(state / REPLAY)
-        (state / STATE).write_bytes(orjson.dumps({**asdict(progress), "mix": asdict(mix)}))
-        write_manifest(building, {"kind": "candidate", **facts})
+        _write_weights(building, job, gathered)
+        copy_tokenizer(job.spec.base, building)
+        save_training_state(
+            building,
+            optimizer=gathered.optimizer
+            if gathered
+            else optimizer_tensors(job.loaded.optimizer, job.loaded.parameters),
+            progress=state.progress(),
+            mix=job.mix,
+            replay=reservoir,
+        )
+        write_manifest(building, {"kind": "candidate", **_facts(job, state)})
         publish_dir(building, final)
     except OSError:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    return final
+
+
+def new_building(run_dir: Path) -> Path:
+    """
+    Return an empty folder in which the candidate of a run is built.
+    """
+    building = run_dir / f".building-{CANDIDATE}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir()
+    return building
 
 
 def copy_tokenizer(base: Path, folder: Path) -> None:
     """
-    Copy tokenizer, template and generation settings of *base* to *folder*, but what is there.
+    Copy tokenizer, template and generation settings of *base* to *folder*; keep what is there.
     """
     for name in _TOKENIZER_FILES:
         if (base / name).is_file() and not (folder / name).exists():
             shutil.copyfile(base / name, folder / name)
 
 
-def candidate_facts(
-    spec: TrainingSpec,
-    config: Config,
-    *,
-    rows: JobRows,
-    state: RunState,
-    kernels: str,
-    parent: Path | None,
-) -> dict[str, Any]:
-    """
-    Say what was trained: the part of a version's lineage that only the worker knows.
-    """
-    epochs = config.training.num_train_epochs
-    per_dataset = [
-        {
-            "dataset_id": d.dataset_id,
-            "sha256": d.sha256,
-            "name": d.name,
-            "n_examples": len(dataset) * epochs,
-            "n_supervised_tokens": int(dataset.supervised_counts.sum()) * epochs,
-        }
-        for d, dataset in zip(spec.datasets, rows.datasets, strict=True)
-    ]
-    early_stop = state.early_stop
+def _write_weights(building: Path, job: Job, gathered: Snapshot | None) -> None:
+    weights = {"state_dict": gathered.weights} if gathered else {}
+    with disk_errors():
+        job.loaded.model.model.save_pretrained(building, safe_serialization=True, **weights)
+    (building / "README.md").unlink(missing_ok=True)  # an empty model card that peft writes
+
+
+def _facts(job: Job, state: RunState) -> dict[str, Any]:
+    """Return what the manifest says of the training: only the worker knows it."""
+    spec, rows, early_stop = job.spec, job.rows, state.early_stop
     return {
         "job_id": spec.job_id,
         "run_id": spec.run_id,
-        "base": str(config.model.base),
+        "base": str(spec.config.model.base),
         "base_version": spec.base_version,
-        "parent": parent.name if parent else None,
-        "datasets": per_dataset,
+        "parent": spec.parent.name if spec.parent else None,
+        "datasets": _dataset_facts(job),
         "n_replayed": len(rows.replay),
-        "method": config.training.method,
+        "method": spec.config.training.method,
         "job_steps": state.job_step,
         "planned_steps": state.total_steps,
         "lineage_step": state.lineage_step,
         "plan_digest": state.plan_digest,
         "early_stop": early_stop.evidence(state.plan_digest) if early_stop.patience else None,
-        "kernels": kernels,
+        "kernels": str(job.loaded.model.kernels),
         "precision": state.precision or None,
         "totals": {k: round(v, 3) for k, v in state.totals.items()},
         "torch": torch.__version__,
@@ -168,51 +141,15 @@ def candidate_facts(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ParentState:
-    """
-    What a version carries beside its weights for the next job of its lineage.
-    """
-
-    lineage_step: int = 0
-    optimizer: dict[str, torch.Tensor] | None = None
-    """None: the next job starts without moments, and says so."""
-    optimizer_reset: str = ""
-    """Why there are no moments, where that was decided and is no damage."""
-    replay: Reservoir | None = None
-    warm_up: WarmUp | None = None
-    mix: Mix | None = None
-    kernels: str = ""
-    """How the lineage computes its loss; "" where that is to be found out."""
-    precision: str = ""
-    """What its matrix products are computed in, where that is not the weights' type."""
-
-
-def load_parent_state(version: Path) -> ParentState:
-    """
-    Return what *version* was left with.
-
-    Raises:
-        ModelError: There is a state and it cannot be read.
-    """
-    folder = version / TRAINING_STATE
-    if not folder.is_dir():
-        return ParentState()
-    try:
-        state = orjson.loads((folder / STATE).read_bytes())
-        replay = folder / REPLAY
-        mix = state.get("mix")
-        return ParentState(
-            lineage_step=int(state["lineage_step"]),
-            optimizer=None if "optimizer_reset" in state else load_file(folder / OPTIMIZER),
-            optimizer_reset=str(state.get("optimizer_reset", "")),
-            replay=Reservoir.load(replay) if replay.is_dir() else None,
-            warm_up=WarmUp(int(state["warm_up_began"]), int(state["warm_up_steps"]))
-            if "warm_up_began" in state
-            else None,
-            mix=None if mix is None else Mix(**mix),
-            kernels=str(state.get("kernels", "")),
-            precision=str(state.get("precision", "")),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: unreadable training state: {error}") from error
+def _dataset_facts(job: Job) -> list[dict[str, Any]]:
+    epochs = job.spec.config.training.num_train_epochs
+    return [
+        {
+            "dataset_id": d.dataset_id,
+            "sha256": d.sha256,
+            "name": d.name,
+            "n_examples": len(dataset) * epochs,
+            "n_supervised_tokens": int(dataset.supervised_counts.sum()) * epochs,
+        }
+        for d, dataset in zip(job.spec.datasets, job.rows.datasets, strict=True)
+    ]

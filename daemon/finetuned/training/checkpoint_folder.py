@@ -1,48 +1,59 @@
 """
-The checkpoints of a run: which there are, which one to go on from, which ones go.
+The checkpoints of a run as files: listed, the newest one found, the oldest ones removed.
 
 Does not know what is in a checkpoint.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from finetuned.errors import ModelError
 from finetuned.files.atomic import remove_tree
-from finetuned.training.checkpoint import PREFIX, Checkpoint, load_checkpoint
+from finetuned.training.checkpoint import (
+    PREFIX,
+    Checkpoint,
+    Snapshot,
+    load_checkpoint,
+    write_checkpoint,
+)
+
+
+def step_of(path: Path) -> int:
+    """
+    Return the job step of the checkpoint in *path*, read from its name.
+    """
+    return int(path.name.removeprefix(PREFIX))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """
-    Return the checkpoints in *folder* by step, as numbers and not as text.
+    Return the checkpoints in *folder*, lowest step first (9 before 10).
     """
     if not folder.is_dir():
         return []
     found = [
-        (int(p.name.removeprefix(PREFIX)), p)
+        p
         for p in folder.iterdir()
         if p.name.startswith(PREFIX) and p.name.removeprefix(PREFIX).isdigit()
     ]
-    return [path for _, path in sorted(found)]
+    return sorted(found, key=step_of)
 
 
-def newest_loadable(folders: list[Path], plan_digest: str | None = None) -> Checkpoint | None:
+def newest_loadable(folders: Sequence[Path], plan_digest: str | None = None) -> Checkpoint | None:
     """
-    Return the checkpoint with the highest step that loads, over several runs of one job.
-
-    A corrupt one is passed over for the one before it.
+    Return the checkpoint with the highest step that loads, of all runs of one job.
 
     Args:
         folders: ``checkpoints/`` of each run.
-        plan_digest: Pass over those of another plan; None takes any.
+        plan_digest: Ignore checkpoints of another plan; None takes those of any plan.
+
+    Returns:
+        None if no checkpoint loads; a damaged one is passed over for the one before it.
     """
-    paths = sorted(
-        (path for folder in folders for path in list_checkpoints(folder)),
-        key=lambda p: int(p.name.removeprefix(PREFIX)),
-        reverse=True,
-    )
-    for path in paths:
+    paths = [path for folder in folders for path in list_checkpoints(folder)]
+    for path in sorted(paths, key=step_of, reverse=True):
         try:
             found = load_checkpoint(path)
         except (ModelError, OSError, ValueError):
@@ -52,12 +63,37 @@ def newest_loadable(folders: list[Path], plan_digest: str | None = None) -> Chec
     return None
 
 
+def commit_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
+    """
+    Write a checkpoint into *folder*; if it is new there, remove all but the *keep* newest.
+
+    Returns:
+        The finished checkpoint.
+
+    Raises:
+        OSError: As write_checkpoint.
+        ModelError: As prune_checkpoints.
+    """
+    known = list_checkpoints(folder)
+    path = write_checkpoint(folder, snapshot)
+    if path not in known:
+        prune_checkpoints(folder, keep)
+    return path
+
+
 def prune_checkpoints(folder: Path, keep: int) -> list[Path]:
     """
     Remove all but the *keep* newest checkpoints, after loading the newest.
 
+    Args:
+        folder: ``checkpoints/`` of the run.
+        keep: Checkpoints to leave, >= 1.
+
     Returns:
-        What was removed; nothing when the newest does not load.
+        The removed checkpoints.
+
+    Raises:
+        ModelError: The newest checkpoint does not load; nothing was removed.
     """
     paths = list_checkpoints(folder)
     doomed = paths[:-keep]

@@ -111,7 +111,7 @@ class Drift:
 
 def open_drift(
     model: Any,
-    heldout: Sequence[Question],
+    held_out: Sequence[Question],
     renderer: Renderer,
     *,
     limit: int,
@@ -124,7 +124,7 @@ def open_drift(
 
     Args:
         model: At a job's beginning the incumbent itself.
-        heldout: Held-out rows of the job, looked at where there are no older ones.
+        held_out: Held-out rows of the job, looked at where there are no older ones.
         renderer: Of the model's tokenizer and template.
         limit: ``evaluation.kl_prompts``.
         run_dir: The run.
@@ -135,7 +135,7 @@ def open_drift(
         OSError: The file system refused.
     """
     fixed = [q for suite in _fixed(spec) for q in suite]
-    rows = rows_of([*fixed, *heldout], renderer, limit)
+    rows = rows_of([*fixed, *held_out], renderer, limit)
     if not rows:
         return None
     if resumed:

@@ -1,40 +1,38 @@
 """
-A look at held-out rows every few steps, inside a time budget.
+A live eval: the model in training answers a few held-out questions, inside a time budget.
 
-The cost is measured and the next look adapts to it: fewer rows, or none until
-the share of wall time fits again. Does not decide anything about the model.
+Each look asks the next questions in turn; the measured cost of a look decides how many
+rows the next one asks (eval_pace.py). Does not know when to look, nor what is done
+with the outcomes (eval_recorder.py).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from finetuned.config import EvaluationConfig
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.inference.ask import ask
 from finetuned.inference.outcome import Outcome
+from finetuned.model.types import LanguageModel
 from finetuned.training.drift import Drift
-
-MAX_ROWS = 8
-_PROMPT_CHARACTERS = 2000
-_COST_OF_HALF = 0.8
-"""Of a look's time when half the rows are asked: a batch costs about as much as its longest row."""
+from finetuned.training.eval_pace import budget_left_seconds, rows_affordable
 
 
 class _StopAsked(Exception):
-    """Not an error: the way out of generate() when the worker has to stop."""
+    """Raised between two tokens to leave generation when the worker has to stop."""
 
 
 class LiveEval:
     """
-    Asks a rotating few of the held-out questions.
+    Asks the held-out questions of a job, a few at a time, in turn.
     """
 
     def __init__(
         self,
+        model: LanguageModel,
         questions: Sequence[Question],
         renderer: Renderer,
         config: EvaluationConfig,
@@ -45,60 +43,53 @@ class LiveEval:
     ) -> None:
         """
         Args:
+            model: The language model in training; its mode and random state are kept.
             questions: Held-out rows of the job.
             renderer: Of the model's tokenizer and template.
-            config: Budget, deadline and longest answer.
+            config: Share of wall time, deadline and longest answer.
             on_progress: Called between tokens.
             stopping: Whether a stop was asked for.
-            drift: Measures how far the model has moved; None where that is off.
+            drift: Measures how far the model has moved; None if that is not measured.
         """
-        self._drift = drift
-        self._drift_seconds = 0.0
+        self._model = model
         self._questions = list(questions)
         self._renderer = renderer
         self._config = config
         self._on_progress = on_progress
         self._stopping = stopping
+        self._drift = drift
+        self._drift_seconds = 0.0
         self._next = 0
         self._last_rows = 0
         self._last_seconds = 0.0
         self.seconds = 0.0
-        """Wall time spent in evals in this process."""
+        """Wall time spent in live evals by this process."""
 
     @property
     def kl_warning(self) -> float:
-        """Nats per token of distance above which the status warns."""
+        """Distance from the incumbent, in nats per token, above which the status warns."""
         return self._config.kl_warning
 
     def rows_affordable(self, training_seconds: float) -> int:
         """
-        Return how many rows the budget allows now, 0 to MAX_ROWS.
-
-        Rows are generated together, so half the rows cost more than half: what
-        the last look took is what the next of that size is expected to take. The
-        very first look is one row whatever it costs, so that there is an answer
-        early; a job of some seconds can exceed its share by that look alone.
+        Return how many rows the budget allows now; see eval_pace.rows_affordable.
 
         Args:
-            training_seconds: Wall time of this process since training began, evals included.
+            training_seconds: Wall time since training began in this process, evals included.
         """
-        if not self._questions:
-            return 0
-        if not self._last_rows:
-            return 1
-        budget = self._config.max_wall_fraction * training_seconds - self.seconds
-        rows, cost = self._last_rows, self._last_seconds
-        if budget >= 2 * cost:
-            return min(2 * rows, MAX_ROWS, len(self._questions))
-        while rows > 1 and budget < cost:
-            rows, cost = rows // 2, cost * _COST_OF_HALF
-        return rows if budget >= cost else 0
+        return rows_affordable(
+            self._budget_left(training_seconds),
+            last_rows=self._last_rows,
+            last_seconds=self._last_seconds,
+            n_questions=len(self._questions),
+        )
 
-    def look(self, model: Any, rows: int) -> list[Outcome]:
+    def look(self, rows: int) -> list[Outcome]:
         """
-        Ask the next *rows* questions, by the deadline of the configuration.
+        Ask the next *rows* questions, until evaluation.timeout_seconds are over.
 
-        A question that was not answered in time is not in the result.
+        Returns:
+            The outcomes of the questions that were answered before the deadline or a stop.
         """
         n = len(self._questions)
         picked = [self._questions[(self._next + i) % n] for i in range(min(rows, n))]
@@ -107,7 +98,7 @@ class LiveEval:
         outcomes: list[Outcome] = []
         try:
             outcomes += ask(
-                model,
+                self._model,
                 self._renderer,
                 picked,
                 max_new_tokens=self._config.max_new_tokens,
@@ -116,7 +107,7 @@ class LiveEval:
                 on_progress=self._between_tokens,
             )
         except _StopAsked:
-            pass  # what was answered before the stop still counts
+            pass  # outcomes from before the stop are kept
         took = time.monotonic() - began
         self.seconds += took
         self._last_rows, self._last_seconds = len(picked), took
@@ -127,67 +118,33 @@ class LiveEval:
         if self._stopping():
             raise _StopAsked
 
-    def drift_now(self, model: Any, training_seconds: float) -> float | None:
+    def drift_now(self, training_seconds: float) -> float | None:
         """
-        Return how far *model* has moved from the incumbent, in nats per token.
+        Return how far the model has moved from the incumbent, in nats per token.
 
-        None where that is off, or the budget does not allow it now: it comes second
-        to the answers, and the first time it is measured whatever it costs.
+        Call it after the look, which has the first claim on the budget.
+
+        Args:
+            training_seconds: As rows_affordable.
+
+        Returns:
+            None if it is not measured, or the budget does not allow it now; the first
+            time it is measured whatever it costs.
         """
         drift = self._drift
-        budget = self._config.max_wall_fraction * training_seconds - self.seconds
-        if drift is None or (self._drift_seconds and budget < self._drift_seconds):
+        left = self._budget_left(training_seconds)
+        if drift is None or (self._drift_seconds and left < self._drift_seconds):
             return None
         began = time.monotonic()
-        found = drift.measure(model)
+        found = drift.measure(self._model)
         self._drift_seconds = time.monotonic() - began
         self.seconds += self._drift_seconds
         self._on_progress()
         return found
 
-
-def alerts(kl: float, warning: float) -> list[dict[str, Any]]:
-    """
-    Return what the status warns of, given the distance from the incumbent in nats per token.
-    """
-    if kl <= warning:
-        return []
-    detail = (
-        f"{kl:.2f} nats per token from the incumbent on canaries and earlier rows "
-        f"(evaluation.kl_warning {warning:g}): what was learnt before may be forgotten"
-    )
-    return [{"name": "drift", "detail": detail}]
-
-
-def shown(
-    outcome: Outcome, *, step: int, current_file: str | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """
-    Return what the status shows of one answer: as a recent example, and as an eval sample.
-    """
-    question = outcome.question
-    loss = outcome.loss_sum / outcome.n_tokens if outcome.n_tokens else None
-    prompt = question.prompt[:_PROMPT_CHARACTERS]
-    recent = {
-        "step": step,
-        "current_file": current_file,
-        "system_prompt": question.system[:_PROMPT_CHARACTERS],
-        "prompt": prompt,
-        "golden": question.golden,
-        "model_output": outcome.answer,
-        "matches": outcome.matches,
-        "loss": None if loss is None else round(loss, 6),
-        "timed_out": outcome.timed_out,
-        "golden_tokens": outcome.golden_tokens,
-        "answer_tokens": outcome.answer_tokens,
-    }
-    sample = {
-        "id": question.id,
-        "step": step,
-        "prompt": prompt,
-        "golden": question.golden,
-        "model_answer": outcome.answer,
-        "answer_matches": outcome.matches,
-        "held_out": True,
-    }
-    return recent, sample
+    def _budget_left(self, training_seconds: float) -> float:
+        return budget_left_seconds(
+            self._config.max_wall_fraction,
+            training_seconds=training_seconds,
+            spent_seconds=self.seconds,
+        )

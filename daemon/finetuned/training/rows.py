@@ -1,15 +1,18 @@
 """
 The rows of one job as one numbered list, and their plan.
 
-Example numbers run over the datasets in the order of the job, then over the rows
-replayed from earlier jobs; the plan counts in them. Does not know batches.
+Example numbers run over the datasets in the order of the job, then over the rows that
+are replayed from earlier jobs; the plan is made of these numbers. Does not know batches
+or models.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +23,26 @@ from finetuned.data.prefixes import block_reader, find_prefixes, first_supervise
 from finetuned.data.replay import Reservoir
 from finetuned.data.store import TokenisedDataset
 
-Row = tuple[Sequence[int], Sequence[bool]]
+if TYPE_CHECKING:
+    from finetuned.loss.micro_batch import MaskedTokens  # loads torch
+
+
+@dataclass(frozen=True, slots=True)
+class StepRows:
+    """
+    Which rows of the plan one optimizer step trained.
+    """
+
+    examples: list[str]
+    """``<dataset_id>:<line>`` of each new row."""
+    replayed: list[str]
+    """The same of each row that is replayed from earlier jobs."""
+    current_file: str
+    """Name of the dropped file of the first row."""
+    tokens: int
+    """Tokens of all rows, without padding."""
+    epoch: int
+    """Epoch of the step, from 0."""
 
 
 class JobRows:
@@ -34,8 +56,8 @@ class JobRows:
         """
         Args:
             folders: Dataset folders, in training order.
-            names: The dropped file's name of each, for people.
-            replay: Rows of earlier jobs that are trained along; every one of them once.
+            names: Name of the dropped file of each, as people know it.
+            replay: Rows of earlier jobs, each trained once along with the new ones.
         """
         self.datasets = [TokenisedDataset.open(folder) for folder in folders]
         self.names = list(names)
@@ -60,7 +82,7 @@ class JobRows:
         index = bisect_right(self._starts, number) - 1
         return index, number - self._starts[index]
 
-    def __getitem__(self, number: int) -> Row:
+    def __getitem__(self, number: int) -> MaskedTokens:
         index, inner = self.locate(number)
         ids, supervised = self._parts[index][inner]
         return ids, supervised  # type: ignore[return-value]  # arrays are sequences enough
@@ -74,10 +96,28 @@ class JobRows:
 
     def name_of(self, number: int) -> str:
         """
-        Return the dropped file's name that example *number* came from.
+        Return the name of the dropped file of example *number*, "(replay)" for a replayed one.
         """
         index, _ = self.locate(number)
         return self.names[index] if index < len(self.names) else "(replay)"
+
+    def of_step(self, plan: Plan, job_step: int, *, epochs: int) -> StepRows:
+        """
+        Return the rows of one optimizer step.
+
+        Args:
+            plan: Plan of the job.
+            job_step: 1 to len(plan).
+            epochs: Epochs of the plan, >= 1.
+        """
+        numbers = plan.numbers(job_step - 1)
+        return StepRows(
+            examples=[self.example_id(n) for n in numbers if n < self.n_new],
+            replayed=[self.example_id(n) for n in numbers if n >= self.n_new],
+            current_file=self.name_of(numbers[0]),
+            tokens=int(self.lengths[numbers].sum()),
+            epoch=(job_step - 1) * epochs // len(plan),
+        )
 
     def plan(self, config: TrainingConfig, *, seed: int, world: int) -> Plan:
         """
@@ -85,7 +125,7 @@ class JobRows:
 
         Args:
             config: Batch sizes and epochs.
-            seed: Of the job; same seed, same plan.
+            seed: Seed of the job; the same seed gives the same plan.
             world: Processes that share each step, >= 1.
 
         Raises:

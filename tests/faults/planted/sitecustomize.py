@@ -71,9 +71,9 @@ def _plant() -> None:
 
 def _plant_in_rehearsal() -> None:
     """Leave "limit-memory" MiB from the rehearsal on; kill once, as the kernel does, in it."""
-    from finetuned.training import job
+    from finetuned.training import job_training
 
-    rehearse = job.rehearse
+    rehearse = job_training.rehearse
 
     def hard_rehearse(*args: object) -> None:
         if _is_planted("kill-rehearsing"):
@@ -86,7 +86,7 @@ def _plant_in_rehearsal() -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
         rehearse(*args)
 
-    job.rehearse = hard_rehearse
+    job_training.rehearse = hard_rehearse
 
 
 def _plant_in_loss() -> None:

@@ -1,0 +1,133 @@
+"""
+Whether a merged model computes what its base and adapter computed: logits on probes.
+
+Does not know how a model is merged, nor what depends on the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from finetuned.config import ModelConfig
+from finetuned.data.replay import Reservoir
+from finetuned.files.run import read_json
+from finetuned.model.load import load_causal_lm
+from finetuned.model.types import LanguageModel
+
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+"""
+Largest difference of two logits, as a share of the largest logit. In bfloat16 a
+merged weight is rounded once more (1 part in 256), which some layers amplify.
+"""
+
+MAX_PROBES = 8
+MAX_PROBE_TOKENS = 256
+
+_SYNTHETIC_TOKENS = 64
+"""Tokens of a probe that is made of the vocabulary."""
+
+
+@dataclass
+class MergeCheck:
+    """
+    Probes, and the logits that base and adapter compute for them.
+    """
+
+    config: ModelConfig
+    """Its device is used."""
+    dtype: torch.dtype
+    """What the merged weights are stored in."""
+    probes: list[list[int]]
+    """Token ids of each probe."""
+    before: list[torch.Tensor] = field(default_factory=list)
+    """Logits of base and adapter, a tensor (tokens, vocabulary) per probe; see note."""
+
+    @classmethod
+    def of(cls, base: Path, config: ModelConfig, replay: Reservoir | None) -> MergeCheck:
+        """
+        Return a check for a model that is merged into *base*.
+
+        Args:
+            base: Directory of the base model.
+            config: Names the device.
+            replay: Its rows are the probes; None or empty: ids of the vocabulary.
+        """
+        return cls(config, stored_dtype(base), _probes(replay, base))
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference that is still rounding."""
+        return TOLERANCE[self.dtype]
+
+    @property
+    def n_positions(self) -> int:
+        """Positions that are compared."""
+        return sum(len(probe) for probe in self.probes)
+
+    def note(self, model: LanguageModel) -> None:
+        """
+        Keep the logits of *model*, base and adapter together, before it is merged.
+        """
+        self.before = [logits(model, probe) for probe in self.probes]
+
+    def difference(self, folder: Path) -> float:
+        """
+        Load the merged model in *folder* and compare it with the model that was noted.
+
+        Returns:
+            The largest difference of two logits, as a share of the largest one of its
+            probe, >= 0; NaN if some logit is not finite.
+        """
+        model = load_full(folder, self.config, self.dtype)
+        return largest_difference(self.before, [logits(model, probe) for probe in self.probes])
+
+
+def largest_difference(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> float:
+    """
+    Return the largest difference over all pairs, each as a share of the largest value before.
+
+    NaN if any difference is NaN, which compares as neither larger nor smaller.
+    """
+    worst = 0.0
+    for old, new in zip(before, after, strict=True):
+        found = float((new - old).abs().max() / old.abs().max())
+        worst = found if not found <= worst else worst
+    return worst
+
+
+def stored_dtype(base: Path) -> torch.dtype:
+    """
+    Return the type in which weights merged into *base* are stored: float32, else bfloat16.
+    """
+    config = read_json(base / "config.json") or {}
+    name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    return torch.float32 if name == "float32" else torch.bfloat16
+
+
+def load_full(path: Path, config: ModelConfig, dtype: torch.dtype) -> LanguageModel:
+    """
+    Load the full model in *path* in *dtype*, on the configured device.
+    """
+    return load_causal_lm(path, replace(config, dtype=str(dtype)[len("torch.") :]))
+
+
+def logits(model: LanguageModel, ids: Sequence[int]) -> torch.Tensor:
+    """
+    Return the model's logits for one sequence, float32 on the CPU, shape (tokens, vocabulary).
+    """
+    with torch.no_grad():
+        found = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits
+    rows: torch.Tensor = found[0].float().cpu()
+    return rows
+
+
+def _probes(replay: Reservoir | None, base: Path) -> list[list[int]]:
+    if replay is not None and len(replay):
+        n = min(MAX_PROBES, len(replay))
+        return [replay[i][0][:MAX_PROBE_TOKENS].tolist() for i in range(n)]
+    size = int((read_json(base / "config.json") or {}).get("vocab_size") or 256)
+    return [[(7 * i + j) % size for i in range(_SYNTHETIC_TOKENS)] for j in range(MAX_PROBES)]
