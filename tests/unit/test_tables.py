@@ -541,7 +541,7 @@ def test_scores_are_read_from_a_report() -> None:
         "incumbent": {"version": "v0001"},
     }
 
-    assert [SCORE] == scores_of_report(suites, subjects)
+    assert [SCORE] == scores_of_report(suites, subjects, source="report")
 
 
 # -- orders -----------------------------------------------------------------------

@@ -18,12 +18,19 @@ def restore_version(journal: Journal, version: str, manifest: ModelManifest) -> 
 
     What is recorded already is left alone. A job or an evaluation that the manifest
     does not name gets a name made from the version's.
+
+    Raises:
+        ModelError: The scores of the manifest are damaged; nothing was recorded.
     """
     job_id = manifest.job_id or f"job-of-{version}"
     at = manifest.created_at or utc_now()
     promoted = (manifest.verdict or VersionVerdict.PROMOTED) == VersionVerdict.PROMOTED
     document = manifest.document
-    scores = scores_of_report(document.get("suites") or [], document.get("scores") or {})
+    scores = scores_of_report(
+        document.get("suites") or [],
+        document.get("scores") or {},
+        source=f"manifest of {version}",
+    )
     with journal.together():
         journal.versions.add(
             version,

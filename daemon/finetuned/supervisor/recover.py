@@ -56,17 +56,17 @@ def rebuild(layout: Layout, journal: Journal) -> None:
     """
     Fill an empty journal from what the manifests say.
 
-    Versions, the incumbent, and which datasets each version was trained on come
-    back; runs, orders and evals of the past do not.
+    Versions, the incumbent, what each version was trained on and its scores come
+    back; runs and orders of the past do not.
     """
-    versions = []
+    restored = 0
     for name in list_versions(layout):
         try:
-            versions.append(read_version(layout, name))
+            restore_version(journal, name, read_version(layout, name).manifest)
         except (ModelError, RegistryError) as error:
             log.error("version_unreadable", version=name, error=str(error))
-    for version in versions:
-        restore_version(journal, version.name, version.manifest)
+        else:
+            restored += 1
     try:
         current = incumbent(layout)
     except RegistryError as error:
@@ -74,8 +74,8 @@ def rebuild(layout: Layout, journal: Journal) -> None:
         current = None
     if current is not None:
         journal.promotions.add(current, PromotionCause.REBUILD)
-    if versions:
-        log.warning("journal_rebuilt", versions=len(versions), incumbent=current)
+    if restored:
+        log.warning("journal_rebuilt", versions=restored, incumbent=current)
     for folder in layout.runs.iterdir() if layout.runs.is_dir() else ():
         number = folder.name.removeprefix("r")
         if number.isdigit():

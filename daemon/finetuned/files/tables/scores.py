@@ -4,10 +4,11 @@ What jobs were trained on and how their candidates scored, in the journal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from finetuned.errors import ModelError
 from finetuned.files.database import Database
 from finetuned.files.rows import ScoreRow, TrainedRow
 from finetuned.files.run import utc_now
@@ -41,7 +42,7 @@ class Score:
 
 
 def scores_of_report(
-    suites: Sequence[Mapping[str, Any]], subjects: Mapping[str, Any]
+    suites: Sequence[Mapping[str, Any]], subjects: Mapping[str, Any], *, source: str
 ) -> list[Score]:
     """
     Return the scores that an eval report or a version's manifest holds.
@@ -49,28 +50,39 @@ def scores_of_report(
     Args:
         suites: Each with ``name``, ``origin`` and ``title``.
         subjects: Subject -> ``version`` and ``suites``, scores by name.
+        source: The file, named in errors.
+
+    Raises:
+        ModelError: A key is missing, or a count is not a number.
     """
+    try:
+        return list(_scores(suites, subjects))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ModelError(f"{source}: its scores are damaged: {problem}") from None
+
+
+def _scores(suites: Sequence[Mapping[str, Any]], subjects: Mapping[str, Any]) -> Iterator[Score]:
     known = {suite["name"]: suite for suite in suites}
-    return [
-        Score(
-            subject=subject,
-            version=found["version"],
-            suite=name,
-            origin=known[name]["origin"],
-            title=known[name]["title"],
-            n_rows=score["n_items"],
-            n_asked=score["n_asked"],
-            n_exact=score["n_exact"],
-            n_correct=score["n_correct"],
-            loss=score["loss"],
-            complete=bool(score["complete"]),
-            stop_rate=score["stop_rate"],
-            n_timed_out=score["n_timed_out"],
-        )
-        for subject, found in subjects.items()
-        for name, score in (found.get("suites") or {}).items()  # reports of the first schema: none
-        if name in known
-    ]
+    for subject, found in subjects.items():
+        for name, score in (found.get("suites") or {}).items():  # in the first schema: none
+            if name not in known:
+                continue
+            yield Score(
+                subject=subject,
+                version=found["version"],
+                suite=name,
+                origin=known[name]["origin"],
+                title=known[name]["title"],
+                n_rows=int(score["n_items"]),
+                n_asked=int(score["n_asked"]),
+                n_exact=int(score["n_exact"]),
+                n_correct=int(score["n_correct"]),
+                loss=score["loss"],
+                complete=bool(score["complete"]),
+                stop_rate=score["stop_rate"],
+                n_timed_out=int(score["n_timed_out"]),
+            )
 
 
 @dataclass(frozen=True, slots=True)

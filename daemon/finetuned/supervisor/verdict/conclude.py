@@ -40,7 +40,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     Judge the candidate of *job* by the report in *run_dir* and act on the verdict.
 
     Raises:
-        ModelError: The candidate is not intact.
+        ModelError: The candidate is not intact, or the report is damaged.
         OSError: The file system refused. The job is evaluated again later, and
             what was done already is found and not done twice.
     """
@@ -52,11 +52,13 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
         raise ModelError(f"{candidate}: the candidate has no manifest")
     required = required_suites(context, job, config)
     report["job_kind"] = job.kind  # what may go without a gain is not the report's to say
+    scores = scores_of_report(
+        report.get("suites", []), report.get("subjects", {}), source=str(run_dir / REPORT)
+    )
     verdict = judged(report, config.gate, required, made.get("merge"))
     add_history(context, job, report)
     event = JobEvent.ACCEPT if verdict.promote else JobEvent.REJECT
     version = _commit(context, candidate, made, report, config, verdict)
-    scores = scores_of_report(report.get("suites", []), report.get("subjects", {}))
     context.journal.scores.add(job.id, run_dir.name, scores)
     conclude_job(
         context.journal, job.id, event, version=version, parent=job.parent, reason=verdict.reason
