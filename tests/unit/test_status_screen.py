@@ -29,7 +29,9 @@ def status(**fields):
 
 
 def text(seen=ALIVE, root=ROOT, **fields):
-    return "\n".join(row for row, _ in render(screen(root, status(**fields), seen), 100))
+    return "\n".join(
+        row for row, _ in render(screen(root, status(**fields), seen), 100, cut_words=True)
+    )
 
 
 def test_training_shows_how_far_it_is_and_how_long_it_takes():
@@ -104,7 +106,11 @@ def test_every_state_of_the_daemon_has_a_first_line(state):
     """
     Without a daemon, how to start it is said, and nothing of what it was doing.
     """
-    rows = render(screen(ROOT, status(phase="training", job=JOB), Presence(state, 7, 90.0)), 100)
+    rows = render(
+        screen(ROOT, status(phase="training", job=JOB), Presence(state, 7, 90.0)),
+        100,
+        cut_words=True,
+    )
 
     assert rows[0][0].startswith("daemon")
     assert state.alive == any(row.startswith("now") for row, _ in rows)
@@ -194,10 +200,20 @@ def test_no_row_is_wider_than_the_terminal_or_drives_it(reason, width):
     Whatever a file name or an error message holds.
     """
     lines = screen(ROOT, status(waiting_reason=reason, error_message=reason), ALIVE)
-    rows = [row for row, _ in render(lines, width)]
+    rows = [row for row, _ in render(lines, width, cut_words=True)]
 
     assert all(len(row) <= width for row in rows)
     assert not any(char in row for row in rows for char in "\x1b\x07\n\u202e")
+
+
+def test_a_path_can_be_copied_from_a_screen_that_is_printed_once():
+    """
+    The terminal wraps a word that is too long; it is not cut into two.
+    """
+    root = Path("/srv") / ("x" * 150)
+    rows = [row for row, _ in render(screen(root, status(), ALIVE), 80, cut_words=False)]
+
+    assert any(f"{root}/inbox/" in row for row in rows)
 
 
 def test_an_event_becomes_a_sentence():

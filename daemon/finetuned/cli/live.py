@@ -43,7 +43,7 @@ def print_screen(root: Path, status: dict[str, Any] | None, seen: Presence) -> N
     """
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     width = min(MAX_WIDTH, shutil.get_terminal_size((100, 24)).columns)
-    for row, tone in render(screen(root, status, seen, program()), width):
+    for row, tone in render(screen(root, status, seen, program()), width, cut_words=False):
         colour = COLOURS[tone] if coloured else ""
         print(f"\x1b[{colour}m{row}\x1b[0m" if colour else row)
 
@@ -109,6 +109,7 @@ class LiveScreen:
 
         width = min(MAX_WIDTH, self._console.width)
         text = Text("\n")  # apart from what scrolls above
-        for row, tone in render(screen(self._root, *self._look(), program()), width):
+        lines = screen(self._root, *self._look(), program())
+        for row, tone in render(lines, width, cut_words=True):
             text.append(row + "\n", style=STYLES[tone])
         self._live.update(text, refresh=True)

@@ -68,10 +68,11 @@ def run(root: Path, *, until_idle: bool) -> int:
         is_new = not layout.journal.exists()
         make_root(layout.root)
         check_root(layout)
-        with FileLock(layout.lock), _console(layout, config.supervisor.log_max_bytes):
+        with FileLock(layout.lock):
             if is_new:
-                print(welcome(layout.root, program()), file=sys.stderr)
-            return Supervisor(layout, config, until_idle=until_idle).run()
+                print(welcome(layout.root, program()), file=sys.stderr, flush=True)
+            with _console(layout, config.supervisor.log_max_bytes):
+                return Supervisor(layout, config, until_idle=until_idle).run()
     except FinetunedError as error:
         print(f"finetuned: {error}", file=sys.stderr)
         return error.exit_status

@@ -95,21 +95,23 @@ def screen(
     return lines
 
 
-def render(lines: list[Line], width: int) -> list[tuple[str, Tone]]:
+def render(lines: list[Line], width: int, *, cut_words: bool) -> list[tuple[str, Tone]]:
     """
     Return rows of at most *width* characters, labels in a column of their own.
 
     Args:
         lines: Of the screen.
         width: Of the terminal in characters, > LABEL_CELLS.
+        cut_words: Whether a path that is longer than a row is cut. If not, the terminal
+            wraps it, and it can be copied.
     """
     rows: list[tuple[str, Tone]] = []
     for line in lines:
         pieces = textwrap.wrap(
             printable(line.text),
             max(20, width - LABEL_CELLS),
-            break_long_words=True,
-            break_on_hyphens=False,  # a command must be copied whole
+            break_long_words=cut_words,
+            break_on_hyphens=False,
         )
         for number, piece in enumerate(pieces or [""]):
             label = "" if number else line.label
