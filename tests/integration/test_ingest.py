@@ -221,6 +221,29 @@ def test_too_many_rejected_lines_quarantine_the_file(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
+    ("models_own", "limit"), [(None, "data.max_length"), (300, "the base model's own limit")]
+)
+def test_a_file_set_aside_for_long_rows_names_the_limit_and_the_way_out(
+    bench: Bench, models_own: int | None, limit: str
+) -> None:
+    """
+    Which of the two limits decided, which share is allowed, and what to do about it.
+    """
+    long = json.dumps({"prompt": "Say it.", "completion": "word " * 2500}).encode()
+    (result,) = bench.run(
+        bench.file("a.jsonl", [*_rows(93), *[long] * 7]), model_max_length=models_own
+    )
+
+    assert "quarantined" == result["result"]
+    reason = result["reason"]
+    assert "7 of 100 lines are rejected (7.0%)" in reason
+    assert "data.max_rejected_fraction = 0.05" in reason
+    assert f"at most {models_own or 2048} are allowed ({limit})" in reason
+    assert "shorten the row" in reason
+    assert "drop the file again" in reason
+
+
+@pytest.mark.parametrize(
     ("data", "reason"), [(b"", "no lines"), (b"\n \r\n\n", "blank"), (b"\n\0\n", "1 of 1 lines")]
 )
 def test_a_file_with_nothing_to_train_is_quarantined(

@@ -28,7 +28,7 @@ def _check(
 ) -> LeakCounts:
     check = LeakCheck(n_train_rows=len(training), hits_file=tmp_path / "hits")
     for example in heldout:
-        check.add_heldout(example)
+        check.add_held_out(example)
     return check.check(training[i : i + batch] for i in range(0, len(training), batch))
 
 
@@ -110,8 +110,8 @@ def test_rows_held_out_by_earlier_datasets_are_looked_for_too(tmp_path: Path) ->
     Their hashes are enough; the rows are not needed.
     """
     earlier = LeakCheck(n_train_rows=0, hits_file=tmp_path / "hits")
-    earlier.add_heldout(_row(" ".join(WORDS[:14]), "a"))
-    found_ngrams, found_answers = earlier.heldout_hashes()
+    earlier.add_held_out(_row(" ".join(WORDS[:14]), "a"))
+    found_ngrams, found_answers = earlier.held_out_hashes()
     grams, answers = PromptIndex(), PromptIndex()
     grams.add(found_ngrams)
     answers.add(found_answers)

@@ -12,6 +12,7 @@ import pytest
 from finetuned.data import store
 from finetuned.data.holdout import TRAIN, PromptIndex, choose_holdout
 from finetuned.data.store import DatasetWriter, TokenisedDataset
+from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import CorruptFile, ModelError
 from finetuned.files.manifest import write_manifest
 
@@ -28,7 +29,13 @@ ROWS: Rows = [
 def _write(folder: Path, rows: Rows, fraction: float) -> int:
     writer = DatasetWriter(folder)
     for line, prompt, sequences in rows:
-        writer.add(line=line, offset=line * 100, n_bytes=7, prompt_hash=prompt, sequences=sequences)
+        writer.add(
+            line=line,
+            offset=line * 100,
+            n_bytes=7,
+            prompt_hash=prompt,
+            sequences=[TrainingSequence(ids, mask) for ids, mask in sequences],
+        )
     writer.close()
     holdout = choose_holdout(
         writer.prompt_hashes,
@@ -104,7 +111,13 @@ def test_the_table_of_rows_finds_each_line_in_the_source(tmp_path: Path) -> None
     """
     writer = DatasetWriter(tmp_path)
     for line, prompt, sequences in ROWS:
-        writer.add(line=line, offset=line * 100, n_bytes=7, prompt_hash=prompt, sequences=sequences)
+        writer.add(
+            line=line,
+            offset=line * 100,
+            n_bytes=7,
+            prompt_hash=prompt,
+            sequences=[TrainingSequence(ids, mask) for ids, mask in sequences],
+        )
     writer.close()
     (rows,) = writer.rows()
 

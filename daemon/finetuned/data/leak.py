@@ -135,14 +135,14 @@ class LeakCheck:
         """
         self._ngrams, self._answers = ngrams, answers
 
-    def add_heldout(self, example: Example) -> None:
+    def add_held_out(self, example: Example) -> None:
         """
         Add one held-out row of this dataset.
         """
         grams, _ = ngrams([passages(example)])
         self._own.append((np.unique(grams), np.unique(np.array(answers(example)[-1:], np.uint64))))
 
-    def heldout_hashes(self) -> tuple[Hashes, Hashes]:
+    def held_out_hashes(self) -> tuple[Hashes, Hashes]:
         """
         Return the n-grams and answers of this dataset's held-out rows, sorted and distinct.
         """
@@ -157,7 +157,7 @@ class LeakCheck:
         Args:
             batches: The training rows in any grouping; read once.
         """
-        own_grams, own_answers = self.heldout_hashes()
+        own_grams, own_answers = self.held_out_hashes()
         with self._hits_file.open("wb") as f:
             for batch in batches:
                 f.write(self._look(batch, own_grams, own_answers).tobytes())

@@ -50,12 +50,15 @@ class Renderer:
     One tokenizer and chat template with one policy; make it with ``load``.
     """
 
-    def __init__(self, tokenizer: Any, *, max_length: int, enable_thinking: bool) -> None:
+    def __init__(
+        self, tokenizer: Any, *, max_length: int, limited_by: str, enable_thinking: bool
+    ) -> None:
         self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
         self.max_length = max_length
+        self._limited_by = limited_by
         if tokenizer.eos_token_id is None:
             raise ConfigError(
                 "model.base: its tokenizer has no eos token, so nothing ends an answer"
@@ -70,7 +73,14 @@ class Renderer:
         """12 hex digits that differ if the same example would give other ids or another mask."""
 
     @classmethod
-    def load(cls, path: Path, *, max_length: int, enable_thinking: bool = False) -> Renderer:
+    def load(
+        cls,
+        path: Path,
+        *,
+        max_length: int,
+        limited_by: str = "data.max_length",
+        enable_thinking: bool = False,
+    ) -> Renderer:
         """
         Load the tokenizer of a model directory.
 
@@ -78,6 +88,7 @@ class Renderer:
             path: Holds tokenizer.json, and perhaps chat_template.jinja,
                 tokenizer_config.json and generation_config.json.
             max_length: Longest sequence in tokens, prompt and answer together.
+            limited_by: The name of that limit, for the message of a row that is too long.
             enable_thinking: Passed to templates that know the switch.
 
         Raises:
@@ -96,7 +107,12 @@ class Renderer:
             raise ConfigError(
                 f"model.base: the tokenizer in {path} cannot be read: {error}"
             ) from error
-        renderer = cls(tokenizer, max_length=max_length, enable_thinking=enable_thinking)
+        renderer = cls(
+            tokenizer,
+            max_length=max_length,
+            limited_by=limited_by,
+            enable_thinking=enable_thinking,
+        )
         template = renderer._template
         template.find_stop_tokens(path / "generation_config.json")
         renderer.stop_token_ids = template.stop_token_ids
@@ -151,7 +167,10 @@ class Renderer:
                 sequences = join_turns(ids)
             try:
                 check_sequences(
-                    sequences, max_length=self.max_length, stop_token_ids=self.stop_token_ids
+                    sequences,
+                    max_length=self.max_length,
+                    limited_by=self._limited_by,
+                    stop_token_ids=self.stop_token_ids,
                 )
                 results.append(sequences)
             except MalformedExample as error:

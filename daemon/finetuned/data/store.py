@@ -28,6 +28,7 @@ import numpy.typing as npt
 import orjson
 
 from finetuned.data.holdout import TRAIN, Hashes, Holdout
+from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import CorruptFile
 from finetuned.files.manifest import read_manifest
 
@@ -89,7 +90,7 @@ class DatasetWriter:
         offset: int,
         n_bytes: int,
         prompt_hash: int,
-        sequences: Iterable[tuple[list[int], list[bool]]],
+        sequences: Iterable[TrainingSequence],
     ) -> None:
         """
         Append one accepted row.
@@ -99,16 +100,16 @@ class DatasetWriter:
             offset: Where the line begins in the source, in bytes.
             n_bytes: Its length there.
             prompt_hash: examples.prompt_hash of it.
-            sequences: Token ids and mask of each of its sequences, same lengths.
+            sequences: What it became, at least one.
         """
         records = []
-        for input_ids, supervised in sequences:
-            mask = np.array(supervised, dtype=np.uint8)
-            n_supervised = int(mask.sum())
-            self._files[TOKENS].write(np.array(input_ids, dtype="<u4").tobytes())
+        for sequence in sequences:
+            mask = np.array(sequence.supervised, dtype=np.uint8)
+            n_supervised, n = int(mask.sum()), len(sequence.input_ids)
+            self._files[TOKENS].write(np.array(sequence.input_ids, dtype="<u4").tobytes())
             self._files[SUPERVISED].write(mask.tobytes())
-            records.append((self.n_tokens, len(input_ids), n_supervised, line, prompt_hash, TRAIN))
-            self.n_tokens += len(input_ids)
+            records.append((self.n_tokens, n, n_supervised, line, prompt_hash, TRAIN))
+            self.n_tokens += n
             self.n_supervised += n_supervised
         self._files[SEQUENCES].write(np.array(records, dtype=SEQUENCE).tobytes())
         self._files[_ROWS].write(

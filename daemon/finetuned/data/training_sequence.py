@@ -60,10 +60,20 @@ def join_turns(turns: Iterable[TurnIds]) -> list[TrainingSequence]:
 
 
 def check_sequences(
-    sequences: Iterable[TrainingSequence], *, max_length: int, stop_token_ids: frozenset[int]
+    sequences: Iterable[TrainingSequence],
+    *,
+    max_length: int,
+    limited_by: str,
+    stop_token_ids: frozenset[int],
 ) -> None:
     """
     Refuse sequences that are too long, teach nothing, or do not end with a stop token.
+
+    Args:
+        sequences: What one example became.
+        max_length: Longest one, in tokens.
+        limited_by: The name of that limit, for the message.
+        stop_token_ids: Tokens with which an answer may end.
 
     Raises:
         MalformedExample: The code is too_long, no_supervised_token or no_stop_token.
@@ -73,7 +83,7 @@ def check_sequences(
             raise MalformedExample(
                 "too_long",
                 f"{len(sequence.input_ids)} tokens after rendering, at most {max_length} "
-                "are allowed (data.max_length and the model's own limit)",
+                f"are allowed ({limited_by}); nothing is cut, so shorten the row",
             )
         if not any(sequence.supervised):
             raise MalformedExample("no_supervised_token", "there is no token to learn")

@@ -1,13 +1,14 @@
 """
-What an ingestion says about its file: counts that add up, in constant memory.
+The report of an ingestion about its file: counts that add up, in constant memory.
 
-Knows what is worth counting; does not know files.
+Does not know files.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,20 @@ from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN, Holdout
 from finetuned.data.training_sequence import TrainingSequence
 
 _FIRST_REJECTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """
+    One line that is not trained, as rejects.jsonl and the report hold it.
+    """
+
+    line: int
+    """Its number, from 1."""
+    code: str
+    reason: str
+    text: str
+    """Its beginning, without passwords."""
 
 
 class Report:
@@ -32,12 +47,12 @@ class Report:
         self.rows_rejected = 0
         self.seconds = 0.0
         self.train_rows = 0
-        self.heldout_rows = 0
+        self.held_out_rows = 0
         self.leaks: dict[str, int] | None = None
         self._split: dict[str, Any] | None = None
         self._formats: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
-        self._first_rejects: list[dict[str, Any]] = []
+        self._first_rejects: list[RejectedLine] = []
         self._n_tokens = 0
         self._n_supervised = 0
         self._n_split_rows = 0
@@ -51,7 +66,7 @@ class Report:
 
     def count_accepted(self, format_name: str, sequences: list[TrainingSequence]) -> None:
         """
-        Count one accepted row.
+        Count one accepted row and the sequences it became.
         """
         self.rows_accepted += 1
         self._formats[format_name] += 1
@@ -61,21 +76,26 @@ class Report:
             self._n_supervised += sum(sequence.supervised)
             self._lengths[len(sequence.input_ids)] += 1
 
-    def count_rejected(self, entry: dict[str, Any]) -> None:
+    def count_rejected(self, rejected: RejectedLine) -> None:
         """
-        Count one refused line; the first few are kept whole.
+        Count one rejected line; the first few are kept whole.
         """
         self.rows_rejected += 1
-        self._codes[entry["code"]] += 1
+        self._codes[rejected.code] += 1
         if len(self._first_rejects) < _FIRST_REJECTS:
-            self._first_rejects.append(entry)
+            self._first_rejects.append(rejected)
 
     def set_split(self, rows_of: Sequence[int], holdout: Holdout, n_train_sequences: int) -> None:
         """
-        Record how many rows went where, by the numbers of holdout's splits.
+        Record how many rows each split has.
+
+        Args:
+            rows_of: Rows by split; the indices are TRAIN, HELD_OUT and RESERVED of data.holdout.
+            holdout: The decision.
+            n_train_sequences: Sequences to train.
         """
         self.train_rows = rows_of[TRAIN]
-        self.heldout_rows = rows_of[HELD_OUT]
+        self.held_out_rows = rows_of[HELD_OUT]
         self._split = {
             "distinct_prompts": holdout.n_prompts,
             "train_rows": rows_of[TRAIN],
@@ -88,7 +108,10 @@ class Report:
 
     def refusal(self, max_rejected_fraction: float) -> str | None:
         """
-        Return why the whole dataset is refused, or None.
+        Return why the whole file is set aside and what to do, or None if it is accepted.
+
+        Args:
+            max_rejected_fraction: data.max_rejected_fraction, 0 to 1.
         """
         if self.rows_read == 0:
             return "the file has no lines" if self.n_bytes == 0 else "all lines are blank"
@@ -98,9 +121,11 @@ class Report:
         codes = ", ".join(f"{n} {code}" for code, n in self._codes.most_common(4))
         first = self._first_rejects[0]
         return (
-            f"{self.rows_rejected} of {self.rows_read} lines are rejected ({fraction:.1%}; "
-            f"data.max_rejected_fraction allows {max_rejected_fraction:.1%}): {codes}; "
-            f"the first is line {first['line']}: {first['reason']}"
+            f"{self.rows_rejected} of {self.rows_read} lines are rejected ({fraction:.1%}), more "
+            f"than data.max_rejected_fraction = {max_rejected_fraction:g} allows, so none is "
+            f"trained: {codes}; the first is line {first.line}: {first.reason}; correct or remove "
+            "the lines listed in the .rejects.jsonl file beside it and drop the file again, or "
+            "raise data.max_rejected_fraction to train the other lines"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,7 +140,7 @@ class Report:
             "rows_accepted": self.rows_accepted,
             "rows_rejected": self.rows_rejected,
             "rejected": dict(self._codes.most_common()),
-            "first_rejects": self._first_rejects,
+            "first_rejects": [asdict(rejected) for rejected in self._first_rejects],
             "formats": dict(self._formats.most_common()),
             "sequences": int(self._lengths.sum()),
             "rows_split_into_several_sequences": self._n_split_rows,

@@ -79,11 +79,11 @@ class IngestionRun:
             force=True, phase=Phase.STARTING, files_done=n_done, files_total=len(self.sources)
         )
         self._stop_if_asked()
-        limit = self.spec.model_max_length
-        max_length = self.config.max_length
+        max_length, limited_by = self._limit()
         renderer = Renderer.load(
             self.spec.base,
-            max_length=max_length if limit is None else min(max_length, limit),
+            max_length=max_length,
+            limited_by=limited_by,
             enable_thinking=self.spec.enable_thinking,
         )
         ingestion = Ingestion(
@@ -104,6 +104,15 @@ class IngestionRun:
             n_done += 1
             self.heartbeat.beat(files_done=n_done)
         self.heartbeat.beat(force=True, phase=Phase.DONE, file=None)
+
+    def _limit(self) -> tuple[int, str]:
+        """
+        Return the longest sequence in tokens, and the name of the limit that decides it.
+        """
+        configured, models_own = self.config.max_length, self.spec.model_max_length
+        if models_own is not None and models_own < configured:
+            return models_own, "the base model's own limit"
+        return configured, "data.max_length"
 
     def _tick(self, phase: Phase, rows: int, n_bytes: int) -> None:
         self._stop_if_asked()

@@ -1,0 +1,159 @@
+"""
+The first pass over a file: every line parsed, rendered, written, or rejected with its reason.
+
+Knows lines and the dataset's writer; does not know the split or where the file came from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import BinaryIO, Final
+
+import orjson
+
+from finetuned.core.phase import Phase
+from finetuned.core.text import printable
+from finetuned.data.examples import Example, prompt_hash, to_example
+from finetuned.data.render import Renderer
+from finetuned.data.store import DatasetWriter
+from finetuned.data.strict_json import Oversized, iter_lines, parse_line
+from finetuned.data.training_sequence import TrainingSequence
+from finetuned.errors import MalformedExample
+from finetuned.ingestion.report import RejectedLine, Report
+from finetuned.ingestion.source import Line, Tick, guarded
+
+BATCH_ROWS: Final = 256
+BATCH_BYTES: Final = 1 << 20
+MAX_REJECTS_LISTED: Final = 100_000
+"""Rejected lines listed one by one; more are only counted: a bad 10 GB file must fit the disk."""
+
+_SHOWN_CHARACTERS: Final = 200
+"""Longest part of a rejected line that is shown."""
+
+_PASSWORD: Final = re.compile(r'password\w*\\*"\s*:\s*\\*"([^"\\]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPass:
+    """
+    The parts of one file's first pass.
+    """
+
+    renderer: Renderer
+    max_line_bytes: int
+    writer: DatasetWriter
+    """Is given the accepted rows."""
+    report: Report
+    """Counts every line."""
+    rejects: BinaryIO
+    """rejects.jsonl, open for writing."""
+
+    def run(self, fd: int, tick: Tick) -> str:
+        """
+        Validate, render and write every line.
+
+        Args:
+            fd: The open source; it is read from its beginning.
+            tick: Called between batches; may raise Interrupted.
+
+        Returns:
+            The SHA-256 of the bytes read, as 64 hex digits.
+
+        Raises:
+            SourceUnreadable: The disk refused to read the source.
+            OSError: The disk refused to write.
+        """
+        digest = sha256()
+        n_bytes = 0
+
+        def on_bytes(chunk: bytes) -> None:
+            nonlocal n_bytes
+            digest.update(chunk)
+            n_bytes += len(chunk)
+            tick(Phase.VALIDATING, self.report.rows_read, n_bytes)
+
+        os.lseek(fd, 0, os.SEEK_SET)
+        for batch in _batches(guarded(iter_lines(fd, self.max_line_bytes, on_bytes=on_bytes))):
+            self._validate(batch)
+            tick(Phase.VALIDATING, self.report.rows_read, n_bytes)
+        if self.report.rows_rejected > MAX_REJECTS_LISTED:
+            left_out = self.report.rows_rejected - MAX_REJECTS_LISTED
+            self.rejects.write(orjson.dumps({"not_listed": left_out}) + b"\n")
+        return digest.hexdigest()
+
+    def _validate(self, batch: list[Line]) -> None:
+        parsed = [self._parse(line) for _, _, line in batch]
+        rendered = iter(self.renderer.render_many(p for p in parsed if isinstance(p, Example)))
+        for (number, offset, line), example in zip(batch, parsed, strict=True):
+            if isinstance(example, MalformedExample):
+                self._reject(number, example, line)
+                continue
+            assert isinstance(line, bytes)  # noqa: S101 - an Oversized one is no example
+            outcome = next(rendered)
+            if isinstance(outcome, MalformedExample):
+                self._reject(number, outcome, line)
+            else:
+                self._accept(number, offset, len(line), example, outcome)
+
+    def _parse(self, line: bytes | Oversized) -> Example | MalformedExample:
+        if isinstance(line, Oversized):
+            return MalformedExample(
+                "line_too_long",
+                f"the line has {line.n_bytes} bytes, at most {self.max_line_bytes} are allowed "
+                "(data.max_line_bytes)",
+            )
+        try:
+            return to_example(parse_line(line))
+        except MalformedExample as error:
+            return error
+
+    def _accept(
+        self,
+        number: int,
+        offset: int,
+        n_bytes: int,
+        example: Example,
+        sequences: list[TrainingSequence],
+    ) -> None:
+        self.report.count_accepted(example.format, sequences)
+        self.writer.add(
+            line=number,
+            offset=offset,
+            n_bytes=n_bytes,
+            prompt_hash=prompt_hash(example),
+            sequences=sequences,
+        )
+
+    def _reject(self, number: int, error: MalformedExample, line: bytes | Oversized) -> None:
+        rejected = RejectedLine(number, error.code, printable(error.reason), _shown(line))
+        self.report.count_rejected(rejected)
+        if self.report.rows_rejected <= MAX_REJECTS_LISTED:
+            self.rejects.write(orjson.dumps(asdict(rejected)) + b"\n")
+
+
+def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    batch: list[Line] = []
+    n_bytes = 0
+    for entry in lines:
+        batch.append(entry)
+        n_bytes += len(entry[2]) if isinstance(entry[2], bytes) else 0
+        if len(batch) >= BATCH_ROWS or n_bytes >= BATCH_BYTES:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _shown(line: bytes | Oversized) -> str:
+    """
+    Return the beginning of a rejected line, without passwords, safe to show on a terminal.
+    """
+    head = line.head if isinstance(line, Oversized) else line[:800]
+    text = head.decode("utf-8", "backslashreplace")
+    for secret in set(_PASSWORD.findall(text)):
+        text = text.replace(secret, "***")
+    return printable(text)[:_SHOWN_CHARACTERS]
