@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.evaluation.answers import AnswerStore, model_digest
+from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.subjects import adapter_shape
 from finetuned.inference.outcome import Raw
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from finetuned.evaluation.worker import EvaluationRun
+from finetuned.evaluation.run import EvaluationRun
 from finetuned.files.run import REPORT, read_exit, read_json
 from finetuned.files.spec import EvaluationSpec, SubjectSpec, create_run, read_spec
 from finetuned.process.lifeline import Lifeline

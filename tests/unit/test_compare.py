@@ -13,7 +13,7 @@ from finetuned.core.statistics import mcnemar
 from finetuned.data.examples import to_example
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.by_hand.compare import ANSWERS, LOSSES, compare, pooled
-from finetuned.evaluation.measure import Measured
+from finetuned.evaluation.measured import Measured
 from finetuned.inference.outcome import Outcome, Raw
 from finetuned.reports.compare import comparison_page
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from finetuned.cli.terminal import bar
 from finetuned.config import Config
+from finetuned.core.record import to_json
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.by_hand.compare import pooled
 from finetuned.evaluation.by_hand.examine import Examination, FreshStore, NamedModel
-from finetuned.evaluation.measure import Measured, item_record, score
+from finetuned.evaluation.measured import Measured, item_record, score
 from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.files.run import utc_now
 from finetuned.layout import Layout
@@ -68,11 +69,11 @@ def examine(
         "created_at": utc_now(),
         "model": model.record(),
         "suites": records,
-        "overall": score(pooled(measured)),
+        "overall": to_json(score(pooled(measured))),
         "seconds": round(time.monotonic() - began, 3),
         "complete": all(r["score"] is not None and r["score"]["complete"] for r in records),
         "items": [
-            item_record(found.suite, question, {"model": found})
+            to_json(item_record(found.suite, question, {"model": found}))
             for found in measured
             for question in found.suite.questions
         ],
@@ -80,7 +81,7 @@ def examine(
 
 
 def _record(picked: PickedSuite, found: Measured | None) -> dict[str, Any]:
-    record = picked.record()
+    record = to_json(picked.record())
     problem = picked.problem
     if problem is not None and not problem.startswith(picked.suite.title):
         problem = f"{picked.suite.title}: {problem}"
@@ -89,7 +90,7 @@ def _record(picked: PickedSuite, found: Measured | None) -> dict[str, Any]:
     return {
         **{key: record[key] for key in ("name", "origin", "title", "sha256", "n_items")},
         "problem": problem,
-        "score": None if found is None else score(found),
+        "score": None if found is None else to_json(score(found)),
         "timed_out": [i for i in asked if i in outcomes and outcomes[i].timed_out],
         "missing": [i for i in asked if i not in outcomes],
     }

@@ -1,10 +1,10 @@
 """
-Weights between the incumbent's and the candidate's: a soft step back.
+Weights between the incumbent's and the candidate's.
 
-w = a * candidate + (1 - a) * incumbent, for every trained tensor, the optimizer's
-moments included. For an adapter these are its two factors, on the straight line
-that training itself moved along; their product is no straight line, and a base
-without an adapter is one whose second factor is zero. Does not know what is better.
+w = a * candidate + (1 - a) * incumbent for every trained tensor and the moments of the
+optimizer. The tensors of an adapter are its two factors, which training itself moves;
+their product does not lie on a straight line. A base without an adapter counts as an
+adapter whose second factor is zero. Does not know which weights are better.
 
 Source: convex combinations of the previous and the new model against forgetting,
 P&M (arXiv 2505.22389).
@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Final
+
+import torch
+from safetensors.torch import load_file, save_file
 
 from finetuned.evaluation.subjects import Subject, adapter_shape
 from finetuned.files.atomic import publish_dir
@@ -23,15 +26,17 @@ from finetuned.files.run import interpolated_candidate
 from finetuned.layout import MANIFEST
 from finetuned.model.tensors import disk_errors
 
-ADAPTER = "adapter_model.safetensors"
-OPTIMIZER = "training_state/optimizer.safetensors"
+ADAPTER: Final = "adapter_model.safetensors"
+OPTIMIZER: Final = "training_state/optimizer.safetensors"
+
+Tensors = dict[str, torch.Tensor]
 
 
 def is_possible(incumbent: Subject, candidate: Subject) -> bool:
     """
     Return whether both are adapters of one shape on one base, or the incumbent is that base.
 
-    Full models are not tried: two of them and their mean would have to be held.
+    Full models are not interpolated: memory would have to hold two of them and their mean.
     """
     shape = adapter_shape(candidate.folder)
     if shape is None or incumbent.base != candidate.base:
@@ -41,22 +46,20 @@ def is_possible(incumbent: Subject, candidate: Subject) -> bool:
 
 def interpolate(incumbent: Subject, candidate: Subject, share: float, run_dir: Path) -> Path:
     """
-    Write the candidate between the two, whole and durable, and return its folder.
+    Write the weights between the two as a whole candidate, durably, and return its folder.
 
-    Everything else is the candidate's: tokenizer, replay reservoir, steps. Its
-    manifest says what it was made of, under ``merged_from``.
+    All other files are the candidate's: tokenizer, replay reservoir, steps. The manifest
+    names the parts under ``merged_from``.
 
     Args:
         incumbent: See is_possible.
         candidate: Its folder has a manifest.
-        share: Of the candidate, between 0 and 1.
-        run_dir: Of the evaluation; the author of the new folder.
+        share: Share of the candidate, between 0 and 1.
+        run_dir: The run folder of the evaluation, in which the new folder is made.
 
     Raises:
-        OSError: The file system refused; there is no such folder.
+        OSError: The file system refused; the new folder does not exist.
     """
-    from safetensors.torch import load_file, save_file
-
     final = run_dir / interpolated_candidate(share)
     if (final / MANIFEST).is_file():
         return final
@@ -64,20 +67,7 @@ def interpolate(incumbent: Subject, candidate: Subject, share: float, run_dir: P
     building = run_dir / f".building-{final.name}"
     shutil.rmtree(building, ignore_errors=True)
     shutil.copytree(source, building, ignore=shutil.ignore_patterns(MANIFEST))
-    new = load_file(source / ADAPTER)
-    old = {} if incumbent.folder is None else load_file(incumbent.folder / ADAPTER)
-    (building / ADAPTER).unlink()  # the copy may be read-only
-    with disk_errors():
-        save_file(_between(new, old, share), building / ADAPTER, metadata={"format": "pt"})
-    if (source / OPTIMIZER).is_file():
-        moments = {}
-        if incumbent.folder is not None and (incumbent.folder / OPTIMIZER).is_file():
-            moments = load_file(incumbent.folder / OPTIMIZER)
-        if moments:
-            (building / OPTIMIZER).unlink()
-            mixed = _between(load_file(source / OPTIMIZER), moments, share)
-            with disk_errors():
-                save_file(mixed, building / OPTIMIZER)
+    _write_between(source, incumbent.folder, building, share)
     made = read_manifest(source)
     facts = {k: v for k, v in made.items() if k not in ("files", "schema_version")}
     facts["run_id"] = f"{made['run_id']}-a{share:g}"
@@ -91,20 +81,38 @@ def interpolate(incumbent: Subject, candidate: Subject, share: float, run_dir: P
     return final
 
 
+def _write_between(source: Path, old: Path | None, building: Path, share: float) -> None:
+    """Replace adapter and optimizer moments in *building*, a copy of *source*."""
+    before = {} if old is None else load_file(old / ADAPTER)
+    adapter = _between(load_file(source / ADAPTER), before, share)
+    _replace(building / ADAPTER, adapter, metadata={"format": "pt"})
+    if old is not None and (source / OPTIMIZER).is_file() and (old / OPTIMIZER).is_file():
+        moments = load_file(old / OPTIMIZER)
+        if moments:
+            mixed = _between(load_file(source / OPTIMIZER), moments, share)
+            _replace(building / OPTIMIZER, mixed, metadata=None)
+
+
+def _replace(path: Path, tensors: Tensors, *, metadata: dict[str, str] | None) -> None:
+    path.unlink()  # the copy may be read-only
+    with disk_errors():
+        save_file(tensors, path, metadata=metadata)
+
+
 def _folder(subject: Subject) -> Path:
     if subject.folder is None:
         raise ValueError(f"the {subject.name} is a base model")
     return subject.folder
 
 
-def _between(new: dict[str, Any], old: dict[str, Any], share: float) -> dict[str, Any]:
+def _between(new: Tensors, old: Tensors, share: float) -> Tensors:
     """
     Return share * new + (1 - share) * old, tensor by tensor.
 
-    Where *old* has none: an adapter's first factor is as it is, since it alone
-    changes nothing, its second is scaled, and counters are the new ones.
+    Counters are those of *new*. If *old* is empty, the first factor of an adapter is kept,
+    since it changes nothing by itself, and the second is scaled.
     """
-    result = {}
+    result: Tensors = {}
     for name, value in new.items():
         before = old.get(name)
         if not value.is_floating_point():

@@ -1,8 +1,8 @@
 """
 Which questions one evaluation asks: held-out rows by a budget, and the suites of benchmarks/.
 
-Whatever cannot be read becomes a suite with a problem and no questions, so that
-the gate sees that it is missing. Does not know models.
+A suite that cannot be read gets a problem and no questions, so that the gate sees that it
+is missing. Does not know models.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.render import Renderer
@@ -24,37 +23,38 @@ from finetuned.data.suite import (
     suite_files,
 )
 from finetuned.errors import MalformedExample, SuiteError
+from finetuned.files.eval_report import SuiteRecord
 from finetuned.files.spec import HeldOutRows
 from finetuned.layout import CANARIES
 
 EVERY = "*"
-"""In evaluation.suites: whatever is there."""
+"""In evaluation.suites: every suite of the folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class PickedSuite:
     """
-    A suite as it is asked, or why it cannot be.
+    A suite as it is asked, or the reason why it cannot be.
     """
 
     suite: Suite
     problem: str | None = None
+    """Why it cannot be asked; None if it can."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> SuiteRecord:
         """
-        Return what a report says of it.
+        Return what a report gives for the suite.
         """
         suite = self.suite
-        return {
-            "name": suite.name,
-            "origin": suite.origin,
-            "title": suite.title,
-            "dataset_id": suite.dataset_id,
-            "sha256": suite.sha256,
-            "n_items": len(suite.questions),
-            "required": True,
-            "problem": self.problem,
-        }
+        return SuiteRecord(
+            name=suite.name,
+            origin=suite.origin,
+            title=suite.title,
+            dataset_id=suite.dataset_id,
+            sha256=suite.sha256,
+            n_items=len(suite.questions),
+            problem=self.problem,
+        )
 
 
 def spread(counts: Sequence[int], limit: int) -> list[int]:
@@ -62,11 +62,11 @@ def spread(counts: Sequence[int], limit: int) -> list[int]:
     Share *limit* questions over sets of the given sizes, as evenly as they allow.
 
     Args:
-        counts: Questions each set has, >= 0.
+        counts: Number of questions of each set, >= 0.
         limit: Most questions in all, >= 0.
 
     Returns:
-        How many to take of each: never more than it has, in all min(limit, sum).
+        How many to take of each: at most as many as it has, together min(limit, sum).
     """
     taken = [0] * len(counts)
     left = min(limit, sum(counts))
@@ -110,12 +110,12 @@ def pick_heldout(
 
 def pick_benchmarks(folder: Path, wanted: str, *, also: Sequence[str] = ()) -> list[PickedSuite]:
     """
-    Return the suites of *folder* that are wanted; one that is not there has a problem.
+    Return the suites of *folder* that are wanted; a missing suite has a problem.
 
     Args:
         folder: Holds a JSON Lines file per suite.
         wanted: ``evaluation.suites``.
-        also: Suites that the incumbent was asked; with "*" they must still be there.
+        also: Suites that the incumbent was asked; with "*" they are wanted as well.
     """
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if EVERY in names:
@@ -134,7 +134,9 @@ def _load(path: Path) -> PickedSuite:
 
 def renderable(picked: PickedSuite, renderer: Renderer) -> PickedSuite:
     """
-    Return the suite with answers as the model has to write them, or the first line it cannot be.
+    Return the suite with expected answers as the model has to write them.
+
+    If a question cannot be rendered for the model, the suite has that as its problem.
     """
     questions: list[Question] = []
     for question in picked.suite.questions:

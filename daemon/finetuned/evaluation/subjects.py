@@ -1,8 +1,8 @@
 """
 The models of one evaluation: loaded when an answer is needed, one at a time.
 
-Base, incumbent and candidate mostly share everything but a few megabytes of
-adapter; what is there already is not read again. Does not know what is asked.
+Base, incumbent and candidate usually differ in a few megabytes of adapter only; the rest
+is not loaded again. Does not know questions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -19,20 +19,29 @@ from finetuned.files.manifest import verify_manifest
 from finetuned.files.run import read_json
 from finetuned.layout import MANIFEST
 
+if TYPE_CHECKING:
+    from finetuned.model.types import LanguageModel
+
+BASE: Final = "base"
+INCUMBENT: Final = "incumbent"
+CANDIDATE: Final = "candidate"
+"""The subjects of an evaluation; their order is that in which they are asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """
-    A model to be examined, by where it is.
+    A model to be asked, by its folders.
     """
 
     name: str
-    """base, incumbent or candidate."""
+    """BASE, INCUMBENT or CANDIDATE in an evaluation; any other name for people."""
     base: Path
-    """Directory of the full model that it is, or that its adapter sits on."""
+    """Directory of the full model that its adapter sits on, or that it is itself."""
     folder: Path | None
     """The version or candidate; None is the base alone."""
     version: str | None = None
+    """Name of the version; None for a candidate and for the configured base model."""
 
     def is_same(self, other: Subject) -> bool:
         """
@@ -43,27 +52,28 @@ class Subject:
 
 class Models:
     """
-    Holds at most one model.
+    At most one loaded model, which is reused for the next subject as far as possible.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
-        self._model: Any = None
+        self._model: LanguageModel | None = None
         self._base: Path | None = None
+        """The base under the loaded adapter; None after a full model."""
         self._shape: str | None = None
-        """All that the adapter in place is but its weights; None where there is none."""
+        """See adapter_shape(); None if no adapter is loaded."""
         self.used_device = False
         """Whether a model was on another device than the CPU."""
         self.seconds = 0.0
         """Wall time spent loading so far."""
 
-    def get(self, subject: Subject) -> Any:
+    def get(self, subject: Subject) -> LanguageModel:
         """
-        Return the model of *subject*, in evaluation mode; the one before is gone then.
+        Return the model of *subject* in evaluation mode; the previous one must not be used.
 
         Raises:
-            CorruptFile: Its files are not those of its manifest; nothing of it was read.
-            ModelError: It cannot be loaded.
+            CorruptFile: The files differ from the manifest; no weight was read.
+            ModelError: The model cannot be loaded.
         """
         began = time.monotonic()
         try:
@@ -71,7 +81,7 @@ class Models:
         finally:
             self.seconds += time.monotonic() - began
 
-    def _get(self, subject: Subject) -> Any:
+    def _get(self, subject: Subject) -> LanguageModel:
         from peft import PeftModel
 
         from finetuned.model.load import load_adapter_weights, load_version
@@ -99,17 +109,17 @@ class Models:
 
     def release(self) -> None:
         """
-        Let the model go, before another comes.
+        Drop the loaded model.
         """
         self._model, self._base, self._shape = None, None, None
 
 
 def compute_signature(config: ModelConfig) -> list[str]:
     """
-    Return what beside the weights decides what a model computes: precision, device, torch.
+    Return what else than weights decides what a model computes: precision, device, torch.
 
     Raises:
-        ConfigError: The device is not there.
+        ConfigError: This machine does not have the device.
     """
     import torch
 
@@ -121,9 +131,9 @@ def compute_signature(config: ModelConfig) -> list[str]:
 
 def adapter_shape(folder: Path | None) -> str | None:
     """
-    Return all that an adapter is but its weights, None for what is no adapter.
+    Return the configuration of an adapter as canonical JSON, or None if there is no adapter.
 
-    The order in lists does not count: they are sets when they are written.
+    Lists are sorted, because they are written from sets.
     """
     config = None if folder is None else read_json(folder / "adapter_config.json")
     if config is None:

@@ -24,13 +24,13 @@ from finetuned.core.retention import version_number
 from finetuned.core.text import visible
 from finetuned.errors import FinetunedError, ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
+from finetuned.files.eval_report import SCHEMA_VERSION
 from finetuned.files.run import REPORT, read_json
 from finetuned.layout import Layout
 from finetuned.registry.versions import list_versions
 from finetuned.reports import charts, html, summary
 from finetuned.reports.wording import count, finite, nats, number, percent, signed
 
-SCHEMA_VERSION = 2
 """Of the eval reports that can be shown."""
 
 MAX_MATRIX = 30

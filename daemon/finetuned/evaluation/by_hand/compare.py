@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from finetuned.core.record import to_json
 from finetuned.core.statistics import bootstrap_interval, mcnemar, sign_flip
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.suite import Suite
-from finetuned.evaluation.measure import Measured, item_record, score
+from finetuned.evaluation.measured import Measured, item_record, score
 
 ANSWERS: Final = "McNemar, exact, two-sided"
 LOSSES: Final = "sign flips of losses, two-sided"
@@ -139,8 +140,8 @@ def _compared(pair: Pair, names: tuple[str, str]) -> dict[str, Any]:
     points = [100.0 * sign for sign in change.signs]
     return {
         "n_items": len(pair[0].suite.questions),
-        "a": score(pair[0]),
-        "b": score(pair[1]),
+        "a": to_json(score(pair[0])),
+        "b": to_json(score(pair[1])),
         "delta_accuracy": math.fsum(points) / len(points) if points else None,
         "interval_95": list(bootstrap_interval(points)) if points else None,
         "only_a": change.only[0],
@@ -217,7 +218,7 @@ def _hint(change: _Change, level: float) -> str:
 def _items(pair: Pair) -> list[dict[str, Any]]:
     items = []
     for question in pair[0].suite.questions:
-        record = item_record(pair[0].suite, question, {"a": pair[0], "b": pair[1]})
+        record = to_json(item_record(pair[0].suite, question, {"a": pair[0], "b": pair[1]}))
         outcomes = record.pop("outcomes")
         items.append({**record, "a": outcomes.get("a"), "b": outcomes.get("b")})
     return items

@@ -20,8 +20,10 @@ from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Suite, load_suite, suite_files
 from finetuned.errors import BaseModelMissing, ModelError, RegistryError, SuiteError
-from finetuned.evaluation.answers import AnswerStore, model_digest
-from finetuned.evaluation.measure import Examiner, Measured
+from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.examiner import Examiner
+from finetuned.evaluation.identity import model_digest
+from finetuned.evaluation.measured import Measured
 from finetuned.evaluation.selected_suites import PickedSuite, renderable
 from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.base_model import find_base, position_limit

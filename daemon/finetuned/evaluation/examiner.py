@@ -1,0 +1,117 @@
+"""
+One model asked a suite, with answers that are known already taken from the answer store.
+
+Does not know which model is better, nor why it is asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from finetuned.config import EvaluationConfig
+from finetuned.data.render import Renderer
+from finetuned.data.suite import Question, Suite
+from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.identity import question_key
+from finetuned.evaluation.measured import Measured
+from finetuned.inference.ask import ask
+from finetuned.inference.outcome import Outcome, Raw, mark
+from finetuned.model.types import LanguageModel
+
+NOT_REACHED: Final = Raw(
+    text="",
+    loss_sum=0.0,
+    n_tokens=0,
+    golden_tokens=0,
+    answer_tokens=0,
+    stopped=False,
+    timed_out=True,
+    seconds=0.0,
+)
+"""The result of a question that was not reached before the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """
+    Asks models suites, one after another, all in the same way.
+    """
+
+    renderer: Renderer
+    config: EvaluationConfig
+    store: AnswerStore | None = None
+    """Where answers are looked up and kept; None asks everything anew."""
+    on_progress: Callable[[], None] | None = None
+    """Called often while a model works; its exceptions end the examination."""
+    _keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Keys in the store by suite and item; suites of one examination have different names."""
+
+    def measure(
+        self, load: Callable[[], LanguageModel], digest: str, suite: Suite, *, deadline: float
+    ) -> Measured:
+        """
+        Ask a model every question of *suite*.
+
+        Args:
+            load: Returns the model; called only if an answer is not known.
+            digest: Identity of the model's weights; see model_digest.
+            suite: Any.
+            deadline: On the clock of time.monotonic, in seconds; the time limit of a suite
+                applies as well.
+
+        Raises:
+            MalformedExample: A question cannot be rendered for this model.
+        """
+        began = time.monotonic()
+        deadline = min(deadline, began + self.config.suite_timeout_seconds)
+        keys = self._keys_of(suite)
+        known = {} if self.store is None else self.store.find(digest, keys.values())
+        outcomes = {
+            q.id: mark(q, known[keys[q.id]], self.config.reasoning)
+            for q in suite.questions
+            if keys[q.id] in known
+        }
+        unknown = [q for q in suite.questions if q.id not in outcomes]
+        n_cached, in_time = len(outcomes), True
+        if unknown:
+            fresh = self._ask(load(), unknown, deadline)
+            if self.store is not None:
+                self.store.add(digest, {keys[i]: o.raw for i, o in fresh.items()})
+            in_time = time.monotonic() < deadline
+            outcomes |= fresh
+            outcomes |= {
+                q.id: mark(q, NOT_REACHED, self.config.reasoning)
+                for q in unknown
+                if q.id not in fresh
+            }
+        return Measured(suite, outcomes, n_cached, time.monotonic() - began, in_time)
+
+    def _keys_of(self, suite: Suite) -> dict[str, str]:
+        """Return the key of each question; a suite is rendered once for all models."""
+        if suite.name not in self._keys:
+            limits = (self.config.max_new_tokens,)
+            self._keys[suite.name] = {
+                q.id: question_key(self.renderer, q, limits) for q in suite.questions
+            }
+        return self._keys[suite.name]
+
+    def _ask(
+        self, model: LanguageModel, questions: Sequence[Question], deadline: float
+    ) -> dict[str, Outcome]:
+        return {
+            outcome.question.id: outcome
+            for outcome in ask(
+                model,
+                self.renderer,
+                questions,
+                max_new_tokens=self.config.max_new_tokens,
+                batch_size=self.config.batch_size,
+                deadline=deadline,
+                item_seconds=self.config.item_timeout_seconds,
+                reasoning=self.config.reasoning,
+                on_progress=self.on_progress,
+            )
+        }

@@ -1,0 +1,175 @@
+"""
+What one model did on suites, and the numbers that a report gives for it.
+
+Pure; does not know how the model was asked, nor which model is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from finetuned.core.metrics import mean_loss, wilson_interval
+from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.suite import Question, Suite
+from finetuned.files.eval_report import (
+    ItemRecord,
+    JsonCounts,
+    OutcomeRecord,
+    SubjectScores,
+    SuiteScore,
+)
+from finetuned.inference.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """
+    One model on one suite.
+    """
+
+    suite: Suite
+    outcomes: Mapping[str, Outcome]
+    """By item; an item that was not reached in time is there as timed out."""
+    n_cached: int
+    """Outcomes made from answers of the answer store."""
+    seconds: float
+    """Wall time, >= 0."""
+    in_time: bool
+    """Whether the deadline of the suite was kept."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item was asked in time."""
+        return self.in_time and len(self.outcomes) == len(self.suite.questions)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredSubject:
+    """
+    One model on all suites that could be asked.
+    """
+
+    version: str | None
+    seconds: float
+    """Wall time without loading."""
+    load_seconds: float
+    suites: Mapping[str, Measured]
+    """By name of the suite."""
+    same_as: str | None = None
+    """The subject with the same weights that was asked instead; None if it was asked itself."""
+
+    def scores(self) -> SubjectScores:
+        """
+        Return what a report gives for the subject.
+        """
+        return SubjectScores(
+            version=self.version,
+            same_as=self.same_as,
+            seconds=round(self.seconds, 3),
+            load_seconds=round(self.load_seconds, 3),
+            suites={name: score(measured) for name, measured in self.suites.items()},
+        )
+
+    def n_correct(self) -> int:
+        """
+        Return the number of right answers on all suites.
+        """
+        return sum(score(measured).n_correct for measured in self.suites.values())
+
+    def accuracy(self, origins: Sequence[SuiteOrigin]) -> float | None:
+        """
+        Return the share of right answers on suites of *origins*, or None if nothing was asked.
+        """
+        scores = [score(m) for m in self.suites.values() if m.suite.origin in origins]
+        asked = sum(s.n_asked for s in scores)
+        return sum(s.n_correct for s in scores) / asked if asked else None
+
+
+def score(measured: Measured) -> SuiteScore:
+    """
+    Return the numbers of one model on one suite.
+    """
+    outcomes = list(measured.outcomes.values())
+    asked = [o for o in outcomes if o.correct is not None]
+    generated = [o for o in asked if not o.raw.choices]
+    correct = sum(bool(o.correct) for o in asked)
+    tokens = [o.n_tokens for o in outcomes]
+    seconds = sum(o.raw.seconds for o in generated)
+    answer_tokens = sum(o.answer_tokens for o in generated)
+    return SuiteScore(
+        n_items=len(measured.suite.questions),
+        n_asked=len(asked),
+        n_correct=correct,
+        accuracy=correct / len(asked) if asked else None,
+        interval_95=wilson_interval(correct, len(asked)) if asked else None,
+        n_exact=sum(bool(o.matches) for o in asked),
+        mean_score=_mean([o.grade.score for o in asked if o.grade is not None]),
+        loss=mean_loss([o.loss_sum for o in outcomes], tokens) if sum(tokens) else None,
+        loss_tokens=sum(tokens),
+        stop_rate=_mean([float(o.stopped) for o in generated]),
+        mean_answer_tokens=_mean([float(o.answer_tokens) for o in generated]),
+        tokens_per_second=answer_tokens / seconds if seconds > 0 and generated else None,
+        n_timed_out=sum(o.timed_out for o in asked),
+        n_cached=measured.n_cached,
+        complete=measured.complete,
+        json=_json_counts(asked),
+    )
+
+
+def item_record(suite: Suite, question: Question, by: Mapping[str, Measured]) -> ItemRecord:
+    """
+    Return what a report gives for one item.
+
+    Args:
+        suite: The suite of the question.
+        question: The item.
+        by: What each subject did on that suite.
+    """
+    return ItemRecord(
+        suite=suite.name,
+        id=question.id,
+        scorer=question.scorer.name,
+        system=question.system,
+        prompt=question.prompt,
+        golden=question.golden,
+        outcomes={
+            subject: _outcome_record(measured.outcomes[question.id])
+            for subject, measured in by.items()
+            if question.id in measured.outcomes
+        },
+    )
+
+
+def _outcome_record(outcome: Outcome) -> OutcomeRecord:
+    grade = outcome.grade
+    return OutcomeRecord(
+        answer=outcome.answer,
+        correct=outcome.correct,
+        score=None if grade is None else grade.score,
+        exact=outcome.matches,
+        loss=outcome.loss_sum,
+        n_tokens=outcome.n_tokens,
+        answer_tokens=outcome.answer_tokens,
+        stopped=outcome.stopped,
+        timed_out=outcome.timed_out,
+        detail={} if grade is None else grade.detail,
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _json_counts(asked: Sequence[Outcome]) -> JsonCounts | None:
+    details = [
+        o.grade.detail for o in asked if o.grade is not None and o.question.scorer.name == "json"
+    ]
+    if not details:
+        return None
+    return JsonCounts(
+        n_valid=sum(bool(d.get("valid")) for d in details),
+        n_schema_valid=sum(d.get("schema_valid") is not False for d in details if d["valid"]),
+        fields_right=sum(int(d.get("fields_right", 0)) for d in details),
+        fields=sum(int(d.get("fields", 1)) for d in details),
+    )

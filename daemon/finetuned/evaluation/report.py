@@ -1,0 +1,68 @@
+"""
+The eval report, put together from what the subjects did.
+
+Pure; does not know models, files or the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from finetuned.core.job import JobKind
+from finetuned.evaluation.measured import MeasuredSubject, item_record
+from finetuned.evaluation.selected_suites import PickedSuite
+from finetuned.files.eval_report import EvalReport, Interpolation, ItemRecord
+from finetuned.files.spec import EvaluationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBuilder:
+    """
+    What does not change while the subjects are measured.
+    """
+
+    spec: EvaluationSpec
+    suites: Sequence[PickedSuite]
+
+    def report(
+        self,
+        subjects: Mapping[str, MeasuredSubject],
+        *,
+        created_at: str,
+        interpolation: Interpolation | None = None,
+    ) -> EvalReport:
+        """
+        Return the report of *subjects*, by base, incumbent and candidate.
+        """
+        spec, job = self.spec, self.spec.job
+        return EvalReport(
+            run_id=spec.run_id,
+            job_id=None if job is None else job.job_id,
+            job_kind=JobKind.TRAINING if job is None else job.job_kind,
+            created_at=created_at,
+            base=spec.config.model.base,
+            incumbent=None if spec.incumbent is None else spec.incumbent.version,
+            datasets=() if job is None else job.datasets,
+            suites=tuple(picked.record() for picked in self.suites),
+            subjects={name: subject.scores() for name, subject in subjects.items()},
+            items=self._items(subjects),
+            interpolation=interpolation,
+        )
+
+    def _items(self, subjects: Mapping[str, MeasuredSubject]) -> tuple[ItemRecord, ...]:
+        """Return every item with the outcomes of the subjects that were asked themselves."""
+        asked = {name: subject for name, subject in subjects.items() if subject.same_as is None}
+        return tuple(
+            item_record(
+                picked.suite,
+                question,
+                {
+                    name: subject.suites[picked.suite.name]
+                    for name, subject in asked.items()
+                    if picked.suite.name in subject.suites
+                },
+            )
+            for picked in self.suites
+            for question in picked.suite.questions
+        )

@@ -1,0 +1,205 @@
+"""
+One evaluation, from its spec to its report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from finetuned.core.evidence import evidence_of
+from finetuned.core.gate.judge import judge
+from finetuned.core.gate.verdict import Verdict
+from finetuned.core.phase import Phase
+from finetuned.core.record import to_json
+from finetuned.data.render import Renderer
+from finetuned.errors import Interrupted
+from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.examiner import Examiner
+from finetuned.evaluation.identity import model_digest
+from finetuned.evaluation.interpolate import is_possible
+from finetuned.evaluation.measured import Measured, MeasuredSubject
+from finetuned.evaluation.report import ReportBuilder
+from finetuned.evaluation.selected_suites import (
+    PickedSuite,
+    pick_benchmarks,
+    pick_heldout,
+    renderable,
+)
+from finetuned.evaluation.subjects import (
+    BASE,
+    CANDIDATE,
+    INCUMBENT,
+    Models,
+    Subject,
+    compute_signature,
+)
+from finetuned.evaluation.trials import Trials
+from finetuned.files.base_model import position_limit
+from finetuned.files.eval_report import Interpolation, write_eval_report
+from finetuned.files.heartbeat import Heartbeat
+from finetuned.files.run import utc_now
+from finetuned.files.spec import EvaluationSpec
+from finetuned.layout import CANARIES
+from finetuned.process.lifeline import Lifeline
+
+
+class EvaluationRun:
+    """
+    Measures every subject on every suite. Does not decide what the numbers mean.
+    """
+
+    def __init__(self, run_dir: Path, spec: EvaluationSpec, lifeline: Lifeline) -> None:
+        self.run_dir = run_dir
+        self.spec = spec
+        self.lifeline = lifeline
+        self.config = spec.config
+        self.heartbeat = Heartbeat(run_dir)
+        self.models = Models(self.config.model)
+
+    def run(self) -> None:
+        """
+        Ask and write the report, durably.
+
+        Raises:
+            Interrupted: A stop was asked for; there is no report.
+            ModelError: A model cannot be loaded.
+            OSError: The file system refused; there is no report.
+        """
+        self.heartbeat.beat(force=True, phase=Phase.LOADING_FOR_EVALUATION)
+        subjects = self._subjects()
+        renderer = self._renderer(subjects[CANDIDATE].base)
+        suites = [renderable(picked, renderer) for picked in self._pick()]
+        n_questions = sum(len(s.suite.questions) for s in suites)
+        self.heartbeat.beat(
+            force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
+        )
+        builder = ReportBuilder(self.spec, suites)
+        with closing(AnswerStore(self.spec.answers)) as store:
+            examiner = Examiner(renderer, self.config.evaluation, store, self._between_passes)
+            measured: Mapping[str, MeasuredSubject] = self._measure(examiner, subjects, suites)
+            created_at, interpolation = utc_now(), None
+            if self.spec.job is not None:
+                measured, interpolation = self._try_shares(examiner, subjects, builder, measured)
+            report = builder.report(measured, created_at=created_at, interpolation=interpolation)
+            if self.spec.job is not None:
+                store.add_results(self.spec.run_id, report.subjects, report.items)
+        write_eval_report(self.run_dir, report)
+        self.heartbeat.beat(force=True, phase=Phase.EVALUATED)
+
+    def _subjects(self) -> dict[str, Subject]:
+        """Return the models to ask, by the part that they play."""
+        job = self.spec.job
+        parts = {
+            BASE: None if job is None else job.base,
+            INCUMBENT: self.spec.incumbent,
+            CANDIDATE: self.spec.candidate,
+        }
+        return {
+            part: Subject(part, model.base, model.folder, model.version)
+            for part, model in parts.items()
+            if model is not None
+        }
+
+    def _renderer(self, base: Path) -> Renderer:
+        return Renderer.load(
+            base,
+            # A question may be as long as the model can read, even if training rows are cut.
+            max_length=max(self.config.data.max_length, position_limit(base) or 0),
+            enable_thinking=self.config.model.enable_thinking,
+        )
+
+    def _pick(self) -> list[PickedSuite]:
+        job, config, folder = self.spec.job, self.config.evaluation, self.spec.benchmarks
+        if job is None:
+            return pick_benchmarks(folder, CANARIES)
+        return [
+            *pick_heldout(job.new, job.old, config.final_max_rows),
+            *pick_benchmarks(folder, config.suites, also=job.also),
+        ]
+
+    def _measure(
+        self, examiner: Examiner, subjects: Mapping[str, Subject], suites: Sequence[PickedSuite]
+    ) -> dict[str, MeasuredSubject]:
+        """Examine each subject; one with the weights of an earlier subject has its numbers."""
+        found: dict[str, MeasuredSubject] = {}
+        for name, subject in subjects.items():
+            same = next((s for s in found if subjects[s].is_same(subject)), None)
+            if same is None or name == CANDIDATE:
+                found[name] = self._examine(examiner, subject, suites)
+                continue
+            one = found[same]
+            found[name] = MeasuredSubject(
+                one.version, one.seconds, one.load_seconds, one.suites, same_as=same
+            )
+            self._count(sum(len(picked.suite.questions) for picked in suites))
+        return found
+
+    def _examine(
+        self, examiner: Examiner, subject: Subject, suites: Sequence[PickedSuite]
+    ) -> MeasuredSubject:
+        """Ask one model every suite that has no problem."""
+        began, loading = time.monotonic(), self.models.seconds
+        deadline = began + self.config.evaluation.final_timeout_seconds
+        digest = self._digest(subject)
+        measured: dict[str, Measured] = {}
+        for picked in suites:
+            self.heartbeat.beat(
+                force=True,
+                phase=Phase.EVALUATING_CANDIDATE,
+                subject=subject.name,
+                suite=picked.suite.title,
+            )
+            if picked.problem is None:
+                measured[picked.suite.name] = examiner.measure(
+                    lambda: self.models.get(subject), digest, picked.suite, deadline=deadline
+                )
+                self._count(len(picked.suite.questions))
+        load_seconds = self.models.seconds - loading
+        seconds = time.monotonic() - began - load_seconds
+        return MeasuredSubject(subject.version, seconds, load_seconds, measured)
+
+    def _digest(self, subject: Subject) -> str:
+        how = compute_signature(self.config.model)
+        if self.spec.job is None and subject.name == CANDIDATE:
+            how.append(self.spec.run_id)  # a watch asks again, whatever the store knows
+        return model_digest(subject.base, subject.folder, how)
+
+    def _try_shares(
+        self,
+        examiner: Examiner,
+        subjects: Mapping[str, Subject],
+        builder: ReportBuilder,
+        measured: Mapping[str, MeasuredSubject],
+    ) -> tuple[Mapping[str, MeasuredSubject], Interpolation | None]:
+        """Try weights between incumbent and candidate if only what it forgot is against it."""
+        gate = self.config.gate
+
+        def verdict(measured: Mapping[str, MeasuredSubject]) -> Verdict:
+            report = builder.report(measured, created_at="")
+            return judge(evidence_of(to_json(report)), gate)
+
+        if not gate.shares or not verdict(measured).forgot:
+            return measured, None
+        incumbent, candidate = subjects[INCUMBENT], subjects[CANDIDATE]
+        if not is_possible(incumbent, candidate):
+            return measured, None
+        trials = Trials(
+            shares=gate.shares,
+            run_dir=self.run_dir,
+            examine=lambda subject: self._examine(examiner, subject, builder.suites),
+            verdict=verdict,
+        )
+        return trials.run(incumbent, candidate, measured)
+
+    def _count(self, items: int) -> None:
+        """Add *items* to the asked ones in the heartbeat."""
+        self.heartbeat.beat(evaluation_done=(self.heartbeat.now.evaluation_done or 0) + items)
+
+    def _between_passes(self) -> None:
+        """Beat; leave the evaluation if a stop was asked for."""
+        self.heartbeat.beat(phase=Phase.EVALUATING_CANDIDATE)
+        if self.lifeline.stopping:
+            raise Interrupted(f"evaluation stopped: {self.lifeline.cause}")
