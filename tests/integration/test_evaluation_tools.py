@@ -498,7 +498,7 @@ def test_a_harness_that_is_not_there_is_said_to_be_missing(tool: Tool) -> None:
     """
     One line with the command that installs it.
     """
-    from finetuned.evaluation.by_hand.harness import is_installed
+    from finetuned.evaluation.by_hand.harness_run import is_installed
 
     if is_installed():
         pytest.skip("lm_eval is installed")

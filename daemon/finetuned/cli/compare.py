@@ -14,7 +14,7 @@ from finetuned.cli.verb import UsageError, Verb, add_common, named_file
 
 if TYPE_CHECKING:
     from finetuned.config import Config
-    from finetuned.evaluation.by_hand.examine import NamedModel
+    from finetuned.evaluation.by_hand.named import NamedModel
     from finetuned.evaluation.selected_suites import PickedSuite
     from finetuned.layout import Layout
 
@@ -61,7 +61,7 @@ def _compare(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.cli.compare_table import tables
     from finetuned.config import load_config
     from finetuned.errors import SuiteError
-    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
+    from finetuned.evaluation.by_hand.named import find_model, pick_suites
     from finetuned.files.atomic import write_atomic
 
     config = load_config(layout.config)
@@ -118,9 +118,11 @@ def measure(
     """
     # Late: torch takes seconds, and a wrong name is known before it.
     from finetuned.cli.examination import open_answers
+    from finetuned.core.record import to_json
     from finetuned.errors import SuiteError
     from finetuned.evaluation.by_hand.compare import compare
-    from finetuned.evaluation.by_hand.examine import Examination, measure_speed
+    from finetuned.evaluation.by_hand.examination import Examination
+    from finetuned.evaluation.by_hand.speed import measure_speed
     from finetuned.evaluation.subjects import Models
 
     store = open_answers(layout, fresh=fresh)
@@ -147,7 +149,7 @@ def measure(
         store.close()
     pairs = list(zip(measured["a"], measured["b"], strict=True))
     comparison = compare(models["a"].record(), models["b"].record(), pairs)
-    return {**comparison, "speed": found}
+    return {**comparison, "speed": to_json(found)}
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _suites(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.cli.test_table import table
     from finetuned.config import load_config
-    from finetuned.evaluation.by_hand.examine import find_model, pick_suites
+    from finetuned.evaluation.by_hand.named import find_model, pick_suites
 
     config = load_config(layout.config)
     model = find_model(layout, args.model, config.model.base)
@@ -128,8 +128,9 @@ def _export(layout: Layout, args: argparse.Namespace) -> int:
     import orjson
 
     from finetuned.config import load_config
-    from finetuned.evaluation.by_hand.examine import pick_suites
-    from finetuned.evaluation.by_hand.harness import export_suites
+    from finetuned.core.record import to_json
+    from finetuned.evaluation.by_hand.harness_tasks import export_suites
+    from finetuned.evaluation.by_hand.named import pick_suites
     from finetuned.reports.wording import count
 
     config = load_config(layout.config).evaluation
@@ -138,11 +139,11 @@ def _export(layout: Layout, args: argparse.Namespace) -> int:
     written = export_suites(readable, args.export_harness, max_new_tokens=config.max_new_tokens)
     problems = [p.problem for p in picked if p.problem is not None]
     if args.json:
-        print(orjson.dumps({"tasks": written, "problems": problems}).decode())
+        print(orjson.dumps({"tasks": to_json(written), "problems": problems}).decode())
     else:
         for task in written:
-            notes = "".join(f"\n  {note}" for note in task["notes"])
-            print(f"{task['task']}: {count(task['n_items'], 'item')}{notes}")
+            notes = "".join(f"\n  {note}" for note in task.notes)
+            print(f"{task.task}: {count(task.n_items, 'item')}{notes}")
         where = shown(args.export_harness)
         print(
             f"\nlm_eval run --include_path {where} --tasks finetuned --apply_chat_template"
@@ -157,9 +158,10 @@ def _harness(layout: Layout, args: argparse.Namespace) -> int:
     import orjson
 
     from finetuned.config import load_config
+    from finetuned.core.record import to_json
     from finetuned.core.text import printable
-    from finetuned.evaluation.by_hand.examine import find_model
-    from finetuned.evaluation.by_hand.harness import run_tasks
+    from finetuned.evaluation.by_hand.harness_run import run_tasks
+    from finetuned.evaluation.by_hand.named import find_model
     from finetuned.files.atomic import write_atomic
     from finetuned.reports.wording import count, number, percent
 
@@ -167,17 +169,17 @@ def _harness(layout: Layout, args: argparse.Namespace) -> int:
     model = find_model(layout, args.model, config.model.base)
     tasks = [task.strip() for task in args.harness.split(",") if task.strip()]
     rows = run_tasks(model, tasks, config, limit=args.limit, include=args.harness_path)
-    document = {"model": model.record(), "limit": args.limit, "tasks": rows}
+    document = {"model": model.record(), "limit": args.limit, "tasks": to_json(rows)}
     if args.output is not None:
         write_atomic(args.output, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     if args.json:
         print(orjson.dumps(document).decode())
         return 0
     for row in rows:
-        error = "" if row["stderr"] is None else f", +-{percent(1.96 * row['stderr'])}"
+        error = "" if row.stderr is None else f", +-{percent(1.96 * row.stderr)}"
         print(
-            f"{printable(row['task'])} ({row['metric']}):"
-            f" {number(row['value'])} ({count(row['n_items'], 'item')}{error})"
+            f"{printable(row.task)} ({row.metric}):"
+            f" {number(row.value)} ({count(row.n_items, 'item')}{error})"
         )
     return 0
 

@@ -2,29 +2,28 @@
 Two models on the same items: which is better, as far as the items can tell.
 
 Pure: measured answers in, a comparison out, in the form that reports.compare shows. Does
-not know where the models are, or how they were asked.
+not know where the models are, nor how they were asked.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from finetuned.core.record import to_json
-from finetuned.core.statistics import bootstrap_interval, mcnemar, sign_flip
+from finetuned.core.statistics import bootstrap_interval
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.suite import Suite
+from finetuned.evaluation.by_hand.change import Change, Pair, change_of
 from finetuned.evaluation.measured import Measured, item_record, score
 
 ANSWERS: Final = "McNemar, exact, two-sided"
 LOSSES: Final = "sign flips of losses, two-sided"
 
 LEVEL: Final = 0.05
-"""Chance, at most, of naming a winner where both are equally good: answers and losses together."""
-
-Pair = tuple[Measured, Measured]
+"""Largest chance of naming a winner of two equally good models, for both tests together."""
 
 
 def compare(a: dict[str, Any], b: dict[str, Any], pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -32,8 +31,8 @@ def compare(a: dict[str, Any], b: dict[str, Any], pairs: Sequence[Pair]) -> dict
     Compare two models that were asked the same suites.
 
     Args:
-        a, b: What a report says of each: ``name`` and ``path``.
-        pairs: Per suite, what a and b did. The same suites in both, names all different.
+        a, b: ``name`` and ``path`` of each.
+        pairs: Per suite, what a and b did; names of suites are unique.
 
     Returns:
         What reports.compare.comparison_page() takes. Changes are b minus a; accuracies in
@@ -62,7 +61,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], pairs: Sequence[Pair]) -> dict
 
 def pooled(measured: Sequence[Measured]) -> Measured:
     """
-    Return several suites as one, every item with its suite's name before its id.
+    Return several suites as one; the name of its suite precedes the id of each item.
     """
     questions, outcomes = [], {}
     for one in measured:
@@ -80,62 +79,8 @@ def pooled(measured: Sequence[Measured]) -> Measured:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """b against a on the items that both were asked."""
-
-    signs: list[int]
-    """Per answered item: 1 only b right, -1 only a, 0 both or none."""
-    losses: list[float]
-    """Per scored item: loss of b minus that of a, summed over the answer, in nats."""
-    delta_loss: float | None
-    loss_unit: str
-    p_answers: float | None
-    p_losses: float | None
-
-    @property
-    def only(self) -> tuple[int, int]:
-        return self.signs.count(-1), self.signs.count(1)
-
-
-def _change(pair: Pair) -> _Change:
-    one, other = pair
-    both = [
-        (one.outcomes[i], other.outcomes[i])
-        for i in (q.id for q in one.suite.questions)
-        if i in one.outcomes and i in other.outcomes
-    ]
-    signs = [
-        int(bool(y.correct)) - int(bool(x.correct))
-        for x, y in both
-        if x.correct is not None and y.correct is not None
-    ]
-    scored = [(x, y) for x, y in both if x.n_tokens and y.n_tokens]
-    losses = [y.loss_sum - x.loss_sum for x, y in scored]
-    # Per token says nothing where two tokenizers cut the same answer differently.
-    alike = all(x.n_tokens == y.n_tokens for x, y in scored)
-    parts = sum(x.n_tokens for x, _ in scored) if alike else len(scored)
-    return _Change(
-        signs=signs,
-        losses=losses,
-        delta_loss=math.fsum(losses) / parts if parts else None,
-        loss_unit="nats per token" if alike else "nats per answer",
-        p_answers=_two_sided_mcnemar(signs.count(-1), signs.count(1)) if signs else None,
-        p_losses=_two_sided_flip(losses) if losses else None,
-    )
-
-
-def _two_sided_mcnemar(one: int, other: int) -> float:
-    return min(1.0, 2 * mcnemar(max(one, other), min(one, other)))
-
-
-def _two_sided_flip(differences: Sequence[float]) -> float:
-    p = min(sign_flip(differences), sign_flip([-d for d in differences]))
-    return min(1.0, 2 * p)
-
-
 def _compared(pair: Pair, names: tuple[str, str]) -> dict[str, Any]:
-    change = _change(pair)
+    change = change_of(pair)
     verdict = _verdict(pair, change, names)
     points = [100.0 * sign for sign in change.signs]
     return {
@@ -154,13 +99,13 @@ def _compared(pair: Pair, names: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def _verdict(pair: Pair, change: _Change, names: tuple[str, str]) -> dict[str, Any]:
+def _verdict(pair: Pair, change: Change, names: tuple[str, str]) -> dict[str, Any]:
     """Return ``winner``, ``reason``, and the ``test`` with its ``p_value`` that decided."""
     p_answers, p_losses = change.p_answers, change.p_losses
     tested = [p for p in (p_answers, p_losses) if p is not None]
     if not tested:
         return {"winner": None, "reason": "nothing to compare", "test": None, "p_value": None}
-    # Either may decide, so each is tested at its share of the level.
+    # Either test may decide, so each is held to its share of the level.
     level = LEVEL / len(tested)
     test = ANSWERS if p_answers is not None else LOSSES
     winner = None
@@ -187,7 +132,7 @@ def _verdict(pair: Pair, change: _Change, names: tuple[str, str]) -> dict[str, A
     }
 
 
-def _facts(change: _Change, names: tuple[str, str]) -> str:
+def _facts(change: Change, names: tuple[str, str]) -> str:
     if not any(change.signs) and not any(change.losses):
         return "no mark and no loss differs"
     facts = []
@@ -204,8 +149,8 @@ def _facts(change: _Change, names: tuple[str, str]) -> str:
     return "; ".join(facts)
 
 
-def _hint(change: _Change, level: float) -> str:
-    """Say what it would take, where so few items differ that no p-value could be low enough."""
+def _hint(change: Change, level: float) -> str:
+    """Return what a winner would take, if so few items differ that no p-value can be low enough."""
     if not any(change.signs) and not any(change.losses):
         return ""
     needed = math.ceil(1 - math.log2(level))
