@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from finetuned.core.decide import StopCause
+from finetuned.core.action import StopCause
 from finetuned.core.run import RunKind
 from finetuned.core.run_end import is_over, run_status
 from finetuned.errors import EXIT_CONFIG

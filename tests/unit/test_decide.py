@@ -4,15 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.core.decide import (
-    MOST_SHARED,
-    Accepted,
+from finetuned.core.action import (
     Claim,
     CoolDown,
-    JobView,
     Leave,
     MakeJob,
-    Situation,
     SkipJob,
     StartEvaluation,
     StartIngestion,
@@ -20,14 +16,24 @@ from finetuned.core.decide import (
     StopCause,
     StopWorker,
     WarmUp,
-    WorkerEnd,
-    WorkerView,
+)
+from finetuned.core.decide import (
+    MOST_SHARED,
     decide,
     group,
-    judge_end,
     next_job,
 )
 from finetuned.core.job import JobEvent, JobState
+from finetuned.core.situation import (
+    Accepted,
+    JobView,
+    Situation,
+    WorkerView,
+)
+from finetuned.core.worker_end import (
+    WorkerEnd,
+    judge_end,
+)
 
 QUEUED = JobView("j1", JobState.QUEUED, "normal")
 TRAINED = JobView("j2", JobState.TRAINED, "low")

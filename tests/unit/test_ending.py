@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from finetuned.config import Config
-from finetuned.core.decide import StopCause
+from finetuned.core.action import StopCause
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.run import RunKind
 from finetuned.files.journal import Journal

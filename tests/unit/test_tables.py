@@ -13,11 +13,11 @@ import pytest
 
 from finetuned.config import Config, TrainingConfig
 from finetuned.core.dataset_state import DatasetState
-from finetuned.core.decide import Accepted
 from finetuned.core.job import FINAL_STATES, JobEvent, JobKind, JobState
 from finetuned.core.order import OrderKind
 from finetuned.core.promotion import PromotionCause, VersionVerdict
 from finetuned.core.run import RunKind, RunOutcome
+from finetuned.core.situation import Accepted
 from finetuned.errors import ConfigError, CorruptRow
 from finetuned.files.database import Database
 from finetuned.files.journal import Journal

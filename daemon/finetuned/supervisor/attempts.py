@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from finetuned.core.decide import (
+from finetuned.core.action import (
     Action,
     Claim,
     MakeJob,

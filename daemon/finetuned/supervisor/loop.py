@@ -17,8 +17,7 @@ from types import FrameType
 import structlog
 
 from finetuned.config import Config
-from finetuned.core.dataset_state import DatasetState
-from finetuned.core.decide import (
+from finetuned.core.action import (
     Action,
     AskCanaries,
     Claim,
@@ -26,7 +25,6 @@ from finetuned.core.decide import (
     DismissWatch,
     Leave,
     MakeJob,
-    Situation,
     SkipJob,
     StartEvaluation,
     StartIngestion,
@@ -34,10 +32,14 @@ from finetuned.core.decide import (
     StopIngestion,
     StopWorker,
     WarmUp,
+)
+from finetuned.core.dataset_state import DatasetState
+from finetuned.core.decide import (
     decide,
     is_idle,
 )
 from finetuned.core.job import FINAL_STATES
+from finetuned.core.situation import Situation
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL
 from finetuned.files.base_model import find_base
 from finetuned.layout import Layout

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from finetuned.core.dataset_state import DatasetState
-from finetuned.core.decide import Accepted
+from finetuned.core.situation import Accepted
 from finetuned.files.database import Database
 from finetuned.files.rows import DatasetRow
 from finetuned.files.run import utc_now

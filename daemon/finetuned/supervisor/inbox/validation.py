@@ -12,8 +12,8 @@ from typing import Any
 
 import structlog
 
+from finetuned.core.action import StopCause
 from finetuned.core.dataset_state import DatasetState
-from finetuned.core.decide import StopCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.run_end import is_over, run_status
 from finetuned.core.stability import StabilityTracker

@@ -11,11 +11,15 @@ from dataclasses import asdict
 
 import structlog
 
-from finetuned.core.decide import StopCause, WorkerEnd, judge_end
+from finetuned.core.action import StopCause
 from finetuned.core.early_stop import why_incomplete
 from finetuned.core.job import LIVE_STATES, JobEvent, JobKind, JobState
 from finetuned.core.phase import Phase
 from finetuned.core.run import RunKind, RunOutcome
+from finetuned.core.worker_end import (
+    WorkerEnd,
+    judge_end,
+)
 from finetuned.errors import (
     EXIT_CONFIG,
     EXIT_SOFTWARE,

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import structlog
 
-from finetuned.core.decide import JobView, StopCause, WorkerView
+from finetuned.core.action import StopCause
 from finetuned.core.job import JobEvent, JobKind, JobState, can
 from finetuned.core.phase import Phase
 from finetuned.core.run import RunOutcome
 from finetuned.core.run_end import is_over, run_status, should_reassign
+from finetuned.core.situation import (
+    JobView,
+    WorkerView,
+)
 from finetuned.errors import ConfigError
 from finetuned.files.heartbeat import Beat
 from finetuned.files.spec import EvaluationSpec, TrainingSpec

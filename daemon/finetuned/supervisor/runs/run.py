@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from finetuned.core.decide import StopCause
+from finetuned.core.action import StopCause
 from finetuned.core.phase import Phase
 from finetuned.core.run import RunKind
 from finetuned.core.run_end import RunObservation
