@@ -1,5 +1,5 @@
 """
-Write a file so that a reader, or a power cut, sees all of it or none of it.
+Write files and folders so that a reader, or a power cut, sees all of one or none of it.
 
 Temporary file in the same directory, fsync, rename, fsync the directory:
 the order restic uses (internal/backend/local/local.go, Save). The directory
@@ -31,8 +31,8 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True, mode: int = 0
         mode: Permission bits of the new file.
 
     Raises:
-        OSError: The old content is still in place; or, where only the directory
-            sync failed, the new content is, and a power cut may take it back.
+        OSError: The old content is still in place; or, if only the directory sync
+            failed, the new content is in place and a power cut may undo that.
     """
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp")
     try:
@@ -98,7 +98,7 @@ def publish_dir(building: Path, final: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """
-    Remove a folder of ours so that a crash half-way leaves nothing that looks finished.
+    Remove a folder so that a crash half-way leaves nothing that looks finished.
 
     It is renamed out of sight first: a reader of the parent never meets a
     folder that still has its manifest and no longer its weights.

@@ -28,7 +28,7 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
 
     The folder keeps the file's own name, percent-encoded, so that a crash right
     after the rename loses nothing: recovery reads the name from there. Nothing
-    is synced: after a power cut the file is here or there, and both are found.
+    is synced: after a power cut the file is in either place, and both are looked at.
 
     Args:
         layout: The root.
@@ -36,10 +36,10 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
         key: Unique name of this claim.
 
     Returns:
-        Where the file is now.
+        The file's new path.
 
     Raises:
-        FileNotFoundError: It is gone; somebody took it back.
+        FileNotFoundError: The file is gone; somebody took it back.
         OSError: The file system refused; the file is where it was.
     """
     folder = layout.processing / key
@@ -61,10 +61,10 @@ def claim(layout: Layout, entry: InboxEntry, key: str) -> Path:
 
 def claimed_file(layout: Layout, key: str) -> Path | None:
     """
-    Return the file claimed under *key*, or None when the folder is empty or gone.
+    Return the file claimed under *key*, or None if the folder is empty or gone.
 
     Raises:
-        FileNotFoundError: processing/ itself is gone: nothing is known of the file.
+        FileNotFoundError: processing/ itself is gone, so nothing is known about the file.
         OSError: The file system refused.
     """
     # Through a descriptor, so that a claim that ended and an inbox that was
@@ -92,7 +92,7 @@ def claimed_keys(layout: Layout) -> list[str]:
 
 def last_claim(layout: Layout) -> int:
     """
-    Return the highest claim number that any file on disk carries, 0 when there is none.
+    Return the highest claim number in the name of any file on disk, or 0 if there is none.
     """
     numbers = [0]
     for folder in (layout.processing, layout.done, layout.quarantine):
@@ -103,9 +103,9 @@ def last_claim(layout: Layout) -> int:
 
 def retire(layout: Layout, key: str, *, folder: Path, label: str) -> Path | None:
     """
-    Move a claimed original to its last place, under a name that cannot clash.
+    Move a claimed original to its final folder, under a name that cannot clash.
 
-    Idempotent: what an earlier, interrupted call did is completed.
+    Idempotent: a call completes what an interrupted call began.
 
     Args:
         layout: The root.
@@ -114,7 +114,7 @@ def retire(layout: Layout, key: str, *, folder: Path, label: str) -> Path | None
         label: Stem of the final name; *key* is appended, so equal names never meet.
 
     Returns:
-        Where the original is now, or None when it had been moved before.
+        Where the original is now, or None if it was moved before.
     """
     final = folder / f"{label}.{key}.jsonl"
     source = claimed_file(layout, key)
@@ -133,8 +133,8 @@ def unclaim(layout: Layout, key: str, path: bytes) -> bool:
     Put a file that changed after its claim back where it was.
 
     Returns:
-        True when it is back in the inbox; False when its name is taken by
-        another file, in which case it stays claimed.
+        True if it is back in the inbox; False if its name is taken by another file,
+        in which case it stays claimed.
     """
     source = claimed_file(layout, key)
     if source is None:

@@ -1,9 +1,9 @@
 """
-The folder for orders: one small file per command, consumed once.
+Orders in control/: one small file each, consumed once and acknowledged in control/ack/.
 
-An order is consumed by renaming it into control/ack/, which is also what makes
-it survive a crash: a consumed file without its JSON is an order that was
-received and not yet journalled. Knows nothing of jobs.
+An order is consumed by renaming its file into control/ack/. The rename survives a
+crash: a consumed file without a JSON answer is an order that was received and not
+yet acknowledged. Does not know jobs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from finetuned.files.atomic import fsync_dir, write_atomic
 from finetuned.layout import Layout
 
 REASON_BYTES = 500
+"""Most bytes of an order's file that are read."""
 KEEP_ACKS = 200
+"""Newest acknowledgements that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Order:
     reason: str
     """First line of the file, or empty."""
     touched_ns: int = 0
-    """When it was given: the file's mtime, which nobody can move once it is consumed."""
+    """When it was given: the file's mtime, which is fixed once the file is consumed."""
 
 
 def _first_line(path: Path) -> str:
@@ -80,7 +82,7 @@ def consume(layout: Layout, name: str, kind: OrderKind, sequence: int) -> Order 
     Take one order out of control/.
 
     Returns:
-        The order, or None when the file is gone already.
+        The order, or None if the file is already gone.
     """
     order_id = f"{sequence:06d}-{kind}"
     taken = layout.acks / f"{order_id}.received"
@@ -94,7 +96,7 @@ def consume(layout: Layout, name: str, kind: OrderKind, sequence: int) -> Order 
 
 def unfinished(layout: Layout) -> list[Order]:
     """
-    Return orders that were consumed but never acknowledged: the rest of a crash.
+    Return orders that were consumed but never acknowledged, because of a crash.
     """
     orders = []
     for path in sorted(layout.acks.glob("*.received")):
@@ -107,7 +109,7 @@ def unfinished(layout: Layout) -> list[Order]:
 
 def last_sequence(layout: Layout) -> int:
     """
-    Return the highest order number on disk, 0 when there is none.
+    Return the highest order number on disk, or 0 if there is none.
     """
     numbers = (p.name.partition("-")[0] for p in layout.acks.iterdir())
     return max((int(n) for n in numbers if n.isdigit()), default=0)
@@ -115,7 +117,7 @@ def last_sequence(layout: Layout) -> int:
 
 def acknowledge(layout: Layout, order: Order, answer: dict[str, Any]) -> None:
     """
-    Write ``control/ack/<id>.json``, durably, and drop the consumed file.
+    Write ``control/ack/<id>.json``, durably, and remove the consumed file.
 
     Called again for the same order (received, then obeyed) it replaces the answer.
     """
@@ -124,7 +126,7 @@ def acknowledge(layout: Layout, order: Order, answer: dict[str, Any]) -> None:
     received = layout.acks / f"{order.id}.received"
     try:
         received.unlink(missing_ok=True)
-    except IsADirectoryError:  # somebody's folder named like an order: obeyed, and kept
+    except IsADirectoryError:  # a folder named like an order: obeyed, and kept
         os.replace(received, received.with_suffix(".folder"))
     for old in sorted(layout.acks.glob("*.json"))[:-KEEP_ACKS]:
         old.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
 """
-What every source of rows does with them: JSON lines, and a file in an inbox.
+Rows as JSON lines, written whole into an inbox. Used by every source of rows.
 
 Knows bytes and names of files; does not know what the rows say.
 """
@@ -24,7 +24,7 @@ def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def drop(rows: Iterable[Mapping[str, Any]], inbox: Path, name: str) -> Path:
     """
-    Put *rows* into an inbox directory as one dataset, like anybody else would.
+    Put *rows* into an inbox directory as one dataset, the same way as any other program.
 
     Args:
         rows: Examples, one JSON object each.
@@ -35,7 +35,7 @@ def drop(rows: Iterable[Mapping[str, Any]], inbox: Path, name: str) -> Path:
         The path of the file, which appeared whole.
 
     Raises:
-        ValueError: The daemon would not look at a file of this name.
+        ValueError: The daemon would ignore a file of this name.
         OSError: The disk refused; no part of the file is visible.
     """
     if not name.endswith(".jsonl") or name.startswith(".") or Path(name).name != name:

@@ -53,7 +53,7 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
     """
     Yield every ``*.jsonl`` in inbox/ and inbox/{high,normal,low}/, best priority first.
 
-    Names that are ignored, and that nobody would expect to be, are yielded with the
+    Names that are ignored for a reason that is not obvious are yielded with the
     reason as their problem. Nothing is opened, so nothing can block: type, size and times
     come from lstat.
 
@@ -80,7 +80,7 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
                         try:
                             info = entry.stat(follow_symlinks=False)
                         except FileNotFoundError:
-                            continue  # taken away between listing and lstat: not ours any more
+                            continue  # removed between listing and lstat
                         yield InboxEntry(
                             path=os.path.join(folder, entry.name) if folder else entry.name,
                             priority=priority,
@@ -94,15 +94,15 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
 
 def complete(layout: Layout, n_claimed: int) -> None:
     """
-    Make the folders of an inbox that somebody made again without them.
+    Create the inbox's own folders after somebody removed and made inbox/ again.
 
     Args:
         layout: The root.
         n_claimed: How many claimed files have to be in processing/.
 
     Raises:
-        FileNotFoundError: processing/ is missing with files in it: another inbox,
-            or one that is not mounted, is no place to look for them.
+        FileNotFoundError: processing/ should hold claimed files and is missing: this
+            may be another inbox, or one that is not mounted.
     """
     if layout.processing.is_dir():
         return
@@ -116,7 +116,7 @@ def complete(layout: Layout, n_claimed: int) -> None:
 
 def unchanged(layout: Layout, entry: InboxEntry) -> bool:
     """
-    Return whether a file is still what the scan saw.
+    Return whether a file is unchanged since the scan.
     """
     try:
         info = os.lstat(os.path.join(os.fsencode(layout.inbox), entry.path))

@@ -26,7 +26,7 @@ _NEAR_JSONL: Final = (".json", ".ndjson", ".txt")
 
 def is_dataset_name(name: bytes) -> bool:
     """
-    Return whether a file of this name is taken.
+    Return whether a file of this name is claimed as a dataset.
     """
     return name.endswith(b".jsonl") and not is_draft(name)
 
@@ -40,7 +40,7 @@ def is_draft(name: bytes) -> bool:
 
 def why_ignored(name: bytes, *, is_folder: bool, at_top: bool) -> str | None:
     """
-    Return why a name in the inbox is never read and what to do, or None if that needs no word.
+    Return why a name in the inbox is never read and what to do, or None if that is obvious.
 
     Args:
         name: The last part of the path.

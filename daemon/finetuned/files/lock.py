@@ -1,9 +1,9 @@
 """
-One owner at a time, held by the kernel.
+File locks between processes, held by the kernel (flock).
 
-flock and no pid file: the lock ends with its process, whatever ends it, and a
-recycled pid cannot be mistaken for the owner. What is written in the file is
-only for the message that the loser shows.
+Unlike a pid file, the lock ends with its process however that ends, and a
+recycled pid cannot be mistaken for the owner. The pid in the file is only for
+the message of a process that does not get the lock.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FileLock:
 
     def release(self) -> None:
         """
-        Give the lock back; harmless when it is not held.
+        Release the lock; harmless if it is not held.
         """
         if self._fd is not None:
             os.close(self._fd)
@@ -71,10 +71,10 @@ class FileLock:
 @contextmanager
 def held(path: Path, *, wait_seconds: float) -> Iterator[None]:
     """
-    Hold the lock on *path* for a while.
+    Hold the lock on *path* inside a ``with`` block.
 
     Raises:
-        LockHeld: Somebody else still had it after *wait_seconds*.
+        LockHeld: Another process still held it after *wait_seconds*.
     """
     lock = FileLock(path)
     deadline = time.monotonic() + wait_seconds

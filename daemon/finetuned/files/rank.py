@@ -1,9 +1,9 @@
 """
-Which of a run's processes this is.
+The number of this process within its run (rank), and how many processes the run has.
 
 A run has one process, or several that ``accelerate launch`` started. Only rank
-0 writes into the run folder; what the others have to say goes to standard
-error. Reads the environment of the process and does not load torch.
+0 writes into the run folder; the others write to standard error. Reads the
+environment of the process and does not load torch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ def rank() -> int:
 
 def world() -> int:
     """
-    Return how many processes train this run together, over all machines, >= 1.
+    Return the number of processes of this run, over all machines, >= 1.
     """
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,5 +1,5 @@
 """
-Why the file system said no, in one word for status and log.
+The reason of a file system error, in one word for status and log.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ _REASONS = {
 
 def refusal_reason(error: OSError) -> str:
     """
-    Return the reason of *error*: one of a few fixed words, ``os_error`` for the rest.
+    Return the reason of *error*: a word of _REASONS, or ``os_error`` for any other error.
     """
     return _REASONS.get(error.errno or 0, "os_error")

@@ -1,9 +1,9 @@
 """
-A second copy of a version, on another path of deletion, and the way back from it.
+Backups of versions in models/backups/: made, verified, and copied back.
 
-Real copies, never hard links: an accidental write into a version must not
-reach its backup. Prune never touches models/backups/. Does not know which
-versions deserve a backup.
+Backups are real copies and never hard links: an accidental write into a version
+must not reach its backup. Prune never touches models/backups/, so no single
+deletion loses both copies. Does not know which versions get a backup.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 def backup(layout: Layout, name: str) -> Path:
     """
-    Copy version *name* to models/backups/, and read the copy back from the disk.
+    Copy version *name* to models/backups/, and verify what the disk has of the copy.
 
     A backup that is already there and intact is left alone; a damaged one goes
     to the trash first.
@@ -71,13 +71,13 @@ def last_verified_backup(layout: Layout) -> str | None:
 
 def restore(layout: Layout, name: str) -> bool:
     """
-    Rebuild version *name* from its backup, where it is missing or damaged.
+    Rebuild version *name* from its backup if it is missing or damaged.
 
-    The damaged folder changes places with the good copy in one rename and ends
-    in the trash, so current_model resolves throughout.
+    The damaged folder and the good copy swap names in one rename, so that
+    current_model resolves throughout; the damaged folder ends in the trash.
 
     Returns:
-        Whether anything was done; False when the version was intact.
+        Whether anything was done; False if the version was intact.
 
     Raises:
         RegistryError: There is no backup of it.
@@ -94,7 +94,7 @@ def restore(layout: Layout, name: str) -> bool:
             return False
         clear_building(layout.versions)
         if final.exists():
-            # Built where the damaged one shall end: one exchange then does both moves.
+            # Built in the trash, where the damaged folder has to end: one swap does both moves.
             building = trash_path(layout, name)
         else:
             building = layout.versions / f"{BUILDING}{name}"
@@ -113,7 +113,7 @@ def restore(layout: Layout, name: str) -> bool:
 
 def _copy(source: Path, target: Path) -> None:
     """
-    Copy what the manifest of *source* names, bytes by bytes, the manifest last.
+    Copy the files that the manifest of *source* names, and the manifest last.
     """
     target.mkdir(parents=True)
     for relative in ModelManifest.from_json(read_manifest(source), source / MANIFEST).bytes_by_file:
@@ -123,6 +123,6 @@ def _copy(source: Path, target: Path) -> None:
         copy.chmod(0o444)
         with copy.open("rb") as f:
             os.fsync(f.fileno())
-            # Out of the page cache: what is verified next is what the disk has.
+            # Dropped from the page cache, so that the verification reads the disk.
             os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     write_atomic(target / MANIFEST, (source / MANIFEST).read_bytes(), mode=0o444)

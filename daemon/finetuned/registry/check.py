@@ -1,7 +1,7 @@
 """
-Everything a root keeps, read and compared: versions, backups, trash, and the link.
+Verify versions, backups and the trash by their hashes, and current_model by its target.
 
-Only reads. Does not mend; restore() does.
+Only reads; restore() in backup.py repairs.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from finetuned.registry.versions import (
 @dataclass(slots=True)
 class Findings:
     """
-    What was intact and what was not. Keys are ``v0007``, ``backup v0007``, ``trash v0007-...``.
+    Which folders are intact and which are damaged.
+
+    Keys are ``v0007``, ``backup v0007``, ``trash v0007-...``.
     """
 
     intact: list[str] = field(default_factory=list)
     damaged: dict[str, str] = field(default_factory=dict)
-    """Also ``current_model``, where it names nothing that is intact."""
+    """Folder -> problem. Also ``current_model``, if it names nothing that is intact."""
 
     damaged_in_trash: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -39,7 +41,7 @@ class Findings:
 
 def check_versions(layout: Layout, names: Sequence[str]) -> Findings:
     """
-    Verify certain versions and nothing else.
+    Verify the versions *names* and nothing else.
 
     Raises:
         RegistryError: There is no such version.
@@ -56,7 +58,7 @@ def check_versions(layout: Layout, names: Sequence[str]) -> Findings:
 
 def count_bytes(layout: Layout) -> int:
     """
-    Return how many bytes check_all() would read, about; what cannot be seen counts 0.
+    Return about how many bytes check_all() reads; a file that cannot be seen counts 0.
     """
     return sum(folder_bytes(path) for path, _, _ in _places(layout))
 
@@ -70,7 +72,7 @@ def folder_bytes(folder: Path) -> int:
 
 def check_all(layout: Layout, before: Callable[[str, Path], None] | None = None) -> Findings:
     """
-    Verify every version, every backup and what is in the trash, the link and the lineage.
+    Verify every version, every backup, the trash, the link and the lineage.
 
     Args:
         before: Called with the name and path of each folder before it is read.
@@ -93,7 +95,7 @@ def check_all(layout: Layout, before: Callable[[str, Path], None] | None = None)
 
 def _places(layout: Layout) -> list[tuple[Path, str, str | None]]:
     """
-    Return (folder, what it is called, version it must hold) of everything to be read.
+    Return (folder, label, version that it must hold) of every folder to verify.
     """
     return [
         *((layout.versions / n, n, n) for n in list_versions(layout)),
@@ -124,7 +126,7 @@ def _check_link(layout: Layout, findings: Findings) -> None:
 
 def _orphans(layout: Layout) -> list[str]:
     """
-    Say which versions lack something they were built on; such a one cannot be rolled back.
+    Name the versions whose parent or base is gone; they cannot be rolled back.
     """
     there = {*list_versions(layout), *version_names(layout.backups)}
     notes = []

@@ -1,10 +1,9 @@
 """
-A person throws one version away, or one backup: into the trash, and never more than that.
+Deletion of one version, or of one backup, by name: into the trash.
 
-An ancestor of ours lost version, merged model and backup to one clean-up,
-60 GPU hours of them. So each function here moves one folder out of one place,
-by its name typed in full, and refuses what anything else stands on. Does not
-know what is deleted for good; that is trash.py, another day.
+One command must never lose a version together with its backup. So each function
+here moves one folder out of one place, by its name typed in full, and refuses
+if another version needs it. Does not delete anything for good; trash.py does.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ def delete(layout: Layout, name: str, *, confirm: str | None) -> Path:
         confirm: The name again, as a person typed it.
 
     Returns:
-        Its folder in the trash. The same when it was there already, so that a
-        deletion can be repeated after a crash.
+        Its folder in the trash; also if it was there already, so that a deletion
+        can be repeated after a crash.
 
     Raises:
-        RegistryError: There is no such version, the name was not confirmed, or
-            something needs it: it is in use, pinned, the last good one, or
+        RegistryError: There is no such version, the name was not confirmed, or the
+            version is needed: it is in use, pinned, the last good one, or
             another version was built on it. Nothing was changed.
     """
     _check_confirmed(name, confirm)
@@ -73,8 +72,8 @@ def delete_backup(layout: Layout, name: str, *, confirm: str | None) -> Path:
 
     Raises:
         RegistryError: There is no such backup, the name was not confirmed, the
-            version itself is not intact, or it is in use, pinned, or what is in
-            use was built on it. Nothing was changed.
+            version itself is not intact, or it is in use, pinned, or the version
+            in use was built on it. Nothing was changed.
     """
     _check_confirmed(name, confirm)
     with registry_lock(layout):
@@ -84,7 +83,7 @@ def delete_backup(layout: Layout, name: str, *, confirm: str | None) -> Path:
         if intact(layout.versions / name, name) is None:
             raise RegistryError(
                 f"the backup of {name} stays: {layout.versions / name} is missing or damaged, "
-                f"so this may be its last copy; mend it with: finetuned versions restore {name}"
+                f"so this may be its last copy; repair it with: finetuned versions restore {name}"
             )
         _check_not_in_use(layout, name, _lineages(layout, without=name))
         moved = to_trash(layout, folder)
@@ -101,7 +100,7 @@ def _check_confirmed(name: str, confirm: str | None) -> None:
 
 def _found_in_trash(layout: Layout, folder: Path) -> Path:
     """
-    Return where *folder* went when it was thrown away before; that is made durable now.
+    Return where *folder* is in the trash if it was moved there before, and make that durable.
     """
     backup = folder.parent == layout.backups
     stem = f"{folder.name}-{'backup-' if backup else ''}"
@@ -117,7 +116,10 @@ def _found_in_trash(layout: Layout, folder: Path) -> Path:
 
 def _lineages(layout: Layout, *, without: str) -> dict[str, tuple[str | None, str | None]]:
     """
-    Return parent and base version of every version and backup, *without* perhaps missing.
+    Return the parent and the base version of every version and backup.
+
+    Args:
+        without: The version that is deleted; its own manifest may be damaged.
     """
     found = {}
     for name in {*list_versions(layout), *version_names(layout.backups)}:
@@ -125,10 +127,10 @@ def _lineages(layout: Layout, *, without: str) -> dict[str, tuple[str | None, st
         if manifest is not None:
             found[name] = (manifest.parent, manifest.base_version)
         elif name == without:
-            found[name] = (None, None)  # nobody's child matters here; who has it as parent does
+            found[name] = (None, None)  # its own parents do not matter; the versions built on it do
         else:
             raise RegistryError(
-                f"the manifest of {name} is damaged, so it is not known what it was built on; "
+                f"the manifest of {name} is damaged, so its parent and base are not known; "
                 f"restore it, or move it by hand to {layout.trash}"
             )
     return found

@@ -1,8 +1,8 @@
 """
-What to do when the version in use is damaged: mend it, or say what is good below it.
+Repair of a damaged version from its backup, and the search for an intact ancestor.
 
-Knows parents, base versions and backups; does not know the journal, and decides
-on nothing: who asks moves current_model.
+Knows parents, base versions and backups; does not know the journal, and never
+moves current_model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 def repair(layout: Layout, name: str) -> None:
     """
-    Verify version *name* and every version it sits on; rebuild what is damaged from its backup.
+    Verify version *name* and every version below it; rebuild the damaged ones from backups.
 
     Raises:
         RegistryError, ModelError: One of them is damaged and has no intact backup.
@@ -52,9 +52,9 @@ def _repaired(layout: Layout, name: str) -> Version:
 
 def usable(layout: Layout, name: str) -> bool:
     """
-    Return whether repair() would go through: each part is intact as version or as backup.
+    Return whether repair() would succeed: each part is intact as a version or as a backup.
 
-    Reads all their files and changes nothing.
+    Reads every file of them and changes nothing.
     """
     seen: set[str] = set()
     current: str | None = name
@@ -70,7 +70,7 @@ def usable(layout: Layout, name: str) -> bool:
 
 def is_intact(layout: Layout, name: str) -> bool:
     """
-    Return whether version *name* and every version it sits on are intact where they are.
+    Return whether version *name* and every version that it sits on are intact in place.
     """
     try:
         verify_usable(layout, name)
@@ -86,8 +86,8 @@ def last_good(
     Return the nearest ancestor of version *name* that can be used, or None.
 
     Args:
-        parents: What the caller's own records say of parents, version -> parent;
-            asked where neither copy of a version has a manifest to be trusted.
+        parents: Version -> parent by the caller's own records; used if neither copy
+            of a version has a manifest that can be trusted.
     """
     ancestors = _ancestors(layout, name, parents or {})
     return next((ancestor for ancestor in ancestors if usable(layout, ancestor)), None)

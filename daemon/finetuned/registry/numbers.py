@@ -31,7 +31,7 @@ def next_number(layout: Layout, floor: int = 0) -> int:
     try:
         numbers.append(version_number(linked_version(layout) or "") or 0)
     except RegistryError:
-        pass  # somebody's own link or folder; promote reports it, a commit need not wait for it
+        pass  # not the daemon's link; promote reports it, and a commit need not wait for it
     for folder in (layout.versions, layout.backups, layout.trash):
         if folder.is_dir():
             # In the trash the name is followed by a time: v0007-20261120T...

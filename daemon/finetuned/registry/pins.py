@@ -1,8 +1,8 @@
 """
-What a person wants kept, whatever its age, and why.
+Versions that a person wants kept whatever their age, with the reason: models/pins.json.
 
-One file, models/pins.json. Knows nothing of what would delete a version; those
-who do ask here first, and do nothing while the answer cannot be read.
+Does not know what would delete a version. Code that deletes reads the pins first
+and deletes nothing while they cannot be read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from finetuned.registry.versions import read_version, registry_lock
 log = structlog.get_logger()
 
 PINS = "pins.json"
-"""In models/: version -> why it is pinned and since when."""
+"""In models/: version -> the reason and the time of its pin."""
 
 
 def read_pins(layout: Layout) -> dict[str, dict[str, str]]:
@@ -35,9 +35,9 @@ def read_pins(layout: Layout) -> dict[str, dict[str, str]]:
     except FileNotFoundError:
         return {}
     except orjson.JSONDecodeError as error:
-        raise RegistryError(f"{path}: not JSON ({error}); mend or remove it") from None
+        raise RegistryError(f"{path}: not JSON ({error}); repair or remove it") from None
     if not isinstance(pins, dict) or not all(isinstance(p, dict) for p in pins.values()):
-        raise RegistryError(f"{path}: not a table of pins; mend or remove it")
+        raise RegistryError(f"{path}: not a table of pins; repair or remove it")
     return pins
 
 

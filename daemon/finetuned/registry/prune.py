@@ -1,9 +1,8 @@
 """
-Which versions leave by age: by way of the trash.
+Removal of old versions into the trash.
 
-The decision is core/retention.py; here it is carried out. Prune renames
-versions into models/trash/ and touches nothing else; backups are another path
-of deletion and stay whatever happens here.
+core/retention.py decides which; this module carries it out. It renames versions
+into models/trash/ and touches nothing else; backups always stay.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ def prune(layout: Layout, *, keep_last: int, last_backup: str | None, apply: boo
 
     Args:
         keep_last: Versions kept that nothing else protects, newest first, >= 0.
-        last_backup: What last_verified_backup() said.
-        apply: False plans only and changes nothing.
+        last_backup: The newest version with an intact backup, see last_verified_backup().
+        apply: False only plans and changes nothing.
 
     Raises:
-        RegistryError: current_model or the pins are out of order; nothing was moved.
+        RegistryError: current_model or the pins cannot be read; nothing was moved.
         ModelError: A version's manifest is unreadable, so its parents are not
             known; nothing was moved.
     """

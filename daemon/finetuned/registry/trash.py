@@ -1,8 +1,8 @@
 """
-models/trash/: where every folder goes that leaves, and the one place that deletes for good.
+models/trash/: every removed folder goes here first, and only here is anything deleted for good.
 
-Nothing here touches models/versions/ or models/backups/ but to move one folder
-out of it. What may be deleted is decided in core/retention.py.
+models/versions/ and models/backups/ are touched only to move one folder out.
+core/retention.py decides which folders may be deleted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def trash_path(layout: Layout, name: str, *, backup: bool = False) -> Path:
     """
     Return a free path in the trash for a folder of version *name*.
 
-    Such as ``v0007-20261120T095052Z``, or ``v0007-backup-20261120T095052Z`` for its backup.
+    For example ``v0007-20261120T095052Z``, or ``v0007-backup-20261120T095052Z`` for its backup.
     """
     layout.trash.mkdir(exist_ok=True)
     stem = f"{name}-{'backup-' if backup else ''}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -53,14 +53,14 @@ def trash_path(layout: Layout, name: str, *, backup: bool = False) -> Path:
 
 def to_trash(layout: Layout, folder: Path) -> Path:
     """
-    Move *folder*, a version's or a backup's, into the trash. Only under the lock.
+    Move the folder of a version or of a backup into the trash. Only under the registry's lock.
 
     Returns:
         Where it is now.
 
     Raises:
-        OSError: The file system refused; it is where it was, or a power cut may
-            put it back there.
+        OSError: The file system refused; the folder was not moved, or a power cut
+            may put it back.
     """
     target = trash_path(layout, folder.name, backup=folder.parent == layout.backups)
     os.rename(folder, target)
@@ -83,22 +83,22 @@ def list_trash(layout: Layout) -> list[str]:
 
 def trashed_version(folder: str) -> str | None:
     """
-    Return the version that a *folder* of the trash was, by its name; None for none of ours.
+    Return the version whose folder is named *folder* in the trash; None if it was no version.
     """
     return valid_version_name(folder.partition("-")[0])
 
 
 def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = False) -> Emptying:
     """
-    Plan what in the trash may be deleted for good, and with *apply* delete it.
+    Plan which folders of the trash may be deleted for good, and with *apply* delete them.
 
-    The highest number ever used is written down first: a version number is
-    never used twice, even when nothing else remembers it.
+    The highest number ever used is written down first, so that a version number is
+    never used twice, even if no folder has it any more.
 
     Args:
-        confirm: Folders of the trash that a person named; they go whatever they are.
-        apply: False plans only and changes nothing. Either way every copy that
-            is to make up for a deleted one is read and compared.
+        confirm: Folders of the trash that a person named; they are deleted in any case.
+        apply: False only plans and changes nothing. Either way every other copy of a
+            version that would be deleted is read and verified.
 
     Raises:
         RegistryError: A confirmed name is not in the trash, or current_model or
@@ -109,7 +109,7 @@ def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = 
     with registry_lock(layout):
         plan = _plan(layout, confirm)
         remember_highest(layout)
-        for rest in layout.trash.glob(f"{_REMOVING}*"):  # of an emptying that was interrupted
+        for rest in layout.trash.glob(f"{_REMOVING}*"):  # left by an emptying that was interrupted
             shutil.rmtree(rest)
         for name in plan.delete:
             _remove(layout.trash / name)
@@ -122,7 +122,7 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         remove_tree(path)
     else:
-        path.unlink()  # somebody's file, or what was left of a folder that a disk lost
+        path.unlink()  # a file that somebody put here, or the rest of a folder that a disk lost
 
 
 def _plan(layout: Layout, confirm: Collection[str]) -> Emptying:
@@ -166,7 +166,7 @@ def _other_copy(layout: Layout, version: str) -> str | None:
 
 def _protected(layout: Layout) -> dict[str, str]:
     """
-    Return why a version stays in the trash even where the gate rejected it.
+    Return version -> reason for every version that stays in the trash even if it was rejected.
     """
     why: dict[str, str] = {}
     for name in {*list_versions(layout), *version_names(layout.backups)}:
@@ -174,7 +174,7 @@ def _protected(layout: Layout) -> dict[str, str]:
         if manifest is None:
             if (layout.versions / name).is_dir():
                 raise RegistryError(
-                    f"the manifest of {name} is damaged, so what it was built on is not known; "
+                    f"the manifest of {name} is damaged, so its parent and base are not known; "
                     f"restore or delete {name} first"
                 )
             continue

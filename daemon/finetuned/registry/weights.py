@@ -1,8 +1,8 @@
 """
-Which full model a version is, or sits on: what has to be loaded first.
+The folders of a version's weights: the full model, and the adapter on top of it.
 
-A version is an adapter on the configured base model, an adapter on a version
-that was consolidated, or a full model of its own. Does not load anything.
+A version is an adapter on the configured base model, an adapter on a consolidated
+version, or a full model of its own. Does not load anything.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from finetuned.registry.versions import read_version
 @dataclass(frozen=True, slots=True)
 class Weights:
     """
-    Where a model's weights are.
+    The folders that hold a model's weights.
     """
 
     base: Path
     """Directory of a full model."""
     folder: Path | None
-    """The version whose adapter, or whose full weights, come on top; None is the base alone."""
+    """The version whose adapter goes on top of the base; None if the base is the whole model."""
     base_version: str | None
-    """Which version the base is; None where it is the configured base model."""
+    """The version that the base is; None for the configured base model."""
 
 
 def weights_of(layout: Layout, version: str | None, configured: str) -> Weights:
     """
-    Return where the model of *version* is.
+    Return the folders of the model that *version* is.
 
     Args:
         layout: The root.
-        version: A version; None is the base model.
+        version: A version, or None for the base model.
         configured: ``model.base``.
 
     Raises:
-        BaseModelMissing: The base is not there.
-        RegistryError, ModelError: The version, or the one it sits on, is not there.
+        BaseModelMissing: The base model is missing.
+        RegistryError, ModelError: The version, or the version that it sits on, is missing.
     """
     if version is None:
         return Weights(find_base(layout, configured), None, None)
@@ -54,12 +54,12 @@ def weights_of(layout: Layout, version: str | None, configured: str) -> Weights:
 
 def weights_in(layout: Layout, folder: Path, configured: str) -> Weights:
     """
-    Return where the model in *folder* is: a version, current_model, a candidate or a base model.
+    Return the folders of the model in *folder*: a version, current_model, a candidate or a base.
 
     Args:
         layout: The root that it belongs to.
         folder: Any directory with a model or an adapter.
-        configured: ``model.base``, on which an adapter without a manifest must sit.
+        configured: ``model.base``, the base of an adapter that has no manifest.
 
     Raises:
         BaseModelMissing, RegistryError, ModelError: As weights_of.

@@ -30,7 +30,7 @@ WIDTH_INCHES = 5.0
 MAX_POINTS = 500
 """Of one curve; a longer one is drawn as the means of equal stretches."""
 
-# Stand-ins: no drawing of ours has these colours otherwise.
+# Stand-ins: no chart uses these colours for anything else.
 _ROLES = {
     role: f"#{i:02x}{i:02x}{i:02x}"
     for i, role in enumerate(
@@ -119,7 +119,7 @@ def _thin(points: Sequence[Point]) -> list[Point]:
 
 def known_points(curve: object) -> list[Point]:
     """
-    Return the points of a curve that are two finite numbers; none where there is no curve.
+    Return the points of a curve that are two finite numbers; an empty list if there is no curve.
     """
     points = curve if isinstance(curve, list) else []
     pairs = [(finite(p[0]), finite(p[1])) for p in points if isinstance(p, list) and len(p) == 2]
@@ -132,10 +132,10 @@ def curves(name: str, what: str, lines: Mapping[str, Sequence[Point]], *, unit: 
 
     Args:
         name: The chart's own name on its page.
-        what: For readers who do not see it.
-        lines: Label -> points (step, value); one of them has points. The last is the
-            one that matters and gets the strong colour.
-        unit: Of the values.
+        what: Description for readers who cannot see the chart.
+        lines: Label -> points (step, value); at least one line has points. The last line
+            is the most important and gets the strong colour.
+        unit: Unit of the values.
     """
 
     def draw(axes: Axes) -> None:

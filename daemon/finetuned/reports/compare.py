@@ -1,5 +1,5 @@
 """
-Two models side by side as a page.
+A comparison of two models as a page.
 
 Knows the result of finetuned compare; does not know how it was measured.
 """
@@ -106,7 +106,7 @@ def _kind(item: Mapping[str, Any]) -> str | None:
 def _cards(
     comparison: Mapping[str, Any], called: Mapping[str, str]
 ) -> tuple[list[Card], dict[str, int], str]:
-    """Return the cards of what differs, how many of each kind there are, what is not shown."""
+    """Return the cards of items that differ, the count of each kind, and what is left out."""
     items = comparison.get("items") or []
     pools: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in KINDS}
     for item in items:

@@ -1,5 +1,5 @@
 """
-Which answers a page shows, and what in them differs from the expected one.
+The answers that a page shows, with the words that differ from the expected answer.
 
 Pure. Knows items and outcomes of reports; does not know HTML.
 """
@@ -128,7 +128,7 @@ def _facts(outcome: Mapping[str, Any]) -> str:
 
 def judged(outcome: Mapping[str, Any] | None) -> str:
     """
-    Return ``right``, ``wrong``, or ``unjudged`` when nothing was asked.
+    Return ``right``, ``wrong``, or ``unjudged`` if nothing was asked.
     """
     correct = (outcome or {}).get("correct")
     return "unjudged" if correct is None else "right" if correct else "wrong"

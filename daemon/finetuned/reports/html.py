@@ -1,7 +1,7 @@
 """
 Templates to one self-contained file.
 
-Knows jinja2 and what a browser is allowed to do with the page; does not know what is on it.
+Knows jinja2 and the page's security policy; does not know the content.
 Everything is escaped by the template engine, and a content security policy forbids the
 page to load or run anything but its own one script, whatever a model has answered.
 """

@@ -6,8 +6,8 @@ models/reports/<version>.html; or, from a process that must not load matplotlib,
 
     python -m finetuned.reports.page --root DIR VERSION
 
-Knows reports and where they are; does not know the daemon, and decides nothing: a page
-that cannot be made changes no verdict.
+Knows eval reports and their folders; does not know the daemon. A page that cannot be
+made changes no verdict.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) ->
     Return the page of one eval report.
 
     Args:
-        report: schema_version 2; see docs/reference/eval_report.schema.json. Null and missing parts
-            become a sentence.
+        report: schema_version 2; see docs/reference/eval_report.schema.json. A part that is
+            null or missing is replaced by a sentence.
         history: Eval reports of earlier versions, schema_version 2, oldest first. Their
-            items are not looked at.
+            items are not used.
 
     Returns:
         One HTML file that refers to no other but the pages of earlier versions beside it.
@@ -214,7 +214,7 @@ def render_version(layout: Layout, version: str) -> Path:
     page = page_of(layout, version)
     layout.reports.mkdir(parents=True, exist_ok=True)
     path = layout.reports / f"{version}.html"
-    # It can be made again at any time: not worth waiting for the disk.
+    # No fsync: the page can be made again at any time.
     write_atomic(path, page, durable=False)
     return path
 

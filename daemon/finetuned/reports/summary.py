@@ -1,9 +1,9 @@
 """
-An eval report, taken apart into what the page's tables and lists say.
+The content of the page's tables and lists, computed from an eval report.
 
 Pure. Knows schema_version 2 of eval_report.json (docs/reference/eval_report.schema.json); does not
-know HTML. A part that is missing or null is left out, never an error: the page of a bad
-run is the one that is needed most.
+know HTML. A part that is missing or null is left out and is never an error, because a page
+is needed most after a run that went wrong.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _THAT = {
 
 def names(report: Report) -> dict[str, str]:
     """
-    Return subject -> what the page calls it, for the subjects that were asked.
+    Return subject -> its name on the page, for the subjects that were asked.
 
-    The incumbent is left out where it is the base model.
+    The incumbent is left out if it is the base model.
     """
     subjects = report.get("subjects") or {}
     called = {
@@ -85,7 +85,7 @@ def headline(report: Report) -> str:
 
 def facts(report: Report) -> list[tuple[str, str]]:
     """
-    Return what the evaluation was about, as name and value.
+    Return the facts of the evaluation, as name and value.
     """
     learnt = ", ".join(
         # Counted by the trainer: several sequences of one row, and each epoch again.
@@ -107,7 +107,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _scores(report: Report, subject: str) -> Mapping[str, Any]:
-    """Return a subject's scores by suite; those of the base where it is the same model."""
+    """Return a subject's scores by suite; those of the base if it is the same model."""
     subjects = report.get("subjects") or {}
     found = subjects.get(subject) or {}
     scores = found.get("suites") or {}
@@ -139,7 +139,7 @@ def _cell(subject: str, score: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _change(report: Report, suite: Mapping[str, Any]) -> dict[str, str]:
-    """Return candidate minus incumbent in points, and its interval where a rule has it."""
+    """Return candidate minus incumbent in points, and its interval if a rule has one."""
     after = _scores(report, "candidate").get(suite["name"]) or {}
     before = _scores(report, "incumbent").get(suite["name"]) or {}
     new, old = finite(after.get("accuracy")), finite(before.get("accuracy"))
@@ -153,7 +153,7 @@ def _change(report: Report, suite: Mapping[str, Any]) -> dict[str, str]:
 def _interval(report: Report, suite: Mapping[str, Any]) -> str:
     """Return the interval that a rule about *suite* alone gives, or an empty string."""
     new = [s for s in report["suites"] if s["origin"] == "new"]
-    # The gate judges all new suites together: with one, that is the one.
+    # The gate judges all new suites together; if there is one, the rule is about it.
     about = {suite["name"], None} if [suite] == new else {suite["name"]}
     for rule in report["verdict"].get("rules") or []:
         numbers = rule.get("numbers") or {}
@@ -237,7 +237,7 @@ def example_cards(report: Report) -> tuple[list[Card], dict[str, int], str]:
 
     Returns:
         The cards in order; how many of each kind there are in all; and a sentence
-        about what is not shown, empty when all are.
+        about what is not shown, empty if every item is shown.
     """
     pools: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in KINDS}
     unjudged = 0
@@ -273,7 +273,7 @@ def _limits(pools: Mapping[str, Sequence[object]]) -> list[int]:
 
 
 def _kind(outcomes: Mapping[str, Any]) -> str | None:
-    # The base stands for an incumbent that is the base.
+    # If the incumbent is the base, the base's outcome is the incumbent's.
     before = judged(outcomes.get("incumbent") or outcomes.get("base"))
     after = judged(outcomes.get("candidate"))
     kinds = {("wrong", "right"): "better", ("right", "wrong"): "worse"}
@@ -287,8 +287,7 @@ def history_rows(report: Report, history: Sequence[Report]) -> tuple[list[str], 
 
     Args:
         report: This version's.
-        history: Eval reports of earlier versions, oldest first; other schema versions and
-            versions are of no use here and left out by the caller.
+        history: Eval reports of earlier versions with the same schema_version, oldest first.
 
     Returns:
         Titles of at most MAX_HISTORY_SUITES suites with the same questions (sha256), and
@@ -302,7 +301,7 @@ def history_rows(report: Report, history: Sequence[Report]) -> tuple[list[str], 
         suites = {s["sha256"]: s["name"] for s in old.get("suites") or []}
         scores = _scores(old, "candidate")
         cells = [scores.get(suites.get(digest, "")) for digest in shared]
-        # Only a version name makes a link: whatever else a report says might lead elsewhere.
+        # Only a version name becomes a link: other text of a report might lead elsewhere.
         known = old is not report and version_number(str(old["version"])) is not None
         rows.append(
             {

@@ -18,7 +18,7 @@ NOTHING = "not measured"
 
 def finite(value: object) -> float | None:
     """
-    Return *value* as a float, or None when it is no number or not finite.
+    Return *value* as a float, or None if it is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -27,7 +27,7 @@ def finite(value: object) -> float | None:
 
 def percent(share: object) -> str:
     """
-    Return a share of 0 to 1 as e.g. ``86%``; all and none are said only where they are true.
+    Return a share of 0 to 1 as e.g. ``86%``; 100% and 0% only if they are exact.
     """
     value = finite(share)
     if value is None:
@@ -103,7 +103,7 @@ def count(n: int, what: str, many: str | None = None) -> str:
 
 def shorten(text: str, chars: int) -> str:
     """
-    Return *text* in at most *chars* characters (>= 5), the middle left out where it is longer.
+    Return *text* in at most *chars* characters (>= 5), leaving out the middle if it is longer.
     """
     text = visible(text).replace("\n", " ")
     if len(text) <= chars:

@@ -25,7 +25,7 @@ EVENTS: Final = {
     "config_rejected": "config.toml is wrong; the last good configuration stays in force.",
     "consolidation_due": "The nightly merge of the adapter is due.",
     "current_model_changed": "The link current_model was made to follow the journal.",
-    "current_model_repaired": "The link current_model was missing or wrong and was made anew.",
+    "current_model_repaired": "The link current_model did not follow the journal; it was replaced.",
     "current_model_unreadable": "The link current_model does not lead to a version.",
     "dataset_accepted": "A file was validated and its dataset written.",
     "dataset_changed_while_read": "A file changed while it was validated; it is validated again.",

@@ -15,7 +15,7 @@ from typing import Any
 @lru_cache(maxsize=1)
 def _nvml() -> Any | None:
     """
-    Return the initialised pynvml module, or None where there is no driver. Asked once.
+    Return the initialised pynvml module, or None if there is no driver. The result is cached.
     """
     try:
         # Looked for before pynvml is: a machine without GPU need not carry the module.

@@ -1,5 +1,5 @@
 """
-What the machine is doing right now, as one flat table for the status. Knows psutil.
+Load, memory and disk of the machine, as one flat table for the status. Knows psutil.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _rss_bytes(pid: int) -> int | None:
     try:
         return int(_process(pid).memory_info().rss)
     except psutil.Error:
-        _process.cache_clear()  # gone; the number may belong to somebody else next time
+        _process.cache_clear()  # it ended; the pid may belong to another process next time
         return None
 
 
@@ -36,7 +36,7 @@ def host_reading(root: Path, *, worker_pid: int | None = None) -> dict[str, Any]
     Returns:
         ``cpu_pct`` (0 to 100, mean over all cores since the last call, 0 at the
         first), ``load_1m``, ``memory_used_bytes``, ``memory_total_bytes``,
-        ``disk_free_bytes`` (for unprivileged users; None where *root* is gone),
+        ``disk_free_bytes`` (for unprivileged users; None if *root* is gone),
         ``rss_bytes`` (this process), ``worker_rss_bytes`` (None without a worker).
     """
     memory = psutil.virtual_memory()

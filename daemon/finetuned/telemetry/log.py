@@ -1,12 +1,12 @@
 """
 Structured logs: one JSON line per event in logs/<name>.log.
 
-Every process has its own file, so that a line is one append by one author.
+Every process has its own file, so that no two processes append to one file.
 Knows structlog and files; does not know jobs, nor which events exist (events.py).
 
 A log line must never stop the daemon. When the disk is full the line goes to
 stderr (the systemd journal keeps it) and the next line tries the file again.
-Nobody waits for the disk here: a power cut may take the last few lines.
+No fsync: a power cut may take the last few lines.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from structlog.typing import EventDict, Processor
 from finetuned.core.text import printable
 
 MAX_DEPTH = 8
-"""Deepest nesting that is logged as structure; what is below is logged as text."""
+"""Deepest nesting that is logged as structure; deeper values are logged as text."""
 
 _MULTILINE_KEYS = frozenset({"exception", "stack"})
 
 
 def _plain(value: object, depth: int = 0) -> Any:
     """
-    Return *value* as something orjson can write and a terminal survives.
+    Return *value* as a value that orjson can write and that holds no control characters.
     """
     if isinstance(value, Enum):
         value = value.value
@@ -44,7 +44,7 @@ def _plain(value: object, depth: int = 0) -> Any:
         case int():
             return value if -(2**63) <= value < 2**63 else str(value)
         case float():
-            # orjson would write null, and the one NaN that matters would be gone.
+            # orjson would write null, and a NaN loss must be visible.
             return value if math.isfinite(value) else str(value)
         case str():
             return printable(value)
@@ -99,7 +99,7 @@ class LogFile:
 
     def append(self, line: bytes) -> bool:
         """
-        Append *line* (with its newline), rotating first where it would not fit.
+        Append *line* (with its newline), after rotating the file if the line would not fit.
 
         Returns:
             Whether the whole line is in the file. False leaves the file as it was.
@@ -117,7 +117,7 @@ class LogFile:
             try:  # full in the middle of a line: take the piece back
                 os.ftruncate(self._fd, size)
             except OSError:
-                pass  # the next start mends it, see _open
+                pass  # the next start ends the half line, see _open
             return False
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class LogFile:
             found = os.fstat(self._fd)
             if found.st_nlink > 0:
                 return found.st_size
-            self._close()  # somebody deleted the file; our lines would go nowhere
+            self._close()  # the file was deleted: lines written to it would be lost
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(self.path, flags, 0o644)
         size = os.fstat(self._fd).st_size
@@ -151,7 +151,7 @@ class LogFile:
 
     def _rotate(self, size: int) -> int:
         """
-        Move the file out of the way and open a new one; on refusal go on with the old one.
+        Rename the file and open a new one; if that fails, keep the old one.
         """
         try:
             for n in range(self.backups - 1, 0, -1):
@@ -160,7 +160,7 @@ class LogFile:
                     os.replace(newer, older)
             os.replace(self.path, self._numbered(1))
         except OSError:
-            return size  # a file that is too long is better than a line that is lost
+            return size  # a file that is too long is better than a lost line
         self._close()
         return self._open()
 
@@ -170,7 +170,7 @@ class LogFile:
 
 class _Sink:
     """
-    Where structlog's finished events go: the file, the console, or stderr in need.
+    Writes structlog's finished events to the file and the console, or to stderr if the file fails.
     """
 
     def __init__(self, file: LogFile | None, *, console: bool, readable: Readable | None) -> None:
@@ -194,7 +194,7 @@ def _write(stream: Any, text: str) -> None:
         stream.write(text)
         stream.flush()
     except (OSError, ValueError):
-        pass  # the reader of the pipe is gone, or the stream is closed; there is nobody to tell
+        pass  # the reader of the pipe is gone, or the stream is closed
 
 
 def configure(
@@ -233,6 +233,6 @@ def configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger("info"),
         logger_factory=lambda *_: sink,
-        # Modules take their logger at import; what they log after configure() must obey it.
+        # Modules take their logger at import; their later events must use this configuration.
         cache_logger_on_first_use=False,
     )

@@ -100,7 +100,7 @@ def single(block: str, rng: random.Random) -> Sentence:
 
 
 def _template(block: str, rng: random.Random) -> Template:
-    # Said by its result as often as said as an order, where both ways exist.
+    # If a block also exists as frames, half of its sentences come from them.
     framed = block in predicates() and rng.random() < 0.5
     return rng.choice(catalog()[f"{block}.framed" if framed else block])
 

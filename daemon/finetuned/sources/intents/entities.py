@@ -1,8 +1,8 @@
 """
-Names of hosts, people, groups, shares and paths, in two halves that never meet.
+Names of hosts, people, groups, shares and paths, in two disjoint halves: training and test.
 
-Every name is built around a stem, and a stem belongs to one half for good by
-its hash; an address does so as a whole. So a row of the test set can hold no
+Every name is built around a stem, and the hash of a stem decides which half it
+belongs to; an address is hashed as a whole. So no row of the test set holds a
 name that training has seen, however many of either are drawn.
 
 Knows what names look like; does not know sentences.
@@ -105,7 +105,7 @@ class Names:
                     for _ in range(self._rng.choice((1, 2, 2, 3)))
                     for part in (stems("onset"), stems("nucleus"), _CODAS)
                 )
-            # A short invented word may be a real one, which some sentence says.
+            # A short invented word may be a real word that some sentence holds.
             shortest = 5 if invented and self._heldout else 3
             if len(stem) >= shortest and is_heldout(stem) == self._heldout:
                 return stem

@@ -32,13 +32,13 @@ def intent_of(spec: str, values: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         spec: One step, or several joined by ``&``: an action, then the gaps
-            that hold its values in the order of the schema. ``*`` is whatever
-            address or target there is, ``target=zone`` takes the target from
+            that hold its values in the order of the schema. ``*`` is the
+            address or target that the sentence has, ``target=zone`` takes the target from
             another gap. ``clarify`` and ``none`` carry their answer.
         values: The name that stands in each gap.
 
     Returns:
-        The canonical intent; a batch where there are several steps.
+        The canonical intent; a batch if there are several steps.
     """
     steps = [_step(part.split(), values) for part in spec.split(" & ")]
     return canonical(steps[0] if len(steps) == 1 else {"action": "batch", "steps": steps})

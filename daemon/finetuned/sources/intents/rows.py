@@ -150,8 +150,8 @@ def test_rows() -> list[Row]:
 
     Half of a group says known sentences about unknown names (``metadata.split``
     is ``entity_disjoint``), half says unknown sentences about unknown names
-    (``phrasing_disjoint``). An answer counts as right where it is the same JSON
-    (``scorer``): a space more or less would be executed alike.
+    (``phrasing_disjoint``). An answer counts as right if it is the same JSON
+    (``scorer``), because spaces do not change what is executed.
 
     Returns:
         The 200 rows, always the same.

@@ -43,7 +43,7 @@ class Form:
 
     read: Callable[[Mapping[str, Any]], tuple[list[Slot], list[str]]]
     """
-    The reverse. Raises KeyError, TypeError, ValueError or AttributeError where the JSON is laid
+    The reverse. Raises KeyError, TypeError, ValueError or AttributeError if the JSON is laid
     out in another way; ``build`` of what it returns tells what else the JSON holds.
     """
 

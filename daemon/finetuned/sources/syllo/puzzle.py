@@ -1,5 +1,5 @@
 """
-One puzzle: how hard it is meant to be, what it says, its one answer, and who is right.
+One puzzle: its difficulty, its text, its one answer, and the check of any other answer.
 
 Pure. Knows rules; does not know the word list, nor how puzzles are drawn.
 """
@@ -132,7 +132,7 @@ def check(puzzle: Puzzle, answer_text: str) -> list[str]:
         answer_text: What was answered; any text.
 
     Returns:
-        One complaint for each broken rule; empty where the answer is right.
+        One complaint for each broken rule; empty if the answer is right.
     """
     try:
         payload = orjson.loads(answer_text)
@@ -158,7 +158,7 @@ def spellings(word: Word, bank: Sequence[str]) -> set[tuple[str, ...]]:
     """
     Return every sequence of tiles that fills the slot of *word* with its letters.
 
-    A puzzle has one solution where each of its words has one spelling.
+    A puzzle has one solution if each of its words has one spelling.
     """
     found: set[tuple[str, ...]] = set()
 

@@ -105,7 +105,7 @@ def draw_puzzle(
     Draw one puzzle of *level* with words of *pool*.
 
     Returns:
-        A puzzle with exactly one solution, or None where this draw gave none.
+        A puzzle with exactly one solution, or None if this draw gave none.
     """
     hidden = _hidden(rng, pool, level)
     tiles = [tile for word in hidden for tile in word.syllables]

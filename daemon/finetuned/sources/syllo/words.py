@@ -1,7 +1,7 @@
 """
-The words of the puzzles, their syllables and definitions, in two halves that never meet.
+The words of the puzzles with syllables and definitions, in two disjoint halves.
 
-A word belongs to one half for good, by its hash, so that no puzzle of a
+The hash of a word decides which half it belongs to, so that no puzzle of a
 benchmark asks for a word that training has seen. Knows the word list; does
 not know puzzles.
 """
