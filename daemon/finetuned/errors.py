@@ -26,6 +26,7 @@ Anything else that escapes is a bug too, and is left to crash the process.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 EXIT_OK = 0
@@ -153,16 +154,32 @@ class BaseModelMissing(ModelError):
 
     exit_status = EXIT_CONFIG
 
-    def __init__(self, base: str, looked: list[Path]) -> None:
+    def __init__(self, base: str, looked: list[Path], bases: Path | None = None) -> None:
+        """
+        Say where the model was looked for, and how to get it.
+
+        Args:
+            base: As the configuration names it.
+            looked: Folders without a config.json.
+            bases: The root's models/base/, where a download belongs; None gives no such hint.
+        """
         places = ", ".join(str(p) for p in looked)
-        super().__init__(
-            f"base model {base!r} not found (looked in {places}). "
-            f"Get it with: .venv/bin/hf download {base} --local-dir models/base/{Path(base).name}  "
-            "and set model.base in config.toml to that directory; "
-            "or run experiments/base_model/make.py for the embedded default 'micro'"
-        )
+        hint = "" if bases is None or Path(base).is_absolute() else _how_to_get(base, bases)
+        super().__init__(f"base model {base!r} not found (looked in {places}){hint}")
         self.base = base
         self.looked = looked
+
+
+def _how_to_get(base: str, bases: Path) -> str:
+    owner, _, name = base.strip("/").rpartition("/")
+    hf = Path(sys.prefix) / "bin" / "hf"
+    program = hf if hf.exists() else "hf"
+    whose = "" if owner else " (OWNER is the account on huggingface.co, as Qwen in Qwen/Qwen3-0.6B)"
+    return (
+        f"; to download it: {program} download {owner or 'OWNER'}/{name} --local-dir "
+        f'{bases / name}{whose}, then set base = "{name}" under [model] in config.toml; '
+        '"micro" comes with the program; finetuned base list shows what is here'
+    )
 
 
 class CorruptFile(ModelError):

@@ -10,7 +10,19 @@ import sys
 from collections.abc import Sequence
 
 from finetuned import __version__
-from finetuned.cli import canary, compare, config, make, report, run, status, test, versions
+from finetuned.cli import (
+    base,
+    canary,
+    compare,
+    completion,
+    config,
+    make,
+    report,
+    run,
+    status,
+    test,
+    versions,
+)
 from finetuned.cli.verb import UsageError, Verb, chosen_root
 
 VERBS: tuple[Verb, ...] = (
@@ -23,6 +35,8 @@ VERBS: tuple[Verb, ...] = (
     report.VERB,
     config.VERB,
     make.VERB,
+    base.VERB,
+    completion.VERB,
 )
 """In the order in which the help lists them."""
 
@@ -47,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"finetuned {__version__}")
+    parser.set_defaults(program=parser)
     verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
     for verb in VERBS:
         added = verbs.add_parser(

@@ -57,4 +57,4 @@ def find_base(layout: Layout, name: str) -> Path:
     for place in places:
         if (place / "config.json").is_file():
             return place.resolve()
-    raise BaseModelMissing(name, places)
+    raise BaseModelMissing(name, list(dict.fromkeys(places)), layout.bases)
