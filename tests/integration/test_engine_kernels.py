@@ -368,11 +368,11 @@ def test_held_out_rows_are_scored_within_the_budget() -> None:
     """
     Batches of 16 rows at most, within the tokens that training fits; a longer row alone.
     """
-    from finetuned.training.held_out import _cut
+    from finetuned.training.held_out import cut_into_batches
 
     rows = sorted((row(tokens(n, n), (1, n)) for n in range(2, 90)), key=lambda r: len(r[0]))
     for limit in (1, 50, 300, 10**6):
-        batches = _cut(rows, limit)
+        batches = cut_into_batches(rows, limit)
         assert rows == [r for batch in batches for r in batch]
         for batch in batches:
             cost = len(batch) * max(len(ids) for ids, _ in batch)

@@ -1,15 +1,15 @@
 """
-Write on one thread while another trains.
+Writing on one thread while another one trains.
 
-At most one thing is in flight: a disk that cannot keep up makes checkpoints
-rarer and never piles copies of the model up in memory. Knows neither tensors
-nor checkpoints; that a snapshot shares no memory with what is being trained is
-the caller's part, and so is that the writer asks nothing of the trainer's GPU.
+At most one write is under way: a slow disk makes checkpoints rarer, but copies of the
+model never pile up in memory. Does not know tensors or checkpoints. The caller must
+submit copies that share no memory with the model in training, and a writer that does
+not use the GPU.
 
     saver = BackgroundSaver()
     saver.submit(snapshot_state(...), lambda s: write_checkpoint(folder, s))
     ...                                 # train; the writer hashes, syncs, renames
-    for path in saver.poll(): ...       # after each step: finished, or raises what it met
+    for path in saver.poll(): ...       # after each step: results, or the writer's error
     saver.wait()                        # before leaving
 """
 
@@ -25,15 +25,15 @@ Result = TypeVar("Result")
 
 class BackgroundSaver(Generic[Snapshot, Result]):
     """
-    One writing thread at a time, and what came of it.
+    One writing thread at a time, and its results.
 
-    All methods belong to one thread, the one that trains. The writer is a daemon
-    thread: a process that leaves without ``wait`` cuts it off, as a crash would.
+    All methods are called on the thread that trains. The writer is a daemon thread: a
+    process that ends without ``wait`` ends it in the middle of its work, as a crash would.
     """
 
     def __init__(self) -> None:
         self._thread: Thread | None = None
-        # Touched by the writer while it lives, by the trainer only when it is gone.
+        # Used by the writing thread while it runs, and by the trainer only after it ended.
         self._finished: list[Result] = []
         self._failure: BaseException | None = None
 
@@ -44,17 +44,17 @@ class BackgroundSaver(Generic[Snapshot, Result]):
 
     def submit(self, snapshot: Snapshot, write: Callable[[Snapshot], Result]) -> bool:
         """
-        Begin to write, unless something is being written.
+        Begin to write, unless a write is under way.
 
-        Ask ``busy`` before copying the state: a refused snapshot was made for nothing.
+        Read ``busy`` before copying the state, so that no copy is made only to be refused.
 
         Args:
-            snapshot: What is written; let go of as soon as it is.
+            snapshot: The copy to write; released as soon as it is written.
             write: Called with it once, on the writing thread.
 
         Returns:
-            False when it was refused, because the writer is busy or its last failure
-            has not been fetched by ``poll``; the caller tries again at the next step.
+            False if it was refused, because the writer is busy or ``poll`` has not yet
+            raised its last error; the caller tries again after the next step.
         """
         if self.busy or self._failure is not None:
             return False
@@ -67,16 +67,16 @@ class BackgroundSaver(Generic[Snapshot, Result]):
     def _write(self, snapshot: Snapshot, write: Callable[[Snapshot], Result]) -> None:
         try:
             self._finished.append(write(snapshot))
-        except BaseException as error:  # raised again by poll, on the thread that can decide
+        except BaseException as error:  # poll raises it on the thread that trains
             self._failure = error
 
     def poll(self) -> list[Result]:
         """
-        Return what was finished since the last call, oldest first, without waiting.
+        Return the results since the last call, oldest first, without waiting.
 
         Raises:
-            OSError: The writer met it, or ModelError, or a bug. Told once; what finished
-                earlier is still returned by the next call, and the saver goes on working.
+            OSError, ModelError: Whatever error ended the last write, once. Earlier results
+                are returned by the next call, and the saver can be used further.
         """
         if self.busy:
             return []
@@ -85,20 +85,20 @@ class BackgroundSaver(Generic[Snapshot, Result]):
             try:
                 raise failure
             finally:
-                del failure  # its traceback holds this frame and the snapshot: no cycle
+                del failure  # its traceback refers to this frame: without this, a cycle
         finished, self._finished = self._finished, []
         return finished
 
     def wait(self, timeout_seconds: float | None = None) -> list[Result]:
         """
-        Wait until nothing is being written, then poll.
+        Wait until no write is under way, then poll.
 
         Args:
-            timeout_seconds: At most this long, > 0; None waits to the end. A caller
-                with a heartbeat waits in pieces while ``busy``.
+            timeout_seconds: Longest wait, > 0; None waits to the end. A caller that has a
+                heartbeat to write waits in pieces while ``busy``.
 
         Returns:
-            As ``poll``; nothing when the time was over first.
+            As ``poll``; [] if the time was over first.
 
         Raises:
             OSError: As ``poll``.

@@ -1,21 +1,20 @@
 """
-How far a training has moved from the incumbent: an early warning of forgetting.
+How far a training has moved the model from the incumbent: an early warning of forgetting.
 
-KL(incumbent || now) per token, on a fixed set of expected answers, most of them
-to prompts that this job does not train. Of the incumbent's distribution the 128
-most likely tokens are kept and the rest is one more outcome, so what is measured
-is a lower bound of the divergence (data processing inequality) that needs a few
-kilobytes and not a second model.
+Measured as KL(incumbent || model) per token, on a fixed set of expected answers, most of
+them to prompts that this job does not train. Of the incumbent's distribution only the 128
+most likely tokens are kept; all others count as one outcome. By the data processing
+inequality that gives a lower bound of the divergence, and it needs a few kilobytes
+instead of a second model.
 
-Source: forgetting follows the divergence from the model before,
-"RL's Razor" (arXiv 2509.04259).
+Source: forgetting follows the divergence from the model before, "RL's Razor"
+(arXiv 2509.04259).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -28,21 +27,25 @@ from finetuned.errors import MalformedExample, SuiteError
 from finetuned.files.spec import TrainingSpec
 from finetuned.inference.cached_lm import answering
 from finetuned.model.tensors import disk_errors
+from finetuned.model.types import LanguageModel
 
 REFERENCE = "kl_reference.safetensors"
-"""In a run folder: what the incumbent said, for a run that goes on with the job."""
+"""File in a run folder: the incumbent's distributions, for a run that resumes the job."""
 
-_EARLIER_ROWS = 4
-"""Of each earlier dataset, at most."""
+MAX_ROWS_PER_DATASET = 4
+"""Most held-out rows of each earlier dataset."""
 
-_LOGITS = 1 << 25
-"""Most logits that are held at once."""
+MAX_ROW_TOKENS = 512
+"""Longest row that is used."""
 
-_KEPT = 128
-_MAX_TOKENS = 512
-"""Longest row that is looked at."""
-_POSITIONS = 32
-"""Most tokens of one answer that are looked at."""
+MAX_POSITIONS_PER_ROW = 32
+"""Most tokens of one answer that are compared."""
+
+_KEPT_TOKENS = 128
+"""Tokens of the incumbent's distribution that are kept for each position."""
+
+_MAX_LOGITS = 2**25
+"""Most logits that one forward pass may return: 128 MiB of float32."""
 
 Row = tuple[list[int], list[int]]
 """Token ids, and the positions whose next token is part of the answer."""
@@ -50,7 +53,7 @@ Row = tuple[list[int], list[int]]
 
 class Drift:
     """
-    The distance of one model from where it began, on fixed prompts.
+    The distance of one model from the incumbent, on fixed rows.
     """
 
     def __init__(self, rows: Sequence[Row], reference: dict[str, torch.Tensor]) -> None:
@@ -58,14 +61,14 @@ class Drift:
         self._reference = reference
 
     @classmethod
-    def begin(cls, model: Any, rows: Sequence[Row], run_dir: Path) -> Drift:
+    def begin(cls, model: LanguageModel, rows: Sequence[Row], run_dir: Path) -> Drift:
         """
-        Take *model* as it is now as the incumbent, and write down what it says.
+        Take *model* as it is now as the incumbent, and save its distributions in *run_dir*.
 
         Raises:
             OSError: The file system refused.
         """
-        kept = min(_KEPT, int(model.config.vocab_size) - 1)
+        kept = min(_KEPT_TOKENS, int(model.config.vocab_size) - 1)
         with answering(model):
             top = torch.cat(list(_log_probabilities(model, rows))).topk(kept)
         reference = {
@@ -80,11 +83,14 @@ class Drift:
     @classmethod
     def resume(cls, rows: Sequence[Row], folders: Sequence[Path]) -> Drift | None:
         """
-        Go on with what an earlier run of the same job wrote down; None where none fits.
+        Use what an earlier run of the same job saved.
 
         Args:
-            rows: The same as at the beginning.
-            folders: Of the runs of the job.
+            rows: The same as in that run.
+            folders: Run folders of the job; the first that has a reference is used.
+
+        Returns:
+            None if no folder has a reference that fits *rows*.
         """
         n = sum(len(positions) for _, positions in rows)
         for folder in folders:
@@ -96,9 +102,9 @@ class Drift:
                 return cls(rows, reference)
         return None
 
-    def measure(self, model: Any) -> float:
+    def measure(self, model: LanguageModel) -> float:
         """
-        Return the divergence now, in nats per token, >= 0 but for rounding.
+        Return the divergence of *model* from the incumbent, in nats per token, >= 0.
         """
         ids, old = self._reference["ids"], self._reference["log_p"]
         old_rest = self._reference["log_rest"]
@@ -110,32 +116,30 @@ class Drift:
 
 
 def open_drift(
-    model: Any,
+    model: LanguageModel,
     held_out: Sequence[Question],
     renderer: Renderer,
     *,
-    limit: int,
     run_dir: Path,
     spec: TrainingSpec,
     resumed: bool,
 ) -> Drift | None:
     """
-    Return what measures the distance from the incumbent, None where there is nothing to.
+    Return the measurement of a run, None if there is nothing to measure with.
 
     Args:
-        model: At a job's beginning the incumbent itself.
-        held_out: Held-out rows of the job, looked at where there are no older ones.
+        model: At the beginning of a job, this is the incumbent.
+        held_out: Held-out rows of the job, used if there are too few older ones.
         renderer: Of the model's tokenizer and template.
-        limit: ``evaluation.kl_prompts``.
-        run_dir: The run.
-        spec: Names the canaries, earlier datasets, and the runs that this one goes on with.
-        resumed: Whether the model is further than the job's beginning.
+        run_dir: Folder of the run.
+        spec: Names canaries, earlier datasets, evaluation.kl_prompts and earlier runs.
+        resumed: Whether the model was trained further than the beginning of the job.
 
     Raises:
         OSError: The file system refused.
     """
-    fixed = [q for suite in _fixed(spec) for q in suite]
-    rows = rows_of([*fixed, *held_out], renderer, limit)
+    older = [question for suite in _older_suites(spec) for question in suite]
+    rows = rows_of([*older, *held_out], renderer, spec.config.evaluation.kl_prompts)
     if not rows:
         return None
     if resumed:
@@ -144,20 +148,20 @@ def open_drift(
     return Drift.begin(model, rows, run_dir)
 
 
-def _fixed(spec: TrainingSpec) -> Iterator[list[Question]]:
+def _older_suites(spec: TrainingSpec) -> Iterator[list[Question]]:
     """Yield the canaries, then a few held-out rows of each earlier dataset."""
     if spec.canaries:
         try:
             yield list(load_suite(spec.canaries).questions)
         except SuiteError:
-            pass  # the evaluation will say so
+            pass  # the evaluation reports it
     for folder in spec.earlier:
-        yield questions_of(TokenisedDataset.open(folder))[:_EARLIER_ROWS]
+        yield questions_of(TokenisedDataset.open(folder))[:MAX_ROWS_PER_DATASET]
 
 
 def rows_of(questions: Sequence[Question], renderer: Renderer, limit: int) -> list[Row]:
     """
-    Return up to *limit* rows to look at; questions that do not fit this model are passed over.
+    Return up to *limit* rows; questions that this model's template cannot render are left out.
     """
     rows: list[Row] = []
     for question in questions:
@@ -169,25 +173,20 @@ def rows_of(questions: Sequence[Question], renderer: Renderer, limit: int) -> li
             sequence = renderer.render(question.example)[-1]
         except MalformedExample:
             continue
-        positions = [i - 1 for i, s in enumerate(sequence.supervised) if s and i][:_POSITIONS]
-        if positions and len(sequence.input_ids) <= _MAX_TOKENS:
-            rows.append((list(sequence.input_ids), positions))
+        answer = [i - 1 for i, s in enumerate(sequence.supervised) if s and i]
+        if answer and len(sequence.input_ids) <= MAX_ROW_TOKENS:
+            rows.append((list(sequence.input_ids), answer[:MAX_POSITIONS_PER_ROW]))
     return rows
 
 
-def _log_probabilities(model: Any, rows: Sequence[Row]) -> Iterator[torch.Tensor]:
+def _log_probabilities(model: LanguageModel, rows: Sequence[Row]) -> Iterator[torch.Tensor]:
     """Yield log probabilities at each row's positions, float32 on the CPU, in the rows' order."""
     device = next(model.parameters()).device
     longest = max(len(ids) for ids, _ in rows)
-    at_once = max(1, _LOGITS // (longest * int(model.config.vocab_size)))
+    at_once = max(1, _MAX_LOGITS // (longest * int(model.config.vocab_size)))
     for start in range(0, len(rows), at_once):
         part = rows[start : start + at_once]
-        width = max(len(ids) for ids, _ in part)
-        ids = torch.zeros((len(part), width), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for i, (tokens, _) in enumerate(part):
-            ids[i, : len(tokens)] = torch.tensor(tokens)
-            mask[i, : len(tokens)] = 1
+        ids, mask = _padded([ids for ids, _ in part])
         logits = model(
             input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
         ).logits
@@ -195,7 +194,17 @@ def _log_probabilities(model: Any, rows: Sequence[Row]) -> Iterator[torch.Tensor
             yield logits[i, positions].float().log_softmax(-1).cpu()
 
 
+def _padded(sequences: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, both int64 of shape (sequences, longest), padded right."""
+    ids = torch.zeros((len(sequences), max(map(len, sequences))), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, tokens in enumerate(sequences):
+        ids[i, : len(tokens)] = torch.tensor(tokens)
+        mask[i, : len(tokens)] = 1
+    return ids, mask
+
+
 def _log_rest(log_p: torch.Tensor) -> torch.Tensor:
-    """Return the log of the probability that is left, shape (positions,)."""
+    """Return the log of the probability that *log_p* leaves, shape (positions,)."""
     left = (1 - log_p.exp().sum(1)).clamp_min(1e-9)
     return left.log()

@@ -1,7 +1,7 @@
 """
-The loss on the same held-out rows, again and again: what early stopping looks at.
+The loss on a fixed choice of held-out rows, for early stopping.
 
-Does not generate and does not decide.
+Does not generate answers and does not decide when to stop (early_stopping.py).
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from finetuned.loss.micro_batch import MaskedTokens, make_micro_batch, supervise
 from finetuned.loss.supervised import SHARING, SupervisedLM
 from finetuned.training import processes, sharded
 
-MAX_ROWS = 64
-"""Of all held-out rows, spread evenly: enough for a loss that moves smoothly, cheap to score."""
+MAX_SCORED_QUESTIONS = 64
+"""
+Most held-out questions that are scored, spread evenly over all of them: enough for a loss
+that moves smoothly, few enough to be cheap.
+"""
 
-_BATCH = 16
-"""The most rows that are scored together."""
+_MAX_BATCH_ROWS = 16
+"""Most rows that are scored together."""
 
 
 class HeldOutLoss:
     """
-    A fixed choice of held-out rows, ready to be scored.
+    The rows to score, rendered once, and the model that scores them.
     """
 
     def __init__(
@@ -37,13 +40,13 @@ class HeldOutLoss:
     ) -> None:
         """
         Args:
-            model: Scored as it is at each call.
+            model: The model in training; its mode is kept.
             questions: All held-out rows of the job, >= 1.
             renderer: Of the model's tokenizer and template.
-            max_tokens: What a micro-batch of training may hold by now, which scoring, without
-                gradients, then may as well.
+            max_tokens: Returns the token budget of a training micro-batch. A batch that is
+                scored without gradients needs less memory, so it fits as well.
         """
-        stride = max(1, -(-len(questions) // MAX_ROWS))
+        stride = max(1, -(-len(questions) // MAX_SCORED_QUESTIONS))
         rows: list[MaskedTokens] = [
             (s.input_ids, s.supervised)
             for q in questions[::stride]
@@ -53,26 +56,26 @@ class HeldOutLoss:
         self._model = model
         self._rows = rows
         self._max_tokens = max_tokens
-        self._tokens = sum(map(supervised_count, rows))
+        self._supervised_tokens = sum(map(supervised_count, rows))
 
     def loss(self) -> float:
         """
-        Return the mean loss in nats per supervised token.
+        Return the mean loss in nats per supervised token, the same in every process.
 
-        Every process of the run calls it, scores its share and gets the same number.
+        Every process of the run calls it. Each scores its share of the batches; with a
+        sharded model all of them score every batch together.
         """
         was_training = self._model.training
         self._model.eval()
         try:
-            # A sharded model computes with all processes or not at all.
             together = sharded.asked()
-            batches = _cut(self._rows, processes.lowest(self._max_tokens()))
+            batches = cut_into_batches(self._rows, processes.lowest(self._max_tokens()))
             share = batches if together else batches[rank() :: world()]
             total = sum(map(self._summed_loss, share))
         finally:
             self._model.train(was_training)
-        shares = world() if together else 1
-        return processes.totals(total)[0] / shares / max(1, self._tokens)
+        times_scored = world() if together else 1
+        return processes.totals(total)[0] / times_scored / max(1, self._supervised_tokens)
 
     def _summed_loss(self, rows: Sequence[MaskedTokens]) -> float:
         model = self._model
@@ -81,12 +84,18 @@ class HeldOutLoss:
         return float(model.row_losses(batch.to(model.device)).sum())
 
 
-def _cut(rows: Sequence[MaskedTokens], max_tokens: int) -> list[list[MaskedTokens]]:
-    """Cut rows, shorter ones first, into batches that are within the limits or of one row."""
+def cut_into_batches(rows: Sequence[MaskedTokens], max_tokens: int) -> list[list[MaskedTokens]]:
+    """
+    Return the rows in batches of at most *max_tokens*, padding included, or of one row.
+
+    Args:
+        rows: Sorted by length, shortest first.
+        max_tokens: >= 1.
+    """
     batches: list[list[MaskedTokens]] = []
     for row in rows:
         fits = batches and (len(batches[-1]) + 1) * len(row[0]) <= max_tokens
-        if fits and len(batches[-1]) < _BATCH:
+        if fits and len(batches[-1]) < _MAX_BATCH_ROWS:
             batches[-1].append(row)
         else:
             batches.append([row])

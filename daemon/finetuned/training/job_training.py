@@ -188,7 +188,6 @@ def _evals(job: Job, start: JobStart, questions: list[Question]) -> EvalRecorder
             model,
             questions,
             job.renderer,
-            limit=evaluation.kl_prompts,
             run_dir=job.run_dir,
             spec=job.spec,
             resumed=start.checkpoint is not None,

@@ -1,8 +1,8 @@
 """
-How a job computes its loss: as its lineage did where that is right here, else chosen afresh.
+How a job computes its loss: with the kernels of its lineage if they are right, else chosen anew.
 
-Every process of a run comes to the same. Does not know how a way works, nor keeps
-the choice.
+All processes of a run make the same choice. Does not know how kernels work
+(loss/kernels.py), and does not store the choice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from finetuned.training import processes
 
 def precision_is_open(parameters: Iterable[torch.nn.Parameter], config: ModelConfig) -> bool:
     """
-    Whether the precision is ours to choose: float32 weights that nobody asked for.
+    Whether the matrix products may use another type: float32 weights that nobody asked for.
     """
     return config.dtype == "auto" and next(iter(parameters)).dtype == torch.float32
 
@@ -31,25 +31,29 @@ def recall(
     model: SupervisedLM, training: TrainingConfig, kernels: str, precision: str
 ) -> Choice | None:
     """
-    Return the choice to go on as before, or None where that way is not offered here.
+    Set *model* to the kernels of before, and return that choice.
 
-    It may not be: another device, gradient checkpointing switched on or off, another
-    training.kernels. Offered but wrong by now, the next right way is taken.
+    They are checked again; if they compute something else by now, the next candidate that
+    is right is taken.
 
     Args:
-        model: In training mode; set to the choice.
+        model: In training mode.
         training: Of the job.
-        kernels: str() of the Kernels it was; "" for nothing known.
-        precision: Of its matrix products, as Choice.precision.
+        kernels: str() of the Kernels of before; "" if there are none.
+        precision: Type of their matrix products, as Choice.precision.
+
+    Returns:
+        None if these kernels are no candidate here: on another device, with gradient
+        checkpointing switched on or off, or with another training.kernels.
     """
-    known, ways = Kernels.parse(kernels), _ways(model, training)
-    if known not in ways:
+    known, possible = Kernels.parse(kernels), _candidates(model, training)
+    if known not in possible:
         return None
-    # The plain ways were for a model that could do no better: refused once, the better ones
-    # are looked at again and likely refused again.
-    first = ways[: ways.index(known)] if known.prefix not in SHARING else []
-    rest = [way for way in ways if way not in (*first, known)]
-    choice = first_right(model, [*first, known, *rest], agree=_agree)
+    # Kernels that share nothing were chosen because every better candidate was refused.
+    # These are checked again first, for the reason may be gone.
+    better = possible[: possible.index(known)] if known.prefix not in SHARING else []
+    rest = [kernels for kernels in possible if kernels not in (*better, known)]
+    choice = first_right(model, [*better, known, *rest], agree=_all_agree)
     choice.autocast = getattr(torch, precision) if precision else None
     return choice
 
@@ -63,13 +67,13 @@ def choose_afresh(
     on_progress: Callable[[], None],
 ) -> Choice:
     """
-    Return the best of the ways that are right; arguments as kernels.choose.
+    Return the fastest of the candidates that are right; arguments as kernels.choose.
 
-    Several processes time nothing, for their clocks would not agree: they take the
-    first way that is right in all of them.
+    Several processes time nothing, because their clocks would not agree: they take the
+    first candidate that is right in all of them.
     """
     if world() > 1:
-        choice = first_right(model, _ways(model, training), agree=_agree)
+        choice = first_right(model, _candidates(model, training), agree=_all_agree)
         if may_autocast and model.device.type == "cuda" and has_fast_bfloat16(model.device):
             choice.autocast = torch.bfloat16
         return choice
@@ -82,10 +86,10 @@ def choose_afresh(
     )
 
 
-def _ways(model: SupervisedLM, training: TrainingConfig) -> list[Kernels]:
+def _candidates(model: SupervisedLM, training: TrainingConfig) -> list[Kernels]:
     return candidates(model.lm, model.device, prefix=training.kernels)
 
 
-def _agree(right: bool) -> bool:
-    """A way of computing is right where it is right in every process."""
+def _all_agree(right: bool) -> bool:
+    """Whether *right* is true in every process."""
     return processes.lowest(int(right)) == 1

@@ -1,10 +1,10 @@
 """
-What the processes of one run must agree on.
+Values on which all processes of one run must agree.
 
-Each of them computes its part of a step and decides for itself; whatever would
-make one leave a loop that the others stay in goes through here, so that no
-process waits for an exchange that another never enters. With one process every
-answer is what was asked. Does not know models, plans or folders.
+Each process computes its part of a step and runs the same code. A value that could make
+one of them leave a loop that the others stay in is exchanged here first; otherwise they
+would wait for an exchange that it never enters. With one process every function returns
+its argument. Does not know models, plans or folders.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from finetuned.files.rank import world
 from finetuned.training import sharded
 
 EXCHANGE_SECONDS = 1800
-"""How long a process waits for the others: rank 0 may be writing or looking meanwhile."""
+"""Longest wait for the other processes: rank 0 may save or make a live eval meanwhile."""
 
 
 def join(*, cpu: bool) -> None:
     """
-    Meet the other processes of this run, and take this process's own device.
+    Connect to the other processes of this run, and select the device of this one.
 
-    Call it before anything is loaded: from here on "cuda" means the GPU of this
-    process. Does nothing where there is one process.
+    Call it before anything is loaded: afterwards "cuda" means the GPU of this process.
+    Does nothing if there is one process.
 
     Args:
         cpu: Whether the run trains on the CPU.
 
     Raises:
-        ConfigError: The launch file asks for what cannot be trained with; nothing was met.
+        ConfigError: The launch file asks for something unsupported; nothing was connected.
     """
     if world() == 1:
         return
@@ -50,15 +50,15 @@ def join(*, cpu: bool) -> None:
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
     if precision != "no":
         raise ConfigError(
-            f"training.accelerate_config asks for mixed_precision {precision!r}, but precision is "
-            "model.dtype's; set mixed_precision: 'no' there"
+            f"training.accelerate_config asks for mixed_precision {precision!r}, but model.dtype "
+            "sets the precision; write mixed_precision: 'no' in that file"
         )
     PartialState(cpu=cpu, timeout=timedelta(seconds=EXCHANGE_SECONDS))
 
 
 def lowest(value: int) -> int:
     """
-    Return the smallest *value* of all processes.
+    Return the lowest *value* of all processes, the same in each of them.
     """
     return int(_over_all([float(value)], dist.ReduceOp.MIN)[0])
 
@@ -72,7 +72,9 @@ def totals(*values: float) -> list[float]:
 
 def any_of(value: bool) -> bool:
     """
-    Whether *value* is true in some process: a signal reaches them at different moments.
+    Whether *value* is true in at least one process.
+
+    A signal, for example, reaches the processes at different moments.
     """
     return totals(float(value)) != [0.0]
 
@@ -80,7 +82,7 @@ def any_of(value: bool) -> bool:
 def _over_all(values: Sequence[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
     if world() == 1:
         return list(values)
-    # float64 holds every token count exactly.
+    # float64 holds every token count below 2**53 exactly.
     box = torch.tensor(values, dtype=torch.float64, device=PartialState().device)
     dist.all_reduce(box, operation)
     agreed: list[float] = box.tolist()

@@ -1,21 +1,20 @@
 """
-One model spread over the processes of a run: FSDP2 as the launch file describes it.
+A model that is spread over the processes of a run: FSDP2, as the launch file describes it.
 
-accelerate shards the model before the Trainer sees it, so that parameters and
-optimizer are the same objects from then on; the Trainer is told that the model owns
-its placement, and wraps it no further. That works on CPU and CUDA alike.
+accelerate shards the model before the Trainer gets it, so that parameters and optimizer
+stay the same objects; a mark on the model keeps the Trainer from wrapping it again. That
+works on CPU and CUDA alike.
 
-Each process keeps a part of every weight and moment, and gathers a layer when it
-computes with it. Parameters are then DTensors: what is written must be gathered
-first (``whole``), what is read must be cut (``part_of``). ``whole`` is an exchange,
-so all processes call it for the same tensors in the same order. Does not know
-checkpoints, jobs or the Trainer.
+Each process keeps a part of every weight and moment, and gathers a layer while it
+computes with it. Parameters are DTensors then: to be written a tensor must be gathered
+(``whole``), to be read it must be cut (``part_of``). ``whole`` is an exchange, so all
+processes call it for the same tensors in the same order. Does not know checkpoints,
+jobs or the Trainer.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -29,11 +28,13 @@ _MUST_BE = {
     "FSDP_OFFLOAD_PARAMS": ("false", "fsdp_offload_params"),
     "FSDP_ACTIVATION_CHECKPOINTING": ("false", "fsdp_activation_checkpointing"),
 }
-"""What the launch file may say: each other value of these was not tried, or cannot work."""
-
+"""The only supported values of the launch file, by variable, with the key that sets each."""
 
 _LAUNCHED = "ACCELERATE_USE_FSDP"
+"""Set by accelerate launch; the Trainer reads it too."""
+
 _OURS = "FINETUNED_USE_FSDP"
+"""Set by take_over in its place."""
 
 
 def asked() -> bool:
@@ -45,7 +46,7 @@ def asked() -> bool:
 
 def take_over() -> None:
     """
-    Take FSDP out of the Trainer's hands, after a look at what the launch file asks for.
+    Check what the launch file asks for, and hide it from the Trainer, which would shard too.
 
     Raises:
         ConfigError: It is not supported; the message names the key and its only value.
@@ -63,9 +64,10 @@ def take_over() -> None:
 
 def shard(model: SupervisedLM) -> None:
     """
-    Spread *model*, which every process has whole, over all of them.
+    Spread *model*, which every process holds whole, over all of them.
 
-    Its parameters become other objects; whoever holds the old ones holds the whole model.
+    Its parameters become other objects. A reference to the old ones keeps the whole model
+    in memory.
 
     Raises:
         ConfigError: The launch file names no layer class that the model has.
@@ -75,9 +77,8 @@ def shard(model: SupervisedLM) -> None:
     from accelerate.utils.fsdp_utils import fsdp2_prepare_model
     from torch.distributed.fsdp import register_fsdp_forward_method
 
-    device: Any = model.device
-    accelerator = Accelerator(cpu=device.type == "cpu")
-    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()  # reads the launch file's
+    accelerator = Accelerator(cpu=model.device.type == "cpu")
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()  # from the launch file
     try:
         fsdp2_prepare_model(accelerator, model)
     except ValueError as error:
@@ -85,21 +86,21 @@ def shard(model: SupervisedLM) -> None:
             f"training.accelerate_config: {error}; set fsdp_transformer_layer_cls_to_wrap to the "
             f"model's layer class, one of {getattr(model.lm, '_no_split_modules', None)}"
         ) from error
-    # Held-out rows are scored without a forward() of the whole.
+    # Held-out rows are scored by this method, which must gather layers as forward() does.
     register_fsdp_forward_method(model, "row_losses")
     model.is_distributed_loading_by_transformers = True  # type: ignore[assignment]
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """
-    Return *tensor* itself, or all of it where this process holds a part: an exchange then.
+    Return *tensor* itself, or all of it if this process holds a part, which is an exchange.
     """
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def part_of(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """
-    Return a copy of *tensor* as *parameter* is: on its device, and its part where it is one.
+    Return a copy of *tensor* on the device of *parameter*; of a DTensor, this process's part.
     """
     moved = tensor.to(parameter.device)
     if not isinstance(parameter, DTensor):
