@@ -1,5 +1,5 @@
 """
-Whether held-out rows also stand, in other clothes, among the rows to train.
+Held-out rows that also stand among the rows to train: the same question, or many of its words.
 
 Prompts are already split by their hash; what is looked for here is the same
 question with the same answer under another system prompt or history (exact),

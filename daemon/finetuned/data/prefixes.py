@@ -242,7 +242,7 @@ def first_supervised(
     flags: npt.NDArray[np.uint8], offsets: Integers, lengths: Integers
 ) -> npt.NDArray[np.int64]:
     """
-    Return the position of the first supervised token of each row, its length where there is none.
+    Return the position of the first supervised token of each row, its length if it has none.
 
     Args:
         flags: 0 or 1 for every token of all rows (flat; may be a memory map).

@@ -187,7 +187,7 @@ def _question(row: object, number: str) -> Question:
 
 
 def _choices(row: dict[str, Any], scorer: Scorer) -> tuple[tuple[str, ...], int | None]:
-    """Return the choices, and the number of the right one; () and None where there are none."""
+    """Return the choices and the number of the right one; () and None if the item has none."""
     given = row.get("choices")
     if scorer.name != CHOICE:
         if given is not None:
