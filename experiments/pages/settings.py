@@ -1,40 +1,30 @@
 """
-The keys of config.toml as tables, read from the commented default that finetuned prints.
+The keys of config.toml as tables, with the text that stands under each field of the code.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from dataclasses import fields
 
 from experiments.pages.table import table
-from experiments.pages.tree import CHECKOUT
+from finetuned.config import Config
+from finetuned.config.default_file import field_docs, toml_value
 
 
 def settings() -> str:
     """
     Return one table for each section: key, default, meaning.
     """
-    printed = subprocess.run(
-        [sys.executable, str(CHECKOUT / "tools" / "config.py")],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    sections: dict[str, list[tuple[str, str, str]]] = {}
-    section = ""
-    comment: list[str] = []
-    for line in printed.splitlines():
-        if line.startswith("["):
-            section, comment = line.strip("[]"), []
-            sections[section] = []
-        elif line.startswith("#"):
-            comment.append(line.removeprefix("#").strip())
-        elif " = " in line:
-            key, _, default = line.partition(" = ")
-            sections[section].append((f"`{section}.{key}`", f"`{default}`", " ".join(comment)))
-            comment = []
-    return "\n".join(
-        f"## {name}\n\n{table(('key', 'default', 'meaning'), rows)}"
-        for name, rows in sections.items()
-    )
+    docs, parts = field_docs(), []
+    for section in fields(Config):
+        values = getattr(Config(), section.name)
+        rows = [
+            (
+                f"`{section.name}.{key.name}`",
+                f"`{toml_value(getattr(values, key.name))}`",
+                docs[type(values).__name__, key.name],
+            )
+            for key in fields(values)
+        ]
+        parts.append(f"## {section.name}\n\n{table(('key', 'default', 'meaning'), rows)}")
+    return "\n".join(parts)
