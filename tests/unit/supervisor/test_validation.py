@@ -1,0 +1,236 @@
+"""
+What the ingestion worker says of a file decides where the file goes, exactly once.
+"""
+
+import orjson
+import pytest
+
+from finetuned.core.dataset_state import DatasetState
+from finetuned.core.run import RunOutcome
+from finetuned.errors import ConfigError, Unavailable
+from finetuned.files.claims import claimed_file
+from finetuned.files.dataset_result import DatasetOutcome, DatasetResult, write_result
+from finetuned.files.rows import RunRow
+from finetuned.files.run import write_error
+from finetuned.files.spec import IngestionSpec, read_spec
+from finetuned.supervisor.inbox.intake import Intake
+from finetuned.supervisor.inbox.validation import CRASHES_PER_FILE
+
+
+@pytest.fixture
+def intake(context, workers, monkeypatch, tmp_path):
+    monkeypatch.setattr(type(context), "base", lambda _: tmp_path)
+    context.layout.benchmarks.mkdir(exist_ok=True)
+    return Intake(context)
+
+
+def drop(context, intake, *names):
+    """
+    Put files into the inbox by rename and have them claimed; return their keys.
+    """
+    for name in names:
+        (context.layout.inbox / name).write_text(f'{{"text": "{name}"}}\n')
+    intake.look(100.0, woken=True, renamed={name.encode() for name in names})
+    intake.claim_stable()
+    return sorted(context.journal.datasets.keys())
+
+
+def state(context, key):
+    return context.journal.datasets.get(key).state
+
+
+def run_folder(workers):
+    return workers[-1].runs[-1]
+
+
+def result(workers, key, **said):
+    folder = run_folder(workers)
+    (folder / "results").mkdir(exist_ok=True)
+    write_result(folder, key, DatasetResult(**said))
+
+
+def test_everything_claimed_is_asked_of_the_worker_in_order(context, intake, workers):
+    """
+    The spec names each file with its size at the claim, and where the tokenizer is.
+    """
+    keys = drop(context, intake, "a.jsonl", "b.jsonl")
+    intake.validation.start()
+    spec = read_spec(run_folder(workers), IngestionSpec)
+
+    assert keys == [file.dataset_key for file in spec.files]
+    assert ["a.jsonl", "b.jsonl"] == [file.name for file in spec.files]
+    assert all(
+        file.path.is_file() and file.bytes == file.path.stat().st_size for file in spec.files
+    )
+    assert intake.validation.busy
+
+
+def test_a_claim_whose_file_is_gone_is_forgotten(context, intake, workers):
+    """
+    Somebody took it back by hand: there is nothing to validate.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    claimed_file(context.layout, key).unlink()
+    intake.validation.start()
+
+    assert context.journal.datasets.get(key) is None
+    assert not intake.validation.busy
+
+
+def test_an_accepted_file_waits_for_a_job(context, intake, workers):
+    """
+    Its result is taken as soon as it is there, while the worker goes on with the others.
+    """
+    first, second = drop(context, intake, "a.jsonl", "b.jsonl")
+    intake.validation.start()
+    result(workers, first, result=DatasetOutcome.ACCEPTED, dataset_id="a" * 16, sha256="a" * 64)
+    intake.validation.poll()
+
+    assert DatasetState.ACCEPTED is state(context, first)
+    assert DatasetState.CLAIMED is state(context, second)
+    assert [first] == [a.key for a in context.journal.datasets.without_job()]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"result": DatasetOutcome.QUARANTINED, "dataset_id": "a" * 16, "reason": "6 of 9 are bad"},
+        {"result": DatasetOutcome.UNREADABLE, "reason": "6 of 9 are bad"},
+    ],
+)
+def test_a_refused_file_ends_in_rejected_with_its_reason_beside_it(context, intake, workers, said):
+    """
+    Nothing that a person dropped is deleted.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    intake.validation.start()
+    result(workers, key, **said)
+    intake.validation.poll()
+    rejected = context.layout.quarantine
+
+    assert DatasetState.QUARANTINED is state(context, key)
+    assert [f"a.{key}.jsonl"] == [p.name for p in rejected.glob("*.jsonl")]
+    (reason,) = rejected.glob("*.reason.json")
+    assert "6 of 9 are bad" == orjson.loads(reason.read_bytes())["reason"]
+
+
+def test_a_file_that_changed_goes_back_and_must_be_still_again(context, intake, workers):
+    """
+    Its writer was not done.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    intake.validation.start()
+    result(workers, key, result=DatasetOutcome.UNSTABLE, reason="it grew")
+    intake.validation.poll()
+
+    assert (context.layout.inbox / "a.jsonl").is_file()
+    assert context.journal.datasets.get(key) is None
+    intake.look(101.0, woken=True, renamed=set())
+    assert 0 == intake.stable_files
+
+
+def test_the_end_of_the_worker_is_recorded_and_its_last_results_taken(context, intake, workers):
+    """
+    Results that came with the end count like the others.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    intake.validation.start()
+    result(workers, key, result=DatasetOutcome.ACCEPTED, dataset_id="a" * 16, sha256="a" * 64)
+    workers[0].finish(0)
+    intake.validation.poll()
+
+    assert DatasetState.ACCEPTED is state(context, key)
+    assert not intake.validation.busy
+    assert [] == context.journal.runs.unfinished()
+
+
+def crash(context, intake, workers, status=-11):
+    intake.validation.start()
+    workers[-1].status = status
+    intake.validation.poll()
+
+
+def test_a_file_that_kills_the_validation_twice_is_put_aside_alone(context, intake, workers):
+    """
+    The one it died on is the first without a result; the others are not blamed.
+    """
+    bad, good = drop(context, intake, "a.jsonl", "b.jsonl")
+    for _ in range(CRASHES_PER_FILE):
+        crash(context, intake, workers)
+
+    assert DatasetState.QUARANTINED is state(context, bad)
+    assert DatasetState.CLAIMED is state(context, good)
+    assert "failed twice" in context.journal.datasets.get(bad).reason
+
+
+def test_a_validation_that_hangs_is_killed_and_its_file_named(context, intake, workers):
+    """
+    A chat template that never ends must not stop all other files for ever.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    for _ in range(CRASHES_PER_FILE):
+        intake.validation.start()
+        intake.validation._run.progress_at -= 1e6
+        intake.validation.poll()
+        intake.validation.poll()
+
+    assert DatasetState.QUARANTINED is state(context, key)
+    assert "no progress" in context.journal.datasets.get(key).reason
+
+
+def test_a_stop_waits_only_so_long_for_a_validation_that_hangs(context, intake, workers):
+    """
+    It is asked once, then killed; its file is validated again after the next start.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    intake.validation.start()
+    intake.validation.stop()
+    intake.validation.stop()
+    assert 1 == workers[0].asked
+    intake.validation._run.asked_at -= 1e6
+    intake.validation.poll()
+    intake.validation.poll()
+
+    assert not intake.validation.busy
+    assert DatasetState.CLAIMED is state(context, key)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (ConfigError("data.max_length is wrong"), 78, "configuration: data.max_length is wrong"),
+        (Unavailable("disk_full", "no space"), 75, "disk_full: disk_full: no space"),
+    ],
+)
+def test_what_is_not_the_files_fault_blocks_and_costs_nothing(
+    context, intake, workers, error, status, reason
+):
+    """
+    The file stays claimed and is validated once the reason is gone.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    for _ in range(CRASHES_PER_FILE + 1):
+        intake.validation.start()
+        write_error(run_folder(workers), error)
+        workers[-1].finish(status)
+        intake.validation.poll()
+
+    assert DatasetState.CLAIMED is state(context, key)
+    assert reason == context.blocked()
+
+
+def test_the_outcome_on_record_tells_a_stop_from_an_end(context, intake, workers):
+    """
+    Both end with a status; only one was asked for.
+    """
+    drop(context, intake, "a.jsonl")
+    intake.validation.start()
+    intake.validation.stop()
+    workers[0].finish(75)
+    intake.validation.poll()
+    crash(context, intake, workers)
+    outcomes = context.journal._database.read(RunRow, "SELECT * FROM runs ORDER BY id")
+
+    assert [RunOutcome.STOPPED, RunOutcome.ENDED] == [row.outcome for row in outcomes]
+    assert [75, -11] == [row.exit_status for row in outcomes]
+    assert context.blocked() is None
