@@ -11,7 +11,7 @@ import pytest
 
 from finetuned.core.job import JobKind
 from finetuned.errors import ConfigError
-from finetuned.files import database
+from finetuned.files import schema
 from finetuned.files.journal import Journal
 
 
@@ -20,7 +20,7 @@ def first_schema(path: Path) -> None:
     Write a journal as the first version of the program left it.
     """
     with sqlite3.connect(path) as db:
-        db.executescript(database._SCHEMA)
+        db.executescript(schema.FIRST)
         db.execute("INSERT INTO settings VALUES ('schema_version', '1'), ('last_job', '1')")
         db.execute(
             "INSERT INTO jobs (id, priority, state, created_at, updated_at, version)"
@@ -49,7 +49,7 @@ def test_a_journal_of_the_first_schema_goes_on(tmp_path: Path) -> None:
         assert ["v0001"] == journal.versions.lineage("v0001")
         journal.close()
         with sqlite3.connect(path) as db:
-            assert [(str(database.SCHEMA_VERSION),)] == db.execute(
+            assert [(str(schema.VERSION),)] == db.execute(
                 "SELECT value FROM settings WHERE key = 'schema_version'"
             ).fetchall()
 
@@ -62,9 +62,9 @@ def test_a_migration_that_is_cut_short_changes_nothing(
     """
     path = tmp_path / "journal.sqlite3"
     first_schema(path)
-    broken = database._MIGRATIONS[1] + "SELECT no_such_function();\n"
+    broken = schema.MIGRATIONS[1] + "SELECT no_such_function();\n"
     with monkeypatch.context() as patch:
-        patch.setitem(database._MIGRATIONS, 1, broken)
+        patch.setitem(schema.MIGRATIONS, 1, broken)
         with pytest.raises(sqlite3.OperationalError):
             Journal(path)
     with sqlite3.connect(path) as db:

@@ -1,9 +1,9 @@
 """
-One SQLite file of ours: opened, checked, its tables made, its transactions.
+The journal's SQLite file: opened, checked, brought to this version; its transactions.
 
 WAL so that anybody may read it while the daemon writes, synchronous=FULL so
-that what it acknowledged survives a power cut. Knows the tables; what is
-written into them, and when, is decided in files/tables/.
+that what it acknowledged survives a power cut. Does not know what is written
+into the tables: files/tables/ does.
 """
 
 from __future__ import annotations
@@ -14,116 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from finetuned.errors import ConfigError, ModelError
+from finetuned.files import schema
 from finetuned.files.row_reader import R, W, read_rows, read_word
-
-SCHEMA_VERSION = 2
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS settings (
-    key TEXT PRIMARY KEY, value TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS datasets (
-    key TEXT PRIMARY KEY,          -- one claim; sorts by arrival
-    name TEXT NOT NULL,            -- as dropped, escaped
-    inbox_path BLOB NOT NULL,      -- as dropped, raw bytes
-    priority TEXT NOT NULL,
-    bytes INTEGER NOT NULL,
-    claimed_at TEXT NOT NULL,
-    state TEXT NOT NULL,           -- claimed, accepted, duplicate, quarantined, retired
-    dataset_id TEXT,               -- first 16 hex digits of sha256
-    sha256 TEXT,
-    duplicate_of TEXT,             -- key of the earlier dataset
-    n_train INTEGER, n_heldout INTEGER,
-    reason TEXT,
-    job_id TEXT,
-    final_path TEXT
-);
-CREATE INDEX IF NOT EXISTS datasets_state ON datasets (state);
-CREATE INDEX IF NOT EXISTS datasets_id ON datasets (dataset_id);
-CREATE INDEX IF NOT EXISTS datasets_job ON datasets (job_id);
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY,
-    priority TEXT NOT NULL,
-    state TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,   -- failures; stops are free
-    parent TEXT,                   -- version it trains on, set at its first run
-    config TEXT,                   -- resolved configuration, frozen at its first run
-    candidate_run TEXT,
-    checkpoint TEXT,               -- last verified checkpoint, relative to models/runs/
-    version TEXT,
-    error_type TEXT, error_message TEXT,
-    reason TEXT,
-    retired INTEGER NOT NULL DEFAULT 0     -- its originals are in their last place
-);
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,            -- ingestion, training, evaluation, watch
-    job_id TEXT,
-    pid INTEGER, pid_started REAL,
-    started_at TEXT NOT NULL,
-    ended_at TEXT,
-    exit_status INTEGER,
-    outcome TEXT,
-    resumed_from TEXT,
-    first_step INTEGER, last_step INTEGER
-);
-CREATE TABLE IF NOT EXISTS trained (
-    job_id TEXT NOT NULL, dataset_id TEXT NOT NULL, run_id TEXT NOT NULL,
-    n_examples INTEGER NOT NULL, n_supervised_tokens INTEGER NOT NULL,
-    optimizer_steps INTEGER NOT NULL, at TEXT NOT NULL,
-    PRIMARY KEY (job_id, dataset_id)
-);
-CREATE TABLE IF NOT EXISTS evals (
-    job_id TEXT NOT NULL, run_id TEXT NOT NULL, subject TEXT NOT NULL, suite TEXT NOT NULL,
-    n_rows INTEGER NOT NULL, n_asked INTEGER NOT NULL, n_exact INTEGER NOT NULL,
-    loss REAL, complete INTEGER NOT NULL, at TEXT NOT NULL,
-    PRIMARY KEY (run_id, subject, suite)
-);
-CREATE TABLE IF NOT EXISTS versions (
-    id TEXT PRIMARY KEY,
-    parent TEXT,
-    job_id TEXT, run_id TEXT,
-    verdict TEXT NOT NULL,         -- promoted, rejected
-    created_at TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS promotions (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    version TEXT,                  -- NULL: back to the base model
-    cause TEXT NOT NULL,           -- gate, rollback, promote, watch, fallback, rebuild
-    at TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS commands (
-    id TEXT PRIMARY KEY,
-    command TEXT NOT NULL, reason TEXT NOT NULL,
-    received_at TEXT NOT NULL, obeyed_at TEXT, outcome TEXT
-);
-"""
-
-
-_MIGRATIONS: dict[int, str] = {
-    # What was evaluated before has marks of exact match only.
-    1: """
-ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'training';
-ALTER TABLE evals ADD COLUMN version TEXT;
-ALTER TABLE evals ADD COLUMN origin TEXT;
-ALTER TABLE evals ADD COLUMN title TEXT;
-ALTER TABLE evals ADD COLUMN n_correct INTEGER;
-ALTER TABLE evals ADD COLUMN stop_rate REAL;
-ALTER TABLE evals ADD COLUMN n_timed_out INTEGER;
-UPDATE evals SET n_correct = n_exact, origin = suite, title = suite;
-CREATE INDEX evals_job ON evals (job_id);
-CREATE INDEX jobs_version ON jobs (version);
-CREATE VIEW matrix AS
-    SELECT j.version, j.id AS job_id, j.state, e.suite, e.title, e.origin,
-           CAST(e.n_correct AS REAL) / NULLIF(e.n_asked, 0) AS accuracy,
-           e.n_asked, e.loss, e.at
-    FROM evals e JOIN jobs j ON j.id = e.job_id
-    WHERE e.subject = 'candidate' AND j.version IS NOT NULL;
-""",
-}
-"""From one schema to the next. A new file begins at 1 and goes the same way."""
 
 
 class Database:
@@ -150,7 +42,7 @@ class Database:
             problem = self.db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise ModelError(f"{path}: corrupt journal: {problem}")
-            self.db.executescript(_SCHEMA)
+            self.db.executescript(schema.FIRST)
         except sqlite3.DatabaseError as error:
             self.db.close()
             if isinstance(error, sqlite3.OperationalError):
@@ -163,19 +55,19 @@ class Database:
             raise
 
     def _migrate(self) -> None:
-        """Bring the tables to SCHEMA_VERSION, each step in one transaction with its number."""
+        """Bring the tables to schema.VERSION, each step in one transaction with its number."""
         with self.write():
             if self.setting("schema_version") is None:
                 self.set_setting("schema_version", "1")
-        while (found := int(self.setting("schema_version") or 0)) in _MIGRATIONS:
+        while (found := int(self.setting("schema_version") or 0)) in schema.MIGRATIONS:
             with self.write():
-                for statement in filter(str.strip, _MIGRATIONS[found].split(";\n")):
+                for statement in filter(str.strip, schema.MIGRATIONS[found].split(";\n")):
                     self.db.execute(statement)
                 self.set_setting("schema_version", str(found + 1))
-        if found != SCHEMA_VERSION:
+        if found != schema.VERSION:
             raise ConfigError(
                 f"{self.path} was written by a later version of this program (schema {found}, "
-                f"known here {SCHEMA_VERSION}); update the program, or move the file away to have "
+                f"known here {schema.VERSION}); update the program, or move the file away to have "
                 "the journal made again from the versions"
             )
 
@@ -190,7 +82,11 @@ class Database:
         """
         Open a transaction, commit it at the end of the block, undo it if the block raises.
 
-        Within an open transaction the block joins that one.
+        Within an open transaction the block joins that one: an error in it must leave
+        the outer block as well.
+
+        Raises:
+            sqlite3.Error: It could not be committed; nothing was changed.
         """
         if self.db.in_transaction:
             yield self.db
@@ -198,10 +94,12 @@ class Database:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
+            self.db.execute("COMMIT")
         except BaseException:
-            self.db.execute("ROLLBACK")
+            # SQLite ends some transactions itself. One left open would take in all that comes.
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
             raise
-        self.db.execute("COMMIT")
 
     def change(self, sql: str, arguments: Sequence[object] | Mapping[str, object]) -> int:
         """

@@ -1,0 +1,117 @@
+"""
+The tables of the journal as SQL, and the steps from one version of them to the next.
+
+Columns are named once more as the fields of files/rows.py; a test compares them.
+"""
+
+from __future__ import annotations
+
+VERSION = 2
+"""The schema of this version of the program."""
+
+FIRST = """
+CREATE TABLE IF NOT EXISTS settings (
+    key TEXT PRIMARY KEY, value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS datasets (
+    key TEXT PRIMARY KEY,          -- one claim; sorts by arrival
+    name TEXT NOT NULL,            -- as dropped, escaped
+    inbox_path BLOB NOT NULL,      -- as dropped, raw bytes
+    priority TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    claimed_at TEXT NOT NULL,
+    state TEXT NOT NULL,           -- claimed, accepted, duplicate, quarantined, retired
+    dataset_id TEXT,               -- first 16 hex digits of sha256
+    sha256 TEXT,
+    duplicate_of TEXT,             -- key of the earlier dataset
+    n_train INTEGER, n_heldout INTEGER,
+    reason TEXT,
+    job_id TEXT,
+    final_path TEXT
+);
+CREATE INDEX IF NOT EXISTS datasets_state ON datasets (state);
+CREATE INDEX IF NOT EXISTS datasets_id ON datasets (dataset_id);
+CREATE INDEX IF NOT EXISTS datasets_job ON datasets (job_id);
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY,
+    priority TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,   -- failures; stops are free
+    parent TEXT,                   -- version it trains on, set at its first run
+    config TEXT,                   -- resolved configuration, frozen at its first run
+    candidate_run TEXT,
+    checkpoint TEXT,               -- last verified checkpoint, relative to models/runs/
+    version TEXT,
+    error_type TEXT, error_message TEXT,
+    reason TEXT,
+    retired INTEGER NOT NULL DEFAULT 0     -- its originals are in their last place
+);
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,            -- ingestion, training, evaluation, watch
+    job_id TEXT,
+    pid INTEGER, pid_started REAL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    exit_status INTEGER,
+    outcome TEXT,
+    resumed_from TEXT,
+    first_step INTEGER, last_step INTEGER
+);
+CREATE TABLE IF NOT EXISTS trained (
+    job_id TEXT NOT NULL, dataset_id TEXT NOT NULL, run_id TEXT NOT NULL,
+    n_examples INTEGER NOT NULL, n_supervised_tokens INTEGER NOT NULL,
+    optimizer_steps INTEGER NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (job_id, dataset_id)
+);
+CREATE TABLE IF NOT EXISTS evals (
+    job_id TEXT NOT NULL, run_id TEXT NOT NULL, subject TEXT NOT NULL, suite TEXT NOT NULL,
+    n_rows INTEGER NOT NULL, n_asked INTEGER NOT NULL, n_exact INTEGER NOT NULL,
+    loss REAL, complete INTEGER NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (run_id, subject, suite)
+);
+CREATE TABLE IF NOT EXISTS versions (
+    id TEXT PRIMARY KEY,
+    parent TEXT,
+    job_id TEXT, run_id TEXT,
+    verdict TEXT NOT NULL,         -- promoted, rejected
+    created_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS promotions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    version TEXT,                  -- NULL: back to the base model
+    cause TEXT NOT NULL,           -- gate, rollback, promote, watch, fallback, rebuild
+    at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS commands (
+    id TEXT PRIMARY KEY,
+    command TEXT NOT NULL, reason TEXT NOT NULL,
+    received_at TEXT NOT NULL, obeyed_at TEXT, outcome TEXT
+);
+"""
+"""Version 1. Executed at every start, so every statement leaves what is there alone."""
+
+MIGRATIONS: dict[int, str] = {
+    # What was evaluated before has marks of exact match only.
+    1: """
+ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'training';
+ALTER TABLE evals ADD COLUMN version TEXT;
+ALTER TABLE evals ADD COLUMN origin TEXT;
+ALTER TABLE evals ADD COLUMN title TEXT;
+ALTER TABLE evals ADD COLUMN n_correct INTEGER;
+ALTER TABLE evals ADD COLUMN stop_rate REAL;
+ALTER TABLE evals ADD COLUMN n_timed_out INTEGER;
+UPDATE evals SET n_correct = n_exact, origin = suite, title = suite;
+CREATE INDEX evals_job ON evals (job_id);
+CREATE INDEX jobs_version ON jobs (version);
+CREATE VIEW matrix AS
+    SELECT j.version, j.id AS job_id, j.state, e.suite, e.title, e.origin,
+           CAST(e.n_correct AS REAL) / NULLIF(e.n_asked, 0) AS accuracy,
+           e.n_asked, e.loss, e.at
+    FROM evals e JOIN jobs j ON j.id = e.job_id
+    WHERE e.subject = 'candidate' AND j.version IS NOT NULL;
+""",
+}
+"""Version -> the statements that make the next one of it. A new file takes the same way."""
