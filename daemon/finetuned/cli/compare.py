@@ -25,8 +25,8 @@ DETAILS = """examples:
       --test-set syllo_hard_100 --html compared.html
   finetuned compare --model-a v0004 --model-b v0003 --test-set canaries --json | jq .overall
 
-A winner is named if, at 95%%, more answers are right or the loss is lower than chance explains;
-both tests are paired, two-sided, and share the 5%%.
+A winner is named if, at 95%, more answers are right or the loss is lower than chance explains;
+both tests are paired, two-sided, and share the 5%.
 In --json changes are b minus a, accuracies in points; the table shows A minus B.
 Speed is measured in this run, both models in turns, without the store: figures of different
 runs cannot be compared. --no-speed leaves it out.

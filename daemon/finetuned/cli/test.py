@@ -27,7 +27,7 @@ DETAILS = """examples:
   finetuned test --export-harness build/tasks              for lm-evaluation-harness
   finetuned test --model v0003 --harness arc_easy,gsm8k    its tasks, if it is installed
 
-Every share has its counts and its 95%% interval. What the same weights answered before is taken
+Every share has its counts and its 95% interval. What the same weights answered before is taken
 from models/answers.sqlite3; all answers are in the file that is named last.
 
 exit status: 0 ran in full, 1 something was not asked in time or cannot be read, 2 wrong usage

@@ -30,7 +30,7 @@ class Verb:
     summary: str
     """One sentence, shown in the list of verbs and at the top of the verb's own help."""
     details: str
-    """The end of the verb's help: examples and exit statuses. A percent sign is doubled."""
+    """The end of the verb's help: examples and exit statuses. Printed as it is."""
     configure: Callable[[argparse.ArgumentParser], None]
     """Adds the verb's arguments. Must not import anything heavy."""
     run: Callable[[argparse.Namespace], int]

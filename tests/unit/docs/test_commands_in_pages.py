@@ -10,6 +10,7 @@ import re
 
 import pytest
 
+from experiments.pages.commands import parsers
 from finetuned.cli.program import build_parser
 from support.pages import CHECKOUT, PAGES, commands, name, words
 
@@ -113,3 +114,12 @@ def test_an_unknown_verb_or_flag_would_be_seen():
     assert ["--no-such-flag"] == rest
     assert "--no-such-flag" not in flags(parser)
     assert "--until-idle" in flags(parser)
+
+
+def test_a_help_prints_percent_signs_once():
+    """
+    argparse formats the help of an argument, and not the text at the end of a help page.
+    """
+    pages = {words: parser.format_help() for words, _, parser in parsers()}
+
+    assert [] == [words for words, page in pages.items() if "%%" in page]
