@@ -47,7 +47,7 @@ def measured(
 
 
 def overall(a: Measured, b: Measured) -> dict[str, Any]:
-    return dict(compare(A, B, [(a, b)])["overall"])
+    return dict(compare(A, B, [(a, b)]).document()["overall"])
 
 
 def test_a_model_is_not_better_than_itself() -> None:
@@ -152,7 +152,7 @@ def test_suites_are_pooled_by_item() -> None:
 
     assert {f"easy/{i}" for i in range(4)} | {f"hard/{i}" for i in range(6)} == set(whole.outcomes)
     assert whole.complete
-    found = compare(A, B, [(easy, easy), (hard, hard)])
+    found = compare(A, B, [(easy, easy), (hard, hard)]).document()
     assert (4, 10) == (found["overall"]["a"]["n_correct"], found["overall"]["n_items"])
     assert ["easy", "hard"] == [suite["name"] for suite in found["suites"]]
 
@@ -162,10 +162,10 @@ def test_a_comparison_can_be_shown() -> None:
     The page is made of exactly this, also where an item has one outcome only.
     """
     a, b = measured([True] * 8), measured([False] * 8, n_asked=7)
-    comparison = compare(A, B, [(a, b)])
+    comparison = compare(A, B, [(a, b)]).document()
     page = comparison_page(comparison)
 
     assert 8 == len(comparison["items"])
     assert "v0002" in page
     assert "only v0002 right" in page
-    assert comparison_page(compare(A, A, [(a, a)]))
+    assert comparison_page(compare(A, A, [(a, a)]).document())

@@ -148,7 +148,7 @@ def measure(
     finally:
         store.close()
     pairs = list(zip(measured["a"], measured["b"], strict=True))
-    comparison = compare(models["a"].record(), models["b"].record(), pairs)
+    comparison = compare(models["a"].record(), models["b"].record(), pairs).document()
     return {**comparison, "speed": to_json(found)}
 
 

@@ -1,15 +1,15 @@
 """
 Two models on the same items: which is better, as far as the items can tell.
 
-Pure: measured answers in, a comparison out, in the form that reports.compare shows. Does
-not know where the models are, nor how they were asked.
+Pure: measured answers in, a comparison out. Does not know where the models are, nor how
+they were asked.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from finetuned.core.record import to_json
@@ -18,6 +18,7 @@ from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.suite import Suite
 from finetuned.evaluation.by_hand.change import Change, Pair, change_of
 from finetuned.evaluation.measured import Measured, item_record, score
+from finetuned.files.eval_report import ItemRecord, SuiteScore
 
 ANSWERS: Final = "McNemar, exact, two-sided"
 LOSSES: Final = "sign flips of losses, two-sided"
@@ -26,37 +27,120 @@ LEVEL: Final = 0.05
 """Largest chance of naming a winner of two equally good models, for both tests together."""
 
 
-def compare(a: dict[str, Any], b: dict[str, Any], pairs: Sequence[Pair]) -> dict[str, Any]:
+Model = Mapping[str, str]
+"""``name`` and ``path`` of a model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """
+    Which model is better, and the test that decided.
+    """
+
+    winner: str | None
+    """"a", "b" or None."""
+    reason: str
+    test: str | None = None
+    """ANSWERS or LOSSES; None if there was nothing to compare."""
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """
+    Two models on the same items. Changes are b minus a.
+    """
+
+    n_items: int
+    a: SuiteScore
+    b: SuiteScore
+    delta_accuracy: float | None
+    """In points; None if nothing was answered."""
+    interval_95: tuple[float, float] | None
+    """Of delta_accuracy."""
+    change: Change
+    verdict: Verdict
+
+    def document(self) -> dict[str, Any]:
+        """
+        Return the difference as JSON, without one level of nesting.
+        """
+        return {
+            "n_items": self.n_items,
+            "a": to_json(self.a),
+            "b": to_json(self.b),
+            "delta_accuracy": self.delta_accuracy,
+            "interval_95": to_json(self.interval_95),
+            "only_a": self.change.only[0],
+            "only_b": self.change.only[1],
+            "p_answers": self.change.p_answers,
+            "delta_loss": self.change.delta_loss,
+            "loss_unit": self.change.loss_unit,
+            "p_losses": self.change.p_losses,
+            **to_json(self.verdict),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """
+    Two models that were asked the same suites.
+    """
+
+    a: Model
+    b: Model
+    suites: tuple[tuple[Suite, Difference], ...]
+    overall: Difference | None
+    """All suites as one; None if there is no suite."""
+    items: tuple[ItemRecord, ...]
+    """With outcomes "a" and "b"."""
+
+    def document(self) -> dict[str, Any]:
+        """
+        Return the comparison as JSON, as ``finetuned compare --json`` prints it.
+
+        reports.compare.comparison_page() takes the same.
+        """
+        return {
+            "a": dict(self.a),
+            "b": dict(self.b),
+            "suites": [
+                {
+                    "name": suite.name,
+                    "title": suite.title,
+                    "origin": str(suite.origin),
+                    **difference.document(),
+                }
+                for suite, difference in self.suites
+            ],
+            "overall": None if self.overall is None else self.overall.document(),
+            "items": [_item(item) for item in self.items],
+        }
+
+
+def compare(a: Model, b: Model, pairs: Sequence[Pair]) -> Comparison:
     """
     Compare two models that were asked the same suites.
 
     Args:
         a, b: ``name`` and ``path`` of each.
         pairs: Per suite, what a and b did; names of suites are unique.
-
-    Returns:
-        What reports.compare.comparison_page() takes. Changes are b minus a; accuracies in
-        points, losses in ``loss_unit``. ``winner`` is "a", "b" or None.
     """
-    names = (str(a["name"]), str(b["name"]))
+    names = (a["name"], b["name"])
     if names[0] == names[1]:
         names = (f"{names[0]} (a)", f"{names[1]} (b)")
     whole = (pooled([one for one, _ in pairs]), pooled([other for _, other in pairs]))
-    return {
-        "a": a,
-        "b": b,
-        "suites": [
-            {
-                "name": one.suite.name,
-                "title": one.suite.title,
-                "origin": one.suite.origin,
-                **_compared((one, other), names),
-            }
+    return Comparison(
+        a=a,
+        b=b,
+        suites=tuple((pair[0].suite, _difference(pair, names)) for pair in pairs),
+        overall=_difference(whole, names) if pairs else None,
+        items=tuple(
+            item_record(one.suite, question, {"a": one, "b": other})
             for one, other in pairs
-        ],
-        "overall": _compared(whole, names) if pairs else None,
-        "items": [item for pair in pairs for item in _items(pair)],
-    }
+            for question in one.suite.questions
+        ),
+    )
 
 
 def pooled(measured: Sequence[Measured]) -> Measured:
@@ -79,32 +163,25 @@ def pooled(measured: Sequence[Measured]) -> Measured:
     )
 
 
-def _compared(pair: Pair, names: tuple[str, str]) -> dict[str, Any]:
+def _difference(pair: Pair, names: tuple[str, str]) -> Difference:
     change = change_of(pair)
-    verdict = _verdict(pair, change, names)
     points = [100.0 * sign for sign in change.signs]
-    return {
-        "n_items": len(pair[0].suite.questions),
-        "a": to_json(score(pair[0])),
-        "b": to_json(score(pair[1])),
-        "delta_accuracy": math.fsum(points) / len(points) if points else None,
-        "interval_95": list(bootstrap_interval(points)) if points else None,
-        "only_a": change.only[0],
-        "only_b": change.only[1],
-        "p_answers": change.p_answers,
-        "delta_loss": change.delta_loss,
-        "loss_unit": change.loss_unit,
-        "p_losses": change.p_losses,
-        **verdict,
-    }
+    return Difference(
+        n_items=len(pair[0].suite.questions),
+        a=score(pair[0]),
+        b=score(pair[1]),
+        delta_accuracy=math.fsum(points) / len(points) if points else None,
+        interval_95=bootstrap_interval(points) if points else None,
+        change=change,
+        verdict=_verdict(pair, change, names),
+    )
 
 
-def _verdict(pair: Pair, change: Change, names: tuple[str, str]) -> dict[str, Any]:
-    """Return ``winner``, ``reason``, and the ``test`` with its ``p_value`` that decided."""
+def _verdict(pair: Pair, change: Change, names: tuple[str, str]) -> Verdict:
     p_answers, p_losses = change.p_answers, change.p_losses
     tested = [p for p in (p_answers, p_losses) if p is not None]
     if not tested:
-        return {"winner": None, "reason": "nothing to compare", "test": None, "p_value": None}
+        return Verdict(winner=None, reason="nothing to compare")
     # Either test may decide, so each is held to its share of the level.
     level = LEVEL / len(tested)
     test = ANSWERS if p_answers is not None else LOSSES
@@ -124,12 +201,8 @@ def _verdict(pair: Pair, change: Change, names: tuple[str, str]) -> dict[str, An
         test = ANSWERS if by_answers else LOSSES
     else:
         reason += _hint(change, level)
-    return {
-        "winner": winner,
-        "reason": reason,
-        "test": test,
-        "p_value": p_answers if test == ANSWERS else p_losses,
-    }
+    p_value = p_answers if test == ANSWERS else p_losses
+    return Verdict(winner=winner, reason=reason, test=test, p_value=p_value)
 
 
 def _facts(change: Change, names: tuple[str, str]) -> str:
@@ -160,10 +233,8 @@ def _hint(change: Change, level: float) -> str:
     return hint
 
 
-def _items(pair: Pair) -> list[dict[str, Any]]:
-    items = []
-    for question in pair[0].suite.questions:
-        record = to_json(item_record(pair[0].suite, question, {"a": pair[0], "b": pair[1]}))
-        outcomes = record.pop("outcomes")
-        items.append({**record, "a": outcomes.get("a"), "b": outcomes.get("b")})
-    return items
+def _item(item: ItemRecord) -> dict[str, Any]:
+    """Return an item as JSON, with the outcomes under "a" and "b" or null."""
+    record = to_json(item)
+    outcomes = record.pop("outcomes")
+    return {**record, "a": outcomes.get("a"), "b": outcomes.get("b")}
