@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """
 Measure how fast a suite is answered and scored, against one prompt after the other.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """
 Measure how long a job of many rows takes to plan, and in how much memory.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """
 Compare our training engine with other tools, side by side on this machine.
 

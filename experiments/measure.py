@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """
 Measure what docs/measurements/daemon.md says of the daemon, on this machine.
 

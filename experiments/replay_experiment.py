@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """
 Measure what replay is worth: six unlike tasks in a row, with it and without.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """
 Draw the figures of experiments/replay_experiment.py: one panel per task, one line per arm.
 

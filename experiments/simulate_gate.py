@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """
 Measure how often the gate is wrong: candidates of known quality, judged by the gate itself.
 
