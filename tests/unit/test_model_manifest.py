@@ -36,6 +36,7 @@ WHOLE = {
         }
     ],
     "job_steps": 10,
+    "planned_steps": 12,
     "files": {"config.json": {"bytes": 5, "sha256": "cd"}, "w": {"bytes": 7, "sha256": "ef"}},
 }
 
@@ -69,15 +70,16 @@ def test_a_fact_that_an_earlier_release_did_not_write_has_no_value(key, how):
         document[key] = None
     found = ModelManifest.from_json(document, MANIFEST)
 
-    assert getattr(found, key) == {"datasets": (), "job_steps": 0}.get(key)
+    assert getattr(found, key) == {"datasets": (), "job_steps": 0, "planned_steps": 0}.get(key)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *((key, 7) for key in OPTIONAL if key not in ("job_steps", "datasets")),
+        *((key, 7) for key in OPTIONAL if not key.endswith("_steps") and key != "datasets"),
         *((key, "../../etc") for key in ("version", "parent", "base_version", "consolidates")),
         ("job_steps", -1),
+        ("planned_steps", 1.5),
         ("job_steps", True),
         ("job_steps", "10"),
         ("datasets", {"dataset_id": "d1"}),

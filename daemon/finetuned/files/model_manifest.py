@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 
 from finetuned.core.retention import version_number
 from finetuned.errors import ModelError
+from finetuned.files.manifest import read_manifest
+from finetuned.layout import MANIFEST
 
 _T = TypeVar("_T")
 
@@ -70,6 +72,10 @@ class ModelManifest:
     datasets: tuple[TrainedDataset, ...]
     job_steps: int
     """Optimizer steps of the job, >= 0."""
+    planned_steps: int
+    """Optimizer steps that the job would have without an early stop, >= 0; 0 if not known."""
+    is_merged: bool
+    """Whether its weights were computed from those of other versions, and not trained as such."""
     bytes_by_file: Mapping[str, int]
     """Relative path -> size, in bytes, of every file that the folder must hold."""
     document: Mapping[str, Any]
@@ -93,6 +99,7 @@ class ModelManifest:
                 or a table of files that is damaged.
         """
         text, name = _Reader(document, path, _text), _Reader(document, path, valid_version_name)
+        count = _Reader(document, path, _count)
         return cls(
             version=name("version"),
             run_id=text("run_id"),
@@ -106,10 +113,23 @@ class ModelManifest:
             created_at=text("created_at"),
             eval_run_id=text("eval_run_id"),
             datasets=_datasets(document, path),
-            job_steps=_Reader(document, path, _count)("job_steps") or 0,
+            job_steps=count("job_steps") or 0,
+            planned_steps=count("planned_steps") or 0,
+            is_merged=bool(document.get("merged_from")),
             bytes_by_file=_bytes_by_file(document, path),
             document=document,
         )
+
+
+def read_model_manifest(folder: Path) -> ModelManifest:
+    """
+    Return what the manifest of the model in *folder* says, without checking its files.
+
+    Raises:
+        ModelError: There is no manifest, or it is damaged.
+        OSError: The file system refused.
+    """
+    return ModelManifest.from_json(read_manifest(folder), folder / MANIFEST)
 
 
 @dataclass(frozen=True, slots=True)

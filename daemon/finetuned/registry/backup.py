@@ -17,8 +17,7 @@ import structlog
 from finetuned.core.retention import version_number
 from finetuned.errors import RegistryError
 from finetuned.files.atomic import fsync_dir, fsync_tree, publish_dir, write_atomic
-from finetuned.files.manifest import read_manifest
-from finetuned.files.model_manifest import ModelManifest
+from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rename import exchange
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.commit import BUILDING, clear_building
@@ -116,7 +115,7 @@ def _copy(source: Path, target: Path) -> None:
     Copy the files that the manifest of *source* names, and the manifest last.
     """
     target.mkdir(parents=True)
-    for relative in ModelManifest.from_json(read_manifest(source), source / MANIFEST).bytes_by_file:
+    for relative in read_model_manifest(source).bytes_by_file:
         copy = target / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / relative, copy)

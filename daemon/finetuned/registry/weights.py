@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetuned.files.base_model import find_base
-from finetuned.files.manifest import read_manifest
-from finetuned.files.model_manifest import ModelManifest
+from finetuned.files.model_manifest import ModelManifest, read_model_manifest
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.versions import read_version
 
@@ -69,7 +68,7 @@ def weights_in(layout: Layout, folder: Path, configured: str) -> Weights:
         if not (folder / "adapter_config.json").is_file():
             return Weights(folder, None, None)
         return Weights(find_base(layout, configured), folder, None)
-    manifest = ModelManifest.from_json(read_manifest(folder), folder / MANIFEST)
+    manifest = read_model_manifest(folder)
     if manifest.consolidates:
         return Weights(folder, None, manifest.version)
     return _on_base(layout, folder, manifest, configured)

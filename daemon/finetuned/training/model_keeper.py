@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from finetuned.config import Config, TrainingConfig
-from finetuned.files.manifest import read_manifest, verify_manifest
+from finetuned.files.manifest import verify_manifest
+from finetuned.files.model_manifest import read_model_manifest
 from finetuned.layout import MANIFEST
 from finetuned.loss.fused_lora import fuse_lora
 from finetuned.loss.kernels import Choice
@@ -174,7 +175,7 @@ def _reuse(
     kept: LoadedModel, state: ParentState, parent: Path, training: TrainingConfig
 ) -> OptimizerOrigin | None:
     """Make *kept* go on from *parent*; return None, changing nothing, if it must be loaded."""
-    run_id = read_manifest(parent).get("run_id")
+    run_id = read_model_manifest(parent).run_id
     is_parent = kept.holds_run is not None and run_id == kept.holds_run
     if not is_parent and not (parent / "adapter_config.json").is_file():
         return None

@@ -16,7 +16,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.replay import Reservoir, draw
 from finetuned.errors import DatasetError, Interrupted
 from finetuned.files.heartbeat import Heartbeat
-from finetuned.files.manifest import read_manifest
+from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rank import world
 from finetuned.files.spec import TrainingSpec
 from finetuned.model.load import pick_device
@@ -162,4 +162,4 @@ def _checkpoint(
 
 
 def _is_merged(parent: Path | None) -> bool:
-    return parent is not None and bool(read_manifest(parent).get("merged_from"))
+    return parent is not None and read_model_manifest(parent).is_merged

@@ -16,7 +16,7 @@ from finetuned.data.suite import Suite, load_suite, suite_files
 from finetuned.errors import BaseModelMissing, ModelError, RegistryError, SuiteError
 from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.files.base_model import find_base
-from finetuned.files.manifest import read_manifest
+from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.shipped import find_suite
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.weights import Weights, weights_in
@@ -59,8 +59,8 @@ def find_model(layout: Layout, text: str, configured: str) -> NamedModel:
     if not any((folder / f).is_file() for f in (MANIFEST, "adapter_config.json", "config.json")):
         raise ModelError(f"{folder}: no model: neither adapter_config.json nor config.json")
     weights = weights_in(layout, folder, configured)
-    named = read_manifest(folder).get("version") if (folder / MANIFEST).is_file() else None
-    return NamedModel(named if isinstance(named, str) else folder.name, folder, weights)
+    named = read_model_manifest(folder).version if (folder / MANIFEST).is_file() else None
+    return NamedModel(named or folder.name, folder, weights)
 
 
 def _folder_of(layout: Layout, text: str) -> Path:

@@ -27,7 +27,7 @@ from finetuned.errors import (
     ModelError,
     RegistryError,
 )
-from finetuned.files.manifest import read_manifest
+from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, OUTPUT, RunError
 from finetuned.files.tables.jobs import JobFailure
@@ -181,23 +181,23 @@ class Endings:
     def _finish(self, run: SupervisedRun, job: JobRow) -> None:
         context = self._context
         if run.kind is RunKind.TRAINING:
-            manifest = read_manifest(run.folder / CANDIDATE)
+            manifest = read_model_manifest(run.folder / CANDIDATE)
             if job.kind is JobKind.CONSOLIDATION:
                 move_job(context.journal, job.id, JobEvent.FINISH, candidate_run=run.id)
                 return
             rule = job.resolved_config().training
             problem = why_incomplete(
-                manifest,
-                planned_steps=int(manifest.get("planned_steps") or 0),
+                manifest.document,
+                planned_steps=manifest.planned_steps,
                 patience=rule.patience,
                 min_delta=rule.min_delta,
             )
             if problem is not None:
                 raise ModelError(f"{run.folder}: not the end of its job: {problem}")
-            steps = int(manifest["job_steps"])
+            steps = manifest.job_steps
             trained = [
-                Trained(d["dataset_id"], d["n_examples"], d["n_supervised_tokens"], steps)
-                for d in manifest["datasets"]
+                Trained(d.dataset_id, d.n_examples, d.n_supervised_tokens, steps)
+                for d in manifest.datasets
             ]
             finish_training(context.journal, job.id, run.id, trained, last_step=steps)
             return

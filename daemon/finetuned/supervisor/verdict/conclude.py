@@ -7,6 +7,7 @@ again, and the journal decides what current_model has to be.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from finetuned.core.evidence import together
 from finetuned.core.gate.verdict import Verdict
 from finetuned.core.job import JobEvent
 from finetuned.core.retention import version_number
-from finetuned.errors import ModelError, RegistryError
+from finetuned.errors import RegistryError
+from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json, utc_now
 from finetuned.files.tables.scores import scores_of_report
@@ -47,9 +49,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     report = read_json(run_dir / REPORT) or {}
     config = job.resolved_config()
     candidate = _candidate_folder(context, job, run_dir, report)
-    made = read_json(candidate / MANIFEST)
-    if made is None:
-        raise ModelError(f"{candidate}: the candidate has no manifest")
+    made = read_model_manifest(candidate).document
     required = required_suites(context, job, config)
     report["job_kind"] = job.kind  # what may go without a gain is not the report's to say
     scores = scores_of_report(
@@ -107,7 +107,7 @@ def _candidate_folder(context: Context, job: JobRow, run_dir: Path, report: dict
 def _commit(
     context: Context,
     candidate: Path,
-    made: dict[str, Any],
+    made: Mapping[str, Any],
     report: dict[str, Any],
     config: Config,
     verdict: Verdict,
