@@ -131,7 +131,7 @@ def write_status(root: Path, **fields: object) -> None:
         ({}, 0),
         ({"waiting_reason": "disk_full: 3 MiB free", "phase": "waiting"}, 1),
         ({"phase": "stopped"}, 3),
-        ({"boot_id": "another"}, 3),
+        ({"pid": 2**22 + 1}, 3),
         (None, 3),
     ],
     ids=["running", "needs you", "stopped", "died", "never"],

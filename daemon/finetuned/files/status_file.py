@@ -105,10 +105,13 @@ def presence(status: dict[str, Any] | None, now: datetime) -> Presence:
     age = max(0.0, (now - written).total_seconds())
     if status.get("phase") == "stopped":
         return Presence(DaemonState.STOPPED, pid, age)
-    if status.get("boot_id") != boot_id() or not _began_before(pid, written.timestamp()):
+    if not _began_before(pid, written.timestamp()):
         return Presence(DaemonState.DIED, pid, age)
-    state = DaemonState.SILENT if age > SILENT_SECONDS else DaemonState.RUNNING
-    return Presence(state, pid, age)
+    if age <= SILENT_SECONDS:
+        # Without a look at the boot id: in a container a service may be shown another one.
+        return Presence(DaemonState.RUNNING, pid, age)
+    same_boot = status.get("boot_id") == boot_id()
+    return Presence(DaemonState.SILENT if same_boot else DaemonState.DIED, pid, age)
 
 
 def _began_before(pid: int, moment: float) -> bool:
