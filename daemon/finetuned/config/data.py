@@ -65,8 +65,8 @@ class DataConfig:
 
     holdout_min_rows: int = 8
     """
-    Least held-out rows of one dataset, 1 to 1000, as far as a fifth of its prompts reach:
-    fewer than six cannot show a gain at 95%.
+    Least held-out rows of one dataset, 1 to 1000, but at most a fifth of its prompts.
+    Fewer than six rows cannot show a gain at 95%.
     """
 
     holdout_max_rows: int = 200

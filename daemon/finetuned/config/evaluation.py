@@ -14,7 +14,7 @@ from finetuned.errors import ConfigError
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
     eval_steps: int = 10
-    """Optimizer steps between two looks at held-out rows while training, >= 1."""
+    """Optimizer steps between two live evals of held-out rows while training, >= 1."""
 
     max_wall_fraction: float = 0.05
     """
@@ -63,8 +63,8 @@ class EvaluationConfig:
 
     reasoning: str = "strip"
     """
-    What a reasoning block in an answer is: "strip" (no part of the answer), "refuse" (it
-    makes the answer wrong) or "keep" (text like any other).
+    How a reasoning block in an answer counts: "strip" (no part of the answer), "refuse"
+    (it makes the answer wrong) or "keep" (text like any other).
     """
 
     kl_prompts: int = 16
@@ -119,7 +119,7 @@ class GateConfig:
     """
 
     min_gain: float = 0.0
-    """Share of right answers on the new rows that must be gained, 0 to 1; 0 asks for none."""
+    """Share of right answers on the new rows that must be gained, 0 to 1; 0 demands none."""
 
     max_old_accuracy_drop: float = 0.02
     """
@@ -204,21 +204,21 @@ def parse_gates(text: str) -> list[tuple[str, float]]:
 class WatchConfig:
     minutes: float = 30.0
     """
-    How long after a promotion the new version is watched, in minutes, 0 to 100000; what
-    fails in this time takes it back by itself. 0 watches nothing.
+    How long after a promotion the new version is watched, in minutes, 0 to 100000; if
+    it fails in this time, the daemon takes it back. 0 switches the watch off.
     """
 
     requests: int = 0
     """
-    Requests served after which the watch ends earlier, >= 0, by what the server says in
-    control/health.json; 0 waits for the time alone.
+    Requests served after which the watch ends earlier, >= 0, as counted in
+    control/health.json; with 0 only the time ends it.
     """
 
     max_error_fraction: float = 0.05
     """Share of the new version's requests that may fail while it is watched, 0 to 1."""
 
     min_requests: int = 20
-    """Requests before that share says anything, >= 1."""
+    """Requests before max_error_fraction is applied, >= 1."""
 
     def __post_init__(self) -> None:
         ranges(

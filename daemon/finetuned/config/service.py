@@ -78,8 +78,8 @@ class SupervisorConfig:
 
     disk_reserve_bytes: int = 256 * 2**20
     """
-    Free space below which nothing new is started, in bytes, >= 0; two checkpoints
-    of the last size are added to it. Low disk is waited for, it never costs an attempt.
+    Free space below which nothing new is started, in bytes, >= 0; two checkpoints of
+    the last size are added to it. The daemon waits for space and counts no attempt.
     """
 
     retry_seconds: float = 5.0

@@ -65,21 +65,21 @@ class TrainingConfig:
 
     learning_rate: float = 5e-4
     """
-    AdamW step size, 1e-7 to 1. LoRA wants about ten times what full fine-tuning
-    wants (training.method "full": try 5e-5).
+    AdamW step size, 1e-7 to 1. LoRA needs about ten times the rate of full fine-tuning
+    (for training.method "full" try 5e-5).
     """
 
     warmup_steps: int = 20
     """
-    Optimizer steps of linear warm-up, >= 0, once per lineage of versions and not
-    per file: re-warming at each file costs what earlier files taught.
+    Optimizer steps of linear warm-up, >= 0, once per lineage of versions and not per
+    file: warming up again at each file makes the model forget earlier files.
     """
 
     lr_scheduler_type: str = "constant"
     """
-    "constant" (a stream: the next file goes on at the rate of the last); or a shape within
-    each job: "linear" and "cosine" fall to zero over it, "wsd" over its last fifth (a
-    little better for a single file, worse for many).
+    "constant" (for a stream of files: the next file continues at the same rate); or a
+    shape within each job: "linear" and "cosine" fall to zero over it, "wsd" over its
+    last fifth (a little better for a single file, worse for many).
     """
 
     weight_decay: float = 0.0
@@ -96,15 +96,15 @@ class TrainingConfig:
 
     gradient_accumulation_steps: int = 1
     """
-    Times per_device_train_batch_size, and times the processes of a run, gives the
-    examples of one optimizer step, 1 to 1024.
+    Micro-batches of one optimizer step, 1 to 1024. The examples of a step are this
+    times per_device_train_batch_size times the processes of a run.
     """
 
     max_batch_tokens: int = 16384
     """
     The most tokens computed in one micro-batch, 16 to 16777216: bounds memory. A shared
-    beginning counts once. Halved by itself when memory does not suffice; the
-    examples of a step stay the same.
+    beginning counts once. Halved automatically if memory runs out; the examples of a
+    step stay the same.
     """
 
     kernels: str = "auto"
@@ -122,9 +122,10 @@ class TrainingConfig:
 
     replay_fraction: float = 0.05
     """
-    Share of a job, at least, that is rows of earlier jobs, 0 to 0.9, counted in rows and in
-    supervised tokens: the cheapest known way against forgetting. Less where the sample
-    (replay_rows) is short: a row comes at most once per epoch. 0 switches it off.
+    Least share of a job that is rows of earlier jobs, 0 to 0.9, counted in rows and in
+    supervised tokens: the cheapest known way against forgetting. It is less if the
+    sample (replay_rows) is short, since a row comes at most once per epoch. 0 switches
+    it off.
     """
 
     replay_rows: int = 2000
@@ -132,12 +133,12 @@ class TrainingConfig:
 
     patience: int = 0
     """
-    Optimizer steps without a better held-out loss after which a job stops, >= 0; 0 is
-    never. Looked at every evaluation.eval_steps.
+    Optimizer steps without a better held-out loss after which a job stops, >= 0; 0
+    never stops. The loss is measured every evaluation.eval_steps.
     """
 
     min_delta: float = 0.01
-    """What counts as better, in nats of held-out loss per token, 0 to 100."""
+    """The least fall of the held-out loss that counts as better, in nats per token, 0 to 100."""
 
     max_bad_steps: int = 5
     """
