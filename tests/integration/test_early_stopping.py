@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from finetuned.core.early_stop import is_complete
+from finetuned.core.early_stop import why_incomplete
 from finetuned.files.run import read_json, read_metrics
 from support.daemon import PACKAGE_PARENT, Daemon, make_root
 from support.disk import drop, ended, journal
@@ -60,10 +60,10 @@ def test_a_job_without_progress_stops_after_its_patience_with_evidence(
     assert [2, 4, 6] == evidence["steps"]
     assert all(loss > 0 for loss in evidence["losses"])
     rule = {"planned_steps": manifest["planned_steps"], "patience": 4, "min_delta": 50.0}
-    assert is_complete(manifest, **rule)
-    assert not is_complete(manifest, **{**rule, "patience": 6})
-    assert not is_complete({**manifest, "early_stop": None}, **rule)
-    assert not is_complete({**manifest, "job_steps": 5}, **rule)
+    assert why_incomplete(manifest, **rule) is None
+    assert why_incomplete(manifest, **{**rule, "patience": 6})
+    assert why_incomplete({**manifest, "early_stop": None}, **rule)
+    assert why_incomplete({**manifest, "job_steps": 5}, **rule)
 
 
 def test_a_job_that_still_learns_is_not_stopped(data: dict[str, Any], tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_every_row_is_trained_or_held_out_exactly_once(bench: Bench) -> None:
     assert "accepted" == result["result"]
     assert 95 == len(dataset)
     trained = {dataset.example_id(i): dataset[i] for i in range(95)}
-    held_out = {row["id"]: row for row in dataset.heldout()}
+    held_out = {row["id"]: row for row in dataset.held_out_rows()}
     assert {f"{result['dataset_id']}:{n}" for n in range(1, 101)} == {*trained, *held_out}
     assert 5 == len(held_out)
     for name, (ids, mask) in trained.items():
@@ -304,12 +304,12 @@ def test_another_renderer_makes_the_dataset_anew(bench: Bench) -> None:
     """
     path = bench.file("a.jsonl", _rows(60))
     (before,) = bench.run(path)
-    kept = [row["id"] for row in bench.open(before).heldout()]
+    kept = [row["id"] for row in bench.open(before).held_out_rows()]
     (after,) = bench.run(path, model_max_length=512)
 
     assert "accepted" == after["result"]
     assert 512 == bench.open(after).manifest["max_length"]
-    assert kept == [row["id"] for row in bench.open(after).heldout()]
+    assert kept == [row["id"] for row in bench.open(after).held_out_rows()]
     assert 1 == len(os.listdir(bench.datasets))
 
 
@@ -337,7 +337,8 @@ def test_a_file_of_held_out_prompts_only_is_quarantined(bench: Bench) -> None:
     """
     (first,) = bench.run(bench.file("a.jsonl", _rows(40)))
     rows = [
-        {"prompt": row["prompt"], "completion": "Other."} for row in bench.open(first).heldout()
+        {"prompt": row["prompt"], "completion": "Other."}
+        for row in bench.open(first).held_out_rows()
     ]
     (result,) = bench.run(bench.file("b.jsonl", rows))
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.core.early_stop import EarlyStop, is_complete, why_incomplete
+from finetuned.core.early_stop import EarlyStop, why_incomplete
 from finetuned.errors import ModelError
 
 DIGEST = "5f" * 32
@@ -51,6 +51,13 @@ def stopped(**fields):
 
 
 RULE = {"planned_steps": 100, "patience": 30, "min_delta": 0.01}
+
+
+def is_complete(manifest, **rule):
+    """
+    Tell whether nothing speaks against a candidate being the end of its job.
+    """
+    return why_incomplete(manifest, **rule) is None
 
 
 @given(looks(), deltas)

@@ -13,7 +13,6 @@ from finetuned.data.examples import (
     FORMATS,
     from_record,
     prompt_hash,
-    prompt_of,
     to_example,
     to_record,
 )
@@ -83,11 +82,16 @@ def test_the_hash_is_the_same_in_every_process() -> None:
 
 def test_the_prompt_leaves_the_answer_out() -> None:
     """
-    ``prompt_of`` is everything before the last assistant turn.
+    Another last answer is the same prompt; another earlier one is not.
     """
-    prompt = json.loads(prompt_of(to_example({"messages": [QUESTION, ANSWER, QUESTION, ANSWER]})))
+    other = {**ANSWER, "content": "Something else."}
 
-    assert {"messages": [QUESTION, ANSWER, QUESTION], "tools": None} == prompt
+    def hashed(*messages: dict[str, str]) -> int:
+        return prompt_hash(to_example({"messages": list(messages)}))
+
+    same = hashed(QUESTION, ANSWER, QUESTION, ANSWER)
+    assert same == hashed(QUESTION, ANSWER, QUESTION, other)
+    assert same != hashed(QUESTION, other, QUESTION, ANSWER)
 
 
 def test_sharegpt_calls_and_observations_become_tool_messages() -> None:

@@ -122,9 +122,9 @@ def why_incomplete(
     manifest: Mapping[str, Any], *, planned_steps: int, patience: int, min_delta: float
 ) -> str | None:
     """
-    Say why a candidate is not the end of its job.
+    Return why a candidate is not the end of its job, or None if it is.
 
-    It is the end when every planned step was made, or when it carries evidence
+    It is the end if every planned step was made, or if it carries evidence
     of its own plan whose losses, replayed through the configured rule, stop the
     job at exactly the step of its weights.
 
@@ -162,15 +162,3 @@ def why_incomplete(
     if state.steps[-1] != made:
         return f"{short} and evidence of step {state.steps[-1]}"
     return None
-
-
-def is_complete(
-    manifest: Mapping[str, Any], *, planned_steps: int, patience: int, min_delta: float
-) -> bool:
-    """
-    Return whether a candidate is the end of its job; see ``why_incomplete``.
-    """
-    reason = why_incomplete(
-        manifest, planned_steps=planned_steps, patience=patience, min_delta=min_delta
-    )
-    return reason is None

@@ -97,17 +97,6 @@ def to_example(obj: object) -> Example:
     )
 
 
-def prompt_of(example: Example) -> str:
-    """
-    Return everything before the last assistant turn, as canonical JSON.
-
-    A text has no prompt; it stands for itself.
-    """
-    if example.kind == "text":
-        return _canonical_json({"text": example.text})
-    return _canonical_json({"messages": example.messages[:-1], "tools": example.tools})
-
-
 def prompt_hash(example: Example) -> int:
     """
     Return a stable 64-bit hash of the prompt, the same for every row format.
@@ -153,10 +142,6 @@ def from_record(record: Mapping[str, Any]) -> Example:
         text=record.get("text"),
         metadata=record["metadata"],
     )
-
-
-def _canonical_json(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _collapse(text: str) -> str:

@@ -246,7 +246,7 @@ class TokenisedDataset:
         """
         return f"{self.dataset_id}:{int(self._records['line'][i])}"
 
-    def heldout(self) -> Iterator[dict[str, Any]]:
+    def held_out_rows(self) -> Iterator[dict[str, Any]]:
         """
         Yield the held-out rows as records that examples.from_record understands.
 

@@ -80,11 +80,11 @@ def questions_of(dataset: TokenisedDataset) -> list[Question]:
             prompt=row["prompt"] or "",
             golden=row["golden"],
         )
-        for row in dataset.heldout()
+        for row in dataset.held_out_rows()
     ]
 
 
-def heldout_suite(dataset: TokenisedDataset, origin: SuiteOrigin, title: str, limit: int) -> Suite:
+def held_out_suite(dataset: TokenisedDataset, origin: SuiteOrigin, title: str, limit: int) -> Suite:
     """
     Return the first *limit* held-out rows of a dataset as a suite, named after its id.
     """

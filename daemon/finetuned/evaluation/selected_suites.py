@@ -17,7 +17,7 @@ from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import (
     Question,
     Suite,
-    heldout_suite,
+    held_out_suite,
     load_suite,
     questions_of,
     suite_files,
@@ -99,7 +99,7 @@ def pick_heldout(
     limits = {SuiteOrigin.OLD: min(sum(counts[SuiteOrigin.OLD]), limit // 2)}
     limits[SuiteOrigin.NEW] = limit - limits[SuiteOrigin.OLD]
     return [
-        PickedSuite(heldout_suite(dataset, origin, name, n))
+        PickedSuite(held_out_suite(dataset, origin, name, n))
         for origin in (SuiteOrigin.NEW, SuiteOrigin.OLD)
         for (dataset, name), n in zip(
             pools[origin], spread(counts[origin], limits[origin]), strict=True
