@@ -34,7 +34,7 @@ class Context:
     pages: Pages = field(init=False)
     blocked_reason: str | None = None
     blocked_by: str = ""
-    """What was refused: the name of a step of the loop, or empty for a worker."""
+    """Name of the step of the loop that was refused; empty if a worker was."""
     _blocked_until: float = 0.0
     _config_stamp: tuple[int, int] | None = field(default=None)
 
@@ -43,7 +43,7 @@ class Context:
 
     def block(self, reason: str, detail: str, *, by: str = "") -> None:
         """
-        Start nothing new for a while, and show why. Logged once, however often it is tried.
+        Start nothing new for a while, and show why; logged once, however often it is refused.
         """
         known = self.blocked_reason or ""
         if not known.startswith(f"{reason}: ") or self.blocked_by != by:
@@ -61,7 +61,7 @@ class Context:
 
     def unblock(self) -> None:
         """
-        Note that the file system obeys again.
+        Allow new work again: the step that was refused has succeeded.
         """
         if self.blocked_reason is not None:
             log.info("work_unblocked", reason=self.blocked_reason)

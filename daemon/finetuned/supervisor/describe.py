@@ -80,7 +80,7 @@ def describe(
 
 def describe_job(context: Context, jobs: JobRunner) -> dict[str, Any] | None:
     """
-    Return the job that has a worker, as the status shows it; None without one.
+    Return the job that has a worker, as the status shows it; None if no job has one.
     """
     view = jobs.view()
     if view is None:

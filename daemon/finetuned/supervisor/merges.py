@@ -1,5 +1,5 @@
 """
-Merging the adapter in use into a full model: asked for by a person, or nightly.
+Merging the adapter in use into a full model, by order or at a time of day.
 
 Only queues the job; training and evaluation workers do it like any other, and
 the gate judges it. Does not know how merging works.
@@ -50,7 +50,7 @@ def ask_for_consolidation(context: Context) -> str:
 
 def lacks_space(context: Context) -> str | None:
     """
-    Return why a merge would not fit on the disk, None where it does.
+    Return why a merge would not fit on the disk, None if it fits.
 
     A merged model is kept twice, as version and backup, and is as large as its base.
     """
@@ -67,12 +67,12 @@ def lacks_space(context: Context) -> str | None:
 
 def consolidate_nightly(context: Context, *, idle: bool, now: datetime) -> None:
     """
-    Queue a merge when its time of day has come, the daemon is idle, and enough was learnt.
+    Queue a merge if its time of day has come, the daemon is idle, and there were enough promotions.
 
     Args:
         context: Shared state.
-        idle: Whether nothing is being done or waits; a turn that is not taken comes
-            again at the next idle moment of the same date.
+        idle: Whether nothing is being done and nothing waits. A merge that is due waits for
+            the next idle moment of the same date.
         now: Local wall clock: a time of day is a person's, not UTC.
     """
     config, journal = context.config.registry, context.journal

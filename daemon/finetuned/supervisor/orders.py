@@ -23,7 +23,7 @@ ROUNDS_PER_TURN = 10
 
 class Orders:
     """
-    What people have asked for and what came of it.
+    The orders that were given and are not answered yet.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Orders:
         """
         for order in unfinished(self._context.layout):
             if order.kind is OrderKind.STOP:
-                # It did end that daemon; this one was started since, by someone who wants it.
+                # It ended the last daemon; somebody has started this one since.
                 self._answer(order, "obeyed: the daemon had ended")
             else:
                 self._unread_orders.append(order)
@@ -89,7 +89,7 @@ class Orders:
         self._read_orders()
 
     def _read_orders(self) -> None:
-        """Take in what was consumed; an order that the disk refuses is taken again."""
+        """Act on consumed orders; one that the disk refuses is tried again at the next turn."""
         while self._unread_orders:
             self._take(self._unread_orders[0])
             del self._unread_orders[0]
@@ -159,7 +159,9 @@ class Orders:
             self.skip_job = None
 
     def _finish(self, order: Order, outcome: str) -> None:
-        self._answer(order, outcome)  # first: what is refused is answered at the next turn
+        self._answer(
+            order, outcome
+        )  # first: if this is refused, the order is answered at the next turn
         self._waiting.remove(order)
 
     def _answer(self, order: Order, outcome: str) -> None:

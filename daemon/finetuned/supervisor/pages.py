@@ -1,5 +1,5 @@
 """
-Pages of eval reports, made by a child process: plotting is nothing for the supervisor to load.
+Pages of eval reports, made by a child process so that the supervisor never imports matplotlib.
 
 A page can be made again at any time (finetuned report), so nobody waits for one
 and a failure costs nothing.

@@ -1,5 +1,5 @@
 """
-The status file, written when something changed and otherwise now and then.
+When the status file is written: at every change, and at intervals in between.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOST_SECONDS = 5.0
 
 class Publisher:
     """
-    Remembers what was published last.
+    Writes the status file and remembers what it last said.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """
-What a start finds after whatever ended the last supervisor, and how it mends it.
+Recovery: how a start repairs what the end of the last supervisor left behind.
 
-The journal is the truth and folders follow it. Where the journal itself is
-lost or corrupt it is put aside and made again from the manifests of versions
-and datasets, which carry their own lineage.
+Folders are made to agree with the journal. If the journal itself is lost or corrupt, it
+is kept aside and made again from the manifests of versions, which say what each was
+trained on.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def rebuild(layout: Layout, journal: Journal) -> None:
         number = folder.name.removeprefix("r")
         if number.isdigit():
             journal.runs.reserve_ids(int(number))
-    # What is dropped from now on must not be named like an original in done/.
+    # A file that is dropped from now on must not get the name of an original in done/.
     journal.datasets.reserve_keys(last_claim(layout))
 
 
 def end_orphans(layout: Layout, journal: Journal, *, patience: float) -> None:
     """
-    See to it that no worker of an earlier supervisor still runs.
+    End the workers of an earlier supervisor that still run.
     """
     for run in journal.runs.unfinished():
         if end_orphan(layout.runs / run.id, run.pid, run.pid_started, patience=patience):
@@ -107,7 +107,7 @@ def sweep(layout: Layout) -> None:
 
 def check_incumbent(context: Context) -> None:
     """
-    Verify the incumbent before anything is trained on it; mend it from its backup.
+    Verify the incumbent before anything is trained on it; repair it from its backup.
 
     Where both copies are damaged the nearest ancestor that is good takes its
     place, in current_model first: whatever ends us between the two steps, the

@@ -171,7 +171,7 @@ _FROM_WORKER = (
     "precision",
     "max_batch_tokens",
 )
-"""What stays as it was until a worker says something newer."""
+"""Fields that keep their value until a heartbeat has a newer one."""
 
 _NOW = (
     "eta_seconds",
@@ -180,7 +180,7 @@ _NOW = (
     "evaluation_done",
     "evaluation_total",
 )
-"""What is true only of the run that says it: null as soon as it says nothing of it."""
+"""Fields that are true of the current run only: null unless its last heartbeat has them."""
 
 _OF_THE_JOB: dict[str, Any] = {
     "current_file": None,
@@ -188,7 +188,7 @@ _OF_THE_JOB: dict[str, Any] = {
     "batch_total_steps": 0,
     **dict.fromkeys(_NOW),
 }
-"""What belongs to one job, and its value when no job runs."""
+"""Fields that belong to one job, with their values while no job runs."""
 
 
 class StatusBoard:
@@ -253,7 +253,7 @@ class StatusBoard:
         fields = self.fields
         if fields["evaluation_total"] is None:
             self._evaluation = None
-            # 0: the last step is done. What the worker still does takes an unknown time.
+            # 0 means that the last step is done; saving the candidate takes an unknown time.
             fields["eta_seconds"] = fields["eta_seconds"] or None
             return
         if self._evaluation is None:

@@ -1,9 +1,9 @@
 """
 File system events, as a hint that makes the next look come earlier.
 
-A watcher that was stopped lost most of 20,000 files: nothing here is ever the
-truth, the scan is. What only an event can tell is that a file arrived by
-rename, and so is whole.
+Events may be lost (a stopped process lost most of 20,000), so only the scan decides
+which files there are. An event alone can tell that a file arrived by rename, and so
+is complete.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class InboxEvents(FileSystemEventHandler):
 
     def start(self) -> None:
         """
-        Begin to watch; where that is impossible, say so once and rely on the scan.
+        Begin to watch; if that is impossible, log it once and rely on the scan.
         """
         self._watched = self._identities()
         # Full events keep apart what was created here and what was moved in.
@@ -61,9 +61,9 @@ class InboxEvents(FileSystemEventHandler):
 
     def follow(self) -> None:
         """
-        Watch anew where a folder was taken away, replaced or mounted over.
+        Watch anew if a folder was removed, replaced or mounted over.
 
-        A watch stays with the folder it was put on, wherever that is moved.
+        The kernel's watch belongs to the old folder, wherever that was moved.
         """
         if self._identities() != self._watched:
             self.stop()
@@ -71,7 +71,7 @@ class InboxEvents(FileSystemEventHandler):
             self._wake.set()
 
     def _identities(self) -> list[tuple[int, int] | None]:
-        """Return device and inode of each folder, None where it is missing."""
+        """Return device and inode of each folder, None for a missing one."""
         found: list[tuple[int, int] | None] = []
         for folder in self._folders:
             try:

@@ -43,7 +43,7 @@ class Intake:
         self._hinted = False
         self._problems: dict[bytes, str] = {}
         self.unavailable: str | None = None
-        """Why the inbox cannot be read now, if so."""
+        """Why the inbox cannot be read now; None if it can."""
         self.scanned = False
 
     # -- finding ----------------------------------------------------------------
@@ -77,7 +77,7 @@ class Intake:
         self._tracker.stability_seconds = config.stability_seconds
         for path in renamed:
             self._tracker.renamed_in(path)
-        # What is known to be stable is claimed before anything is listed again.
+        # Files that are known to be stable are claimed before anything is listed again.
         due = None if self._stable else self._tracker.next_due(now)
         since = now - self._last_scan
         self._hinted = self._hinted or woken
@@ -131,8 +131,8 @@ class Intake:
         order = [e for e in waiting[:CLAIMS_PER_TURN] if unchanged(self._context.layout, e)]
         journal = self._context.journal
         claims = dict(zip(journal.datasets.next_keys(len(order)), order, strict=True))
-        # Recorded before it is moved: a record without its file is dropped again, while a
-        # file without its record would be overlooked until the next start.
+        # Recorded before it is moved: the next start drops a record without a file, while a
+        # file without a record would be overlooked until then.
         journal.datasets.add(
             [_claim(key, e.path, e.priority, e.seen.size) for key, e in claims.items()]
         )

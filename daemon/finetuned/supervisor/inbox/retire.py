@@ -68,12 +68,12 @@ def retire_dataset(context: Context, key: str) -> None:
 
 def clean_runs(context: Context, job_id: str) -> None:
     """
-    Drop the checkpoints and candidate of a finished job; its version has what counts.
+    Remove the checkpoints and candidates of a finished job; its version has all that is kept.
     """
     for run in context.journal.runs.of_job(job_id):
         folder = context.layout.runs / run.id
         remove_tree(folder / CHECKPOINTS)
-        for candidate in folder.glob(f"{CANDIDATE}*"):  # and the steps back that were tried
+        for candidate in folder.glob(f"{CANDIDATE}*"):  # also those between incumbent and candidate
             remove_tree(candidate)
 
 

@@ -62,7 +62,7 @@ class WorkersAhead:
         if run.kind is not RunKind.TRAINING or run.asked is not None or run.worker.launched:
             return
         if self._foreseen == run.id:
-            return  # once: a worker that dies of it is not started again at every heartbeat
+            return  # else a worker that dies at once would be started at every heartbeat
         eta = None if run.heartbeat is None else run.heartbeat.eta_seconds
         match foresee(eta, warm_seconds=self._context.config.supervisor.warm_worker_seconds):
             case Foresight.SOON:

@@ -1,5 +1,5 @@
 """
-The end of a run, taken into the journal: what it means for its job, exactly once.
+The end of a run: its job is moved exactly once, and the run's end is recorded.
 
 Knows the journal and the run folder; starts and signals nothing.
 """
@@ -42,7 +42,7 @@ from finetuned.supervisor.verdict.conclude import conclude, follow_journal
 log = structlog.get_logger()
 
 CORRUPT = CorruptFile.__name__
-"""What a worker calls it when a version's files are not those of its manifest."""
+"""Error type of a worker that found files other than their manifest says."""
 
 
 WORKER_DIED = "WorkerDied"
@@ -108,7 +108,7 @@ class Endings:
         if event is JobEvent.FINISH:
             try:
                 self._finish(run, job)
-            except ModelError as problem:  # what it left is not whole: as if it had crashed
+            except ModelError as problem:  # the candidate is incomplete: judged like a crash
                 end = WorkerEnd(EXIT_SOFTWARE, None, None, str(problem))
                 event = judge_end(end, attempts=job.attempts, max_attempts=limit)
                 error = RunError(
@@ -123,13 +123,13 @@ class Endings:
 
     def _mended(self, run: SupervisedRun, job: JobRow) -> bool:
         """
-        Mend the damaged version that a worker refused to load, and put the job back to rest.
+        Repair the damaged version that a worker refused to load, and put the job back to rest.
 
-        The job costs no attempt. Where an ancestor had to take the version's place, it
+        The job costs no attempt. If an ancestor had to take the version's place, it
         begins again from that.
 
         Returns:
-            False where the version in use is not what is damaged, or cannot be mended.
+            False if the version in use is not damaged, or cannot be repaired.
         """
         context, before = self._context, self._context.journal.promotions.incumbent()
         if before is None or is_intact(context.layout, before):
@@ -210,7 +210,7 @@ class Endings:
 
 
 def _event_of(run: SupervisedRun, state: JobState) -> JobEvent:
-    """Return what must have happened to a job that its run left in *state*."""
+    """Return the event that must have brought a job into *state* at the end of its run."""
     if state is JobState.TRAINED:
         return JobEvent.FINISH if run.kind is RunKind.TRAINING else JobEvent.INTERRUPT
     ends = {JobState.SKIPPED: JobEvent.SKIP, JobState.FAILED: JobEvent.FAIL}

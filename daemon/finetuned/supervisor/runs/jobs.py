@@ -1,5 +1,5 @@
 """
-Jobs and their workers: start, watch, stop, and hand what ended to its judge.
+Jobs and their workers: start, watch, stop, and hand an ended run to Endings.
 
 Performs what core.decide decided. Does not know the inbox.
 """
@@ -41,10 +41,10 @@ from finetuned.supervisor.runs.specs import (
 log = structlog.get_logger()
 
 EVAL_GRACE_SECONDS = 5.0
-"""How far past its deadline, or half of it more, a live eval may be before its worker is killed."""
+"""Least time that a live eval may exceed its deadline; it may exceed it by half if that is more."""
 
 END_LOOK_SECONDS = 0.05
-"""Time between two looks for a run's last word: a worker that stays sends no signal."""
+"""Time between two looks for a run's exit record: a worker that stays sends no signal."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class JobRun:
     run: SupervisedRun
     job_id: str
     ready_logged: bool = False
-    """Whether the log says how it trains."""
+    """Whether training_ready was logged."""
 
 
 class JobRunner:
@@ -184,7 +184,7 @@ class JobRunner:
         launch: Path | None = None,
     ) -> None:
         if launch is not None:
-            self.cool_down()  # several processes want the device, and none of them is this one
+            self.cool_down()  # the launched processes need the memory of every device
         run = start_run(
             self._context,
             spec,

@@ -46,7 +46,7 @@ class SupervisedRun:
     folder: Path
     worker: WorkerProcess
     reused: bool = False
-    """Whether the worker was alive and waiting before this run."""
+    """Whether the worker had waited for a run, and was not started for this one."""
     may_stay: bool = False
     """Whether the worker may wait for another run after this one."""
     asked: StopCause | None = None
@@ -89,7 +89,7 @@ class SupervisedRun:
 
     @property
     def exit_record(self) -> RunExit | None:
-        """That the run is over, None while its worker has not written it."""
+        """The record that the run is over, None while its worker has not written it."""
         return read_exit(self.folder)
 
     @property
@@ -99,7 +99,7 @@ class SupervisedRun:
 
     @property
     def error(self) -> RunError | None:
-        """Why it ended badly, None if its worker did not say."""
+        """The worker's error record, None if it left none."""
         return read_error(self.folder)
 
     def observe(self) -> RunObservation:
@@ -236,7 +236,7 @@ def start_run(
         runs.note_process(spec.run_id, pid=worker.pid, pid_started=worker.started)
         recorded()
     except BaseException:
-        worker.dismiss()  # it has no run, so nobody else would ever end it
+        worker.dismiss()  # it was told of no run, so nobody else would ever end it
         raise
     worker.assign(folder)
     may_stay = spec.worker_growth is not None

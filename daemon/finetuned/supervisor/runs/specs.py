@@ -33,7 +33,7 @@ from finetuned.supervisor.context import Context
 
 def check_lineage(context: Context, parent: str | None) -> None:
     """
-    Refuse to go on from a version on a base that it was not made on.
+    Refuse to go on from a version if model.base is not the base that it was made on.
 
     Raises:
         ConfigError: model.base was changed; the message names the ways out.
@@ -131,16 +131,16 @@ def _datasets(context: Context, job: JobRow) -> list[tuple[str, DatasetRow]]:
 
 
 def _worker_growth(context: Context, config: Config) -> float | None:
-    """Return what a spec says of its worker's staying; None lets it leave after the run."""
+    """Return worker_growth of the next spec; None ends the worker after the run."""
     supervisor = context.config.supervisor
-    # Beside a launch no worker waits: its processes want every device for themselves.
+    # No worker waits beside a launch: the launched processes need every device.
     if supervisor.warm_worker_seconds == 0 or config.training.accelerate_config:
         return None
     return supervisor.worker_growth
 
 
 def _taken_back(context: Context, parent: str | None) -> bool:
-    """Return whether *parent* is in use by another decision than the gate's: a step back."""
+    """Return whether *parent* is in use by a decision that is not the gate's, e.g. a roll-back."""
     last = context.journal.promotions.last()
     return last is not None and last.version == parent and last.cause is not PromotionCause.GATE
 

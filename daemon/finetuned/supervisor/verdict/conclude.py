@@ -51,7 +51,9 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     candidate = _candidate_folder(context, job, run_dir, report)
     made = read_model_manifest(candidate).document
     required = required_suites(context, job, config)
-    report["job_kind"] = job.kind  # what may go without a gain is not the report's to say
+    report["job_kind"] = (
+        job.kind
+    )  # a merge may be promoted without a gain, and the worker must not claim to be one
     scores = scores_of_report(
         report.get("suites", []), report.get("subjects", {}), source=str(run_dir / REPORT)
     )
@@ -81,7 +83,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
 
 def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
     """
-    Return the suites without which a report proves nothing, whatever it says itself.
+    Return the suites that a report must contain to be accepted as evidence.
 
     The held-out rows of the job's own datasets, benchmarks that the configuration
     names, and with "*" those that the incumbent was asked.
@@ -97,7 +99,7 @@ def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
 
 
 def _candidate_folder(context: Context, job: JobRow, run_dir: Path, report: dict[str, Any]) -> Path:
-    """Return what was judged: what training left, or the step back that was measured instead."""
+    """Return the folder that was judged: the candidate, or weights between it and the incumbent."""
     chosen = (report.get("interpolation") or {}).get("chosen")
     if chosen is None:
         return context.layout.runs / str(job.candidate_run) / CANDIDATE

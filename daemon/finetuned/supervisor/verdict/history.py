@@ -23,7 +23,7 @@ from finetuned.files.run import EVALS, each_metric
 from finetuned.supervisor.context import Context
 
 CURVE_POINTS = 400
-"""A curve is thinned to this many points: more cannot be seen."""
+"""A curve is thinned to this many points; more cannot be told apart in a picture."""
 
 CANDIDATE_ROW = "candidate"
 """What the last row of the matrix is called until it has a version."""
@@ -127,13 +127,13 @@ def _candidate_stage(report: dict[str, Any]) -> Stage:
 
 
 def _curves(context: Context, job_id: str) -> dict[str, list[list[float]]]:
-    """Return loss and distance by step, of all runs of the job that had a part in it."""
+    """Return loss and distance from the incumbent by step, over all training runs of the job."""
     curves: dict[str, dict[int, float]] = {"train_loss": {}, "held_out_loss": {}, "kl": {}}
     for run in context.journal.runs.of_job(job_id):
         if run.kind is not RunKind.TRAINING:
             continue
         folder = context.layout.runs / run.id
-        # Line by line: what a long job wrote must not be held by a process that stays small.
+        # Read line by line, so that the metrics of a long job are never held in memory.
         for record in each_metric(folder):
             _note(curves["train_loss"], record.get("step"), record.get("loss"))
         for record in each_metric(folder, EVALS):
@@ -160,7 +160,7 @@ def _rounded(value: float | None) -> float | None:
 
 def named(report: dict[str, Any], version: str) -> dict[str, Any]:
     """
-    Return *report* with the name that its candidate was published under.
+    Return *report* with the version name that its candidate was given.
     """
     forgetting = report["forgetting"]
     rows = forgetting["matrix"]["rows"]
@@ -171,6 +171,6 @@ def named(report: dict[str, Any], version: str) -> dict[str, Any]:
 
 def report_bytes(report: dict[str, Any]) -> bytes:
     """
-    Return *report* as it is kept.
+    Return *report* as the bytes of the version's eval report.
     """
     return orjson.dumps(report, option=orjson.OPT_INDENT_2)
