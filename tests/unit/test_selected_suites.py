@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.evaluation.selected_suites import pick_benchmarks, pick_heldout, spread
+from finetuned.evaluation.selected_suites import pick_benchmarks, pick_held_out, spread
 
 ITEM = '{"prompt": "2 + 2?", "completion": "4"}\n'
 
@@ -81,7 +81,7 @@ def test_a_suite_that_is_not_there_has_a_problem(folder):
     for picked in (named, also):
         assert "gone" == picked.suite.name
         assert "gone.jsonl: cannot be read" in picked.problem
-        assert picked.record()["required"]
+        assert picked.record().required
         assert 0 == picked.record()["n_items"]
 
 
@@ -100,4 +100,4 @@ def test_no_dataset_gives_no_suite():
     """
     The first file of all has no older ones.
     """
-    assert [] == pick_heldout([], [], 400)
+    assert [] == pick_held_out([], [], 400)

@@ -43,7 +43,7 @@ class Examiner:
     renderer: Renderer
     config: EvaluationConfig
     store: AnswerStore | None = None
-    """Where answers are looked up and kept; None asks everything anew."""
+    """Where answers are looked up and kept; None asks every question again."""
     on_progress: Callable[[], None] | None = None
     """Called often while a model works; its exceptions end the examination."""
     _keys: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from finetuned.evaluation.report import ReportBuilder
 from finetuned.evaluation.selected_suites import (
     PickedSuite,
     pick_benchmarks,
-    pick_heldout,
+    pick_held_out,
     renderable,
 )
 from finetuned.evaluation.subjects import (
@@ -116,7 +116,7 @@ class EvaluationRun:
         if job is None:
             return pick_benchmarks(folder, CANARIES)
         return [
-            *pick_heldout(job.new, job.old, config.final_max_rows),
+            *pick_held_out(job.new, job.old, config.final_max_rows),
             *pick_benchmarks(folder, config.suites, also=job.also),
         ]
 

@@ -80,7 +80,7 @@ def spread(counts: Sequence[int], limit: int) -> list[int]:
     return taken
 
 
-def pick_heldout(
+def pick_held_out(
     new: Sequence[HeldOutRows], old: Sequence[HeldOutRows], limit: int
 ) -> list[PickedSuite]:
     """
