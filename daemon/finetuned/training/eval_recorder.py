@@ -10,16 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetuned.core.answer import count_think_tags
 from finetuned.core.phase import Phase
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.run import EVALS, append_metrics
 from finetuned.inference.outcome import Outcome
-from finetuned.training.live_eval import LiveEval
 from finetuned.training.progress import RunState
 from finetuned.training.rows import StepRows
+
+if TYPE_CHECKING:
+    from finetuned.training.live_eval import LiveEval  # loads torch
 
 RECENT_EXAMPLES = 5
 """Newest answers that the status shows in full."""
