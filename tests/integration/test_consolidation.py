@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from finetuned.errors import CorruptFile
-from finetuned.files.run import read_json
+from finetuned.files.run import EVALS, read_json, read_metrics
 from finetuned.layout import Layout
 from finetuned.supervisor.recover import open_journal
 from support.daemon import Daemon, make_root
@@ -43,6 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
         tmp_path_factory.mktemp("consolidation") / "root",
         tiny_base,
         training="learning_rate = 5e-3",
+        evaluation="kl_warning = 1e-9",
     )
     with Daemon(root) as daemon:
         drop(daemon, "a")
@@ -127,6 +128,21 @@ def test_training_goes_on_from_the_new_base_with_a_fresh_adapter(root: Path) -> 
     plain = logits(base)
     model = PeftModel.from_pretrained(base, root / "current_model")
     assert 1e-4 < float((logits(model) - plain).abs().max())
+
+
+def test_a_job_shows_its_distance_and_the_report_its_curve(root: Path) -> None:
+    """
+    From the first look on: in the status, in the run, in the report; and it warns.
+    """
+    status = read_json(root / "status" / "training_status.json") or {}
+    assert 0 < status["kl_to_incumbent"]
+    assert "drift" == status["active_alerts"][0]["name"]
+    run = [str(e["run_id"]) for e in log_events(root) if e["event"] == "training_ready"][-1]
+    records = read_metrics(root / "models" / "runs" / run, EVALS)
+    report = read_json(root / "models" / "versions" / "v0003" / "eval_report.json") or {}
+    curve = [[r["step"], r["kl"]] for r in records if r["kl"] is not None]
+    assert curve
+    assert curve == report["curves"]["kl"]
 
 
 def test_the_old_base_and_every_step_back_are_still_there(root: Path) -> None:

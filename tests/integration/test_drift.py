@@ -1,5 +1,7 @@
 """
 How far a training has moved from the incumbent, measured while it goes on.
+
+That a job shows it is tested on a root that has trained one (test_consolidation.py).
 """
 
 from __future__ import annotations
@@ -13,12 +15,7 @@ import torch
 from finetuned.data.examples import to_example
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
-from finetuned.files.run import EVALS, read_json, read_metrics
 from finetuned.training.drift import Drift, rows_of
-from finetuned.training.eval_recorder import alerts
-from support.daemon import Daemon, make_root
-from support.disk import log_events
-from support.tiny_base import write_rows
 
 
 @pytest.fixture
@@ -96,37 +93,3 @@ def test_a_resumed_run_measures_from_where_the_job_began(
     assert again is not None
     assert first.measure(model) == pytest.approx(again.measure(model))
     assert Drift.resume(rows[:-1], [tmp_path]) is None  # other prompts, other distance
-
-
-def test_far_is_an_alert_and_near_is_none() -> None:
-    """
-    The alert names the figure, the limit and its setting.
-    """
-    assert [] == alerts(0.5, 0.5)
-    (alert,) = alerts(0.7, 0.5)
-    assert "0.70" in alert["detail"]
-    assert "evaluation.kl_warning 0.5" in alert["detail"]
-
-
-@pytest.mark.slow
-def test_a_job_shows_its_distance_and_the_report_its_curve(tmp_path: Path, tiny_base: Path) -> None:
-    """
-    From the first look on: in the status, in the run, in the report; and it warns.
-    """
-    root = make_root(
-        tmp_path / "root",
-        tiny_base,
-        training="learning_rate = 1e-2",
-        evaluation="kl_warning = 1e-9",
-    )
-    write_rows(root / "inbox" / "a.jsonl", 80)
-    with Daemon(root, "--until-idle") as daemon:
-        assert 0 == daemon.wait_exit(), daemon.output()
-
-    status = read_json(root / "status" / "training_status.json") or {}
-    assert 0 < status["kl_to_incumbent"]
-    assert "drift" == status["active_alerts"][0]["name"]
-    (run,) = {str(e["run_id"]) for e in log_events(root) if e["event"] == "training_ready"}
-    records = read_metrics(root / "models" / "runs" / run, EVALS)
-    report = read_json(root / "models" / "versions" / "v0001" / "eval_report.json") or {}
-    assert [[r["step"], r["kl"]] for r in records if r["kl"] is not None] == report["curves"]["kl"]

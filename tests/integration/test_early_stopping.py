@@ -47,15 +47,23 @@ def run(data: dict[str, Any], folder: Path, **training: Any) -> dict[str, Any]:
     return read_json(folder / "candidate" / "manifest.json") or {}
 
 
-def test_a_job_without_progress_stops_after_its_patience_with_evidence(
-    data: dict[str, Any], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def stopped(data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
-    Looks at 2, 4 and 6 that nothing counts as better: patience 4 is over at step 6.
+    A run that stopped early, because no loss counts as better than the first.
     """
-    manifest = run(data, tmp_path / "r1", patience=4, min_delta=50.0)
+    folder = tmp_path_factory.mktemp("stopped") / "r1"
+    run(data, folder, patience=4, min_delta=50.0)
+    return folder
+
+
+def test_a_job_without_progress_stops_after_its_patience_with_evidence(stopped: Path) -> None:
+    """
+    Looks at 2, 4 and 6: patience 4 is over at step 6.
+    """
+    manifest = read_json(stopped / "candidate" / "manifest.json") or {}
     assert manifest["planned_steps"] > 6
-    assert 6 == manifest["job_steps"] == len(read_metrics(tmp_path / "r1"))
+    assert 6 == manifest["job_steps"] == len(read_metrics(stopped))
     evidence = manifest["early_stop"]
     assert [2, 4, 6] == evidence["steps"]
     assert all(loss > 0 for loss in evidence["losses"])
@@ -77,7 +85,7 @@ def test_a_job_that_still_learns_is_not_stopped(data: dict[str, Any], tmp_path: 
 
 
 def test_the_held_out_loss_is_that_of_the_final_evaluation(
-    data: dict[str, Any], tmp_path: Path
+    data: dict[str, Any], stopped: Path
 ) -> None:
     """
     Early stopping and the gate mean the same number: nats per supervised held-out token.
@@ -91,9 +99,9 @@ def test_the_held_out_loss_is_that_of_the_final_evaluation(
     from finetuned.data.suite import questions_of
     from finetuned.inference.score import summed_loss
 
-    manifest = run(data, tmp_path / "r1", patience=4, min_delta=50.0)
+    manifest = read_json(stopped / "candidate" / "manifest.json") or {}
     base = AutoModelForCausalLM.from_pretrained(data["base"], dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, tmp_path / "r1" / "candidate").eval()
+    model = PeftModel.from_pretrained(base, stopped / "candidate").eval()
     renderer = Renderer.load(data["base"], max_length=512, enable_thinking=False)
     dataset = TokenisedDataset.open(Path(data["datasets"][0]["dir"]))
     rows = [s for q in questions_of(dataset) for s in renderer.render(q.example)]

@@ -30,7 +30,12 @@ FILES = (("a.jsonl", 60), ("a2.jsonl", 90), ("b.jsonl", 60), ("c.jsonl", 40), ("
 def start_run(world: dict[str, Any], name: str, file: str, parent: str | None, **more: Any) -> Path:
     from support.fork_run import make_run
 
-    training = {"lora_dropout": 0.0, "replay_fraction": FRACTION, "num_train_epochs": EPOCHS}
+    training = {
+        "lora_dropout": 0.0,
+        "per_device_train_batch_size": 8,
+        "replay_fraction": FRACTION,
+        "num_train_epochs": EPOCHS,
+    }
     run = make_run(
         world["root"] / name,
         base=world["base"],
@@ -39,10 +44,9 @@ def start_run(world: dict[str, Any], name: str, file: str, parent: str | None, *
         parent=world["root"] / parent / "candidate" if parent else None,
         resume_from=more.pop("resume_from", []),
         training=training | more.pop("training", {}),
-        evaluation={"eval_steps": 1000},
     )
     spec = json.loads((run / "spec.json").read_bytes())
-    (run / "spec.json").write_text(json.dumps(spec | more))
+    (run / "spec.json").write_text(json.dumps(spec | {"live_evals": False} | more))
     return run
 
 

@@ -7,6 +7,7 @@ main() and leaves through its exit status, so it can be killed like a worker.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -114,6 +115,7 @@ def fork_start(main: Any, run_dir: Path) -> int:
             import torch
 
             torch.set_num_threads(1)
+            gc.freeze()  # the Trainer collects garbage; the imports of the parent are none
             status = main([str(run_dir)])
         finally:
             os._exit(status)
