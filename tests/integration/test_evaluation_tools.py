@@ -179,6 +179,46 @@ def test_a_second_run_asks_nothing_and_says_the_same(tool: Tool, root: Path) -> 
     assert (root / "models" / "answers.sqlite3").is_file()
 
 
+def test_known_answers_need_no_torch(tool: Tool, root: Path) -> None:
+    """
+    A second run takes the time of reading, not that of loading a model.
+    """
+    args = ["test", "--model", "tiny", "--suite", "say_20", "--root", str(root)]
+    assert 0 == tool(*args)[0]
+    code = (
+        "import sys\nfrom finetuned.cli.program import main\n"
+        "status = main(sys.argv[1:])\n"
+        "sys.exit(70 if {'torch', 'peft'} & set(sys.modules) else status)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(PACKAGE_PARENT)},
+    )
+
+    assert 0 == found.returncode, found.stderr
+    assert "20 items, 20 of them known from before" in found.stdout
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16"])
+def test_the_signature_made_without_torch_is_that_of_torch(device: str, dtype: str) -> None:
+    """
+    It is part of every answer's key: a difference would ask everything anew.
+    """
+    import torch
+
+    from finetuned.config import ModelConfig
+    from finetuned.evaluation.subjects import compute_signature
+    from finetuned.model.load import pick_device, pick_dtype
+
+    found = pick_device(device)
+    expected = [str(pick_dtype(dtype, found)), found.type, torch.__version__]
+    assert expected == compute_signature(ModelConfig(device=device, dtype=dtype))
+
+
 def test_versions_folders_and_bases_can_be_named(tool: Tool, root: Path, better: Path) -> None:
     """
     A model is what a person calls it; one that is not there is said to be missing.

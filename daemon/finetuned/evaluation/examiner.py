@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from finetuned.config import EvaluationConfig
 from finetuned.data.render import Renderer
@@ -17,9 +17,10 @@ from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.identity import question_key
 from finetuned.evaluation.measured import Measured
-from finetuned.inference.ask import ask
 from finetuned.inference.outcome import Outcome, Raw, mark
-from finetuned.model.types import LanguageModel
+
+if TYPE_CHECKING:
+    from finetuned.model.types import LanguageModel
 
 NOT_REACHED: Final = Raw(
     text="",
@@ -101,6 +102,8 @@ class Examiner:
     def _ask(
         self, model: LanguageModel, questions: Sequence[Question], deadline: float
     ) -> dict[str, Outcome]:
+        from finetuned.inference.ask import ask  # late: known answers need no torch
+
         return {
             outcome.question.id: outcome
             for outcome in ask(

@@ -18,6 +18,7 @@ from finetuned.config import ModelConfig
 from finetuned.files.manifest import verify_manifest
 from finetuned.files.run import read_json
 from finetuned.layout import MANIFEST
+from finetuned.model.torch_build import torch_build
 
 if TYPE_CHECKING:
     from finetuned.model.types import LanguageModel
@@ -121,6 +122,12 @@ def compute_signature(config: ModelConfig) -> list[str]:
     Raises:
         ConfigError: This machine does not have the device.
     """
+    build = torch_build()
+    if config.device == "cpu" or (config.device == "auto" and not build.gpu):
+        # What the lines below would return, without the seconds that torch takes.
+        precision = "float32" if config.dtype == "auto" else config.dtype
+        return [f"torch.{precision}", "cpu", build.version]
+
     import torch
 
     from finetuned.model.load import pick_device, pick_dtype

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from finetuned.config import Config
 from finetuned.data.render import Renderer
@@ -21,7 +22,9 @@ from finetuned.evaluation.selected_suites import PickedSuite, renderable
 from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.base_model import position_limit
 from finetuned.inference.outcome import Raw
-from finetuned.model.types import LanguageModel
+
+if TYPE_CHECKING:
+    from finetuned.model.types import LanguageModel
 
 
 class FreshStore(AnswerStore):
