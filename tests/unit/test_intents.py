@@ -19,8 +19,8 @@ from finetuned.data.intents import (
     canonical,
     dumps,
     is_intent,
-    redact,
 )
+from finetuned.data.redaction import redact
 
 SPELLINGS = [
     (

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from finetuned.data.intents import IntentError, canonical, dumps, is_intent, redact
+from finetuned.data.intents import IntentError, canonical, dumps, is_intent
 from finetuned.data.messages import (
     Message,
     kind_of,
@@ -28,6 +28,7 @@ from finetuned.data.messages import (
     required_text,
     text_of,
 )
+from finetuned.data.redaction import redact
 from finetuned.errors import MalformedExample
 
 FORMATS: Final = (

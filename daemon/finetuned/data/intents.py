@@ -10,7 +10,8 @@ Older data sets spell the same thing in four ways (``add`` with a zone,
 values in ``entities``). All of them are read here, and one is written, so that
 rows from any of them are trained and compared alike.
 
-A password is never kept: it becomes a reference to a secret store.
+A password is never kept: it becomes a reference to a secret store. Prompts are
+cleaned of it by finetuned.data.redaction.
 
 Knows names, keys and their order; does not know files, prompts' grammar or models.
 """
@@ -18,8 +19,7 @@ Knows names, keys and their order; does not know files, prompts' grammar or mode
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -93,11 +93,6 @@ _OPTIONAL: Final = frozenset({"record_type", "ip", "target", "password_ref"})
 
 _ABOUT: Final = frozenset({"action", "category", "resource_type", "confidence", "raw_query"})
 """Keys that say which intent it is or how it was found, and are not part of it."""
-
-_PASSWORD_WORD: Final = re.compile(
-    r"(?:password|passwd|passphrase|passcode|pwd|pw|pass|secret)\W*(?:(?:is|of|to|as)\W+)?$",
-    re.IGNORECASE,
-)
 
 
 class IntentError(ValueError):
@@ -182,31 +177,6 @@ def dumps(intent: Mapping[str, Any]) -> str:
         IntentError: As ``canonical``.
     """
     return orjson.dumps(canonical(intent)).decode()
-
-
-def redact(prompt: str, intent: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """
-    Replace every password of *intent* by a secret reference, in the prompt too.
-
-    Where the password is also another value of the intent (user "sam", password
-    "sam"), only the occurrence that the prompt calls a password is replaced, or
-    the last one where it does not say.
-
-    Args:
-        prompt: What the user wrote, in which passwords may occur literally.
-        intent: The answer to it, in any accepted spelling.
-
-    Returns:
-        The prompt without the passwords, and the canonical intent.
-
-    Raises:
-        IntentError: As ``canonical``.
-    """
-    clean = canonical(intent)
-    public = {v for v in _strings(clean) if not v.startswith(REFERENCE_SCHEME)}
-    for password, reference in _passwords(intent):
-        prompt = _hide(prompt, password, reference, shared=password in public)
-    return prompt, clean
 
 
 def _action_of(intent: Mapping[Any, Any]) -> str | None:
@@ -327,44 +297,3 @@ def _reason(intent: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     if set(given) != {"reason"} or reason not in REASONS:
         raise IntentError(f"none: reason must be one of {', '.join(REASONS)}, and the only key")
     return str(reason)
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
-
-
-def _passwords(value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, list):
-        for inner in value:
-            yield from _passwords(inner)
-    if not isinstance(value, Mapping):
-        return
-    password = str(value.get("password") or "")
-    if password and not password.startswith(REFERENCE_SCHEME):
-        username = value.get("username")
-        yield password, str(value.get("password_ref") or f"{REFERENCE_SCHEME}{username}")
-    entities = value.get("entities")
-    if isinstance(entities, Mapping):
-        # The code form keeps the user beside the password, or one level up.
-        yield from _passwords({"username": value.get("username"), **entities})
-    yield from _passwords(value.get("steps"))
-
-
-def _hide(prompt: str, password: str, reference: str, *, shared: bool) -> str:
-    literal = re.escape(password)
-    spans = [m.span() for m in re.finditer(rf"(?<!\w){literal}(?!\w)", prompt)]
-    if not spans:
-        spans = [m.span() for m in re.finditer(literal, prompt)]
-    if shared and spans:
-        named = [s for s in spans if _PASSWORD_WORD.search(prompt[: s[0]])]
-        spans = named or spans[-1:]
-    for start, end in reversed(spans):
-        prompt = prompt[:start] + reference + prompt[end:]
-    return prompt
