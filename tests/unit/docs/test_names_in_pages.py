@@ -128,3 +128,20 @@ def test_every_folder_of_a_root_is_in_the_reference():
     folders = {str(path.relative_to(root)) for path in Layout(root).folders()}
 
     assert [] == sorted(folder for folder in folders if f"`{folder}/`" not in text)
+
+
+FILES = sorted(
+    {
+        (page, path)
+        for page in PAGES
+        for path in re.findall(r"`((?:[a-z_0-9]+/)+[a-z_0-9]+\.py)`", by_hand(page))
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "path"), FILES, ids=[f"{name(p)}:{path}" for p, path in FILES])
+def test_a_file_named_in_a_page_exists(page, path):
+    """
+    Under the checkout, the source folder or the package, as the page writes it.
+    """
+    assert any((top / path).is_file() for top in (CHECKOUT, PACKAGE.parent, PACKAGE))
