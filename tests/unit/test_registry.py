@@ -523,3 +523,32 @@ def test_a_reader_never_finds_current_model_missing(layout):
     writer.join()
 
     assert {"v0001", "v0002"} == seen
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "elsewhere", "models/versions/v0099"])
+def test_the_base_model_is_reached_from_any_link(layout, target):
+    """
+    current_model that somebody pointed elsewhere goes; what it pointed to is not touched.
+    """
+    committed(layout, None)
+    elsewhere = layout.root / "elsewhere"
+    elsewhere.mkdir()
+    layout.current_model.symlink_to(target)
+
+    assert rollback(layout, to_base=True) is None
+    assert not layout.current_model.is_symlink()
+    assert elsewhere.is_dir()
+
+
+def test_a_real_folder_in_the_place_of_the_link_is_never_removed(layout):
+    """
+    It may be somebody's only copy: neither a promotion nor a rollback touches it.
+    """
+    (name,) = committed(layout, None)
+    layout.current_model.mkdir()
+    (layout.current_model / "weights").write_text("mine")
+    for move in (lambda: rollback(layout, to_base=True), lambda: promote(layout, name)):
+        with pytest.raises(RegistryError, match="not a symbolic link"):
+            move()
+
+    assert "mine" == (layout.current_model / "weights").read_text()

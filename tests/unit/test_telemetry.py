@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from finetuned.core.text import MAX_TEXT_CHARS, printable
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading
-from finetuned.telemetry.log import LogFile, configure
+from finetuned.telemetry.log import configure
+from finetuned.telemetry.log_file import LogFile
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +215,7 @@ mount -t tmpfs -o size=16k none {tmp_path}
 {sys.executable} -c '
 import sys
 from pathlib import Path
-from finetuned.telemetry.log import LogFile
+from finetuned.telemetry.log_file import LogFile
 file = LogFile(Path(sys.argv[1], "x.log"), max_bytes=10**9, backups=1)
 taken = [file.append(b"x" * 2999 + b"\\n") for _ in range(10)]
 size = Path(sys.argv[1], "x.log").stat().st_size

@@ -28,7 +28,7 @@ from finetuned.files.eval_report import SCHEMA_VERSION
 from finetuned.files.run import REPORT, read_json
 from finetuned.layout import Layout
 from finetuned.registry.versions import list_versions
-from finetuned.reports import charts, html, summary
+from finetuned.reports import cards, charts, html, subjects, suite_tables, summary
 from finetuned.reports.wording import count, finite, nats, number, percent, signed
 
 """Of the eval reports that can be shown."""
@@ -51,18 +51,18 @@ def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) ->
         One HTML file that refers to no other but the pages of earlier versions beside it.
         The same for the same arguments.
     """
-    cards, counts, left_out = summary.example_cards(report)
+    shown, counts, left_out = cards.example_cards(report)
     suites, versions = summary.history_rows(report, history)
-    called = summary.names(report)
-    accuracies = summary.chart_suites(report)
+    called = subjects.names(report)
+    accuracies = suite_tables.chart_suites(report)
     values = {
         "title": f"{report['version']} evaluated",
         "report": report,
         "headline": summary.headline(report),
         "facts": summary.facts(report),
-        "suites": summary.suite_rows(report),
+        "suites": suite_tables.suite_rows(report),
         "asked_once": bool(((report.get("subjects") or {}).get("incumbent") or {}).get("same_as")),
-        "numbers": summary.all_numbers(report),
+        "numbers": suite_tables.all_numbers(report),
         "rules": summary.rule_rows(report),
         "accuracy_chart": charts.accuracies("accuracy", accuracies) if accuracies else "",
         "curves": _curves(report.get("curves") or {}),
@@ -70,11 +70,11 @@ def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) ->
         "interpolation": report.get("interpolation"),
         "history_suites": suites,
         "history": versions,
-        "cards": cards,
-        "kinds": [(kind, label, counts[kind]) for kind, label in summary.KINDS.items()],
-        "labels": summary.KINDS,
+        "cards": shown,
+        "kinds": [(kind, label, counts[kind]) for kind, label in cards.KINDS.items()],
+        "labels": cards.KINDS,
         "left_out": left_out,
-        "card_suites": sorted({(card.suite, card.title) for card in cards}),
+        "card_suites": sorted({(card.suite, card.title) for card in shown}),
         "beside": [s for s in called if s != "base"] if "incumbent" in called else list(called),
     }
     return html.render("evaluation.html", values)
