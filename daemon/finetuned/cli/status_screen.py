@@ -88,7 +88,7 @@ def screen(
     if status is not None:
         if seen.state.alive:
             lines += _now(status)
-        lines += [_queue(status), *_versions(status), *_trouble(status)]
+        lines += [_queue(status), *_versions(status, alive=seen.state.alive), *_trouble(status)]
         lines += [Line("order", text) for text in _order(status)]
     for number, step in enumerate(next_steps(root, status, seen, program)):
         lines.append(Line("" if number else "to do", step))
@@ -211,10 +211,10 @@ def _queue(status: dict[str, Any]) -> Line:
     return Line("queue", f"{text}; so far {', '.join(ended)}" if ended else text)
 
 
-def _versions(status: dict[str, Any]) -> Iterator[Line]:
+def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:
     in_use = status["version"]
     yield Line("in use", in_use or "the base model; no version was promoted yet")
-    if watch := status["watch"]:
+    if (watch := status["watch"]) and alive:
         since = f"for {watch['minutes']:g} min after its promotion"
         yield Line("", f"{watch['version']} is watched {since}: it is taken back if it fails")
     verdict = status["last_verdict"] or {}

@@ -49,7 +49,7 @@ def program() -> str:
     started = Path(sys.argv[0])
     if shutil.which("finetuned") or started.name != "finetuned":
         return "finetuned"
-    return shlex.quote(str(started.absolute()))
+    return shlex.quote(str(started.resolve()))
 
 
 def shown(path: Path) -> str:

@@ -9,7 +9,7 @@ from finetuned.cli.verb import UsageError, chosen_root
 from finetuned.errors import ConfigError
 from finetuned.files import shipped
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

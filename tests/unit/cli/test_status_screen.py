@@ -91,6 +91,17 @@ def test_a_recovery_says_what_it_does():
     assert "recovering: checking the files of the version in use" in shown
 
 
+def test_a_watch_is_shown_while_somebody_watches():
+    """
+    A daemon that is stopped takes nothing back.
+    """
+    watch = {"version": "v0001", "since": "", "minutes": 30.0, "asking": False}
+    stopped = Presence(DaemonState.STOPPED, 7, 90.0)
+
+    assert "v0001 is watched for 30 min" in text(watch=watch, version="v0001")
+    assert "is watched" not in text(stopped, watch=watch, version="v0001")
+
+
 def test_the_first_write_of_the_status_file_can_be_shown():
     """
     Nothing is known yet, and nothing is made up.
