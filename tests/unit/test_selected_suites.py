@@ -82,7 +82,7 @@ def test_a_suite_that_is_not_there_has_a_problem(folder):
         assert "gone" == picked.suite.name
         assert "gone.jsonl: cannot be read" in picked.problem
         assert picked.record().required
-        assert 0 == picked.record()["n_items"]
+        assert 0 == picked.record().n_items
 
 
 def test_a_suite_with_a_bad_line_has_a_problem(folder):
