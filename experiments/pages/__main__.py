@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from experiments.pages.parts import PARTS, write_part
+SOURCES = Path(__file__).resolve().parents[2] / "daemon"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--write", action="store_true", help="write the parts that differ")
     args = parser.parse_args(argv)
+    sys.path.insert(0, str(SOURCES))  # of this checkout, whichever one is installed
+    from experiments.pages.parts import PARTS, write_part
+
     differing = [part for part in PARTS if part.expected() != part.current()]
     for part in differing:
         if args.write:
