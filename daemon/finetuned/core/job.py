@@ -2,10 +2,10 @@
 The life of one training job, as a table.
 
 A job is one inbox file, or a few small ones that waited together, on its way
-to becoming a model version. Where all goes well it walks QUEUED, TRAINING,
-TRAINED, EVALUATING, PROMOTED. The two states that need a live process each
-have a state of rest to fall back to, so a daemon that wakes up after a power
-cut always knows where it stands.
+to a model version. Without a failure its states are QUEUED, TRAINING, TRAINED,
+EVALUATING, PROMOTED. TRAINING and EVALUATING need a live process; each has a
+state of rest that an interruption leads back to, so that after a power cut no
+job is in a state that needs a process nobody runs.
 """
 
 from __future__ import annotations
