@@ -89,9 +89,14 @@ class Datasets:
             "SELECT key, priority, n_train FROM datasets"
             " WHERE state = 'accepted' AND job_id IS NULL ORDER BY key"
         )
+        known: dict[str, Priority] = {str(priority): priority for priority in Priority}
         return [
-            Accepted(key, self._database.word(Priority, priority, "datasets", key), n or 0)
-            for key, priority, n in found
+            Accepted(
+                key,
+                known.get(word) or self._database.word(Priority, word, "datasets", key),
+                n or 0,
+            )
+            for key, word, n in found
         ]
 
     def count_without_job(self) -> int:
