@@ -7,7 +7,6 @@ Knows what may go wrong and how a command ends then; does not know any command.
 from __future__ import annotations
 
 import argparse
-import sqlite3
 from collections.abc import Callable
 
 from finetuned.cli.root import become_owner
@@ -46,6 +45,8 @@ def on_root(
     Returns:
         What *work* returned; 1 for an error that has a message, 130 for Ctrl-C.
     """
+    import sqlite3
+
     import orjson
 
     from finetuned.telemetry.log import configure

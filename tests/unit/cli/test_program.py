@@ -5,6 +5,9 @@ The program's words: every verb says what it does, by example, and how it ends.
 from __future__ import annotations
 
 import argparse
+import re
+import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +93,25 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
     assert found.stdout.startswith("usage: finetuned")
 
 
+def test_help_takes_less_than_a_third_of_a_second() -> None:
+    """
+    Of processor time, which other programs on this machine do not add to; the best of five.
+    """
+    seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "finetuned", "--help"],
+            stdout=subprocess.DEVNULL,
+            check=True,
+            env={"PYTHONPATH": str(PACKAGE_PARENT)},
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+    assert min(seconds) <= 0.3
+
+
 def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """
     Return *parser* and all parsers of sub-commands below it.
@@ -118,3 +140,37 @@ def test_an_empty_root_is_refused_by_every_command(
 
     assert 2 == ended.value.code
     assert "the name of the folder is empty" in capsys.readouterr().err
+
+
+def examples(verb: Verb) -> list[list[str]]:
+    """
+    Return the command lines of a verb's help, without what a shell or a reader adds.
+    """
+    text = verb.details.replace("%%", "%").replace("\\\n", " ")
+    found = []
+    for line in text.splitlines():
+        match = re.match(rf"  (?:source <\()?finetuned ({verb.name}\b.*)", line)
+        if match:
+            command = re.sub(r" {3,}--", " --", match[1])  # a line that was continued
+            command = re.split(r" {2,}| [|>] |\)", command)[0]
+            found.append(shlex.split(command))
+    return found
+
+
+EXAMPLES = [words for verb in VERBS for words in examples(verb)]
+
+
+@pytest.mark.parametrize("words", EXAMPLES, ids=" ".join)
+def test_every_example_of_the_help_can_be_parsed(words: list[str]) -> None:
+    """
+    Help that does not work is worse than none.
+    """
+    build_parser().parse_args(words)
+
+
+def test_every_verb_has_examples_that_are_parsed() -> None:
+    """
+    The law above is not held by finding nothing.
+    """
+    assert {verb.name for verb in VERBS} == {words[0] for words in EXAMPLES}
+    assert len(EXAMPLES) > 50
