@@ -79,7 +79,7 @@ def test_a_version_is_the_candidate_with_a_manifest(layout, full):
 
 def test_a_version_costs_no_second_copy(layout):
     """
-    An ancestor's versions were 61 GB each; ours are links to what the run wrote.
+    A full model may have 61 GB: its files are hard links to the run's.
     """
     folder = candidate(layout, "r-1")
     name = commit_version(layout, folder, {"run_id": "r-1"})
@@ -420,7 +420,7 @@ def test_a_damaged_backup_restores_nothing(layout):
 
 def test_prune_is_a_dry_run_unless_told(layout):
     """
-    An ancestor lost 60 GPU hours to a clean-up nobody had asked for.
+    A clean-up that nobody asked for could cost days of training.
     """
     committed(layout, None, None, None)
     plan = prune(layout, keep_last=1, last_backup=None)

@@ -237,19 +237,10 @@ def matrix(
     """
 
     def draw(axes: Axes) -> None:
-        from matplotlib.patches import Rectangle
-
         for i, row in enumerate(values):
             for j, value in enumerate(row):
-                if value is None:
-                    continue
-                # At most 0.85: the number on top must stand out from the darkest cell.
-                cell = Rectangle(
-                    (j, i), 1, 1, color=_ROLES["heat"], alpha=0.06 + 0.79 * value, linewidth=0
-                )
-                axes.add_patch(cell)
-                text = percent(value).rstrip("%")
-                axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=9.5)
+                if value is not None:
+                    _cell(axes, j, i, value)
         axes.set_xlim(0, len(columns))
         axes.set_ylim(len(rows), 0)
         axes.xaxis.tick_top()
@@ -273,3 +264,14 @@ def matrix(
         draw,
         width=width,
     )
+
+
+def _cell(axes: Axes, x: int, y: int, value: float) -> None:
+    """Draw one cell of a heat map, a share of 0 to 1, with its percentage on top."""
+    from matplotlib.patches import Rectangle
+
+    # At most 0.85: the number on top must stand out from the darkest cell.
+    shade = 0.06 + 0.79 * value
+    axes.add_patch(Rectangle((x, y), 1, 1, color=_ROLES["heat"], alpha=shade, linewidth=0))
+    text = percent(value).rstrip("%")
+    axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9.5)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+Reading = dict[str, str | int | float | None]
+"""One table of the status."""
+
 
 @lru_cache(maxsize=1)
 def _nvml() -> Any | None:
@@ -18,12 +21,12 @@ def _nvml() -> Any | None:
     Return the initialised pynvml module, or None if there is no driver. The result is cached.
     """
     try:
-        # Looked for before pynvml is: a machine without GPU need not carry the module.
+        # The driver is looked for first, so that a machine without a GPU does not need pynvml.
         ctypes.CDLL("libnvidia-ml.so.1")
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # a missing, mismatched or broken driver are all "no GPU" to the status
+    except Exception:  # a missing, mismatched or broken driver: the status shows no GPU
         return None
     return pynvml
 
@@ -31,42 +34,43 @@ def _nvml() -> Any | None:
 def _ask(question: Callable[..., Any], *arguments: object) -> Any | None:
     try:
         return question(*arguments)
-    except Exception:  # not every card knows every number, and cards fall off the bus
+    except Exception:  # not every card reports every number, and a card may fail
         return None
 
 
-def gpu_readings() -> list[dict[str, Any]]:
+def gpu_readings() -> list[Reading]:
     """
     Return one table per GPU, in the driver's order; empty without a driver. Never raises.
 
     Returns:
         ``index``, ``name``, ``utilisation_pct`` (0 to 100), ``memory_used_bytes``,
         ``memory_total_bytes``, ``temperature_celsius``, ``power_watts``; None for
-        a number the card does not tell.
+        a number that the card does not report.
     """
     nvml = _nvml()
     if nvml is None:
         return []
-    readings = []
-    for index in range(_ask(nvml.nvmlDeviceGetCount) or 0):
-        handle = _ask(nvml.nvmlDeviceGetHandleByIndex, index)
-        if handle is None:
-            continue
-        name = _ask(nvml.nvmlDeviceGetName, handle)
-        memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
-        busy = _ask(nvml.nvmlDeviceGetUtilizationRates, handle)
-        milliwatts = _ask(nvml.nvmlDeviceGetPowerUsage, handle)
-        readings.append(
-            {
-                "index": index,
-                "name": name.decode("utf-8", "replace") if isinstance(name, bytes) else name,
-                "utilisation_pct": None if busy is None else int(busy.gpu),
-                "memory_used_bytes": None if memory is None else int(memory.used),
-                "memory_total_bytes": None if memory is None else int(memory.total),
-                "temperature_celsius": _ask(
-                    nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU
-                ),
-                "power_watts": None if milliwatts is None else milliwatts / 1000,
-            }
-        )
-    return readings
+    found = (_reading(nvml, index) for index in range(_ask(nvml.nvmlDeviceGetCount) or 0))
+    return [reading for reading in found if reading is not None]
+
+
+def _reading(nvml: Any, index: int) -> Reading | None:
+    """Return the table of one GPU, or None if the driver cannot reach it."""
+    handle = _ask(nvml.nvmlDeviceGetHandleByIndex, index)
+    if handle is None:
+        return None
+    name = _ask(nvml.nvmlDeviceGetName, handle)
+    memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+    busy = _ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+    milliwatts = _ask(nvml.nvmlDeviceGetPowerUsage, handle)
+    return {
+        "index": index,
+        "name": name.decode("utf-8", "replace") if isinstance(name, bytes) else name,
+        "utilisation_pct": None if busy is None else int(busy.gpu),
+        "memory_used_bytes": None if memory is None else int(memory.used),
+        "memory_total_bytes": None if memory is None else int(memory.total),
+        "temperature_celsius": _ask(
+            nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU
+        ),
+        "power_watts": None if milliwatts is None else milliwatts / 1000,
+    }

@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import psutil
+
+from finetuned.telemetry.gpu import Reading
 
 
 @lru_cache(maxsize=8)
@@ -25,7 +26,7 @@ def _rss_bytes(pid: int) -> int | None:
         return None
 
 
-def host_reading(root: Path, *, worker_pid: int | None = None) -> dict[str, Any]:
+def host_reading(root: Path, *, worker_pid: int | None = None) -> Reading:
     """
     Return the machine's load. Costs well under 2 ms and never waits.
 
