@@ -46,7 +46,7 @@ class FinetunedError(Exception):
     """
 
     exit_status = EXIT_SOFTWARE
-    """What a process that ends with this error tells its parent."""
+    """The exit status of a process that ends with this error."""
 
 
 class ConfigError(FinetunedError):
@@ -91,7 +91,7 @@ class SuiteError(FinetunedError):
     """
     A suite, or one line of it, cannot be asked.
 
-    What needs it counts as not shown: a suite that cannot be read never passes.
+    A rule that needs it fails: a suite that cannot be read never passes.
     """
 
     exit_status = EXIT_DATAERR
@@ -111,7 +111,7 @@ class WorkerError(FinetunedError):
 
 class Interrupted(WorkerError):
     """
-    A worker was asked to stop; what it had done is in its last checkpoint.
+    A worker was asked to stop; its progress is in its last checkpoint.
     """
 
     exit_status = EXIT_TEMPFAIL
@@ -216,9 +216,9 @@ class RegistryError(FinetunedError):
 
 class RecordError(FinetunedError):
     """
-    A file that one process of ours wrote for another has other keys or types than expected.
+    A file that one process wrote for another has other keys or types than expected.
 
-    Both run the same version of the program, so this is a bug, or somebody edited the file.
+    Both run the same version of the program, so this is a bug, or the file was edited.
     """
 
     def __init__(self, source: str, where: str, problem: str) -> None:

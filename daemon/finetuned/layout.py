@@ -1,7 +1,7 @@
 """
 The one file that spells folder names.
 
-Knows where everything is under a root; does not know what is in it.
+Knows the place of each file under a root; does not know the contents.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Priority(StrEnum):
 
 
 CANARIES = "canaries"
-"""The suite, by file name, of what must never break."""
+"""The name of the suite of canaries: items that no version may get wrong again."""
 
 MANIFEST = "manifest.json"
-"""Written last in every finished folder: without it the folder does not exist for us."""
+"""Written last in every finished folder: a folder without it is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Layout:
 
     @property
     def journal(self) -> Path:
-        """The truth, in SQLite; every folder is a view of it."""
+        """The state of all jobs and datasets, in SQLite."""
         return self.root / "models" / "journal.sqlite3"
 
     @property
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def processing(self) -> Path:
-        """Claimed files, one folder each, until their job is history."""
+        """Claimed files, one folder each, until their job has ended."""
         return self.inbox / "processing"
 
     @property
@@ -113,17 +113,17 @@ class Layout:
 
     @property
     def answers(self) -> Path:
-        """What models answered, in SQLite; author: evaluation. A cache and a table to query."""
+        """The answers of models, in SQLite; author: evaluation. A cache, and a table to query."""
         return self.models / "answers.sqlite3"
 
     @property
     def benchmarks(self) -> Path:
-        """Suites that people add; never trained on."""
+        """Suites that people add; their prompts are never trained on."""
         return self.root / "benchmarks"
 
     @property
     def incidents(self) -> Path:
-        """One report per version that was taken back by itself."""
+        """One report per version that the watch took back."""
         return self.logs / "incidents"
 
     @property

@@ -1,5 +1,5 @@
 """
-What a value may be, and the words in which it is refused.
+Checks of a value's range, and the message of a refusal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ def check(ok: bool, name: str, expected: str, found: object) -> None:
     Refuse a value unless it is *ok*.
 
     Raises:
-        ConfigError: It is not; the message names the key, what was expected and what was found.
+        ConfigError: It is not; the message names the key, the expected and the found value.
     """
     if not ok:
         raise ConfigError(f"{name} must be {expected}, got {found!r}")
@@ -24,7 +24,7 @@ def _number(value: float) -> str:
 
 def ranges(section: str, config: object, **limits: tuple[float, float | None]) -> None:
     """
-    Check that each named field lies in its range; None is no upper bound.
+    Check that each named field lies in its range; None means no upper bound.
 
     Raises:
         ConfigError: As check.

@@ -1,5 +1,5 @@
 """
-Knobs of what is asked, what is proof, and how long a promotion is watched.
+Knobs of evaluation, of the gate, and of the watch after a promotion.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class EvaluationConfig:
 
     suite_timeout_seconds: float = 1800.0
     """
-    Deadline of one suite for one model, in seconds, 0.1 to 86400. What was not asked by
-    then is missing, and missing evidence fails the gate.
+    Deadline of one suite for one model, in seconds, 0.1 to 86400. Items that were not
+    asked by then are missing evidence, which fails the gate.
     """
 
     suites: str = "*"
@@ -108,7 +108,7 @@ class GateConfig:
 
     on_equal: str = "reject"
     """
-    What happens to a candidate that is shown to be neither better nor worse: "reject", or
+    The verdict on a candidate that is shown to be neither better nor worse: "reject", or
     "promote" for a stream whose files are too small to show anything.
     """
 
@@ -170,7 +170,7 @@ class GateConfig:
 
     @property
     def shares(self) -> list[float]:
-        """What interpolation says, as numbers."""
+        """The shares of interpolation, as numbers."""
         try:
             return [float(part) for part in self.interpolation.split(",") if part.strip()]
         except ValueError:

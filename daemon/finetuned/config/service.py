@@ -65,9 +65,8 @@ class SupervisorConfig:
     warm_worker_seconds: float = 300.0
     """
     How long after a job its training worker, with model and optimizer, and its evaluation
-    worker wait for the
-    next file, in seconds, 0 to 86400. Saves the start and the load, costs their memory
-    meanwhile; 0 gives each run a process of its own.
+    worker wait for the next file, in seconds, 0 to 86400. Saves the start and the load, and
+    costs their memory meanwhile; 0 gives each run a process of its own.
     """
 
     worker_growth: float = 1.5

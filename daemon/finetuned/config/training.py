@@ -61,7 +61,7 @@ class TrainingConfig:
     """Dropout on the adapter's input, 0 to 0.9."""
 
     target_modules: str = "all-linear"
-    """What gets adapters: "all-linear", or module names separated by commas."""
+    """The modules that get adapters: "all-linear", or names separated by commas."""
 
     learning_rate: float = 5e-4
     """
@@ -109,7 +109,7 @@ class TrainingConfig:
 
     kernels: str = "auto"
     """
-    How the loss is computed; each gives the same loss. "auto" times those that fit the
+    How the loss is computed; all give the same loss. "auto" times those that fit the
     model; or "split", "cache" (shared beginnings computed once), "none" (rows side by
     side), "stock" (as transformers does it).
     """

@@ -1,8 +1,8 @@
 """
-What of a generated text is the answer, and when it equals the expected one.
+The answer in a generated text: reasoning blocks removed, refused or kept.
 
-The one place that knows about reasoning tags. By policy they are never part of
-an answer (``strip``), make it wrong (``refuse``), or are read like any text (``keep``).
+The one place that knows reasoning tags. The policy says whether a reasoning block is
+removed (``strip``), makes the answer wrong (``refuse``), or is text like any other (``keep``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ STRIP: Final = "strip"
 REFUSE: Final = "refuse"
 KEEP: Final = "keep"
 REASONING: Final = (STRIP, REFUSE, KEEP)
-"""What may be done with a reasoning block; ``evaluation.reasoning`` chooses."""
+"""The policies for a reasoning block; ``evaluation.reasoning`` chooses one."""
 
 _THINK = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _UNCLOSED_THINK = re.compile(r"\A\s*<think>.*\Z", re.DOTALL)
@@ -30,7 +30,7 @@ def final_answer(text: str, reasoning: str = STRIP) -> str:
 
     Args:
         text: As generated, without special tokens.
-        reasoning: One of REASONING; with KEEP only white space goes.
+        reasoning: One of REASONING; KEEP removes white space only.
     """
     if reasoning == KEEP:
         return text.strip()
@@ -41,14 +41,14 @@ def is_refused(text: str, reasoning: str) -> bool:
     """
     Return whether the policy makes *text* wrong whatever it answers.
 
-    An empty block, which some templates write themselves, is no reasoning.
+    An empty block, which some templates write themselves, is allowed.
     """
     return reasoning == REFUSE and count_think_tags(_EMPTY_THINK.sub("", text, count=1)) > 0
 
 
 def matches(answer: str, golden: str) -> bool:
     """
-    Return whether *answer* equals the expected one exactly, reasoning aside.
+    Return whether *answer* equals the expected one exactly, without reasoning.
     """
     return final_answer(answer) == final_answer(golden)
 

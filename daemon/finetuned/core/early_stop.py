@@ -1,10 +1,10 @@
 """
-When a job has learnt what it can: no better held-out loss for so many steps.
+Early stopping: a job ends when its held-out loss has not improved for so many steps.
 
-A frozen state that a checkpoint carries, and the check of what a stopped job
-says for itself: its losses are replayed through the rule, and nothing it
-concluded from them is believed. Knows neither the model nor what was asked of
-it; that every look asks the same rows is the caller's part.
+EarlyStop is a frozen state that a checkpoint carries. why_incomplete() checks a
+stopped job: its recorded losses are replayed through the rule, and the stop must
+follow from them. Does not know the model; the caller must evaluate the same rows
+at every look.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from finetuned.errors import ModelError
 @dataclass(frozen=True, slots=True)
 class EarlyStop:
     """
-    What held-out loss has done so far in one job.
+    The held-out losses of one job so far, and the best of them.
 
     ``EarlyStop(patience=500, min_delta=0.01)`` is the state before the first look.
     """
@@ -32,11 +32,11 @@ class EarlyStop:
     steps: tuple[int, ...] = ()
     """Job step of each look, rising."""
     losses: tuple[float | None, ...] = ()
-    """Held-out loss of each look in nats per token; None where it was NaN or Inf."""
+    """Held-out loss of each look in nats per token; None if it was NaN or Inf."""
     best: float | None = None
     """The loss that counts as the best; None before the first finite one."""
     best_step: int | None = None
-    """The look that had it."""
+    """The step of the look with that loss."""
 
     def __post_init__(self) -> None:
         if self.patience < 0 or not 0 <= self.min_delta < math.inf:
@@ -51,7 +51,7 @@ class EarlyStop:
 
         Args:
             step: Optimizer steps of the job that are in the weights, above the last look's.
-            loss: Held-out loss in nats per token; NaN, Inf or None is no improvement.
+            loss: Held-out loss in nats per token; NaN, Inf or None never counts as an improvement.
 
         Raises:
             ValueError: *step* is not after the last look; the state is unchanged.
@@ -136,8 +136,8 @@ def why_incomplete(
         min_delta: As configured for the job.
 
     Returns:
-        A sentence for the log, or None for a complete candidate. Never raises for
-        what a manifest holds.
+        A phrase for the log, or None for a complete candidate. No manifest, however
+        damaged, makes it raise.
     """
     made = manifest.get("job_steps")
     if not isinstance(made, int) or isinstance(made, bool) or not 1 <= made <= planned_steps:

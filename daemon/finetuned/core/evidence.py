@@ -1,8 +1,8 @@
 """
-What an eval report proves: the JSON of a worker, read as evidence for the gate.
+An eval report read as evidence for the gate.
 
-Pure. Whatever is not there, or not of its kind, becomes evidence that is
-missing; nothing here fills a gap.
+Pure. A value that is missing or of the wrong type becomes missing evidence; no
+default fills a gap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Report = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class ItemPair:
     """
-    What candidate and incumbent made of one item. None where nothing is to be generated.
+    The outcomes of candidate and incumbent on one item; None if nothing is generated for it.
     """
 
     id: str
@@ -29,7 +29,7 @@ class ItemPair:
     """Summed over the expected answer, in nats."""
     incumbent_loss: float
     n_tokens: int
-    """Tokens of the expected answer; 0 where its loss means nothing."""
+    """Tokens of the expected answer; 0 if the item has none to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class SuiteEvidence:
     """Items that both should have been asked, >= 0."""
     pairs: tuple[ItemPair, ...]
     problem: str | None
-    """Why it is not complete; None when both were asked everything in time."""
+    """Why it is incomplete; None if both were asked every item in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
     """
-    How near the merged weights are to base and adapter.
+    The difference between the merged weights and base with adapter.
     """
 
     difference: float
@@ -70,7 +70,7 @@ class Evidence:
 
     suites: tuple[SuiteEvidence, ...]
     missing: tuple[str, ...] = ()
-    """Suites that are required and of which there is no evidence at all."""
+    """Required suites of which the report holds nothing."""
     consolidation: bool = False
     """Whether the candidate is the incumbent with its adapter merged, not a trained model."""
     merge: Merge | None = None
@@ -114,7 +114,7 @@ def evidence_of(
 
 def incumbent_key(report: Report) -> str:
     """
-    Return under which name an item's outcomes hold the incumbent's: ``base`` where it is the base.
+    Return the key of the incumbent's outcome in an item: ``base`` if the incumbent is the base.
     """
     try:
         same = report["subjects"]["incumbent"]["same_as"]
@@ -182,7 +182,7 @@ def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
         asked = new["correct"] is not None
         if asked != (old["correct"] is not None) or new["n_tokens"] != old["n_tokens"]:
             return None
-        # What is no yes or no would count as a wrong answer, and the incumbent's would help.
+        # Any other value would count as wrong; for the incumbent that favours the candidate.
         told = [o[key] for o in (new, old) for key in ("correct", "stopped")]
         if type(new["n_tokens"]) is not int or (asked and any(type(t) is not bool for t in told)):
             return None
@@ -213,7 +213,7 @@ def _merge(merge: Mapping[str, Any] | None) -> Merge | None:
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"no number: {value!r}")
+        raise ValueError(f"not a number: {value!r}")
     return float(value)
 
 

@@ -1,5 +1,5 @@
 """
-What a lineage forgot: the matrix R of accuracy on each suite after each version.
+Forgetting over a lineage, from the matrix R of accuracy on each suite after each version.
 
 Pure. Source of the measures: Lopez-Paz and Ranzato, "Gradient Episodic Memory"
 (2017) for backward transfer; Chaudhry et al. (2018) for forgetting as the drop
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Stage:
     """
-    One version of a lineage and how it did.
+    One version of a lineage and its accuracy.
     """
 
     version: str
@@ -39,7 +39,7 @@ class Drop:
 
     @property
     def points(self) -> float:
-        """In percentage points; below 0 where the last version is the best."""
+        """In percentage points; below 0 if the last version is the best."""
         return 100 * (self.best - self.now)
 
 
@@ -49,7 +49,7 @@ def backward_transfer(stages: Sequence[Stage]) -> float | None:
 
     The mean over the suites held out from files before the last version of its
     accuracy now minus the accuracy right after the version that learnt it.
-    Negative is forgetting. None where nothing was learnt before the last.
+    Negative means forgetting. None if no version precedes the last one.
     """
     if not stages:
         return None

@@ -3,7 +3,7 @@ The learning rate of a stream of files: warm up once, then hold.
 
 A rate is a pure function of where the run is, so a resumed run goes on with the
 rate of an uninterrupted one. Re-warming at each file costs what earlier files
-taught; it is done only where Adam's moments no longer describe what is trained.
+taught; it is done only if Adam's moments no longer describe the gradients.
 Knows no optimizer and no configuration file: every number is an argument.
 """
 
@@ -24,13 +24,13 @@ DECAY_FRACTION = 0.2
 @dataclass(frozen=True, slots=True)
 class WarmUp:
     """
-    The warm-up a lineage is in, or has behind it.
+    The current or last warm-up of a lineage.
     """
 
     began: int
     """Lineage step at which it began, >= 0."""
     steps: int
-    """Its length in optimizer steps, >= 0; 0 is none, the full rate at once."""
+    """Its length in optimizer steps, >= 0; 0 begins at the full rate."""
 
     def factor(self, lineage_step: int) -> float:
         """
@@ -98,7 +98,7 @@ def rate_factor(
         case "linear":
             shape = left
         case "cosine":
-            shape = 0.5 * (1.0 - math.cos(math.pi * left))  # exactly 0 where nothing is left
+            shape = 0.5 * (1.0 - math.cos(math.pi * left))  # exactly 0 at the last step
         case "wsd":
             shape = min(1.0, left / decay_fraction)
         case _:
@@ -119,7 +119,7 @@ def next_warm_up(
     mix: Mix | None = None,
 ) -> tuple[WarmUp, str | None]:
     """
-    Decide at the begin of a job whether its stream warms up again.
+    Decide at the beginning of a job whether the learning rate warms up again.
 
     A fresh lineage or a reset optimizer warms up in full. A rollback, a merge or
     another data mix re-warms shortly: the moments are there and describe
@@ -134,14 +134,14 @@ def next_warm_up(
         lineage_step: Optimizer steps the lineage has taken, >= 0.
         warmup_steps: Length of a full warm-up, >= 0.
         rewarm_steps: Length of a short one, >= 0; 0 switches short ones off.
-        optimizer_reset: Why the optimizer starts without moments; None where it goes on.
+        optimizer_reset: Why the optimizer starts without moments; None if it goes on.
         rolled_back: Whether the job goes on from an earlier version than the last.
         merged: Whether adapters were merged, or weights averaged, since the parent.
-        parent_mix: What the parent was trained on; None where nobody knows.
+        parent_mix: What the parent was trained on; None if unknown.
         mix: What this job is trained on.
 
     Returns:
-        The warm-up of the job, and why it is a new one; None where the parent's goes on.
+        The warm-up of the job, and why it is a new one; None if the parent's goes on.
     """
     if optimizer_reset is not None:
         return WarmUp(lineage_step, warmup_steps), f"optimizer reset: {optimizer_reset}"

@@ -61,7 +61,7 @@ def wilson_interval(successes: int, n: int, *, z: float = 1.959964) -> tuple[flo
 
 def trend(values: Sequence[float], *, tolerance: float, higher_is_better: bool) -> str:
     """
-    Say where a series is going: ``improving``, ``stable`` or ``degrading``.
+    Return the trend of a series: ``improving``, ``stable`` or ``degrading``.
 
     Compares the mean of the last half of the last 20 values with that of the
     half before; a difference within *tolerance* is stable.

@@ -1,8 +1,8 @@
 """
 Whether a version that was just promoted has to be taken back. Pure.
 
-Two things speak: the canaries, asked again of what is served, and the health
-signal of whoever serves it.
+Two things count: the canaries, asked again of the version in use, and the health
+signal of the server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from finetuned.config import WatchConfig
 @dataclass(frozen=True, slots=True)
 class Health:
     """
-    What a server says of the version it serves, since it began to serve it.
+    Counts of a server about the version it serves, since it began to serve it.
     """
 
     version: str
@@ -27,7 +27,7 @@ class Health:
 
 def parse_health(value: object) -> Health | None:
     """
-    Return what control/health.json says, None where it is no such thing.
+    Return the health signal in control/health.json, or None if the value is not one.
     """
     if not isinstance(value, Mapping):
         return None
@@ -41,9 +41,9 @@ def parse_health(value: object) -> Health | None:
 
 def is_unhealthy(health: Health | None, version: str, config: WatchConfig) -> str | None:
     """
-    Return why the served *version* is failing its requests, None while nothing says so.
+    Return why *version* fails too many of its requests, or None if it does not.
 
-    What is said of another version, or of too few requests, says nothing.
+    A signal about another version, or about too few requests, does not count.
     """
     if health is None or health.version != version or health.requests < config.min_requests:
         return None
@@ -63,7 +63,7 @@ def watch_is_over(
 
     Args:
         health: The last signal.
-        version: That is watched.
+        version: The watched version.
         seconds: Since its promotion; a clock that was set back counts as the beginning.
         asked: Whether its canaries were asked again, or there are none: without that
             no time is long enough.
@@ -79,7 +79,7 @@ def watch_is_over(
 
 def lost_canaries(report: Mapping[str, Any], passed_at_gate: frozenset[str]) -> list[str]:
     """
-    Return the canaries that the served version fails and should not.
+    Return the canaries that the served version fails although it should pass them.
 
     Those count that the version before passes, or that this one passed at the gate.
 

@@ -1,12 +1,11 @@
 """
-Which versions may go. A decision on names and parents; touches no file.
+Which versions may be removed. A decision on names and parents; touches no file.
 
-What a person or a restart may still need is never on the list: the incumbent
-and everything it was trained on top of, what is pinned, and the version whose
-backup is the last known to be good. An ancestor of ours kept two versions by
-age alone and deleted the only good one; another lost all three copies to one
-clean-up. So the trash is its own decision: what is in it is deleted for good
-only where a copy is left elsewhere, or where the gate never wanted it.
+A version that a person or a restart may still need is never removed: the incumbent
+and every version it was trained on, pinned versions, and the version with the last
+verified backup. Removing moves a version into the trash. Emptying the trash is a
+decision of its own: a version is deleted for good only if an intact copy is left
+elsewhere, or if the gate rejected it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def version_name(number: int) -> str:
 
 def version_number(name: str) -> int | None:
     """
-    Return the number in a version's name, or None when *name* is not one.
+    Return the number in a version's name, or None if *name* is not one.
 
     Names order by this number, never as text: v10000 comes after v9999.
     """
@@ -37,14 +36,14 @@ def version_number(name: str) -> int | None:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """
-    What prune would do, with the reason for everything it leaves alone.
+    The versions that prune would remove, and why each other one stays.
     """
 
     keep: dict[str, str]
     """Version -> why it stays. In order of numbers."""
 
     remove: list[str]
-    """Versions that go, newest first: at no moment is a parent gone before its child."""
+    """Versions to remove, newest first, so that no parent is removed before its child."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +53,10 @@ class Trashed:
     """
 
     version: str | None
-    """The version it was, by its name; None for a folder that is none of ours."""
+    """The version it was, by its name; None if the folder was not a version."""
 
     known: bool
-    """Whether its manifest is whole: without it nobody knows what the gate said."""
+    """Whether its manifest is intact: without it the gate's verdict is unknown."""
 
     verdict: str | None = None
     parent: str | None = None
@@ -87,7 +86,7 @@ def plan_prune(
     last_backup: str | None,
 ) -> Plan:
     """
-    Decide which versions stay and which go.
+    Decide which versions stay and which are removed.
 
     Args:
         versions: Every version that exists -> the version it was trained on top
@@ -133,9 +132,9 @@ def built_on(
     version: str, parents: Mapping[str, str | None], bases: Mapping[str, str | None]
 ) -> list[str]:
     """
-    Return everything that *version* stands on, nearest first: parents, and what they sit on.
+    Return every version that *version* is built on, nearest first: parents and merged bases.
 
-    Only versions that are keys of *parents*. Circles, which are nonsense, end.
+    Only versions that are keys of *parents*. A damaged manifest may close a circle; it ends.
     """
     found: list[str] = []
     waiting = [version]
@@ -162,7 +161,7 @@ def plan_emptying(
         copies: Version -> where an intact copy of it is outside the trash.
         protected: Version -> why even a rejected one stays: in use, pinned, or
             built upon by something outside the trash.
-        confirmed: Folders whose names a person has typed; they go whatever they are.
+        confirmed: Folders whose names a person has typed; they are deleted whatever they are.
 
     Returns:
         A plan that names each folder once. Whatever stays has what it was built

@@ -1,9 +1,9 @@
 """
 When a run is over, how it ended, and which worker is kept or started for the next. Pure.
 
-A run ends with ``exit.json``, its worker's last word on it. A worker that
-stays outlives its runs, so the end of a process is asked about only where that
-word is missing. Does not know files or processes.
+A run ends with ``exit.json``, the exit record that its worker writes. A worker
+that stays outlives its runs, so the end of its process counts only if that record
+is missing. Does not know files or processes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL
 
 SLACK_BYTES = 256 * 2**20
-"""Growth that is never held against a worker: caches, arenas, one longer batch."""
+"""Growth that every worker is allowed: caches, arenas, one longer batch."""
 
 
 START_AHEAD_SECONDS = 10.0
@@ -27,16 +27,16 @@ take 2.5 to 4 s of a core of their own, and twice that beside a training on ever
 class Foresight(StrEnum):
     SOON = "soon"  # the next kind of worker should be starting
     LATER = "later"  # one that waits may wait on
-    FAR = "far"  # one that waits would wait longer than any worker may
+    FAR = "far"  # one that waits would wait longer than warm_worker_seconds
 
 
 def foresee(eta_seconds: float | None, *, warm_seconds: float) -> Foresight:
     """
-    Say when the worker of the run that follows a training is needed.
+    Return when the worker of the run that follows a training is needed.
 
     Args:
         eta_seconds: Until the training's last step, in seconds; None while unknown.
-        warm_seconds: How long a worker may wait for nothing, in seconds, >= 0.
+        warm_seconds: How long a worker may wait for a run, in seconds, >= 0.
     """
     if eta_seconds is None:
         return Foresight.LATER
@@ -60,31 +60,31 @@ def outgrown(rss_bytes: int, first_rss_bytes: int, growth: float) -> bool:
 @dataclass(frozen=True, slots=True)
 class RunObservation:
     """
-    What can be seen of a run from outside.
+    A run as the supervisor sees it from outside.
     """
 
     said: int | None
-    """The status in its exit.json, 0 to 255; None while there is none."""
+    """The status in its exit.json, 0 to 255; None if there is none yet."""
     stays: bool
     """Whether exit.json says that the worker waits for the next run."""
     process: int | None
     """Exit status of its process, minus the signal that killed it; None while it lives."""
     taken_up: bool
-    """Whether the worker ever began with it."""
+    """Whether the worker began it."""
     asked: bool
     """Whether the supervisor asked it to stop, or killed it."""
     launched: bool = False
-    """Whether the process is a launcher, whose own status says only that something failed."""
+    """Whether the process is a launcher, whose own status shows only that something failed."""
     refused: bool = False
-    """Whether its error record says that the file system refused."""
+    """Whether its error record names a refusal of the file system."""
 
 
 def is_over(signs: RunObservation) -> bool:
     """
     Return whether a run has ended and its device is free or kept on purpose.
 
-    A worker that stays frees the supervisor with its word alone. One that was
-    asked to stop is waited for, so that a pause means a free device.
+    The exit record is enough if the worker stays. A worker that was asked to stop
+    is waited for until its process has ended, so that a pause means a free device.
     """
     if signs.process is not None:
         return True
@@ -95,9 +95,9 @@ def run_status(signs: RunObservation) -> int:
     """
     Return how a run that is over ended, as the exit status of one process.
 
-    exit.json is the truth where it is there: a launcher ends with 1 whatever its
-    processes end with, and a worker that stays does not end at all. Without it
-    the process's own status counts: a crash, or a disk too full for the word.
+    exit.json decides if it exists: a launcher ends with 1 whatever its processes
+    end with, and a worker that stays does not end at all. Without it the process's
+    own status counts: it crashed, or the disk was too full for the record.
 
     Returns:
         0 to 255, or minus the number of the signal that killed the process.
@@ -120,8 +120,8 @@ def should_reassign(signs: RunObservation, *, reused: bool) -> bool:
     Return whether a run must be given to another worker, as if nothing had happened.
 
     A worker may die while it waits, and be given a run before that is seen. That
-    run was not tried, so it costs nothing; only a worker born for its run can
-    fail it before it begins.
+    run was not tried, so it costs nothing; only a worker started for its
+    run can fail it before it begins.
     """
     gone = signs.process is not None and signs.said is None
     return gone and reused and not signs.taken_up and not signs.asked

@@ -1,7 +1,7 @@
 """
 Which files in the inbox have stopped changing.
 
-Fed with what a scan saw; knows no file system and no clock (``now`` is an argument).
+Is given the scans; knows no file system and no clock (``now`` is an argument).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    What identifies one state of one file: if any of it moves, the file changed.
+    The identity of one state of a file: if any of it differs, the file changed.
     """
 
     size: int
@@ -42,7 +42,7 @@ class StabilityTracker:
 
     def doubt(self, name: bytes) -> None:
         """
-        Note that *name* changed after it had been stable: being renamed back proves nothing.
+        Note that *name* changed after it had been stable, so a rename no longer makes it stable.
         """
         self._doubted.add(name)
 

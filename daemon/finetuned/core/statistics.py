@@ -1,5 +1,5 @@
 """
-Whether a difference is one: paired tests, intervals and bounds, without numpy.
+Paired tests, intervals and bounds that tell a difference from noise, without numpy.
 
 The gate runs in a process that loads neither torch nor numpy, so these are
 plain Python on some hundreds of numbers. Tests compare them with scipy's.
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 _EXACT_SIGNS = 14
-"""Up to so many differences all 2^n sign patterns are looked at."""
+"""Most differences for which all 2^n sign patterns are tried."""
 
 _MANY = 2_000
-"""Beyond so many differences their sum is normal to any accuracy that matters here."""
+"""Above so many differences the normal limit of their sum is accurate enough."""
 
 _RESAMPLES = 9_999
-"""Random sign patterns beyond that: p-values are then good to about 0.002 at 0.05."""
+"""Random sign patterns tried above _EXACT_SIGNS; p-values near 0.05 vary by about 0.002."""
 
 
 def binomial_tail(successes: int, n: int, p: float) -> float:
@@ -62,7 +62,7 @@ def mcnemar(better: int, worse: int) -> float:
         worse: Items that only the old model got right, >= 0.
 
     Returns:
-        P(at least *better* of better + worse), 0 to 1; 1 where nothing differs.
+        P(at least *better* of better + worse), 0 to 1; 1 if nothing differs.
 
     Source:
         McNemar, Psychometrika 12 (1947); the exact form is the sign test.
@@ -132,10 +132,10 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
         seed: Of the random signs.
 
     Returns:
-        > 0 to 1; 1 where there is no difference at all.
+        > 0 to 1; 1 if there is no difference at all.
 
     Raises:
-        ValueError: A difference is no finite number: it would be smaller than any sum.
+        ValueError: A difference is not a finite number: it would compare as smaller than any sum.
 
     Source:
         Fisher's randomisation test; Phipson and Smyth (2010) for counting the observed.
@@ -143,7 +143,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0) -> float:
     values = [abs(d) for d in differences if d]
     observed = math.fsum(differences)
     if not math.isfinite(observed):
-        raise ValueError("a difference is no finite number")
+        raise ValueError("a difference is not a finite number")
     if not values:
         return 1.0
     slack = 1e-12 * math.fsum(values)

@@ -2,8 +2,8 @@
 JSON values to training examples: every row format we accept, and one shape that comes out.
 
 An example is a conversation (``messages``, perhaps ``tools``) or a plain text.
-What is not a string is never made into one: a bare number as an answer is far
-more often a broken export than a wish, and the message says where it stands.
+A value that is not a string is never converted into one: a bare number as an answer
+is usually a broken export. The message names its place in the row.
 
 Knows keys and roles; does not know templates, tokens or files.
 """
@@ -78,8 +78,8 @@ def to_example(obj: object) -> Example:
     """
     Turn one parsed row into an example.
 
-    Messages after the last assistant turn are left out: there is nothing to
-    learn from them. Alpaca's ``history`` becomes earlier turns.
+    Messages after the last assistant turn are left out: they have no answer
+    to learn. Alpaca's ``history`` becomes earlier turns.
 
     Raises:
         MalformedExample: The code is one of not_an_object, unknown_format,
@@ -175,7 +175,7 @@ def _conversation(
 
 def _hide_password(messages: list[Message]) -> None:
     """
-    Keep a user's password out of every file we write, in whatever format it came.
+    Keep a user's password out of every file that is written, whatever the row's format.
     """
     answer, question = messages[-1], messages[-2]
     if '"password"' not in answer["content"] or not answer["content"].lstrip().startswith("{"):
@@ -286,7 +286,7 @@ def _from_text(obj: dict[str, Any]) -> Example:
     return Example(kind="text", format="text", text=text, metadata=_metadata(obj, ("text",)))
 
 
-# The first match decides, the most telling keys first: a row with messages may also have a text.
+# The first match decides, the most specific keys first: a row with messages may have a text too.
 _CONVERTERS: Final[tuple[tuple[tuple[str, ...], Callable[[dict[str, Any]], Example]], ...]] = (
     (("messages",), _from_messages),
     (("conversations",), _from_conversations),

@@ -1,12 +1,12 @@
 """
-Which prompts are kept out of training, so that evaluation asks what was never taught.
+The prompts of a dataset that are kept out of training, for evaluation.
 
 A prompt is its 64-bit hash (examples.prompt_hash). It is on one side for good:
 what an earlier dataset trained is never held out, what an earlier dataset held
 out is never trained. Memory does not grow with the number of rows: hashes are
 sorted a range at a time, and those of large earlier datasets stay on disk.
 
-Pure numpy; does not know examples or what a dataset's folder looks like.
+Pure numpy; does not know examples or the files of a dataset.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TRAIN: Final = 0
 HELD_OUT: Final = 1
 """Asked at evaluation."""
 RESERVED: Final = 2
-"""Neither trained nor asked: an earlier dataset holds the prompt out, and there is no room."""
+"""Neither trained nor asked: an earlier dataset holds the prompt out, and max_rows is reached."""
 
 _IN_MEMORY: Final = 1 << 20
 """Arrays below this many hashes (8 MiB) are read and merged, larger ones are mapped."""
@@ -161,10 +161,10 @@ def choose_holdout(
     held_out: PromptIndex,
 ) -> Holdout:
     """
-    Choose the prompts to hold out: those of lowest hash, so the choice repeats itself.
+    Choose the prompts to hold out: those of lowest hash, so the choice is repeatable.
 
     Prompts that are held out already take the room first. A prompt whose rows
-    do not all fit is passed over; where none fits, the one with the fewest
+    do not all fit is passed over; if none fits, the one with the fewest
     rows is taken, unless that is more than half of the dataset. At least one
     prompt is left to train.
 
@@ -172,7 +172,7 @@ def choose_holdout(
         chunks: Gives the prompt hash of every row, in any order; called several times.
         n_rows: How many rows there are.
         fraction: Share of rows to hold out, 0 to 0.5; above 0 means at least one row.
-        min_rows: Least rows to hold out, as far as a fifth of them reaches; >= 1.
+        min_rows: Least rows to hold out, but at most a fifth of all; >= 1.
         max_rows: Most rows to hold out.
         trained: Prompts that earlier datasets trained.
         held_out: Prompts that earlier datasets hold out.

@@ -1,7 +1,7 @@
 """
 The pieces of a row: text, messages, tools and tool calls, checked one by one.
 
-Every error says where in the row the piece stands and what was found there.
+Every error names the place in the row and the value found there.
 Knows roles and keys of messages; does not know which row formats exist.
 """
 
@@ -41,7 +41,7 @@ _SHAREGPT_ROLES: Final = {
 
 def kind_of(value: object) -> str:
     """
-    Return how an error message calls *value*: its JSON type, and short values themselves.
+    Return *value* as an error message shows it: its JSON type, and a short value itself.
     """
     names: dict[type, str] = {
         dict: "an object", list: "a list", str: "a string", int: "an integer",
@@ -56,7 +56,7 @@ def text_of(value: object, where: str) -> str:
     Return the text of a string or of a list of text parts, joined.
 
     Raises:
-        MalformedExample: bad_content: it is something else; nothing is converted.
+        MalformedExample: bad_content: it is another kind of value; nothing is converted.
     """
     if isinstance(value, str):
         return value
@@ -93,7 +93,7 @@ def required_text(value: object, where: str) -> str:
 
 def _embedded(value: object, where: str, code: str) -> object:
     """
-    Return *value*, parsed first where it is a string that holds JSON.
+    Return *value*, parsed if it is a string that holds JSON.
     """
     if not isinstance(value, str):
         return value

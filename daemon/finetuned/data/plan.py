@@ -3,7 +3,7 @@ The order in which examples are trained, decided before training starts.
 
 A plan is a pure function of lengths, classes, rows per step, epochs and seed,
 so a run that resumes computes the same plan and goes on at the same step. The
-token budget is no part of it: an out-of-memory halves the budget, and each
+token budget is not part of it: an out-of-memory error halves the budget, and each
 step is then cut into more micro-batches of the same rows.
 
 Tokens computed for a micro-batch of n rows whose class shares P tokens:
@@ -66,7 +66,7 @@ class Plan:
 
     def unshared(self) -> Plan:
         """
-        Return the same steps for a way of computing that repeats the prefix in every row.
+        Return the same steps with costs for kernels that compute the prefix in every row.
         """
         return replace(self, prefix_lengths=np.zeros_like(self.prefix_lengths))
 
@@ -132,7 +132,7 @@ class Plan:
         """
         Share step *k* out over several processes.
 
-        Micro-batches are split where that makes the longest share shorter.
+        Micro-batches are split if that makes the longest share shorter.
 
         Args:
             k: The step, 0 <= k < len.
@@ -142,8 +142,8 @@ class Plan:
         Returns:
             One list of micro-batches per process, all with the same count, together
             the examples of the step. An empty micro-batch carries no loss; empty ones
-            come first, so that the last, where gradients are exchanged, is a real one
-            wherever the process has any.
+            come first: the last one, at which gradients are exchanged, has rows
+            if the process has any at all.
         """
         whole = self.micro_batches(k, max_tokens)
         if world == 1:
@@ -211,8 +211,8 @@ def plan_batches(
     """
     Plan every new example once per epoch and every replay row once per job.
 
-    Each step has rows of one class and of like length where there are enough;
-    what is left of all classes fills steps of its own. Replay rows come on top of
+    Each step has rows of one class and of similar length if there are enough; the
+    remaining rows of all classes fill steps of their own. Replay rows come on top of
     the steps, in small pieces, evenly over the job.
 
     Args:

@@ -26,14 +26,14 @@ Integers = npt.NDArray[np.integer[Any]]
 ReadBlock = Callable[[npt.NDArray[np.int64], int, int], npt.NDArray[np.uint32]]
 """(row numbers (n,), first token, width) -> tokens (n, width); the rows are long enough."""
 
-# Fixed for ever: classes are numbered in the order of hashes, and a plan depends on that.
+# Must not change: classes are numbered in the order of hashes, and plans depend on that.
 _WEIGHTS: Final = np.array(
     [pow(0x9E3779B97F4A7C15, i + 1, 2**64) for i in range(BLOCK_TOKENS)], dtype=np.uint64
 )
 _GROUP_WEIGHT: Final = np.uint64(0xD6E8FEB86659FD93)
 _ROWS_AT_ONCE: Final = 1 << 16
 _CHUNK_TOKENS: Final = 1 << 22
-"""Tokens whose flags are looked at together."""
+"""Tokens whose flags are read at once."""
 
 _NO_CLASS: Final = 0
 """The root of the tree: all rows, nothing shared."""
@@ -46,7 +46,7 @@ class Prefixes:
     """
 
     class_of: npt.NDArray[np.int32]
-    """Class of each row, shape (N,); -1 where it is in none."""
+    """Class of each row, shape (N,); -1 if it is in none."""
 
     lengths: npt.NDArray[np.int32]
     """Tokens that all rows of a class share, shape (C,), multiples of BLOCK_TOKENS."""
@@ -108,7 +108,7 @@ def find_prefixes(
 
 def block_reader(parts: Sequence[tuple[npt.NDArray[np.uint32], Integers]]) -> ReadBlock:
     """
-    Return what reads blocks of rows that lie one after another in flat arrays.
+    Return a reader of blocks of rows that lie one after another in flat arrays.
 
     Args:
         parts: Tokens (flat; may be a memory map, nothing is copied) and the first

@@ -4,7 +4,7 @@ A uniform sample of the rows trained so far, to be mixed into later jobs.
 A bottom-k sketch (Cohen and Kaplan, PODC 2007): every row has a priority that
 is a hash of the dataset, the row's number and the seed, and the reservoir keeps
 the rows with the k smallest. The reservoir of a union is then the union's of the
-reservoirs: no counter to lose, no order to depend on, nothing counted twice.
+reservoirs: it needs no counter, depends on no order and counts no row twice.
 
 Knows rows that a dataset calls training rows; does not know which jobs were
 promoted, how much is replayed, or who writes the manifest.
@@ -203,14 +203,14 @@ class Reservoir:
         Only rows that may be kept are read, *capacity* of them or little more.
 
         Args:
-            dataset: Training rows only; what is held out must not be among them.
+            dataset: Training rows only, without held-out rows.
             capacity: As in merged.
             seed: As in priorities; the same for the life of the reservoir.
         """
         if capacity <= 0:
             return Reservoir.empty()
         ranks = priorities(dataset.dataset_id, len(dataset), seed)
-        if len(self) >= capacity:  # what is above the last one kept can never get in
+        if len(self) >= capacity:  # a row above the last one kept is never kept
             may = np.flatnonzero(ranks <= self.priorities[capacity - 1])
         else:
             may = np.arange(len(ranks))
@@ -228,10 +228,10 @@ class Reservoir:
 
     def save(self, folder: Path) -> None:
         """
-        Write the reservoir into *folder*, whose manifest and sync are the caller's.
+        Write the reservoir into *folder*; the caller writes the manifest and syncs.
 
         Raises:
-            OSError: The disk refused; the folder is to be thrown away.
+            OSError: The disk refused; the caller must remove the folder.
         """
         from safetensors.numpy import save_file
 
@@ -285,14 +285,14 @@ def draw(
     """
     Draw rows until there are as many, with as many supervised tokens, as wanted.
 
-    Rows and tokens both, because one does not stand for the other: a share of the
-    tokens of short answers is next to no rows with long ones, and a share of the rows
-    of long answers next to no tokens where answers were short.
+    Rows and tokens both count, because neither implies the other: few long answers
+    reach a share of the tokens, and short answers reach a share of the rows with few
+    tokens.
 
     Args:
-        reservoir: Where from.
-        rows: Rows wanted; 0 or less is none.
-        supervised_tokens: Tokens with loss wanted in all of them; 0 or less is none.
+        reservoir: The rows to draw from.
+        rows: Rows wanted; 0 or less wants none.
+        supervised_tokens: Tokens with loss wanted in all of them; 0 or less wants none.
         epochs: How often a row may be drawn, >= 1; again only when all others were.
         seed: Same seed, same rows.
 

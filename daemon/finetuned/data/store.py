@@ -6,8 +6,8 @@ models/datasets/<dataset_id>/
     supervised.u8            0 or 1 for each of them
     sequences.bin            one SEQUENCE record each, those to train first
     prompts_train.u64        sorted hashes of the prompts trained
-    prompts_heldout.u64      and of those that must never be
-    heldout_ngrams.u64       what leak.py looks for in later datasets
+    prompts_heldout.u64      and of those that must never be trained
+    heldout_ngrams.u64       hashes that leak.py looks for in later datasets
     heldout_answers.u64
     heldout.jsonl            the held-out examples, readable
     rejects.jsonl            refused lines with their reasons
@@ -66,10 +66,10 @@ _CHUNK_RECORDS: Final = 1 << 16
 
 class DatasetWriter:
     """
-    Writes the token files of one dataset into a folder that nobody else sees yet.
+    Writes the token files of one dataset into a folder that is not published yet.
 
-    Rows are added in the order of their lines; then ``finish_rows``, then
-    ``apply_holdout``.
+    Rows are added in the order of their lines; then ``close``, then ``apply_holdout``,
+    then ``forget_rows``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -130,7 +130,7 @@ class DatasetWriter:
         Yield the ROW records in order, in chunks; the files must be closed.
         """
         if self._few_rows is None and self.n_rows <= _CHUNK_RECORDS:
-            # Asked for several times; a small file's table is not worth opening again.
+            # Read several times; the table of a small file is kept in memory.
             self._few_rows = np.fromfile(self.folder / _ROWS, dtype=ROW)
         return (
             _chunks(self.folder / _ROWS, ROW) if self._few_rows is None else iter([self._few_rows])
@@ -166,7 +166,7 @@ class DatasetWriter:
 
     def forget_rows(self) -> None:
         """
-        Remove the table of rows, which belongs to the making and not to the dataset.
+        Remove the table of rows, which is needed only while the dataset is made.
         """
         (self.folder / _ROWS).unlink()
 

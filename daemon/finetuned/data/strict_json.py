@@ -23,7 +23,7 @@ import orjson
 from finetuned.errors import MalformedExample
 
 MAX_DEPTH: Final = 64
-"""Objects and arrays inside one another; real rows need about 10."""
+"""Most objects and arrays inside one another; real rows have about 10."""
 
 READ_BYTES: Final = 1 << 20
 
@@ -107,7 +107,7 @@ def _is_plain(value: object, colons: int) -> bool:
 
 def _parse_slowly(line: bytes) -> object:
     """
-    Parse with the standard library, to find out exactly what is wrong, if anything is.
+    Parse with the standard library, to find the exact mistake, if there is one.
     """
     _check_encoding(line)
     depth = _depth(line)
@@ -284,5 +284,5 @@ def iter_lines(
             if tail:
                 parts.append(tail)
         else:
-            # Too long already: keep what the report shows, forget the rest.
+            # Too long already: keep the beginning for the report, drop the rest.
             parts = [b"".join((*parts, tail))[:800]]

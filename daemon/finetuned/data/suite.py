@@ -1,11 +1,11 @@
 """
-What a model is asked in an evaluation: questions, and the suites they come in.
+The questions of an evaluation, and the suites that hold them.
 
 A suite is a JSON Lines file in benchmarks/: rows in any training format, each
-with an expected answer and, if it is not to be exact, a scorer. The held-out
+with an expected answer and, unless it must match exactly, a scorer. The held-out
 rows of every dataset are suites too. Adding one is adding a file.
 
-Knows rows and scorers; does not know models, tokenizers or who is better.
+Knows rows and scorers; does not know models or tokenizers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from finetuned.errors import MalformedExample, SuiteError
 from finetuned.layout import CANARIES
 
 MAX_SUITE_BYTES: Final = 256 * 2**20
-"""Longest benchmark file; one that is longer was put there by mistake."""
+"""Longest benchmark file, in bytes; a longer one is taken for a mistake."""
 
 _OWN_KEYS: Final = ("id", "scorer", "expected", "choices")
 _PLACEHOLDER: Final = "."
@@ -47,10 +47,10 @@ class Question:
     """The expected answer, or None for language modelling rows, which are only scored."""
     scorer: Scorer = field(default_factory=Scorer)
     expected: Any = None
-    """What the scorer compares with; None stands for the golden answer."""
+    """The value that the scorer compares with; None stands for the golden answer."""
     choices: tuple[str, ...] = ()
     scored: bool = True
-    """Whether the row holds an answer whose loss means something."""
+    """Whether the row holds a real answer, whose loss is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def load_suite(path: Path) -> Suite:
     Read one suite, whole or not at all.
 
     Raises:
-        SuiteError: A line is no item, an id is given twice, there is no item, or
+        SuiteError: A line is not an item, an id is given twice, there is no item, or
             the file cannot be read; the message names file and line.
     """
     try:

@@ -1,5 +1,5 @@
 """
-Whether a rendered conversation still says what the example says, and nothing more.
+Checks that a rendered conversation holds all of its example, and no structure of its own.
 
 A template can lose a message (a role it does not know), and a message can add
 structure (a control token in its text). Both are refused. Knows strings; does
@@ -38,7 +38,7 @@ def refuse_control_tokens(example: Example, control: re.Pattern[str]) -> None:
 
 def refuse_losses(example: Example, text: str) -> None:
     """
-    Refuse an example of which the template leaves something out.
+    Refuse an example if the template leaves out a part of it.
 
     Args:
         example: A conversation.
@@ -48,8 +48,8 @@ def refuse_losses(example: Example, text: str) -> None:
         MalformedExample: The code is template_drops; the reason names what is lost.
     """
     for i, message in enumerate(example.messages):
-        # Templates may drop the reasoning of earlier turns, trim, and write
-        # what a tool said as a JSON string.
+        # Templates may drop the reasoning of earlier turns, strip white space, and
+        # write the result of a tool as a JSON string.
         content = message["content"].rpartition("</think>")[2].strip()
         if content not in text and _json(content)[1:-1] not in text:
             raise MalformedExample(

@@ -1,8 +1,8 @@
 """
-What all datasets so far trained and held out, as four sets of hashes.
+The prompts that all datasets so far trained and held out, as four sets of hashes.
 
-Kept by one worker for the length of its run: it is the only author of
-datasets, so what it read at its start and added itself is all there is.
+One worker keeps it for the length of its run. It is the only author of datasets, so
+no other dataset appears after it has read those that exist.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from finetuned.layout import MANIFEST
 
 class History:
     """
-    What all published datasets trained and held out.
+    The hashes of all published datasets.
     """
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class History:
         """
         Read the hashes of every finished dataset under *datasets_dir*, and of every benchmark.
 
-        What a benchmark asks is held out like the rows of an earlier dataset. A suite
-        that cannot be read holds nothing out; the gate refuses what it cannot ask.
+        The prompts of a benchmark are held out like the rows of an earlier dataset. A
+        suite that cannot be read holds nothing out; the gate refuses such a suite.
         """
         history = cls()
         for suite in suite_files(benchmarks) if benchmarks is not None else ():

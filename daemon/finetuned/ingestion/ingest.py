@@ -6,7 +6,7 @@ tokenises every line; then the split is decided; the second writes the held-out
 rows and looks for leaks. A hash before and one during the first pass, and the
 file's size, time and inode at the end, prove that both saw the same bytes.
 
-Knows the source file and the dataset's folder; does not know jobs or who asked.
+Knows the source file and the dataset's folder; does not know jobs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from finetuned.ingestion.validate import FirstPass
 @dataclass(frozen=True, slots=True)
 class _Opened:
     """
-    A source that is open, and what it was when it was opened.
+    An open source, and its status and hash when it was opened.
     """
 
     source: Source

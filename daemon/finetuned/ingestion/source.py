@@ -1,7 +1,7 @@
 """
 A claimed file, read without trusting it to stay as it is.
 
-Knows descriptors; does not know what the bytes mean.
+Knows descriptors; does not interpret the bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Source:
     """What people called the file, printable."""
 
     claimed_bytes: int | None = None
-    """Its size when it was claimed; where it has another by now, its writer is still at it."""
+    """Its size in bytes when it was claimed; another size means that it is still being written."""
 
 
 class SourceUnreadable(Exception):
@@ -64,7 +64,7 @@ def open_regular(path: Path) -> int:
 
 def hash_source(fd: int, tick: Tick) -> str:
     """
-    Return the SHA-256 of the file from where it stands, as 64 hex digits.
+    Return the SHA-256 of the file from its current position, as 64 hex digits.
 
     Raises:
         SourceUnreadable: The disk refused.
@@ -86,7 +86,7 @@ def guarded(
     lines: Iterator[Line],
 ) -> Iterator[Line]:
     """
-    Yield *lines*, telling a disk that cannot be read from one that cannot be written.
+    Yield *lines*, with an error of reading told apart from an error of writing.
 
     Raises:
         SourceUnreadable: The disk refused.
@@ -101,14 +101,14 @@ def require_unchanged(
     path: Path, fd: int, before: os.stat_result, digest: str, read_digest: str
 ) -> None:
     """
-    Raise unless the file is what it was when it was opened.
+    Raise unless the file is unchanged since it was opened.
 
     Args:
-        path: Where it was opened; another file may be there by now.
+        path: The path it was opened by; another file may have replaced it.
         fd: The open file.
         before: Its status then.
-        digest: Its hash, read before.
-        read_digest: The hash of what was validated.
+        digest: Its hash before validation.
+        read_digest: The hash of the validated bytes.
 
     Raises:
         UnstableDataset: It was appended to, rewritten, replaced or removed.
@@ -130,6 +130,6 @@ def _identity(status: os.stat_result) -> tuple[int, int, int]:
 
 def why_unreadable(error: OSError) -> str:
     """
-    Return one phrase for a person.
+    Return the error as one phrase for a person.
     """
     return f"cannot be read: {error.strerror or error}"

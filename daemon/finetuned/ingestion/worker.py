@@ -2,8 +2,8 @@
 The ingestion process: ``python -m finetuned.ingestion.worker [RUN_DIR]``.
 
 Told its run folder as an argument or by one line on standard input, it turns
-each file of the spec into a dataset or a reason, and talks back only through
-that folder and its exit status:
+each file of the spec into a dataset or a reason, and reports only through that
+folder and its exit status:
 
     results/<dataset_key>.json   one per file, as soon as it is known
     heartbeat.json               progress, at most four times a second
@@ -157,7 +157,7 @@ def _size(path: Path) -> int:
     try:
         return os.stat(path, follow_symlinks=False).st_size
     except OSError:
-        return 0  # the ingestion says why
+        return 0  # the ingestion reports why
 
 
 if __name__ == "__main__":
