@@ -27,7 +27,7 @@ def attention(status: dict[str, Any]) -> list[str]:
         found.append(str(status["waiting_reason"]))
     if status["config_error"]:
         found.append(f"{status['config_error']} (the last good configuration is used)")
-    problems = status["inbox_problems"]
+    problems = status["inbox_problems"] or []
     found += [f"inbox/{p['name']}: {p['problem']}" for p in problems[:MAX_PROBLEMS]]
     if len(problems) > MAX_PROBLEMS:
         found.append(f"inbox/: {len(problems) - MAX_PROBLEMS} more files are ignored")
@@ -59,7 +59,7 @@ def next_steps(
         yield f"make room: {program} versions prune {where}"
     if status["config_error"]:
         yield f"correct {layout.config}; it is read again before the next job"
-    counts, verdict = status["queue"], status["last_verdict"] or {}
+    counts, verdict = status["queue"] or {}, status["last_verdict"] or {}
     if counts.get("quarantined"):
         yield f"why files were set aside: ls {shlex.quote(str(layout.quarantine))}"
     if verdict.get("promoted") is not None:

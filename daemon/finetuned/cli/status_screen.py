@@ -148,7 +148,7 @@ def _daemon(root: Path, seen: Presence) -> Line:
 
 
 def _now(status: dict[str, Any]) -> Iterator[Line]:
-    phase = str(status["phase"])
+    phase = str(status["phase"] or "unknown")
     word, _, detail = phase.partition(" ")  # as in "stopping (pause)"
     text = PHASES.get(word, word.replace("_", " ")) + (f" {detail}" if detail else "")
     if status["paused_reason"]:
@@ -168,7 +168,7 @@ def _now(status: dict[str, Any]) -> Iterator[Line]:
         done, total = status["evaluation_done"] or 0, status["evaluation_total"]
         yield Line("", _progress(done, total, "answer", status["eta_seconds"]))
     elif status["job"] and status["batch_total_steps"]:
-        done, total = status["batch_step"], status["batch_total_steps"]
+        done, total = status["batch_step"] or 0, status["batch_total_steps"]
         yield Line("", _progress(done, total, "step", status["eta_seconds"]))
         yield Line("", _learning(status))
 
@@ -180,7 +180,8 @@ def _progress(done: int, total: int, what: str, eta: float | None) -> str:
 
 
 def _learning(status: dict[str, Any]) -> str:
-    parts = [f"loss {status['loss']:.3f}"]
+    loss = status["loss"]
+    parts = ["loss is not finite" if loss is None else f"loss {loss:.3f}"]
     if status["tokens_per_second"]:
         parts.append(f"{status['tokens_per_second']:.0f} tokens/s")
     if status["total_evals"]:
@@ -196,7 +197,7 @@ def _validating(reading: dict[str, Any]) -> str:
 
 
 def _queue(status: dict[str, Any]) -> Line:
-    counts = status["queue"]
+    counts = status["queue"] or {}
     words = (
         ("inbox", "in the inbox"),
         ("claimed", "being validated"),

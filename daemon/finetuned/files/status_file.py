@@ -60,7 +60,16 @@ class Presence:
     """Since the status was written, >= 0; None if there is no status."""
 
 
-def read_status(layout: Layout) -> dict[str, Any] | None:
+class StatusDocument(dict[str, Any]):
+    """
+    The status file. A field that it lacks, since an older daemon wrote it, reads as None.
+    """
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+def read_status(layout: Layout) -> StatusDocument | None:
     """
     Return the status document, None if there is none or it is no JSON.
 
@@ -71,7 +80,8 @@ def read_status(layout: Layout) -> dict[str, Any] | None:
         layout.status_file.stat()  # read_json() tells no reasons
     except FileNotFoundError:
         return None
-    return read_json(layout.status_file)
+    found = read_json(layout.status_file)
+    return None if found is None else StatusDocument(found)
 
 
 def boot_id() -> str:

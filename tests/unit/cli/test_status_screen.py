@@ -11,7 +11,7 @@ from finetuned.cli.event_text import event_line
 from finetuned.cli.program import build_parser
 from finetuned.cli.run import welcome
 from finetuned.cli.status_screen import Tone, duration, render, screen
-from finetuned.files.status_file import DaemonState, Presence
+from finetuned.files.status_file import DaemonState, Presence, StatusDocument
 from finetuned.supervisor.status import DEFAULTS
 
 ROOT = Path("/srv/my models")
@@ -225,6 +225,18 @@ def test_a_path_can_be_copied_from_a_screen_that_is_printed_once():
     rows = [row for row, _ in render(screen(root, status(), ALIVE), 80, cut_words=False)]
 
     assert any(f"{root}/inbox/" in row for row in rows)
+
+
+@given(st.sets(st.sampled_from(sorted(DEFAULTS))))
+def test_a_status_of_an_older_daemon_can_be_shown(missing):
+    """
+    Whatever fields it lacks; and those that are null.
+    """
+    document = {k: v for k, v in status(job=JOB, batch_total_steps=9).items() if k not in missing}
+    nulls = dict.fromkeys(missing)
+
+    assert [] != screen(ROOT, StatusDocument(document), ALIVE)
+    assert [] != screen(ROOT, StatusDocument(document | nulls), ALIVE)
 
 
 def test_an_event_becomes_a_sentence():
