@@ -187,7 +187,12 @@ def test_processes_in_step_copy_after_the_same_step_though_one_writes(tmp_path: 
         (tmp_path / name).mkdir()
     writer = Run(tmp_path / "writer", save_steps=1, in_step=True)
     other = Run(tmp_path / "other", save_steps=1, in_step=True, writes=False)
-    for _ in range(TOTAL):
+    for step in range(TOTAL):
+        if step == 1:  # the disk is slow: the first checkpoint is still being written
+            assert writer.writing.wait(20)
+            threading.Timer(0.05, writer.may_write.set).start()
+        elif step == 0:
+            writer.may_write.clear()
         writer.step()
         other.step()
 

@@ -28,6 +28,8 @@ def test_a_look_that_is_cheap_is_doubled_up_to_the_questions_there_are() -> None
     """
     cheap = {"last_seconds": 0.1, "left_seconds": 60.0}
     assert 4 == rows_affordable(last_rows=2, n_questions=100, **cheap)
+    assert 2 == rows_affordable(1.99, last_rows=2, last_seconds=1.0, n_questions=100)
+    assert 4 == rows_affordable(2.0, last_rows=2, last_seconds=1.0, n_questions=100)
     assert MAX_LOOK_ROWS == rows_affordable(last_rows=MAX_LOOK_ROWS, n_questions=100, **cheap)
     assert 3 == rows_affordable(last_rows=2, n_questions=3, **cheap)
 
