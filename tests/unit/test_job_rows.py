@@ -15,6 +15,7 @@ from finetuned.data import store
 from finetuned.data.holdout import PromptIndex, choose_holdout
 from finetuned.data.replay import Reservoir
 from finetuned.data.store import DatasetWriter, TokenisedDataset
+from finetuned.data.training_sequence import TrainingSequence
 from finetuned.files.manifest import write_manifest
 from finetuned.training.rows import JobRows
 
@@ -28,7 +29,7 @@ def write_dataset(folder: Path, name: str, lengths: list[int]) -> Path:
     for line, n in enumerate(lengths, 1):
         ids, supervised = list(range(line, line + n)), [False] * (n - 1) + [True]
         prompt = line + 1000 * len(name)
-        sequences = [(ids, supervised)]
+        sequences = [TrainingSequence(ids, supervised)]
         writer.add(line=line, offset=0, n_bytes=1, prompt_hash=prompt, sequences=sequences)
     writer.close()
     nothing = choose_holdout(
