@@ -42,7 +42,7 @@ from finetuned.model.load import load_version
 
 _SPARE_TOKENS = 16
 _TOLERANCE = 1e-5
-"""Of an item's summed loss: relative, or in nats where that is below one."""
+"""Of an item's summed loss: relative, or in nats if that is below one."""
 
 Results = list[tuple[list[int], float]]
 """Answer and summed loss of each item."""

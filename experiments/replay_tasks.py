@@ -2,7 +2,7 @@
 The six unlike tasks of experiments/replay_experiment.py, as prompts and answers.
 
 Three from the product's own source of commands, two drawn here, and one from real
-text where there is any beside the checkout. Knows what a small model can learn from
+text if there is any beside the checkout. Knows what a small model can learn from
 a few hundred rows; does not know training.
 """
 

@@ -2,7 +2,7 @@
 Measure how often the gate is wrong: candidates of known quality, judged by the gate itself.
 
     $ python -m experiments.simulate_gate
-    Promoted, in %, where the loss moves with the answers
+    Promoted, in %, if the loss moves with the answers
     | true change | 50 items | 100 items | 200 items | 500 items |
     | ---: | ---: | ---: | ---: | ---: |
     | -5 points | 0.1 (0.0 to 0.6) | 0.0 (0.0 to 0.4) | 0.0 (0.0 to 0.4) | 0.0 (0.0 to 0.4) |
@@ -254,8 +254,8 @@ def report(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     """
     new = [r for r in results if r["table"] == "new"]
     for loss in ("moves", "silent"):
-        says = "moves with the answers" if loss == "moves" else "says nothing"
-        yield f"\nPromoted, in %, where the loss {says}"
+        says = "moves with the answers" if loss == "moves" else "does not move"
+        yield f"\nPromoted, in %, if the loss {says}"
         yield "| true change | " + " | ".join(f"{n} items" for n in SIZES) + " |"
         yield "| ---: |" + " ---: |" * len(SIZES)
         for effect in EFFECTS:

@@ -27,7 +27,7 @@ from finetuned.sources.intents.rows import draw_sentence, heldout_phrasings, val
 
 Message = dict[str, Any]
 Document = dict[str, Any]
-"""``{"messages": [...]}``, with ``tools`` where there are some."""
+"""``{"messages": [...]}``, with ``tools`` if there are some."""
 
 _BLOCKS = (
     ("dns_add", 9), ("dns_add_v4", 1), ("dns_add_v6", 3), ("dns_cname", 7), ("dns_wild", 4),

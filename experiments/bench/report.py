@@ -30,14 +30,14 @@ def summarise(
     Args:
         contestants: Ours first.
         runs: Per name, one entry per repeat, in the order of the repeats; empty
-            where a package is missing.
+            if a package is missing.
 
     Returns:
         ``rows_per_second`` and ``supervised_tokens_per_second`` as median, min and
         max; ``peak_mb`` (10^6 bytes); ``held_out_loss``; ``ratio``, how many times
         faster ours was, with the ratios of single repeats as ``ratio_min`` and
         ``ratio_max``; ``differs``, what is not as it is with ours. ``error``
-        instead of all that where a contestant did not finish.
+        instead if a contestant did not finish.
     """
     ours = runs[contestants[0].name]
     return [_summary(c, runs[c.name], ours) for c in contestants]
@@ -95,7 +95,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _differences(contestant: Contestant, run: Run, ours: Run) -> list[str]:
-    """Say what keeps a contestant's figures from standing beside ours; [] where nothing does."""
+    """Say what keeps a contestant's figures from standing beside ours; [] if nothing does."""
     found = []
     if run["steps"] != ours["steps"]:
         found.append(f"{run['steps']} optimizer steps, not {ours['steps']}")
@@ -113,7 +113,7 @@ def _differences(contestant: Contestant, run: Run, ours: Run) -> list[str]:
 
 def best_peer(summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """
-    Return the fastest contestant beside ours that did the same work; None where nobody did.
+    Return the fastest contestant beside ours that did the same work; None if none did.
     """
     able = [s for s in summaries[1:] if not s["error"] and s["same_loss"] and not s.get("differs")]
     return max(able, key=lambda s: float(s["rows_per_second"]["median"]), default=None)
@@ -121,7 +121,7 @@ def best_peer(summaries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
 
 def complaints(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """
-    Return why the comparison does not hold; empty where it does.
+    Return why the comparison does not hold; empty if it does.
 
     A peer that cannot run here is shown in the table and is no complaint; ours
     that cannot is.

@@ -64,7 +64,7 @@ class Contestant:
     """Packed sequences in one optimizer step, by gradient accumulation; 0 means not packed."""
     cuda_only: bool = False
     same_loss: bool = True
-    """False where the setting trains on another loss than one row at a time has."""
+    """False if the setting trains on another loss than one row at a time has."""
     note: str = ""
 
     def missing(self) -> list[str]:

@@ -60,7 +60,7 @@ class RowLog:
 
     def figures(self) -> dict[str, Any]:
         """
-        Return what the report compares; ``rows`` and ``digest`` are None where rows were cut.
+        Return what the report compares; ``rows`` and ``digest`` are None if rows were cut.
         """
         return {
             "rows": None if self.cut else len(self.fingerprints),

@@ -106,7 +106,7 @@ def fingerprint(ids: Sequence[int] | npt.NDArray[np.integer]) -> int:
 
 def digest(fingerprints: Sequence[int]) -> str:
     """
-    Return 8 hex digits over rows in any order: equal where the same rows were trained.
+    Return 8 hex digits over rows in any order: equal if the same rows were trained.
     """
     ordered = np.sort(np.asarray(fingerprints, dtype=np.uint32))
     return f"{zlib.crc32(ordered.tobytes()):08x}"

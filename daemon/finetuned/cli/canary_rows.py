@@ -22,7 +22,7 @@ _BAD = ("thumbs_down", "negative", "bad", "down", "wrong", "incorrect", "-1", "f
 
 def answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
-    Return the turns with an assistant turn last: a placeholder where there is none.
+    Return the turns with an assistant turn last: a placeholder if there is none.
     """
     last = [] if messages[-1]["role"] == "assistant" else [{"role": "assistant", "content": "."}]
     return [*messages, *last]

@@ -137,7 +137,7 @@ class GateConfig:
     """
     Shares of right answers that a version must reach whatever the incumbent does, such as
     "infra_200 >= 0.95, canaries >= 0.95"; "overall" is all suites together. Judged by the
-    lower confidence bound where the suite is large enough to show it.
+    lower confidence bound if the suite is large enough to show it.
     """
 
     quality_gates: str = ""

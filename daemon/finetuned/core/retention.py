@@ -91,7 +91,7 @@ def plan_prune(
     Args:
         versions: Every version that exists -> the version it was trained on top
             of. A parent that no longer exists ends its chain.
-        bases: Version -> the full model that its adapter sits on, where that is
+        bases: Version -> the full model that its adapter sits on, if that is
             a version too. Without it the adapter cannot be loaded.
         incumbent: What current_model names, or None before the first promotion.
         pinned: Versions a person wants kept.
