@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,16 +22,12 @@ from finetuned.core.decide import (
     group,
     next_job,
 )
-from finetuned.core.job import JobEvent, JobState
+from finetuned.core.job import JobState
 from finetuned.core.situation import (
     Accepted,
     JobView,
     Situation,
     WorkerView,
-)
-from finetuned.core.worker_end import (
-    WorkerEnd,
-    judge_end,
 )
 
 QUEUED = JobView("j1", JobState.QUEUED, "normal")
@@ -202,38 +197,6 @@ def test_small_datasets_share_a_job_and_large_ones_do_not():
     assert MakeJob(("d9",), "normal") == group([large, *small], False, 500)
     assert group(small, True, 500) is None
     assert MakeJob(("d9",), "normal") == group([*small, large], True, 500)
-
-
-@pytest.mark.parametrize(
-    ("end", "event"),
-    [
-        (WorkerEnd(0, None, None, ""), JobEvent.FINISH),
-        (WorkerEnd(0, StopCause.SKIP, None, ""), JobEvent.SKIP),
-        (WorkerEnd(75, StopCause.STOP, None, ""), JobEvent.INTERRUPT),
-        (WorkerEnd(75, None, "disk_full", ""), JobEvent.INTERRUPT),
-        (WorkerEnd(75, StopCause.SKIP, None, ""), JobEvent.SKIP),
-        (WorkerEnd(78, None, None, ""), JobEvent.INTERRUPT),
-        (WorkerEnd(65, None, None, ""), JobEvent.FAIL),
-        (WorkerEnd(70, None, None, ""), JobEvent.RETRY),
-        (WorkerEnd(-9, None, None, ""), JobEvent.RETRY),
-        (WorkerEnd(-9, StopCause.STUCK, None, ""), JobEvent.RETRY),
-        (WorkerEnd(-9, StopCause.PAUSE, None, ""), JobEvent.INTERRUPT),
-    ],
-)
-def test_what_the_end_of_a_worker_means(end, event):
-    """
-    Stops, full disks and wrong settings are free; crashes and hangs cost an attempt.
-    """
-    assert event == judge_end(end, attempts=0, max_attempts=3)
-
-
-def test_the_last_attempt_fails_the_job():
-    """
-    A job that always crashes ends, and the next one gets the device.
-    """
-    end = WorkerEnd(-11, None, None, "")
-
-    assert JobEvent.FAIL == judge_end(end, attempts=2, max_attempts=3)
 
 
 def test_a_flood_of_small_datasets_is_cut_into_jobs_that_end():

@@ -13,7 +13,7 @@ rows from any of them are trained and compared alike.
 A password is never kept: it becomes a reference to a secret store. Prompts are
 cleaned of it by finetuned.data.redaction.
 
-Knows names, keys and their order; does not know files, prompts' grammar or models.
+Knows names, keys and their order; does not know files, the wording of prompts or models.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ ACTIONS: Final = (
 
 REASONS: Final = ("question", "out_of_scope", "unsafe")
 """
-Why nothing is to be done: the prompt asks instead of telling; it is about
-something else; it asks for harm or for a secret.
+Why nothing is to be done: the prompt is a question; it is about something else;
+it asks for harm or for a secret.
 """
 
 MISSING: Final = ("zone", "ip", "target", "username", "group", "name", "path", "share")
@@ -92,12 +92,12 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 _OPTIONAL: Final = frozenset({"record_type", "ip", "target", "password_ref"})
 
 _ABOUT: Final = frozenset({"action", "category", "resource_type", "confidence", "raw_query"})
-"""Keys that say which intent it is or how it was found, and are not part of it."""
+"""Keys that name the intent or tell how it was found; they are no values of it."""
 
 
 class IntentError(ValueError):
     """
-    A mapping names an action we know but does not say what that action needs.
+    A mapping names a known action but lacks a value that the action needs.
     """
 
 
@@ -105,15 +105,15 @@ def is_intent(obj: object) -> bool:
     """
     Tell whether *obj* names an infrastructure action in any accepted spelling.
 
-    Only the name of the action is looked at: ``canonical`` says whether the
-    rest is usable, so that a damaged intent is refused and not taken for
-    some other JSON (and its password kept).
+    Only the name of the action is looked at; ``canonical`` checks the rest. A
+    damaged intent is therefore refused, and not taken for some other JSON whose
+    password would be kept.
 
     Args:
         obj: Anything, typically the parsed answer of a row.
 
     Returns:
-        True where ``canonical`` knows the action.
+        True if ``canonical`` knows the action.
     """
     return isinstance(obj, Mapping) and _action_of(obj) is not None
 
