@@ -124,66 +124,6 @@ def _complain_of(suites: list[dict[str, Any]], seconds: float) -> None:
             )
 
 
-def _export(layout: Layout, args: argparse.Namespace) -> int:
-    import orjson
-
-    from finetuned.config import load_config
-    from finetuned.core.record import to_json
-    from finetuned.evaluation.by_hand.harness_tasks import export_suites
-    from finetuned.evaluation.by_hand.named import pick_suites
-    from finetuned.reports.wording import count
-
-    config = load_config(layout.config).evaluation
-    picked = pick_suites(layout, args.suite, args.limit)
-    readable = [p.suite for p in picked if p.problem is None]
-    written = export_suites(readable, args.export_harness, max_new_tokens=config.max_new_tokens)
-    problems = [p.problem for p in picked if p.problem is not None]
-    if args.json:
-        print(orjson.dumps({"tasks": to_json(written), "problems": problems}).decode())
-    else:
-        for task in written:
-            notes = "".join(f"\n  {note}" for note in task.notes)
-            print(f"{task.task}: {count(task.n_items, 'item')}{notes}")
-        where = shown(args.export_harness)
-        print(
-            f"\nlm_eval run --include_path {where} --tasks finetuned --apply_chat_template"
-            " --model hf --model_args pretrained=BASE,peft=VERSION"
-        )
-    for problem in problems:
-        complain("test", str(problem))
-    return 1 if problems else 0
-
-
-def _harness(layout: Layout, args: argparse.Namespace) -> int:
-    import orjson
-
-    from finetuned.config import load_config
-    from finetuned.core.record import to_json
-    from finetuned.core.text import printable
-    from finetuned.evaluation.by_hand.harness_run import run_tasks
-    from finetuned.evaluation.by_hand.named import find_model
-    from finetuned.files.atomic import write_atomic
-    from finetuned.reports.wording import count, number, percent
-
-    config = load_config(layout.config)
-    model = find_model(layout, args.model, config.model.base)
-    tasks = [task.strip() for task in args.harness.split(",") if task.strip()]
-    rows = run_tasks(model, tasks, config, limit=args.limit, include=args.harness_path)
-    document = {"model": model.record(), "limit": args.limit, "tasks": to_json(rows)}
-    if args.output is not None:
-        write_atomic(args.output, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-    if args.json:
-        print(orjson.dumps(document).decode())
-        return 0
-    for row in rows:
-        error = "" if row.stderr is None else f", +-{percent(1.96 * row.stderr)}"
-        print(
-            f"{printable(row.task)} ({row.metric}):"
-            f" {number(row.value)} ({count(row.n_items, 'item')}{error})"
-        )
-    return 0
-
-
 def _run(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise UsageError("--limit must be >= 1")
@@ -193,7 +133,11 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("--suite and --fresh are for suites, not for --harness")
     if args.harness_path is not None and args.harness is None:
         raise UsageError("--harness-path is for --harness")
-    work = _export if args.export_harness else _harness if args.harness else _suites
+    work = _suites
+    if args.export_harness or args.harness:
+        from finetuned.cli.test_harness import export, run_harness
+
+        work = export if args.export_harness else run_harness
     return on_root(args, work, interrupted=ANSWERS_KEPT)
 
 
