@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -120,13 +121,13 @@ def answers(model: Any, prompts: Sequence[Sequence[int]], **options: Any) -> lis
     return [answer for answer, _ in score(model, prompts, **options)]
 
 
-def expectations(model: Any, prompts: Sequence[Sequence[int]]) -> list[Continuation]:
+def expectations(answers: Sequence[Answer]) -> list[Continuation]:
     """
     Nothing, what the model says, its beginning and then something else, all of it and more, other.
     """
     made: list[Continuation] = []
-    for i, prompt in enumerate(prompts):
-        said = plain_answer(model, prompt).ids
+    for i, answer in enumerate(answers):
+        said = answer.ids
         ids = [
             [],
             [*said, 2],
@@ -179,7 +180,7 @@ def test_a_batch_answers_and_loses_as_each_prompt_alone(name: str, kind: str) ->
     expected = [plain_answer(model, prompt) for prompt in prompts]
     assert expected == answers(model, prompts)
 
-    continuations = expectations(model, prompts)
+    continuations = expectations(expected)
     found = score(model, prompts, continuations)
     assert expected == [answer for answer, _ in found]
     check_losses(model, prompts, continuations, found)
@@ -197,7 +198,7 @@ def test_adapters_answer_as_alone(name: str) -> None:
     expected = [plain_answer(model, prompt) for prompt in prompts]
     with model.disable_adapter():
         assert expected != [plain_answer(model, prompt) for prompt in prompts]
-    continuations = expectations(model, prompts)
+    continuations = expectations(expected)
     found = score(model, prompts, continuations)
     assert expected == [answer for answer, _ in found]
     check_losses(model, prompts, continuations, found)
@@ -211,7 +212,7 @@ def test_a_model_with_recurrent_states_goes_another_way_and_says_the_same(name: 
     model, prompts = recurrent(name), [*prompts_of("equal shared"), *prompts_of("different")]
     assert not CachedLM(model).is_exact(5)
     expected = [plain_answer(model, prompt) for prompt in prompts]
-    continuations = expectations(model, prompts)
+    continuations = expectations(expected)
     found = score(model, prompts, continuations)
     assert expected == [answer for answer, _ in found]
     check_losses(model, prompts, continuations, found)
@@ -257,6 +258,16 @@ def test_each_prompt_has_its_own_longest_answer() -> None:
             assert plain_answer(model, prompt, limit) == answer
 
 
+@cache
+def one_by_one(name: str) -> list[Answer]:
+    """
+    What a model says to each of the prompts below alone; the same for every size of batch.
+    """
+    model = make_lm(name)
+    prompts = [*prompts_of("different"), *prompts_of("different shared")]
+    return [plain_answer(model, prompt) for prompt in prompts]
+
+
 @pytest.mark.parametrize("name", ["qwen3", "mistral"])
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 32])
 def test_the_size_of_a_batch_changes_nothing(name: str, batch_size: int) -> None:
@@ -265,9 +276,10 @@ def test_the_size_of_a_batch_changes_nothing(name: str, batch_size: int) -> None
     """
     model = make_lm(name)
     prompts = [*prompts_of("different"), *prompts_of("different shared")]
-    continuations = expectations(model, prompts)
+    expected = one_by_one(name)
+    continuations = expectations(expected)
     found = score(model, prompts, continuations, batch_size=batch_size)
-    assert [plain_answer(model, prompt) for prompt in prompts] == [a for a, _ in found]
+    assert expected == [a for a, _ in found]
     check_losses(model, prompts, continuations, found)
 
 

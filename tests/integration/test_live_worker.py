@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,11 @@ def runs_of(root: Path, module: str) -> list[dict[str, Any]]:
     return journal(root, "SELECT * FROM runs WHERE kind = ? ORDER BY id", kind)
 
 
-def heartbeat_pids(root: Path, module: str = TRAINING) -> list[int]:
+def heartbeat_pids(root: Path, module: str = TRAINING, *, last: int = 0) -> list[int]:
     """
-    Return which process did each run, as the process itself says.
+    Return which process did each run, or the *last* runs, as the process itself says.
     """
-    folders = [root / "models" / "runs" / run["id"] for run in runs_of(root, module)]
+    folders = [root / "models" / "runs" / run["id"] for run in runs_of(root, module)[-last:]]
     return [(read_json(folder / "heartbeat.json") or {})["pid"] for folder in folders]
 
 
@@ -63,6 +64,52 @@ def states(root: Path) -> list[str]:
 def each_run_ended_once(root: Path) -> bool:
     ends = [e["run_id"] for e in log_events(root) if e["event"] == "run_ended"]
     return len(ends) == len(set(ends))
+
+
+class Waiting:
+    """
+    A daemon whose two workers wait, each with one good run or more behind it.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.root = daemon.root
+        self.jobs = 0
+        self.train()
+
+    def drop(self) -> None:
+        """
+        Drop one more file, with rows of its own.
+        """
+        self.jobs += 1
+        drop(self.root, f"file{self.jobs}.jsonl", 30, f"file{self.jobs}")
+
+    def judged(self) -> None:
+        """
+        Wait until every file is judged.
+        """
+        n = self.jobs
+        self.daemon.wait_for(lambda s: ended(s) == n and s["job"] is None, f"job {n}", seconds=300)
+
+    def train(self) -> None:
+        self.drop()
+        self.judged()
+
+    def workers(self) -> list[int]:
+        """
+        Return how many workers of each kind there are.
+        """
+        return [len(workers_of(self.daemon, module)) for module in (TRAINING, EVALUATION)]
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterator[Waiting]:
+    """
+    One daemon for all tests that leave it as they found it: with a worker of each kind waiting.
+    """
+    root = make_root(tmp_path_factory.mktemp("waiting") / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
+    with Daemon(root) as daemon:
+        yield Waiting(daemon)
 
 
 def test_consecutive_files_share_one_process_of_each_kind(tmp_path: Path, tiny_base: Path) -> None:
@@ -118,15 +165,13 @@ def test_the_first_evaluation_finds_its_worker_there(tmp_path: Path, tiny_base: 
 
 
 def test_what_is_measured_of_an_adapter_does_not_depend_on_the_one_before_it(
-    tmp_path: Path, tiny_base: Path
+    tmp_path: Path, waiting: Waiting
 ) -> None:
     """
     Put in the place of another, it answers and scores bit for bit as when loaded by itself.
     """
-    root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
-    with Daemon(root) as daemon:
-        train_one(daemon, "a", jobs=1, n=60)
-    (run,) = runs_of(root, EVALUATION)
+    root = waiting.root
+    run = runs_of(root, EVALUATION)[0]
     spec = read_spec(root / "models" / "runs" / run["id"], EvaluationSpec)
     assert spec.job is not None
     trained, other = root / "models" / "versions" / "v0001", tmp_path / "other"
@@ -200,66 +245,60 @@ def test_a_worker_that_grew_is_replaced(tmp_path: Path, tiny_base: Path) -> None
     assert [trained[0], judged[0], trained[1], judged[1]] == recycled
 
 
-def test_a_pause_frees_the_device_of_a_worker_that_waits(tmp_path: Path, tiny_base: Path) -> None:
+def test_a_pause_frees_the_device_of_a_worker_that_waits(waiting: Waiting) -> None:
     """
     Paused without a job: no process is left, and after resume files are trained again.
     """
-    root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
-    with Daemon(root) as daemon:
-        train_one(daemon, "a", jobs=1)
-        assert [1, 1] == [len(workers_of(daemon, module)) for module in (TRAINING, EVALUATION)]
-        (root / "control" / "pause").touch()
-        daemon.wait_for(lambda s: s["phase"] == "paused", "pause")
-        assert [] == daemon.workers()
-        (root / "control" / "resume").touch()
-        daemon.wait_for(lambda s: s["phase"] != "paused", "resume")
-        train_one(daemon, "b", jobs=2)
-    assert 2 == len(set(heartbeat_pids(root)))
+    root, daemon = waiting.root, waiting.daemon
+    assert [1, 1] == waiting.workers()
+    (root / "control" / "pause").touch()
+    daemon.wait_for(lambda s: s["phase"] == "paused", "pause")
+    assert [] == daemon.workers()
+    (root / "control" / "resume").touch()
+    daemon.wait_for(lambda s: s["phase"] != "paused", "resume")
+    waiting.train()
+    assert 2 == len(set(heartbeat_pids(root, last=2)))
 
 
 @KINDS
-def test_a_worker_killed_while_it_waits_is_not_missed(
-    tmp_path: Path, tiny_base: Path, module: str
-) -> None:
+def test_a_worker_killed_while_it_waits_is_not_missed(waiting: Waiting, module: str) -> None:
     """
     The next job simply trains, without an attempt counted or an error shown.
     """
-    root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
-    with Daemon(root) as daemon:
-        train_one(daemon, "a", jobs=1)
-        (worker,) = workers_of(daemon, module)
-        worker.kill()
-        train_one(daemon, "b", jobs=2)
-        assert daemon.status()["error_type"] is None
-    assert ["finish"] * 2 == [r["outcome"] for r in runs_of(root, module)]
-    assert 2 == len(set(heartbeat_pids(root, module)))
-    assert [0, 0] == [j["attempts"] for j in journal(root, "SELECT attempts FROM jobs")]
+    root, daemon = waiting.root, waiting.daemon
+    (worker,) = workers_of(daemon, module)
+    worker.kill()
+    waiting.train()
+    assert daemon.status()["error_type"] is None
+    assert ["finish"] * 2 == [r["outcome"] for r in runs_of(root, module)[-2:]]
+    assert 2 == len(set(heartbeat_pids(root, module, last=2)))
+    assert {0} == {j["attempts"] for j in journal(root, "SELECT attempts FROM jobs")}
 
 
 @KINDS
-def test_a_run_given_to_a_dying_worker_is_given_to_another(
-    tmp_path: Path, tiny_base: Path, module: str
-) -> None:
+def test_a_run_given_to_a_dying_worker_is_given_to_another(waiting: Waiting, module: str) -> None:
     """
     Stopped so that it cannot read, given a run, then killed: a fresh process does that run.
     """
-    root = make_root(tmp_path / "root", tiny_base, inbox=ONE_JOB_PER_FILE)
-    with Daemon(root) as daemon:
-        train_one(daemon, "a", jobs=1)
-        (worker,) = workers_of(daemon, module)
-        worker.suspend()
-        drop(root, "b.jsonl", 30, "b")
-        state = "training" if module == TRAINING else "evaluating"
-        daemon.wait_for(lambda s: s["queue"][state] == 1, "the second run")
-        assert worker.pid == runs_of(root, module)[1]["pid"]
-        worker.kill()
-        daemon.wait_for(lambda s: ended(s) == 2 and s["job"] is None, "the second job")
-    runs = runs_of(root, module)
-    assert 2 == len(runs)
-    assert heartbeat_pids(root, module) == [r["pid"] for r in runs]
-    assert [0, 0] == [j["attempts"] for j in journal(root, "SELECT attempts FROM jobs")]
-    assert 1 == len([e for e in log_events(root) if e["event"] == "worker_replaced"])
+    root, daemon = waiting.root, waiting.daemon
+    runs, replaced = len(runs_of(root, module)), replacements(root)
+    (worker,) = workers_of(daemon, module)
+    worker.suspend()
+    waiting.drop()
+    state = "training" if module == TRAINING else "evaluating"
+    daemon.wait_for(lambda s: s["queue"][state] == 1, "the next run")
+    assert worker.pid == runs_of(root, module)[-1]["pid"]
+    worker.kill()
+    waiting.judged()
+    assert runs + 1 == len(runs_of(root, module))
+    assert heartbeat_pids(root, module, last=2) == [r["pid"] for r in runs_of(root, module)[-2:]]
+    assert {0} == {j["attempts"] for j in journal(root, "SELECT attempts FROM jobs")}
+    assert replaced + 1 == replacements(root)
     assert each_run_ended_once(root)
+
+
+def replacements(root: Path) -> int:
+    return len([e for e in log_events(root) if e["event"] == "worker_replaced"])
 
 
 def test_waiting_workers_leave_with_their_supervisor(tmp_path: Path, tiny_base: Path) -> None:
