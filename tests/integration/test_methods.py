@@ -50,7 +50,7 @@ def test_full_fine_tuning_goes_on_over_files(data: dict[str, Any], tmp_path: Pat
     manifest = read_json(tmp_path / "r2" / "candidate" / "manifest.json") or {}
     assert sum(steps) == manifest["lineage_step"]
     beat = read_json(tmp_path / "r2" / "heartbeat.json") or {}
-    assert "continued from candidate" == beat["optimizer_state"]
+    assert "continued from v0001" == beat["optimizer_state"]
 
 
 def test_an_adapter_is_not_silently_trained_as_a_full_model(

@@ -69,8 +69,14 @@ def make_run(
 ) -> Path:
     """
     Write a run folder as the supervisor does.
+
+    A parent is a version: the candidate of another run is named as one by a link.
     """
     folder.mkdir(parents=True)
+    if parent is not None and parent.name == "candidate":
+        parent = parent.with_name("v0001")
+        if not parent.is_symlink():
+            parent.symlink_to("candidate")
     spec = {
         "kind": "training",
         "run_id": folder.name,
