@@ -10,8 +10,8 @@ import orjson
 
 from finetuned.cli.canary_list import list_file
 from finetuned.cli.session import DONE, REFUSED
+from finetuned.cli.suite_table import table
 from finetuned.cli.terminal import complain
-from finetuned.cli.test_table import table
 from finetuned.config import load_config
 from finetuned.core.text import printable
 from finetuned.layout import Layout

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetuned.cli.test_table import title
+from finetuned.cli.suite_table import title
 from finetuned.core.text import printable
 from finetuned.reports.wording import accuracy, count, interval, nats, shorten, signed
 

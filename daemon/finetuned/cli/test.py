@@ -76,7 +76,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _suites(layout: Layout, args: argparse.Namespace) -> int:
-    from finetuned.cli.test_table import table
+    from finetuned.cli.suite_table import table
     from finetuned.config import load_config
     from finetuned.evaluation.by_hand.named import find_model, pick_suites
 

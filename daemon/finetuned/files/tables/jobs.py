@@ -123,14 +123,15 @@ class Jobs:
             )
         return job_id
 
-    def begin(self, job_id: str, *, config: Config, parent: str | None) -> None:
+    def begin(self, job_id: str, *, config: Config, parent: str | None) -> JobRow:
         """
-        Fix what all runs of a job use: *config*, and the version that they train on.
+        Record what all runs of a job use, *config* and the version to train on; return the job.
         """
         self._database.change(
             "UPDATE jobs SET config = ?, parent = ? WHERE id = ?",
             (orjson.dumps(config.as_dict()).decode(), parent, job_id),
         )
+        return self.get(job_id)
 
     def forget_config(self, job_id: str) -> None:
         """

@@ -147,8 +147,7 @@ class JobRunner:
             context.reload_config()
             parent = journal.promotions.incumbent()
             check_lineage(context, parent)
-            journal.jobs.begin(job_id, config=context.config, parent=parent)
-            job = journal.jobs.get(job_id)
+            job = journal.jobs.begin(job_id, config=context.config, parent=parent)
         try:
             config, launch = job.resolved_config(), None
             if job.kind is not JobKind.CONSOLIDATION:  # one process merges, however many train
