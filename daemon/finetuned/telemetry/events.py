@@ -48,6 +48,7 @@ EVENTS: Final = {
     "page_not_made": "The page of a version could not be drawn.",
     "run_ended": "A training or evaluation run ended.",
     "run_failed": "A run ended badly; error_type and error_message say how.",
+    "run_file_unreadable": "A file of a run folder is of another version; it counts as missing.",
     "run_started": "A training or evaluation run was given to a worker.",
     "status_not_written": "The status file could not be replaced.",
     "supervisor_cut_short": "A second SIGTERM: the daemon leaves at once.",

@@ -2,15 +2,17 @@
 One life for every run: recorded before a worker knows of it, limited in time, ended once.
 """
 
+import os
 import time
 
 import pytest
+import structlog
 
 from finetuned.core.decide import StopCause
 from finetuned.core.phase import Phase
 from finetuned.core.run import RunKind
-from finetuned.files.heartbeat import Heartbeat
-from finetuned.files.run import write_error
+from finetuned.files.heartbeat import HEARTBEAT, Heartbeat
+from finetuned.files.run import ERROR, EXIT, write_error
 from finetuned.files.spec import RunSpec, read_spec
 from finetuned.process.spares import WaitingWorkers
 from finetuned.supervisor.runs.run import start_run
@@ -182,3 +184,39 @@ def test_a_run_can_be_given_to_a_fresh_worker(context, workers):
 
     assert (fresh, False, [run.folder]) == (run.worker, run.reused, fresh.runs)
     assert time.monotonic() - run.progress_at < 10
+
+
+def test_files_of_another_version_are_logged_once_and_the_run_still_ends(context, workers):
+    """
+    A program that was updated under a running daemon writes keys that the daemon does not know.
+    """
+    run = start_run(context, spec(context))
+    for name in (HEARTBEAT, ERROR, EXIT):
+        (run.folder / name).write_text('{"pid": 1, "key_of_tomorrow": 2}')
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert run.read_heartbeat() is None
+            seen = run.observe()
+    run.worker.status = 70
+
+    assert (None, None) == (seen.said, seen.process)
+    assert 3 == [entry["event"] for entry in logs].count("run_file_unreadable")
+    assert 70 == run.observe().process
+
+
+def test_a_heartbeat_that_cannot_be_read_still_shows_progress(context, workers):
+    """
+    What its worker does is not known, but that it goes on is.
+    """
+    run = start_run(context, spec(context))
+    heartbeat = run.folder / HEARTBEAT
+    for second in (1, 2):
+        heartbeat.write_text('{"pid": 1, "key_of_tomorrow": 2}')
+        os.utime(heartbeat, (second, second))
+        later(run, 11)
+        run.read_heartbeat()
+        assert run.kill_if_overdue(**LIMITS) is None
+    later(run, 11)
+    run.read_heartbeat()
+
+    assert "no progress" == run.kill_if_overdue(**LIMITS)

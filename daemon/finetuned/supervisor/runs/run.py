@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+import structlog
 
 from finetuned.core.action import StopCause
 from finetuned.core.phase import Phase
 from finetuned.core.run import RunKind
 from finetuned.core.run_end import RunObservation
-from finetuned.files.heartbeat import Beat, read_beat
+from finetuned.errors import RecordError
+from finetuned.files.heartbeat import HEARTBEAT, Beat, read_beat
 from finetuned.files.run import (
     EXIT,
     OUTPUT,
@@ -34,11 +39,18 @@ from finetuned.process.launch import Launch
 from finetuned.process.spares import WaitingWorkers
 from finetuned.supervisor.context import Context
 
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
 
 @dataclass
 class SupervisedRun:
     """
     A run and its worker, as seen from outside: reads the run folder and asks after the process.
+
+    A file of the folder that is not what this version of the program writes is logged once and
+    counts as missing, so that the run still ends: by its worker's end, or by a time limit.
     """
 
     id: str
@@ -59,22 +71,43 @@ class SupervisedRun:
     """When it last showed progress, on the monotonic clock, in seconds."""
     leaving_since: float | None = None
     """When its exit record was first seen beside a live process, on the same clock."""
+    unreadable: set[str] = field(default_factory=set)
+    """Paths of the files that were logged as unreadable."""
+    unread_mtime_ns: int = 0
+    """Time of the last heartbeat that could not be read."""
 
     # -- what is seen -----------------------------------------------------------
 
     def read_heartbeat(self) -> Beat | None:
         """
         Return the heartbeat if it is new, and remember it.
-
-        Raises:
-            RecordError: It is not what a worker writes.
         """
-        beat = read_beat(self.folder)
+        beat = self._read(read_beat)
         known = -1 if self.heartbeat is None else self.heartbeat.beats
         if beat is None or beat.beats == known:
+            self._note_unread_heartbeat()
             return None
         self.heartbeat, self.progress_at = beat, time.monotonic()
         return beat
+
+    def _note_unread_heartbeat(self) -> None:
+        """Count a heartbeat that cannot be read, but was written again, as progress."""
+        path = self.folder / HEARTBEAT
+        if str(path) not in self.unreadable:
+            return
+        with suppress(OSError):
+            mtime_ns = path.stat().st_mtime_ns
+            if mtime_ns != self.unread_mtime_ns:
+                self.unread_mtime_ns, self.progress_at = mtime_ns, time.monotonic()
+
+    def _read(self, read: Callable[[Path], T | None]) -> T | None:
+        try:
+            return read(self.folder)
+        except RecordError as error:
+            if error.source not in self.unreadable:
+                self.unreadable.add(error.source)
+                log.warning("run_file_unreadable", run_id=self.id, error=str(error))
+            return None
 
     @property
     def phase(self) -> Phase:
@@ -90,7 +123,7 @@ class SupervisedRun:
     @property
     def exit_record(self) -> RunExit | None:
         """The record that the run is over, None while its worker has not written it."""
-        return read_exit(self.folder)
+        return self._read(read_exit)
 
     @property
     def has_exit_record(self) -> bool:
@@ -100,7 +133,7 @@ class SupervisedRun:
     @property
     def error(self) -> RunError | None:
         """The worker's error record, None if it left none."""
-        return read_error(self.folder)
+        return self._read(read_error)
 
     def observe(self) -> RunObservation:
         """
