@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.errors import EXIT_CONFIG
 from finetuned.files.lock import is_locked
-from finetuned.files.run import EXIT, LOCK, read_exit, read_json
+from finetuned.files.run import EXIT, LOCK, read_error, read_exit, read_json
 from finetuned.files.spec import RunSpec
 from finetuned.process import worker as worker_module
 from finetuned.process.lifeline import SUPERVISED, Lifeline
@@ -258,3 +259,18 @@ def test_the_exit_record_is_written_under_the_lock(tmp_path, monkeypatch):
     )
     assert [True] == locked
     assert not is_locked(folder / LOCK)
+
+
+def test_a_spec_of_another_version_blames_nobody(tmp_path, monkeypatch):
+    """
+    Status 78: the supervisor waits and says why; no file is put aside, no job fails.
+    """
+    folder = run_folder(tmp_path, "a", key_of_tomorrow=1)
+    monkeypatch.setattr(worker_module, "redirect_output", lambda _: None)
+    monkeypatch.setattr(Lifeline, "install", lambda _: None)
+    status = worker_module.run_worker(
+        [str(folder)], spec=FlaggedSpec, warm_up=list, work=lambda *_: None
+    )
+
+    assert EXIT_CONFIG == status
+    assert "restart the daemon" in read_error(folder).error_message

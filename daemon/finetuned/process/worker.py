@@ -12,7 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL, FinetunedError, Unavailable
+from finetuned.errors import (
+    EXIT_OK,
+    EXIT_SOFTWARE,
+    EXIT_TEMPFAIL,
+    ConfigError,
+    FinetunedError,
+    RecordError,
+    Unavailable,
+)
 from finetuned.files.lock import FileLock
 from finetuned.files.rank import rank
 from finetuned.files.refusal import refusal_reason
@@ -114,12 +122,27 @@ def _do(
     """Do the work of one run; return its status and its spec's worker_growth."""
     growth = None
     try:
-        spec = read_spec(run_dir, kind)
+        spec = _spec(run_dir, kind)
         growth = spec.worker_growth
         work(run_dir, spec, lifeline)
     except Exception as error:  # whatever it is, the run folder must say it
         return _record_failure(run_dir, error), growth
     return EXIT_OK, growth
+
+
+def _spec(run_dir: Path, kind: type[S]) -> S:
+    """
+    Return what the run is told.
+
+    A spec of other keys costs no job an attempt and blames no file: a program that was updated
+    under a running daemon starts workers that no spec of that daemon is for.
+    """
+    try:
+        return read_spec(run_dir, kind)
+    except RecordError as error:
+        raise ConfigError(
+            f"{error}; the daemon and its workers are of different versions: restart the daemon"
+        ) from error
 
 
 def _record_failure(run_dir: Path, error: Exception) -> int:
