@@ -112,3 +112,13 @@ def test_a_rank_killed_in_rehearsal_ends_rank_0_with_a_crash(
     monkeypatch.setenv("WORLD_SIZE", world)
     crashed = earlier_run(tmp_path / "1", 8192, "rehearsing", status=70)
     assert expected == first_budget(CONFIGURED, [crashed])
+
+
+def test_a_heartbeat_of_another_version_tells_nothing(tmp_path: Path) -> None:
+    """
+    A job that is resumed after an update of the program begins with the configured budget.
+    """
+    calm = earlier_run(tmp_path / "1", 8192, "training", status=75)
+    other = earlier_run(tmp_path / "2", 4096, "training", status=75)
+    (other / "heartbeat.json").write_text('{"pid": 1, "max_batch_tokens": 4096, "new_key": 1}')
+    assert 8192 == first_budget(CONFIGURED, [calm, other])

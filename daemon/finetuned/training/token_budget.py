@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from finetuned.core.phase import Phase
-from finetuned.errors import EXIT_SOFTWARE, OutOfMemory
+from finetuned.errors import EXIT_SOFTWARE, OutOfMemory, RecordError
 from finetuned.files.heartbeat import read_beat
 from finetuned.files.rank import world
 from finetuned.files.run import read_exit
@@ -70,11 +70,13 @@ def first_budget(configured: int, earlier_runs: Sequence[Path]) -> int:
     """
     budget = configured
     for folder in earlier_runs:
-        beat = read_beat(folder)
+        try:
+            beat, ended = read_beat(folder), read_exit(folder)
+        except RecordError:
+            continue  # of another version of the program: this run finds its budget by itself
         tried = None if beat is None else beat.max_batch_tokens
         if beat is None or tried is None:
             continue
-        ended = read_exit(folder)
         crashed = ended is None or (world() > 1 and ended.status == EXIT_SOFTWARE)
         died = beat.phase is Phase.REHEARSING and crashed
         budget = min(budget, max(1, tried // 2) if died else tried)
