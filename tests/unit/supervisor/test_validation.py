@@ -234,3 +234,20 @@ def test_the_outcome_on_record_tells_a_stop_from_an_end(context, intake, workers
     assert [RunOutcome.STOPPED, RunOutcome.ENDED] == [row.outcome for row in outcomes]
     assert [75, -11] == [row.exit_status for row in outcomes]
     assert context.blocked() is None
+
+
+def test_a_result_that_cannot_be_read_does_not_stop_the_others(context, intake, workers):
+    """
+    Its file is put aside with the reason; the daemon goes on.
+    """
+    first, second = drop(context, intake, "a.jsonl", "b.jsonl")
+    intake.validation.start()
+    result(workers, second, result=DatasetOutcome.ACCEPTED, dataset_id="a" * 16, sha256="a" * 64)
+    (run_folder(workers) / "results" / f"{first}.json").write_text('{"key_of_tomorrow": 1}')
+    workers[0].finish(0)
+    intake.validation.poll()
+
+    assert DatasetState.QUARANTINED is state(context, first)
+    assert "no usable result" in context.journal.datasets.get(first).reason
+    assert DatasetState.ACCEPTED is state(context, second)
+    assert not intake.validation.busy

@@ -17,7 +17,7 @@ from finetuned.core.dataset_state import DatasetState
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.run_end import is_over, run_status
 from finetuned.core.stability import StabilityTracker
-from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL
+from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL, RecordError
 from finetuned.files.base_model import position_limit
 from finetuned.files.claims import claimed_file, unclaim
 from finetuned.files.dataset_result import DatasetOutcome, DatasetResult, read_result
@@ -182,7 +182,14 @@ class Validation:
 
     def _take_results(self, run: SupervisedRun, limit: int | None) -> None:
         for key in list(self._keys[:limit]):
-            result = read_result(run.folder, key)
+            try:
+                result = read_result(run.folder, key)
+            except RecordError as error:  # it would be refused at every turn, for ever
+                self._quarantine(
+                    key, f"its validation has no usable result: {error}", None, run.folder
+                )
+                self._keys.remove(key)
+                continue
             if result is not None:
                 self._take_result(key, result, run.folder)
                 self._keys.remove(key)
