@@ -242,12 +242,12 @@ class PromotionWatch:
         if not is_over(seen):
             self._check_patience(run)
             return False
-        self._run = None
-        run.worker.close()
         status, report = run_status(seen), read_json(run.folder / REPORT)
         asked = status == EXIT_OK and report is not None
         outcome = RunOutcome.ASKED if asked else RunOutcome.FAILED
         self._context.journal.runs.end(run.id, outcome, exit_status=status)
+        self._run = None  # not before: a refusal of the journal is tried again
+        run.worker.close()
         if not asked or report is None:
             return self._not_asked(found, run)
         return self._judge(found, report)

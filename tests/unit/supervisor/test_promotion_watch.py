@@ -2,6 +2,8 @@
 A version that fails in use is taken out of use by itself, with a report that says what to do.
 """
 
+import sqlite3
+
 import orjson
 import pytest
 
@@ -233,3 +235,29 @@ def test_a_server_that_reports_failures_takes_the_version_out_of_use(context, wa
 
     assert ["v0001"] == flips
     assert {"version": "v0002", "requests": 1000, "errors": 900} == reports(context)[0]["health"]
+
+
+def test_an_end_that_the_journal_refuses_is_recorded_at_the_next_look(
+    context, watch, workers, monkeypatch
+):
+    """
+    The answers are taken then; the run is not left open until the next start.
+    """
+    watch.start()
+    answer(workers, candidate=True, incumbent=True)
+    runs = type(context.journal.runs)
+    end, refusals = runs.end, [sqlite3.OperationalError("disk I/O error")]
+
+    def refuse_once(self, *arguments, **more):
+        if refusals:
+            raise refusals.pop()
+        end(self, *arguments, **more)
+
+    monkeypatch.setattr(runs, "end", refuse_once)
+    with pytest.raises(sqlite3.OperationalError):
+        watch.look()
+    watch.look()
+
+    assert [] == context.journal.runs.unfinished()
+    assert not watch.busy
+    assert not watch.is_due()
