@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from finetuned.files import shipped as place
 from finetuned.files.base_model import find_base
 from finetuned.files.shipped import checkout, find_suite, shipped
 from finetuned.layout import Layout
@@ -39,3 +40,20 @@ def test_a_suite_that_nobody_has_is_not_found(tmp_path):
     None, and no path that might be read.
     """
     assert find_suite(Layout(tmp_path), "no_such_suite") is None
+
+
+def test_an_installed_package_has_its_data_inside(tmp_path, monkeypatch):
+    """
+    Folders of the same names beside an installed package belong to somebody else.
+    """
+    package = tmp_path / "site-packages" / "finetuned"
+    monkeypatch.setattr(place, "_PACKAGE", package)
+    checkout.cache_clear()
+    try:
+        assert checkout() is None
+        assert package / "shipped" / "benchmarks" == shipped().benchmarks
+        (tmp_path / "setup.cfg").write_text("")
+        checkout.cache_clear()
+        assert checkout() is None  # its parent is not daemon/
+    finally:
+        checkout.cache_clear()
