@@ -36,9 +36,15 @@ def read_pins(layout: Layout) -> dict[str, dict[str, str]]:
         return {}
     except orjson.JSONDecodeError as error:
         raise RegistryError(f"{path}: not JSON ({error}); repair or remove it") from None
-    if not isinstance(pins, dict) or not all(isinstance(p, dict) for p in pins.values()):
-        raise RegistryError(f"{path}: not a table of pins; repair or remove it")
+    if not isinstance(pins, dict) or not all(map(_is_pin, pins.values())):
+        raise RegistryError(
+            f"{path}: not a table of version -> {{reason, pinned_at}}; repair or remove it"
+        )
     return pins
+
+
+def _is_pin(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("reason"), str)
 
 
 def pin(layout: Layout, name: str, reason: str) -> None:
