@@ -103,9 +103,9 @@ def count(n: int, what: str, many: str | None = None) -> str:
 
 def shorten(text: str, chars: int) -> str:
     """
-    Return *text* in at most *chars* characters (>= 5), leaving out the middle if it is longer.
+    Return *text* on one line of at most *chars* characters (>= 5), the middle left out if longer.
     """
-    text = visible(text).replace("\n", " ")
+    text = visible(text).replace("\n", " ").replace("\t", " ")
     if len(text) <= chars:
         return text
     end = (chars - 3) // 2
