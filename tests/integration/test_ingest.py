@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ from finetuned.data.examples import from_record
 from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.errors import Interrupted
+from finetuned.files import atomic
 from finetuned.files.manifest import verify_manifest
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
@@ -420,7 +422,9 @@ def test_a_rewrite_that_hides_its_time_is_found_by_the_hash(bench: Bench) -> Non
     assert "unstable" == result.result
 
 
-@pytest.mark.parametrize("phase", ["hashing", "validating", "splitting", "leak_check"])
+@pytest.mark.parametrize(
+    "phase", ["hashing", "validating", "splitting", "leak_check", "publishing"]
+)
 def test_an_interrupted_ingestion_leaves_nothing(bench: Bench, phase: str) -> None:
     """
     Neither a dataset nor the half of one.
@@ -598,3 +602,27 @@ def test_what_a_benchmark_asks_is_never_trained(bench: Bench) -> None:
     trained = {int(dataset.example_id(i).split(":")[1]) for i in range(len(dataset))}
     assert set() == trained & set(range(41, 61))
     assert 80 == len(dataset)
+
+
+def test_every_pass_over_a_dataset_shows_progress(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each chunk of the split and of what is published: a worker that is silent is killed as stuck.
+    """
+    monkeypatch.setattr(store, "_CHUNK_RECORDS", 10)
+    monkeypatch.setattr(atomic, "CHUNK_BYTES", 100)
+    ticks: Counter[str] = Counter()
+
+    def tick(now: str, _rows: int, _n_bytes: int) -> None:
+        ticks[now] += 1
+
+    ingestion, _ = bench.ingestion()
+    path = bench.file("a.jsonl", _rows(100))
+    result = ingestion.ingest(Source(dataset_key="k", path=path, name="a"), tick)
+
+    assert "accepted" == result.result
+    n_files = len(list((bench.datasets / str(result.dataset_id)).iterdir()))
+    n_chunks = (bench.datasets / str(result.dataset_id) / store.TOKENS).stat().st_size // 100
+    assert ticks["splitting"] >= 50
+    assert ticks["publishing"] >= n_chunks + n_files

@@ -24,6 +24,7 @@ class Phase(StrEnum):
     HASHING = "hashing"
     SPLITTING = "splitting"  # rows are held out or tokenised
     LEAK_CHECK = "leak_check"  # held-out prompts are looked for among trained ones
+    PUBLISHING = "publishing"  # the dataset is hashed and synced
     DONE = "done"  # every file has a result
 
     # training

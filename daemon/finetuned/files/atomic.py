@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
@@ -112,12 +113,18 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(hidden, ignore_errors=True)
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path, *, on_progress: Callable[[], object] | None = None) -> str:
     """
     Return the SHA-256 of *path* as 64 hex digits, in constant memory.
+
+    Args:
+        path: The file.
+        on_progress: Called after each CHUNK_BYTES; what it raises ends the reading.
     """
     digest = hashlib.sha256()
     with path.open("rb") as f:
         while chunk := f.read(CHUNK_BYTES):
             digest.update(chunk)
+            if on_progress is not None:
+                on_progress()
     return digest.hexdigest()

@@ -7,6 +7,7 @@ whose bytes disagree with it is corrupt, and is refused before it is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,26 @@ from finetuned.layout import MANIFEST
 SCHEMA_VERSION = 1
 
 
-def write_manifest(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def write_manifest(
+    folder: Path, facts: dict[str, Any], *, on_progress: Callable[[], object] | None = None
+) -> dict[str, Any]:
     """
     Hash every file under *folder* and write its manifest, durably.
 
     Args:
         folder: Holds finished files only; they are not synced here (publish_dir does).
         facts: Further top-level keys of the manifest.
+        on_progress: Called after each part of a file; a worker shows by it that it goes on.
 
     Returns:
         The manifest: *facts*, ``schema_version`` and ``files``, a table of
         relative path -> ``{"bytes", "sha256"}``.
     """
     files = {
-        str(p.relative_to(folder)): {"bytes": p.stat().st_size, "sha256": sha256_file(p)}
+        str(p.relative_to(folder)): {
+            "bytes": p.stat().st_size,
+            "sha256": sha256_file(p, on_progress=on_progress),
+        }
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.name != MANIFEST
     }

@@ -7,7 +7,7 @@ Writes the held-out rows and the hashes that later datasets are compared with.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from finetuned.data.examples import Example, to_example, to_record
 from finetuned.data.holdout import (
     HELD_OUT,
     TRAIN,
+    Hashes,
     Holdout,
     choose_holdout,
     distinct,
@@ -67,14 +68,20 @@ class SecondPass:
             OSError: The disk refused.
         """
         tick(Phase.SPLITTING, self.report.rows_read, 0)
-        holdout = self._choose()
+
+        def hashes() -> Iterator[Hashes]:
+            for part in self.writer.prompt_hashes():
+                tick(Phase.SPLITTING, self.report.rows_read, 0)
+                yield part
+
+        holdout = self._choose(hashes)
         n_train = self.writer.apply_holdout(holdout)
-        self._write_prompts(holdout)
-        self.report.set_split(self._rows_of_each_split(holdout), holdout, n_train)
+        self._write_prompts(holdout, hashes)
+        self.report.set_split(_rows_of_each_split(holdout, hashes()), holdout, n_train)
         hits = self.writer.folder / ".hits.tmp"
         check = LeakCheck(n_train_rows=self.report.train_rows, hits_file=hits)
         check.add_earlier(ngrams=self.history.ngrams, answers=self.history.answers)
-        self._write_held_out(fd, holdout, check)
+        self._write_held_out(fd, holdout, check, tick)
 
         def training_rows() -> Iterator[list[Example]]:
             n_rows = 0
@@ -87,9 +94,9 @@ class SecondPass:
         self.writer.forget_rows()
         return n_train
 
-    def _choose(self) -> Holdout:
+    def _choose(self, hashes: Callable[[], Iterator[Hashes]]) -> Holdout:
         return choose_holdout(
-            self.writer.prompt_hashes,
+            hashes,
             self.writer.n_rows,
             fraction=self.config.holdout_fraction,
             min_rows=self.config.holdout_min_rows,
@@ -98,26 +105,19 @@ class SecondPass:
             held_out=self.history.held_out,
         )
 
-    def _write_prompts(self, holdout: Holdout) -> None:
+    def _write_prompts(self, holdout: Holdout, hashes: Callable[[], Iterator[Hashes]]) -> None:
         for name, training in ((store.PROMPTS_TRAIN, True), (store.PROMPTS_HELD_OUT, False)):
-            parts = distinct(self.writer.prompt_hashes, self.writer.n_rows)
+            parts = distinct(hashes, self.writer.n_rows)
             write_hashes(
                 self.writer.folder / name,
                 (u[(holdout.split(u) == TRAIN) == training] for u, _ in parts),
             )
 
-    def _rows_of_each_split(self, holdout: Holdout) -> list[int]:
-        rows_of = [0, 0, 0]
-        for hashes in self.writer.prompt_hashes():
-            split = holdout.split(hashes)
-            for value in range(3):
-                rows_of[value] += int((split == value).sum())
-        return rows_of
-
-    def _write_held_out(self, fd: int, holdout: Holdout, check: LeakCheck) -> None:
+    def _write_held_out(self, fd: int, holdout: Holdout, check: LeakCheck, tick: Tick) -> None:
         folder: Path = self.writer.folder
         with (folder / store.HELD_OUT_EXAMPLES).open("wb") as f:
             for rows in self._rows_of(fd, holdout, HELD_OUT):
+                tick(Phase.SPLITTING, self.report.rows_read, 0)
                 for number, example in rows:
                     check.add_held_out(example)
                     f.write(orjson.dumps(self._record(number, example)) + b"\n")
@@ -158,3 +158,12 @@ class SecondPass:
                             f"line {row['line']} changed between two reads"
                         ) from None
                 yield batch
+
+
+def _rows_of_each_split(holdout: Holdout, hashes: Iterable[Hashes]) -> list[int]:
+    rows_of = [0, 0, 0]
+    for part in hashes:
+        split = holdout.split(part)
+        for value in range(3):
+            rows_of[value] += int((split == value).sum())
+    return rows_of
