@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from finetuned.config import Config
 from finetuned.core.run import RunKind
@@ -76,3 +77,11 @@ def desk(root: Path, config: Config | None = None) -> Iterator[Context]:
     journal = Journal(layout.journal)
     yield Context(layout, config or Config(), journal, StatusBoard(layout.status_file))
     journal.close()
+
+
+def configure(context: Context, section: str, **values: Any) -> None:
+    """
+    Change some values of one section of the context's configuration.
+    """
+    changed = replace(getattr(context.config, section), **values)
+    context.config = replace(context.config, **{section: changed})

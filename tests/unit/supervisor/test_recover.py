@@ -1,0 +1,194 @@
+"""
+What a start repairs: the journal from manifests, half-built folders, a damaged version in use.
+"""
+
+import pytest
+
+from finetuned.core.promotion import PromotionCause
+from finetuned.core.run import RunKind
+from finetuned.errors import ModelError
+from finetuned.registry.backup import backup
+from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.versions import verify_version
+from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
+from support.versions import commit, damage
+
+
+@pytest.fixture
+def lineage(context):
+    """
+    v0001 <- v0002 <- v0003 on disk and in the journal; the last is in use.
+    """
+    parent = None
+    for _ in range(3):
+        version = commit(context.layout, parent)
+        context.journal.versions.add(version, "promoted", parent=parent)
+        parent = version
+    promote(context.layout, parent)
+    context.journal.promotions.add(parent, PromotionCause.GATE)
+
+
+def decided(context):
+    last = context.journal.promotions.last()
+    return last.version, last.cause
+
+
+def reopened(context):
+    """
+    Open the journal as the next start does; it is closed again after what is read of it.
+    """
+    journal = open_journal(context.layout)
+    found = (
+        [v.id for v in journal.versions.all()],
+        journal.promotions.last(),
+        journal.runs.next_id(),
+        journal.datasets.next_keys(1),
+    )
+    journal.close()
+    return found
+
+
+def test_a_journal_that_is_there_is_opened_and_nothing_is_added(context, lineage):
+    """
+    Manifests must not overrule what the journal decided.
+    """
+    context.journal.promotions.add("v0001", PromotionCause.ROLLBACK)
+    _, last, _, _ = reopened(context)
+
+    assert ("v0001", PromotionCause.ROLLBACK) == (last.version, last.cause)
+    assert [] == list(context.layout.models.glob("*.corrupt-*"))
+
+
+@pytest.mark.parametrize("loss", ["gone", "empty", "corrupt"])
+def test_a_lost_journal_is_made_again_from_what_lies_on_disk(context, lineage, loss):
+    """
+    Versions, the one in use, and no number is given twice; what was corrupt is kept aside.
+    """
+    layout = context.layout
+    context.journal.close()
+    (layout.runs / "r000041").mkdir()
+    (layout.runs / "notes").mkdir()
+    (layout.done / "a.d00000012.jsonl").write_text("")
+    for suffix in ("-wal", "-shm"):
+        layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
+    layout.journal.unlink()
+    if loss != "gone":
+        layout.journal.write_bytes(b"" if loss == "empty" else b"no journal at all" * 100)
+    versions, last, run, keys = reopened(context)
+
+    assert ["v0001", "v0002", "v0003"] == versions
+    assert ("v0003", PromotionCause.REBUILD) == (last.version, last.cause)
+    assert ("r000042", ["d00000013"]) == (run, keys)
+    aside = list(layout.models.glob("journal.sqlite3.corrupt-*"))
+    assert [b"no journal at all" * 100] * (loss == "corrupt") == [p.read_bytes() for p in aside]
+
+
+def test_a_version_that_cannot_be_read_does_not_hold_up_the_others(context, lineage):
+    """
+    Nor does a current_model that is no link: then no version is in use.
+    """
+    layout = context.layout
+    context.journal.close()
+    layout.journal.unlink()
+    (layout.versions / "v0002" / "manifest.json").chmod(0o644)
+    (layout.versions / "v0002" / "manifest.json").write_text("{")
+    layout.current_model.unlink()
+    layout.current_model.mkdir()
+    versions, last, _, _ = reopened(context)
+
+    assert ["v0001", "v0003"] == versions
+    assert last is None
+
+
+def test_half_built_folders_are_removed_and_nothing_else(context, lineage):
+    """
+    Their names tell them from what somebody may still need.
+    """
+    layout = context.layout
+    halves = [
+        layout.datasets / ".building-x",
+        layout.versions / ".removing-v0009",
+        layout.backups / ".building-v0001",
+        layout.runs / ".building-r000009",
+    ]
+    kept = [layout.trash / ".building-x", layout.versions / ".mine", layout.runs / "building-x"]
+    for folder in halves + kept:
+        (folder / "inside").mkdir(parents=True)
+    layout.datasets.joinpath("a").mkdir()
+    sweep(layout)
+
+    assert [] == [folder for folder in halves if folder.exists()]
+    assert kept == [folder for folder in kept if folder.is_dir()]
+    assert verify_version(layout, "v0003")
+
+
+def test_a_good_version_in_use_is_left_alone(context, lineage):
+    """
+    Likewise the base model, which has no version.
+    """
+    check_incumbent(context)
+
+    assert ("v0003", PromotionCause.GATE) == decided(context)
+    context.journal.promotions.add(None, PromotionCause.ROLLBACK)
+    check_incumbent(context)
+    assert (None, PromotionCause.ROLLBACK) == decided(context)
+
+
+def test_a_damaged_version_is_repaired_from_its_backup(context, lineage):
+    """
+    It stays in use: nothing was decided.
+    """
+    backup(context.layout, "v0003")
+    damage(context.layout.versions / "v0003")
+    check_incumbent(context)
+
+    assert verify_version(context.layout, "v0003")
+    assert ("v0003", PromotionCause.GATE) == decided(context)
+
+
+def test_without_a_good_copy_the_nearest_good_ancestor_is_used(context, lineage):
+    """
+    In current_model and in the journal, with the cause that says that nobody chose it.
+    """
+    for version in ("v0002", "v0003"):
+        damage(context.layout.versions / version)
+    check_incumbent(context)
+
+    assert ("v0001", PromotionCause.FALLBACK) == decided(context)
+    assert "v0001" == incumbent(context.layout)
+
+
+def test_if_no_ancestor_is_good_nothing_is_changed_and_the_message_says_what_to_do(
+    context, lineage
+):
+    """
+    The bare base model would lose everything that was learnt: a person has to say so.
+    """
+    for version in ("v0001", "v0002", "v0003"):
+        damage(context.layout.versions / version)
+    with pytest.raises(ModelError, match="versions rollback --to-base"):
+        check_incumbent(context)
+
+    assert ("v0003", PromotionCause.GATE) == decided(context)
+    assert "v0003" == incumbent(context.layout)
+
+
+def test_only_runs_without_an_end_are_looked_at(context, monkeypatch):
+    """
+    With the process that is on record: its pid alone may belong to somebody else by now.
+    """
+    seen = []
+    monkeypatch.setattr(
+        "finetuned.supervisor.recover.end_orphan",
+        lambda folder, pid, started, *, patience: seen.append(
+            (folder.name, pid, started, patience)
+        ),
+    )
+    runs = context.journal.runs
+    for run_id in ("r000001", "r000002"):
+        runs.add(run_id, RunKind.INGESTION)
+        runs.note_process(run_id, pid=7, pid_started=1.5)
+    runs.end("r000001", "ended", exit_status=0)
+    end_orphans(context.layout, context.journal, patience=3.0)
+
+    assert [("r000002", 7, 1.5, 3.0)] == seen
