@@ -61,6 +61,19 @@ def test_a_damaged_snapshot_is_no_reason_to_fail(tmp_path):
     assert [] == board.fields["recent_examples"]
 
 
+def test_a_list_that_is_none_in_the_snapshot_does_not_end_the_daemon(tmp_path):
+    """
+    A heartbeat that lacks the field derives others from it: each list begins empty.
+    """
+    lists = [name for name, default in DEFAULTS.items() if isinstance(default, list)]
+    (tmp_path / "s.json").write_text(json.dumps(dict.fromkeys(lists)))
+    board = StatusBoard(tmp_path / "s.json")
+    board.take_heartbeat(Beat(pid=1))
+
+    assert "active_alerts" in lists
+    assert {name: [] for name in lists} == {name: board.fields[name] for name in lists}
+
+
 def test_an_unknown_field_is_a_bug(tmp_path):
     """
     What the schema does not know is not written.

@@ -205,8 +205,8 @@ class StatusBoard:
         }
         self.fields.update(schema_version=SCHEMA_VERSION, pid=os.getpid(), boot_id=boot_id())
         self.fields["last_verdict"] = self.fields["last_verdict"] or NO_VERDICT
-        for name in ("recent_examples", "eval_samples", "train_loss_history", "accuracy_history"):
-            if not isinstance(self.fields[name], list):
+        for name, default in DEFAULTS.items():
+            if isinstance(default, list) and not isinstance(self.fields[name], list):
                 self.fields[name] = []
 
     def update(self, **fields: Any) -> None:
