@@ -238,7 +238,7 @@ def test_the_outcome_on_record_tells_a_stop_from_an_end(context, intake, workers
 
 def test_a_result_that_cannot_be_read_does_not_stop_the_others(context, intake, workers):
     """
-    Its file is put aside with the reason; the daemon goes on.
+    Its file is not blamed and stays claimed; the daemon says what to do, and goes on.
     """
     first, second = drop(context, intake, "a.jsonl", "b.jsonl")
     intake.validation.start()
@@ -247,7 +247,7 @@ def test_a_result_that_cannot_be_read_does_not_stop_the_others(context, intake, 
     workers[0].finish(0)
     intake.validation.poll()
 
-    assert DatasetState.QUARANTINED is state(context, first)
-    assert "no usable result" in context.journal.datasets.get(first).reason
+    assert DatasetState.CLAIMED is state(context, first)
+    assert "restart the daemon" in context.blocked()
     assert DatasetState.ACCEPTED is state(context, second)
     assert not intake.validation.busy

@@ -52,6 +52,8 @@ class Validation:
         self._run: SupervisedRun | None = None
         self._keys: list[str] = []
         """Files of the run without a result, in the order in which they are read."""
+        self._unreadable: str | None = None
+        """Why a result of the run could not be read; its file stays claimed."""
         self._crashes: dict[str, int] = {}
 
     @property
@@ -144,8 +146,11 @@ class Validation:
         log.info("ingestion_ended", run_id=run.id, exit_status=status)
         if status != EXIT_OK and not stopped:
             self._bad_end(run, status)
+        if self._unreadable is not None:
+            advice = "the daemon and its workers are of different versions: restart the daemon"
+            context.block("configuration", f"{self._unreadable}; {advice}")
         context.board.update(validating=None)
-        self._run, self._keys = None, []
+        self._run, self._keys, self._unreadable = None, [], None
 
     def _check_patience(self, run: SupervisedRun) -> None:
         """Kill a worker that does not stop when asked, or shows no sign of life."""
@@ -184,11 +189,8 @@ class Validation:
         for key in list(self._keys[:limit]):
             try:
                 result = read_result(run.folder, key)
-            except RecordError as error:  # it would be refused at every turn, for ever
-                self._quarantine(
-                    key, f"its validation has no usable result: {error}", None, run.folder
-                )
-                self._keys.remove(key)
+            except RecordError as error:
+                self._unreadable = str(error)
                 continue
             if result is not None:
                 self._take_result(key, result, run.folder)
