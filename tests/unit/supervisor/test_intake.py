@@ -1,0 +1,263 @@
+"""
+From the inbox to claims: seen, waited for, taken once, and put right after a crash.
+"""
+
+import shutil
+
+import pytest
+from structlog.testing import capture_logs
+
+from finetuned.core.dataset_state import DatasetState
+from finetuned.files.claims import claimed_file, claimed_keys
+from finetuned.files.tables.datasets import Claim
+from finetuned.layout import Priority
+from finetuned.supervisor.inbox import intake as module
+from finetuned.supervisor.inbox.intake import BURST_SECONDS, SHOWN_PROBLEMS, Intake
+from support.desk import configure
+
+
+@pytest.fixture
+def intake(context):
+    configure(context, "inbox", stability_seconds=5.0, scan_seconds=30.0)
+    return Intake(context)
+
+
+def drop(context, *names):
+    for name in names:
+        (context.layout.inbox / name).write_text("{}\n")
+
+
+def look(intake, now, *, woken=False, renamed=()):
+    intake.look(now, woken=woken, renamed=set(renamed))
+
+
+def names(context):
+    return sorted(row.name for row in context.journal.datasets.in_state(DatasetState.CLAIMED))
+
+
+def test_a_file_is_claimed_once_it_has_been_still_long_enough(context, intake):
+    """
+    Not before: somebody may still be writing it.
+    """
+    drop(context, "a.jsonl")
+    look(intake, 100.0)
+    assert (1, 0) == (intake.files_waiting, intake.stable_files)
+    assert 5.0 == intake.next_due(100.0)
+    intake.claim_stable()
+    assert [] == names(context)
+    look(intake, 105.0)
+    intake.claim_stable()
+
+    assert ["a.jsonl"] == names(context)
+    assert (0, 0) == (intake.files_waiting, intake.stable_files)
+    assert ["d00000001"] == claimed_keys(context.layout)
+
+
+def test_a_file_that_was_renamed_into_place_need_not_wait(context, intake):
+    """
+    A rename delivers whole files.
+    """
+    drop(context, "a.jsonl", "b.jsonl")
+    look(intake, 100.0, renamed=[b"b.jsonl"])
+    intake.claim_stable()
+
+    assert ["b.jsonl"] == names(context)
+
+
+def test_a_burst_of_events_is_no_burst_of_scans(context, intake):
+    """
+    An event that came too early is remembered, and the look that it asked for comes later.
+    """
+    look(intake, 100.0)
+    drop(context, "a.jsonl")
+    look(intake, 100.0 + BURST_SECONDS / 2, woken=True)
+    assert 0 == intake.files_waiting
+    assert BURST_SECONDS == intake.next_due(100.0 + BURST_SECONDS / 2)
+    look(intake, 100.0 + BURST_SECONDS)
+
+    assert 1 == intake.files_waiting
+
+
+def test_without_events_the_inbox_is_scanned_at_intervals(context, intake):
+    """
+    Events may be lost; between two scans the folders are not listed.
+    """
+    look(intake, 100.0)
+    drop(context, "a.jsonl")
+    look(intake, 129.9)
+    assert 0 == intake.files_waiting
+    look(intake, 130.0)
+
+    assert 1 == intake.files_waiting
+
+
+def test_the_best_priority_is_claimed_first_and_a_turn_takes_only_so_many(
+    context, intake, monkeypatch
+):
+    """
+    Thousands of files must not keep the loop from its other work; the rest needs no new scan.
+    """
+    monkeypatch.setattr(module, "CLAIMS_PER_TURN", 2)
+    drop(context, "low/a.jsonl", "b.jsonl", "high/c.jsonl")
+    paths = [b"low/a.jsonl", b"b.jsonl", b"high/c.jsonl"]
+    look(intake, 100.0, renamed=paths)
+    intake.claim_stable()
+    assert ["b.jsonl", "c.jsonl"] == names(context)
+    assert (1, 1) == (intake.files_waiting, intake.stable_files)
+    intake.claim_stable()
+    rows = context.journal.datasets.in_state(DatasetState.CLAIMED)
+
+    assert [
+        ("c.jsonl", b"high/c.jsonl", Priority.HIGH),
+        ("b.jsonl", b"b.jsonl", Priority.NORMAL),
+        ("a.jsonl", b"low/a.jsonl", Priority.LOW),
+    ] == [(row.name, row.inbox_path, row.priority) for row in rows]
+
+
+def test_a_file_that_changed_or_went_after_the_scan_is_not_claimed(context, intake):
+    """
+    Nor is there a record of it; the next scan looks again.
+    """
+    drop(context, "a.jsonl", "b.jsonl")
+    look(intake, 100.0, renamed=[b"a.jsonl", b"b.jsonl"])
+    (context.layout.inbox / "a.jsonl").write_text("{}\n{}\n")
+    (context.layout.inbox / "b.jsonl").unlink()
+    intake.claim_stable()
+
+    assert set() == context.journal.datasets.keys()
+    assert [] == claimed_keys(context.layout)
+    assert 0 == intake.files_waiting
+
+
+def test_a_refused_claim_leaves_records_of_exactly_what_was_taken(context, intake, monkeypatch):
+    """
+    The first file was moved, the second was not: it lies in the inbox, without a record.
+    """
+    drop(context, "a.jsonl", "b.jsonl")
+    look(intake, 100.0, renamed=[b"a.jsonl", b"b.jsonl"])
+    real = module.claim
+
+    def refuse_second(layout, entry, key):
+        if entry.path == b"b.jsonl":
+            raise OSError("disk full")
+        return real(layout, entry, key)
+
+    monkeypatch.setattr(module, "claim", refuse_second)
+    with pytest.raises(OSError, match="disk full"):
+        intake.claim_stable()
+
+    assert ["a.jsonl"] == names(context)
+    assert (context.layout.inbox / "b.jsonl").is_file()
+    monkeypatch.undo()
+    look(intake, 200.0)
+    intake.claim_stable()
+    assert ["a.jsonl", "b.jsonl"] == names(context)
+
+
+def test_an_inbox_that_is_gone_is_said_once_and_seen_when_it_is_back(context, intake):
+    """
+    An unmounted disk: nothing is claimed, nothing is made in its place.
+    """
+    shutil.rmtree(context.layout.inbox)
+    with capture_logs() as logs:
+        look(intake, 100.0)
+        look(intake, 200.0)
+        assert intake.unavailable.startswith("inbox_unavailable: ")
+        assert not intake.scanned
+        assert not context.layout.inbox.exists()
+        context.layout.inbox.mkdir()
+        look(intake, 300.0)
+
+    assert ["inbox_unavailable", "inbox_available"] == [entry["event"] for entry in logs]
+    assert intake.unavailable is None
+    assert intake.scanned
+    assert context.layout.processing.is_dir()
+
+
+def test_an_inbox_without_the_files_that_were_claimed_is_another_inbox(context, intake):
+    """
+    An empty folder below a mount point: its claims are not given up.
+    """
+    context.journal.datasets.add([Claim("d00000001", "a.jsonl", b"a.jsonl", Priority.NORMAL, 3)])
+    shutil.rmtree(context.layout.inbox)
+    context.layout.inbox.mkdir()
+    look(intake, 100.0)
+
+    assert "1 claimed files are missing" in intake.unavailable
+    assert not context.layout.processing.exists()
+
+
+def test_what_can_never_be_claimed_is_shown_and_logged_once(context, intake):
+    """
+    And is no longer shown after it was mended; a flood of them does not fill the status.
+    """
+    drop(context, "a.json")
+    (context.layout.inbox / "link.jsonl").symlink_to("a.json")
+    with capture_logs() as logs:
+        look(intake, 100.0)
+        look(intake, 200.0)
+    assert ["a.json", "link.jsonl"] == sorted(
+        problem["name"] for problem in context.board.fields["inbox_problems"]
+    )
+    assert ["inbox_entry_refused"] * 2 == [entry["event"] for entry in logs]
+    assert 0 == intake.files_waiting
+    drop(context, *(f"b{n:02}.txt" for n in range(SHOWN_PROBLEMS)))
+    look(intake, 300.0)
+    assert SHOWN_PROBLEMS == len(context.board.fields["inbox_problems"])
+    for path in context.layout.inbox.iterdir():
+        if not path.is_dir():
+            path.unlink()
+    look(intake, 400.0)
+    assert [] == context.board.fields["inbox_problems"]
+
+
+# -- recovering ----------------------------------------------------------------
+
+
+def test_a_claimed_file_without_a_record_gets_one(context, intake):
+    """
+    With the name under which it was dropped, however strange; an empty folder is no claim.
+    """
+    folder = context.layout.processing
+    (folder / "d00000003").mkdir()
+    (folder / "d00000003" / "a%0Ab.jsonl").write_text("{}\n")
+    (folder / "d00000004").mkdir()
+    intake.recover()
+    (row,) = context.journal.datasets.in_state(DatasetState.CLAIMED)
+
+    assert ("d00000003", "a\\nb.jsonl", b"a\nb.jsonl", 3) == (
+        row.key,
+        row.name,
+        row.inbox_path,
+        row.bytes,
+    )
+    assert ["d00000003"] == claimed_keys(context.layout)
+
+
+def test_a_record_without_a_file_is_forgotten(context, intake):
+    """
+    The end came between record and rename: the file is still in the inbox.
+    """
+    context.journal.datasets.add([Claim("d00000001", "a.jsonl", b"a.jsonl", Priority.NORMAL, 3)])
+    intake.recover()
+    intake.recover()
+
+    assert set() == context.journal.datasets.keys()
+
+
+def test_what_was_refused_reaches_its_last_place_after_a_crash(context, intake):
+    """
+    The verdict was recorded, the file was not moved yet.
+    """
+    datasets = context.journal.datasets
+    drop(context, "a.jsonl", "b.jsonl")
+    look(intake, 100.0, renamed=[b"a.jsonl", b"b.jsonl"])
+    intake.claim_stable()
+    datasets.quarantine("d00000001", "no rows")
+    copy_of = datasets.get("d00000001")
+    datasets.mark_duplicate("d00000002", dataset_id="a" * 16, sha256=None, of=copy_of)
+    intake.recover()
+
+    assert "inbox/rejected/a.d00000001.jsonl" == datasets.get("d00000001").final_path
+    assert "inbox/done/b.d00000002.jsonl" == datasets.get("d00000002").final_path
+    assert claimed_file(context.layout, "d00000001") is None
