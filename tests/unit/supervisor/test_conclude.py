@@ -1,0 +1,354 @@
+"""
+From an eval report to a version: judged once, recorded whole, and current_model follows.
+"""
+
+import orjson
+import pytest
+
+from finetuned.core.job import JobEvent, JobState
+from finetuned.core.promotion import PromotionCause
+from finetuned.errors import ModelError, RegistryError
+from finetuned.files.manifest import write_manifest
+from finetuned.files.run import REPORT
+from finetuned.files.tables.scores import Score
+from finetuned.registry.backup import backup
+from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.versions import list_versions, read_version
+from finetuned.supervisor.verdict.conclude import (
+    RESOLVED_CONFIG,
+    conclude,
+    follow_journal,
+    required_suites,
+)
+from support.candidates import make_candidate
+from support.desk import configure
+from support.journals import TO_EVALUATING, add_job
+from support.versions import commit, damage
+
+TRAINING, EVALUATION = "r000001", "r000002"
+
+
+@pytest.fixture
+def job(context):
+    """
+    A job on the base model, in evaluation, whose candidate lies in its training run.
+    """
+    configure(context, "evaluation", suites="")
+    job_id = add_job(context.journal, "d00000001", "a" * 16)
+    context.journal.jobs.begin(job_id, config=context.config, parent=None)
+    for event in TO_EVALUATING:
+        run = TRAINING if event is JobEvent.FINISH else None
+        context.journal.jobs.move(job_id, event, candidate_run=run)
+    candidate(context.layout.runs / TRAINING / "candidate")
+    (context.layout.runs / EVALUATION).mkdir()
+    return job_id
+
+
+def candidate(folder):
+    make_candidate(folder)
+    write_manifest(
+        folder, {"kind": "candidate", "run_id": TRAINING, "parent": None, "job_steps": 2}
+    )
+
+
+def report(n_right=40, n_items=40, *, chosen=None):
+    """
+    A report on one new suite of which the base answers none and the candidate *n_right*.
+    """
+
+    def outcome(right):
+        return {
+            "correct": right,
+            "stopped": True,
+            "loss": 1.0 if right else 9.0,
+            "n_tokens": 4,
+            "exact": right,
+            "score": float(right),
+            "timed_out": False,
+            "answer": "a",
+        }
+
+    def subject(n, version=None, same_as=None):
+        score = {
+            "n_items": n_items,
+            "n_asked": n_items,
+            "n_correct": n,
+            "n_exact": n,
+            "accuracy": n / n_items,
+            "loss": 1.0,
+            "loss_tokens": 4 * n_items,
+            "complete": True,
+            "stop_rate": 1.0,
+            "n_timed_out": 0,
+        }
+        suites = {} if same_as else {f"heldout-{'a' * 16}": score}
+        return {"version": version, "same_as": same_as, "suites": suites}
+
+    return {
+        "run_id": EVALUATION,
+        "suites": [
+            {
+                "name": f"heldout-{'a' * 16}",
+                "origin": "new",
+                "title": "a.jsonl",
+                "n_items": n_items,
+                "required": True,
+                "problem": None,
+            }
+        ],
+        "items": [
+            {
+                "suite": f"heldout-{'a' * 16}",
+                "id": str(i),
+                "outcomes": {"base": outcome(False), "candidate": outcome(i < n_right)},
+            }
+            for i in range(n_items)
+        ],
+        "subjects": {
+            "base": subject(0),
+            "incumbent": subject(0, same_as="base"),
+            "candidate": subject(n_right),
+        },
+        "datasets": [{"name": "a.jsonl"}],
+        "interpolation": {"chosen": chosen},
+    }
+
+
+def judge(context, job, found):
+    folder = context.layout.runs / EVALUATION
+    (folder / REPORT).write_bytes(orjson.dumps(found))
+    conclude(context, context.journal.jobs.get(job), folder)
+
+
+def test_a_better_candidate_becomes_the_version_in_use(context, job):
+    """
+    In the registry, the journal, current_model and the backup, with report and configuration.
+    """
+    judge(context, job, report())
+    layout, found = context.layout, context.journal.jobs.get(job)
+    folder = layout.versions / "v0001"
+    kept = orjson.loads((folder / REPORT).read_bytes())
+
+    assert (JobState.PROMOTED, "v0001") == (found.state, found.version)
+    assert ("v0001", "v0001") == (incumbent(layout), context.journal.promotions.incumbent())
+    assert (layout.backups / "v0001" / "manifest.json").is_file()
+    assert ("v0001", True) == (kept["version"], kept["verdict"]["promoted"])
+    assert "v0001" == kept["forgetting"]["matrix"]["rows"][-1]["version"]
+    assert context.config.as_dict() == orjson.loads((folder / RESOLVED_CONFIG).read_bytes())
+    manifest = read_version(layout, "v0001").manifest
+    assert ("promoted", EVALUATION, 2) == (
+        manifest.verdict,
+        manifest.eval_run_id,
+        manifest.job_steps,
+    )
+    assert [1.0] == [score.accuracy for score in context.journal.scores.of_version("v0001")]
+
+
+def test_a_candidate_without_a_gain_is_kept_and_not_used(context, job):
+    """
+    A person may promote it; the status says which rule it failed.
+    """
+    judge(context, job, report(n_right=0))
+    said = context.board.fields["last_verdict"]
+
+    assert JobState.REJECTED is context.journal.jobs.get(job).state
+    assert "rejected" == read_version(context.layout, "v0001").manifest.verdict
+    assert incumbent(context.layout) is None
+    assert ("v0001", False, job) == (said["version"], said["promoted"], said["job_id"])
+    assert [False] == [rule["passed"] for rule in said["rules"] if rule["name"] == "gain"]
+
+
+def test_a_report_without_the_required_suite_is_no_evidence(context, job):
+    """
+    However good the rest of it is.
+    """
+    found = report()
+    found["suites"][0]["name"] = "another"
+    judge(context, job, found)
+
+    assert JobState.REJECTED is context.journal.jobs.get(job).state
+
+
+def test_a_worker_cannot_claim_to_be_a_merge(context, job):
+    """
+    A merge may be promoted without a gain; what kind of job it was is on record.
+    """
+    judge(context, job, report(n_right=0) | {"job_kind": "consolidation"})
+
+    assert JobState.REJECTED is context.journal.jobs.get(job).state
+
+
+def test_a_crash_between_the_steps_makes_no_second_version(context, job, monkeypatch):
+    """
+    The version was committed, the journal did not know: the same one is found.
+    """
+
+    def refuse(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(context.journal.scores, "add", refuse)
+        with pytest.raises(OSError, match="disk full"):
+            judge(context, job, report())
+    assert JobState.EVALUATING is context.journal.jobs.get(job).state
+    judge(context, job, report())
+
+    assert ["v0001"] == list_versions(context.layout)
+    assert JobState.PROMOTED is context.journal.jobs.get(job).state
+
+
+def test_damaged_scores_make_no_version(context, job):
+    """
+    A version whose manifest nobody can read would be lost with the next journal.
+    """
+    found = report()
+    del found["subjects"]["candidate"]["suites"][f"heldout-{'a' * 16}"]["n_asked"]
+    with pytest.raises(ModelError, match="its scores are damaged"):
+        judge(context, job, found)
+
+    assert [] == list_versions(context.layout)
+
+
+def test_weights_between_incumbent_and_candidate_are_taken_if_they_were_chosen(context, job):
+    """
+    They lie in the run of the evaluation.
+    """
+    candidate(context.layout.runs / EVALUATION / "candidate-0.5")
+    judge(context, job, report(chosen=0.5))
+    weights = context.layout.versions / "v0001" / "adapter_model.safetensors"
+
+    assert "adapter_model.safetensors of candidate-0.5" == weights.read_text()
+    assert 0.5 == context.board.fields["last_verdict"]["interpolated"]
+
+
+def test_the_accuracy_shown_is_that_of_the_model_in_use(context, job):
+    """
+    In percent of the new rows, with its direction.
+    """
+    context.board.update(fixed_eval_em=50.0)
+    judge(context, job, report(n_right=30))
+
+    assert (75.0, "improving", 1.0) == tuple(
+        context.board.fields[f"fixed_eval_{name}"] for name in ("em", "trend", "ce")
+    )
+
+
+def test_required_suites_are_those_that_must_not_be_left_out(context, job):
+    """
+    Own held-out rows, named benchmarks, and with * those that the parent was asked.
+    """
+    scores = [
+        Score("candidate", None, name, origin, name, 1, 1, 1, 1, 0.5, True, 1.0, 0)
+        for name, origin in (("infra", "benchmark"), ("canaries", "canary"), ("x", "old"))
+    ]
+    context.journal.scores.add(job, EVALUATION, scores)
+    context.journal.conclude(job, JobEvent.ACCEPT, version="v0001", parent=None, reason="")
+    own = [f"heldout-{'b' * 16}"]
+
+    def required(suites, parent):
+        configure(context, "evaluation", suites=suites)
+        row = context.journal.jobs.begin(second, config=context.config, parent=parent)
+        return required_suites(context, row, context.config)
+
+    second = add_job(context.journal, "d00000002", "b" * 16)
+    assert own == required("", "v0001")
+    assert ["mine", "other", *own] == required("mine, other", "v0001")
+    assert ["mine", "canaries", "infra", *own] == required("*, mine", "v0001")
+    assert own == required("*", None)
+
+
+def test_of_very_many_files_none_is_required(context, job):
+    """
+    Not every one of them is asked, as the rows of an evaluation are limited.
+    """
+    row = context.journal.jobs.get(job)
+    configure(context, "evaluation", final_max_rows=2)
+    assert [f"heldout-{'a' * 16}"] == required_suites(context, row, context.config)
+    configure(context, "evaluation", final_max_rows=1)
+    assert [] == required_suites(context, row, context.config)
+
+
+# -- follow_journal ------------------------------------------------------------
+
+
+@pytest.fixture
+def two(context):
+    """
+    v0001 <- v0002 on disk; nothing was decided.
+    """
+    configure(context, "registry", backup=False)
+    return commit(context.layout), commit(context.layout, "v0001")
+
+
+def decide(context, version):
+    context.journal.promotions.add(version, PromotionCause.PROMOTE)
+    follow_journal(context)
+
+
+def test_current_model_follows_every_decision(context, two):
+    """
+    Forward, back, and to the base model; without a decision nothing is touched.
+    """
+    follow_journal(context)
+    assert not context.layout.current_model.is_symlink()
+    for version in ("v0001", "v0002", "v0001", None):
+        decide(context, version)
+        assert (version, version) == (incumbent(context.layout), context.board.fields["version"])
+
+
+def test_a_link_that_somebody_changed_is_put_back_and_shown(context, two):
+    """
+    Pointed at another version, or at nothing that the daemon knows.
+    """
+    decide(context, "v0002")
+    promote(context.layout, "v0001")
+    follow_journal(context)
+    assert "v0002" == incumbent(context.layout)
+    assert context.board.fields["last_repair"] is None
+    context.layout.current_model.unlink()
+    context.layout.current_model.symlink_to("models/versions/v0099")
+    follow_journal(context)
+
+    assert "v0002" == incumbent(context.layout)
+    repair = context.board.fields["last_repair"]
+    assert ("current_model", "v0002") == (repair["what"], repair["version"])
+    assert "v0099" in repair["problem"]
+
+
+def test_a_real_folder_of_that_name_is_left_alone(context, two):
+    """
+    It may be somebody's only copy.
+    """
+    context.layout.current_model.mkdir()
+    (context.layout.current_model / "mine").write_text("x")
+    with pytest.raises(RegistryError, match="not a symbolic link"):
+        decide(context, "v0001")
+
+    assert "x" == (context.layout.current_model / "mine").read_text()
+
+
+def test_a_damaged_version_is_not_put_in_use(context, two):
+    """
+    current_model is as before.
+    """
+    decide(context, "v0001")
+    damage(context.layout.versions / "v0002")
+    with pytest.raises(ModelError):
+        decide(context, "v0002")
+
+    assert "v0001" == incumbent(context.layout)
+
+
+def test_the_version_in_use_has_a_backup_if_backups_are_wanted(context, two):
+    """
+    One that is there already is not made again.
+    """
+    decide(context, "v0001")
+    assert not (context.layout.backups / "v0001").exists()
+    configure(context, "registry", backup=True)
+    follow_journal(context)
+    made = (context.layout.backups / "v0001").stat().st_ino
+    follow_journal(context)
+
+    assert made == (context.layout.backups / "v0001").stat().st_ino
+    assert context.layout.backups / "v0001" == backup(context.layout, "v0001")
