@@ -11,6 +11,7 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import REPORT
 from finetuned.files.tables.scores import Score
+from finetuned.layout import Priority
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.versions import list_versions, read_version
@@ -22,7 +23,7 @@ from finetuned.supervisor.verdict.conclude import (
 )
 from support.candidates import make_candidate
 from support.desk import configure
-from support.journals import TO_EVALUATING, add_job
+from support.journals import TO_EVALUATING, add_accepted, add_job
 from support.versions import commit, damage
 
 TRAINING, EVALUATION = "r000001", "r000002"
@@ -257,14 +258,20 @@ def test_required_suites_are_those_that_must_not_be_left_out(context, job):
     assert own == required("*", None)
 
 
-def test_of_very_many_files_none_is_required(context, job):
+def test_of_very_many_files_none_is_required(context):
     """
     Not every one of them is asked, as the rows of an evaluation are limited.
     """
-    row = context.journal.jobs.get(job)
-    configure(context, "evaluation", final_max_rows=2)
-    assert [f"heldout-{'a' * 16}"] == required_suites(context, row, context.config)
-    configure(context, "evaluation", final_max_rows=1)
+    journal = context.journal
+    for key, letter in (("d00000002", "b"), ("d00000003", "c")):
+        add_accepted(journal, key, letter * 16)
+    job_id = journal.jobs.add(Priority.NORMAL, ["d00000002", "d00000003"])
+    row = journal.jobs.begin(job_id, config=context.config, parent=None)
+    configure(context, "evaluation", suites="", final_max_rows=4)
+    both = [f"heldout-{letter * 16}" for letter in "bc"]
+    assert both == required_suites(context, row, context.config)
+    configure(context, "evaluation", final_max_rows=3)
+
     assert [] == required_suites(context, row, context.config)
 
 
