@@ -2,6 +2,8 @@
 From an eval report to a version: judged once, recorded whole, and current_model follows.
 """
 
+import shutil
+
 import orjson
 import pytest
 
@@ -45,11 +47,10 @@ def job(context):
     return job_id
 
 
-def candidate(folder):
+def candidate(folder, **facts):
     make_candidate(folder)
-    write_manifest(
-        folder, {"kind": "candidate", "run_id": TRAINING, "parent": None, "job_steps": 2}
-    )
+    made = {"kind": "candidate", "run_id": TRAINING, "parent": None, "job_steps": 2}
+    write_manifest(folder, made | facts)
 
 
 def report(n_right=40, n_items=40, *, chosen=None):
@@ -174,6 +175,9 @@ def test_a_worker_cannot_claim_to_be_a_merge(context, job):
     """
     A merge may be promoted without a gain; what kind of job it was is on record.
     """
+    folder = context.layout.runs / TRAINING / "candidate"
+    shutil.rmtree(folder)
+    candidate(folder, merge={"difference": 0.0, "tolerance": 0.001, "n_positions": 64})
     judge(context, job, report(n_right=0) | {"job_kind": "consolidation"})
 
     assert JobState.REJECTED is context.journal.jobs.get(job).state
@@ -320,6 +324,17 @@ def test_a_link_that_somebody_changed_is_put_back_and_shown(context, two):
     repair = context.board.fields["last_repair"]
     assert ("current_model", "v0002") == (repair["what"], repair["version"])
     assert "v0099" in repair["problem"]
+
+
+def test_a_link_to_nothing_is_removed_if_the_base_model_is_in_use(context, two):
+    """
+    A server that follows it would fail, although nothing is wrong with the base.
+    """
+    decide(context, None)
+    context.layout.current_model.symlink_to("models/versions/v0099")
+    follow_journal(context)
+
+    assert not context.layout.current_model.is_symlink()
 
 
 def test_a_real_folder_of_that_name_is_left_alone(context, two):
