@@ -5,6 +5,7 @@ What the files of a base model say about it, without loading its weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,8 +76,6 @@ def read_facts(name: str, folder: Path) -> BaseFacts:
     Read the configuration and the headers of the weight files of *folder*.
     """
     config = read_json(folder / "config.json")
-    architectures = (config or {}).get("architectures")
-    architecture = str(architectures[0]) if isinstance(architectures, list) else "?"
     files = sorted(folder.glob("*.safetensors"))
     parameters, problem = _count(folder, files)
     if config is None:
@@ -86,7 +85,7 @@ def read_facts(name: str, folder: Path) -> BaseFacts:
     return BaseFacts(
         name=name,
         path=str(folder.resolve()),
-        architecture=architecture,
+        architecture=_architecture(config or {}),
         bytes=sum(p.stat().st_size for p in files),
         parameters=parameters,
         max_positions=position_limit(folder),
@@ -94,12 +93,20 @@ def read_facts(name: str, folder: Path) -> BaseFacts:
     )
 
 
+def _architecture(config: Mapping[str, object]) -> str:
+    named = config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else "?"
+
+
 def _count(folder: Path, files: list[Path]) -> tuple[int | None, str | None]:
     """Return the number of parameters, or None and what is wrong with the weight files."""
     from safetensors import SafetensorError, safe_open
 
     index = read_json(folder / "model.safetensors.index.json") or {}
-    wanted = set((index.get("weight_map") or {}).values())
+    table = index.get("weight_map") or {}
+    if not isinstance(table, dict):
+        return None, "model.safetensors.index.json is damaged: weight_map must be an object"
+    wanted = {str(name) for name in table.values()}
     missing = sorted(wanted - {p.name for p in files})
     if missing:
         return None, f"{len(missing)} weight files are missing, such as {missing[0]}"
