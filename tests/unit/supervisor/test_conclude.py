@@ -1,5 +1,5 @@
 """
-From an eval report to a version: judged once, recorded whole, and current_model follows.
+From an eval report to a version: judged once, recorded whole, and put in use.
 """
 
 import shutil
@@ -8,25 +8,21 @@ import orjson
 import pytest
 
 from finetuned.core.job import JobEvent, JobState
-from finetuned.core.promotion import PromotionCause
-from finetuned.errors import ModelError, RegistryError
+from finetuned.errors import ModelError
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import REPORT
 from finetuned.files.tables.scores import Score
 from finetuned.layout import Priority
-from finetuned.registry.backup import backup
-from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.current_model import incumbent
 from finetuned.registry.versions import list_versions, read_version
 from finetuned.supervisor.verdict.conclude import (
     RESOLVED_CONFIG,
     conclude,
-    follow_journal,
     required_suites,
 )
 from support.candidates import make_candidate
 from support.desk import configure
 from support.journals import TO_EVALUATING, add_accepted, add_job
-from support.versions import commit, damage
 
 TRAINING, EVALUATION = "r000001", "r000002"
 
@@ -277,100 +273,3 @@ def test_of_very_many_files_none_is_required(context):
     configure(context, "evaluation", final_max_rows=3)
 
     assert [] == required_suites(context, row, context.config)
-
-
-# -- follow_journal ------------------------------------------------------------
-
-
-@pytest.fixture
-def two(context):
-    """
-    v0001 <- v0002 on disk; nothing was decided.
-    """
-    configure(context, "registry", backup=False)
-    return commit(context.layout), commit(context.layout, "v0001")
-
-
-def decide(context, version):
-    context.journal.promotions.add(version, PromotionCause.PROMOTE)
-    follow_journal(context)
-
-
-def test_current_model_follows_every_decision(context, two):
-    """
-    Forward, back, and to the base model; without a decision nothing is touched.
-    """
-    follow_journal(context)
-    assert not context.layout.current_model.is_symlink()
-    for version in ("v0001", "v0002", "v0001", None):
-        decide(context, version)
-        assert (version, version) == (incumbent(context.layout), context.board.fields["version"])
-
-
-def test_a_link_that_somebody_changed_is_put_back_and_shown(context, two):
-    """
-    Pointed at another version, or at nothing that the daemon knows.
-    """
-    decide(context, "v0002")
-    promote(context.layout, "v0001")
-    follow_journal(context)
-    assert "v0002" == incumbent(context.layout)
-    assert context.board.fields["last_repair"] is None
-    context.layout.current_model.unlink()
-    context.layout.current_model.symlink_to("models/versions/v0099")
-    follow_journal(context)
-
-    assert "v0002" == incumbent(context.layout)
-    repair = context.board.fields["last_repair"]
-    assert ("current_model", "v0002") == (repair["what"], repair["version"])
-    assert "v0099" in repair["problem"]
-
-
-def test_a_link_to_nothing_is_removed_if_the_base_model_is_in_use(context, two):
-    """
-    A server that follows it would fail, although nothing is wrong with the base.
-    """
-    decide(context, None)
-    context.layout.current_model.symlink_to("models/versions/v0099")
-    follow_journal(context)
-
-    assert not context.layout.current_model.is_symlink()
-
-
-def test_a_real_folder_of_that_name_is_left_alone(context, two):
-    """
-    It may be somebody's only copy.
-    """
-    context.layout.current_model.mkdir()
-    (context.layout.current_model / "mine").write_text("x")
-    with pytest.raises(RegistryError, match="not a symbolic link"):
-        decide(context, "v0001")
-
-    assert "x" == (context.layout.current_model / "mine").read_text()
-
-
-def test_a_damaged_version_is_not_put_in_use(context, two):
-    """
-    current_model is as before.
-    """
-    decide(context, "v0001")
-    damage(context.layout.versions / "v0002")
-    with pytest.raises(ModelError):
-        decide(context, "v0002")
-
-    assert "v0001" == incumbent(context.layout)
-
-
-def test_the_version_in_use_has_a_backup_if_backups_are_wanted(context, two):
-    """
-    One that is there already is not made again.
-    """
-    decide(context, "v0001")
-    assert not (context.layout.backups / "v0001").exists()
-    configure(context, "registry", backup=True)
-    follow_journal(context)
-    made = (context.layout.backups / "v0001").stat().st_ino
-    follow_journal(context)
-
-    assert made == (context.layout.backups / "v0001").stat().st_ino
-    assert context.layout.backups / "v0001" == backup(context.layout, "v0001")
