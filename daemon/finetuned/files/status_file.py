@@ -110,9 +110,9 @@ def presence(status: dict[str, Any] | None, now: datetime) -> Presence:
     try:
         written = datetime.fromisoformat(status["heartbeat_at"])
         pid = int(status["pid"])
+        age = max(0.0, (now - written).total_seconds())
     except (KeyError, TypeError, ValueError):  # another program wrote the file
         return Presence(DaemonState.DIED, None, None)
-    age = max(0.0, (now - written).total_seconds())
     if status.get("phase") == "stopped":
         return Presence(DaemonState.STOPPED, pid, age)
     if not _began_before(pid, written.timestamp()):
@@ -132,5 +132,5 @@ def _began_before(pid: int, moment: float) -> bool:
             process.create_time() <= moment + _CLOCK_SECONDS
             and process.status() != psutil.STATUS_ZOMBIE
         )
-    except psutil.Error:
+    except (psutil.Error, ValueError):  # ValueError: a negative number
         return False
