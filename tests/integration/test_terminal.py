@@ -21,7 +21,7 @@ from finetuned.files.status_file import boot_id
 from finetuned.supervisor.status import DEFAULTS
 from support.daemon import PACKAGE_PARENT
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGE_PARENT), "TERM": "xterm"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGE_PARENT), "TERM": "xterm", "COLUMNS": "200"}
 PROGRAM = (sys.executable, "-m", "finetuned")
 
 
