@@ -158,8 +158,7 @@ class Daemon:
         Return the end of what daemon and workers printed.
         """
         workers = self.root / "logs" / "workers.log"
-        tail = workers.read_text()[-2000:] if workers.exists() else ""
-        return self.log.read_text()[-4000:] + tail
+        return _tail(self.log, 4000) + (_tail(workers, 2000) if workers.exists() else "")
 
     def workers(self) -> list[psutil.Process]:
         """
@@ -195,3 +194,10 @@ class Daemon:
                 pass
         self.process.wait(10)
         psutil.wait_procs(victims, timeout=10)
+
+
+def _tail(path: Path, most_bytes: int) -> str:
+    """Return the end of a file: a daemon that fails in a loop may have written gigabytes."""
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+        return file.read(most_bytes).decode(errors="replace")
