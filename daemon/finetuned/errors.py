@@ -17,6 +17,7 @@ Everything finetuned raises on purpose.
     + CorruptRow         a row of the journal has a column or a word that is not known
   x RegistryError        a version may not be promoted, pruned or restored
   x RecordError          a file that one process wrote for another is not what it must be
+  x FilesLeft            --until-idle ended although files lie in the inbox
   x LockHeld             another process holds what must have one owner
   x Unavailable          the disk is full, read-only or gone; waiting may help
   x InvalidTransition    a bug in finetuned itself
@@ -227,6 +228,16 @@ class RecordError(FinetunedError):
         self.source = source
         self.where = place
         self.problem = problem
+
+
+class FilesLeft(FinetunedError):
+    """
+    ``run --until-idle`` waited long enough for files that nobody finishes writing.
+
+    Everything else was dealt with; the next start goes on waiting for them.
+    """
+
+    exit_status = EXIT_TEMPFAIL
 
 
 class LockHeld(FinetunedError):

@@ -20,6 +20,7 @@ from finetuned.core.decide import (
     MOST_SHARED,
     decide,
     group,
+    is_idle,
     next_job,
 )
 from finetuned.core.job import JobState
@@ -42,6 +43,8 @@ situations = st.builds(
     blocked=st.sampled_from([None, "disk_full: 0"]),
     stable_files=st.integers(0, 2),
     files_waiting=st.integers(0, 3),
+    files_held=st.integers(0, 3),
+    inbox_overdue=st.booleans(),
     claimed=st.integers(0, 2),
     accepted=st.lists(
         st.builds(
@@ -104,16 +107,39 @@ def test_a_stop_starts_nothing_and_ends_when_nothing_lives(situation):
 @given(situations)
 def test_until_idle_never_leaves_work_behind(situation):
     """
-    It leaves only with an empty inbox, no job, no worker, and after a look.
+    It leaves only with no job, no worker, and an inbox that a look has shown to be empty, or
+    to hold only what was waited for long enough.
     """
     calm = replace(situation, stopping=False)
     if Leave in kinds(calm):
         assert calm.until_idle
-        assert calm.scanned
-        assert 0 == calm.files_waiting + calm.claimed + calm.unretired
+        assert (calm.scanned and not calm.files_waiting) or calm.inbox_overdue
+        assert 0 == calm.claimed + calm.unretired
         assert [[], []] == [list(calm.accepted), list(calm.jobs)]
         assert calm.worker is None
         assert not calm.ingesting
+
+
+def test_until_idle_waits_for_a_file_and_not_for_ever():
+    """
+    A file that somebody has open for writing is waited for until it is overdue.
+    """
+    held = Situation(scanned=True, until_idle=True, files_waiting=1, files_held=1)
+
+    assert Leave not in kinds(held)
+    assert [Leave()] == do(replace(held, inbox_overdue=True))
+    assert Leave not in kinds(replace(held, until_idle=False, inbox_overdue=True))
+
+
+def test_a_file_that_somebody_holds_open_keeps_no_device_busy():
+    """
+    It may be open for days: no worker is kept warm for it, and the nightly merge may begin.
+    """
+    held = Situation(scanned=True, files_waiting=1, files_held=1)
+
+    assert [] == do(held)
+    assert is_idle(held)
+    assert not is_idle(replace(held, files_waiting=2))
 
 
 def test_a_worker_is_asked_to_stop_once():

@@ -19,6 +19,8 @@ from finetuned.files.status_file import DaemonState, Presence
 
 BAR_CELLS = 30
 LABEL_CELLS = 10
+MAX_WAITING = 3
+"""Files in the inbox that are shown with what they wait for."""
 MAX_RULES = 5
 """Failed rules that are shown; the report page has all of them."""
 
@@ -88,7 +90,7 @@ def screen(
     if status is not None:
         if seen.state.alive:
             lines += _now(status)
-        lines += [_queue(status), *_versions(status, alive=seen.state.alive), *_trouble(status)]
+        lines += [_queue(status), *_waiting(status), *_versions(status, alive=seen.state.alive), *_trouble(status)]
         lines += [Line("order", text) for text in _order(status)]
     for number, step in enumerate(next_steps(root, status, seen, program)):
         lines.append(Line("" if number else "to do", step))
@@ -210,6 +212,12 @@ def _queue(status: dict[str, Any]) -> Line:
     ended = [f"{counts[name]} {name}" for name in ends if counts.get(name)]
     text = ", ".join(waiting) or "nothing waits"
     return Line("queue", f"{text}; so far {', '.join(ended)}" if ended else text)
+
+
+def _waiting(status: dict[str, Any]) -> Iterator[Line]:
+    for file in (status["inbox_waiting"] or [])[:MAX_WAITING]:
+        tone = Tone.PLAIN if file["command"] is None else Tone.WARN
+        yield Line("", f"inbox/{file['name']} is not read yet: {file['reason']}", tone)
 
 
 def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:

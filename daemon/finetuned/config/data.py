@@ -32,12 +32,19 @@ class InboxConfig:
     A run costs seconds of start-up whatever its size; 0 gives each file its own.
     """
 
+    until_idle_seconds: float = 600.0
+    """
+    How long `run --until-idle` waits for a file that somebody has open for writing, or that
+    does not stop changing, in seconds, >= 0. Then it ends with status 75 and names the file.
+    """
+
     def __post_init__(self) -> None:
         ranges(
             "inbox",
             self,
             stability_seconds=(0, None),
             scan_seconds=(0.1, 60),
+            until_idle_seconds=(0, None),
             max_attempts=(1, None),
             share_run_max_examples=(0, None),
         )

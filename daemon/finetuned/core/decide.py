@@ -73,7 +73,8 @@ def decide(now: Situation, *, clock: float, share_examples: int) -> list[Action]
             actions.append(AskCanaries())
         else:
             actions += _next_work(now, clock, share_examples)
-    if now.until_idle and is_idle(now):
+    read_all = now.scanned and not now.files_waiting
+    if now.until_idle and _at_rest(now) and (read_all or now.inbox_overdue):
         actions.append(Leave())
     return actions
 
@@ -103,7 +104,7 @@ def _next_work(now: Situation, clock: float, share_examples: int) -> list[Action
         return [made]
     if job is not None:
         return [StartTraining(job.id)]
-    if now.files_waiting or now.claimed or now.ingesting:
+    if now.files_waiting > now.files_held or now.claimed or now.ingesting:
         return [WarmUp()]
     if now.keep_warm and not now.until_idle:
         return [WarmUp()]
@@ -150,15 +151,18 @@ def group(accepted: Sequence[Accepted], more_coming: bool, share_examples: int) 
 
 def is_idle(now: Situation) -> bool:
     """
-    Return whether nothing is being done and nothing waits.
+    Return whether nothing is being done and nothing waits but for somebody else.
     """
+    return now.scanned and now.files_waiting <= now.files_held and _at_rest(now)
+
+
+def _at_rest(now: Situation) -> bool:
+    """Return whether nothing is being done, and nothing that was claimed waits."""
     return (
-        now.scanned
-        and not now.watching
+        not now.watching
         and not (now.watch_due and not now.paused)
         and now.worker is None
         and not now.ingesting
-        and not now.files_waiting
         and not now.claimed
         and not now.accepted
         and not now.jobs

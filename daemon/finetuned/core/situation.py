@@ -65,6 +65,10 @@ class Situation:
     stable_files: int = 0
     files_waiting: int = 0
     """Claimable files in the inbox, stable or not."""
+    files_held: int = 0
+    """Those of them that somebody has open for writing."""
+    inbox_overdue: bool = False
+    """Whether what lies in the inbox has waited longer than ``until_idle`` waits for it."""
     claimed: int = 0
     """Claimed files that are not validated yet."""
     accepted: Sequence[Accepted] = ()
@@ -83,4 +87,4 @@ class Situation:
     """Whether a job ended so recently that a warm worker is worth keeping."""
     until_idle: bool = False
     scanned: bool = False
-    """Whether the inbox was scanned since the start."""
+    """Whether the last scan shows all that lies in the inbox."""

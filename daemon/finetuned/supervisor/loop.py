@@ -40,7 +40,7 @@ from finetuned.core.decide import (
 )
 from finetuned.core.job import FINAL_STATES
 from finetuned.core.situation import Situation
-from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL
+from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, FilesLeft
 from finetuned.files.base_model import find_base
 from finetuned.layout import Layout
 from finetuned.process import notify
@@ -107,6 +107,7 @@ class Supervisor:
         Raises:
             BaseModelMissing, ConfigError: No base model, or no accelerate_config;
                 nothing was touched.
+            FilesLeft: Idle, but for files in the inbox that were waited for long enough.
             ModelError: The incumbent is corrupt and cannot be mended.
         """
         find_base(self._context.layout, self._context.config.model.base)
@@ -132,8 +133,13 @@ class Supervisor:
         self._orders.settle(worker_gone=True, leaving=True, skipped=False)
         self._board.update(status="stopped", phase="stopped", waiting_reason=None)
         self._publisher.write(durable=True)
+        left = None if self._asked_to_leave else self._intake.left_behind(time.monotonic())
+        if left is not None:
+            log.error("inbox_left", reason=left)
         log.info("supervisor_stopped")
         self._context.journal.close()
+        if left is not None:
+            raise FilesLeft(left)
         return EXIT_OK
 
     @property
@@ -252,6 +258,8 @@ class Supervisor:
             blocked=blocked,
             stable_files=self._intake.stable_files,
             files_waiting=self._intake.files_waiting,
+            files_held=self._intake.files_held,
+            inbox_overdue=self._intake.is_overdue(time.monotonic()),
             claimed=context.journal.datasets.counts().get(DatasetState.CLAIMED, 0),
             accepted=context.journal.datasets.without_job(),
             jobs=self._jobs.waiting(),
@@ -295,7 +303,8 @@ class Supervisor:
             case DismissWatch():
                 self._watch.dismiss()
             case Leave():
-                self._leaving = True
+                # The last scan may be seconds old: what was dropped since then is read first.
+                self._leaving = self._asked_to_leave or self._intake.nothing_new(time.monotonic())
 
     def _settle(self) -> None:
         skip = self._orders.skip_job

@@ -135,6 +135,7 @@ DEFAULTS: dict[str, Any] = {
     "last_command": None,
     "config_error": None,
     "inbox_problems": [],
+    "inbox_waiting": [],
     "restarts": 0,
     "host": {},
     "gpus": [],

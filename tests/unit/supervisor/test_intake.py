@@ -2,6 +2,7 @@
 From the inbox to claims: seen, waited for, taken once, and put right after a crash.
 """
 
+import os
 import shutil
 
 import pytest
@@ -209,6 +210,116 @@ def test_what_can_never_be_claimed_is_shown_and_logged_once(context, intake):
             path.unlink()
     look(intake, 400.0)
     assert [] == context.board.fields["inbox_problems"]
+
+
+# -- files that somebody has open ------------------------------------------------
+
+
+def waiting(context):
+    return context.board.fields["inbox_waiting"]
+
+
+def test_a_file_that_somebody_has_open_is_not_claimed(context, intake):
+    """
+    Not after any time, and not if it was renamed into place: its writer may only pause. The
+    status says for whom it waits, the log says it once.
+    """
+    drop(context, "a.jsonl", "b.jsonl")
+    with (context.layout.inbox / "a.jsonl").open("a") as writer, capture_logs() as logs:
+        look(intake, 100.0, renamed=[b"a.jsonl", b"b.jsonl"])
+        intake.claim_stable()
+        assert ["b.jsonl"] == names(context)
+        look(intake, 1000.0)
+        intake.claim_stable()
+        assert ["b.jsonl"] == names(context)
+        assert (1, 1, 0) == (intake.files_waiting, intake.files_held, intake.stable_files)
+        assert 1 == [entry["event"] for entry in logs].count("dataset_waits")
+        assert intake.next_due(1000.0) is None
+        writer.write('{"text": "late"}\n')
+    (shown,) = waiting(context)
+    assert ("a.jsonl", os.getpid()) == (shown["name"], shown["pid"])
+    assert f"open for writing by {shown['command']} (pid {os.getpid()})" == shown["reason"]
+    look(intake, 2000.0)
+    look(intake, 2005.0)
+    intake.claim_stable()
+
+    assert ["a.jsonl", "b.jsonl"] == names(context)
+    assert [] == waiting(context)
+    assert 0 == intake.files_held
+
+
+def test_a_file_that_just_changed_shows_how_long_it_must_be_still(context, intake):
+    """
+    A person who dropped it a moment ago sees that it was seen.
+    """
+    drop(context, "a.jsonl")
+    look(intake, 100.0)
+    look(intake, 103.0, woken=True)
+
+    assert [
+        {
+            "name": "a.jsonl",
+            "reason": "unchanged for 3.0 s; it is read after 5 s without a change",
+            "seconds": 3.0,
+            "pid": None,
+            "command": None,
+        }
+    ] == waiting(context)
+
+
+def test_what_changed_after_the_scan_is_looked_for_again_before_the_inbox_counts_as_empty(
+    context, intake
+):
+    """
+    Otherwise --until-idle would leave it behind and exit 0.
+    """
+    drop(context, "a.jsonl")
+    look(intake, 100.0, renamed=[b"a.jsonl"])
+    (context.layout.inbox / "a.jsonl").write_text("{}\n{}\n")
+    assert intake.scanned
+    intake.claim_stable()
+    assert not intake.scanned
+    look(intake, 100.0 + BURST_SECONDS)
+
+    assert intake.scanned
+    assert 1 == intake.files_waiting
+
+
+def test_a_last_look_finds_what_was_dropped_since_the_scan(context, intake):
+    """
+    A scan may be seconds old when nothing else is left to do.
+    """
+    look(intake, 100.0)
+    assert intake.nothing_new(101.0)
+    drop(context, "a.jsonl")
+
+    assert not intake.nothing_new(102.0)
+    assert 1 == intake.files_waiting
+
+
+def test_a_file_is_overdue_after_the_time_that_until_idle_waits(context, intake):
+    """
+    And what is left is named with its reason; so is an inbox that cannot be read.
+    """
+    configure(context, "inbox", until_idle_seconds=60.0, stability_seconds=5.0)
+    look(intake, 100.0)
+    assert not intake.is_overdue(1000.0)
+    assert intake.left_behind(1000.0) is None
+    drop(context, "a.jsonl")
+    with (context.layout.inbox / "a.jsonl").open("a"):
+        look(intake, 1000.0, woken=True)
+        look(intake, 1060.0, woken=True)
+        intake.claim_stable()
+        assert intake.is_overdue(1060.0)
+        assert not intake.is_overdue(1059.0)
+        left = intake.left_behind(1060.0)
+    assert left.startswith("1 of the files in the inbox were not read: a.jsonl, open for writing")
+    assert left.endswith(", waiting 60 s")
+    shutil.rmtree(context.layout.inbox)
+    look(intake, 2000.0, woken=True)
+    assert not intake.is_overdue(2001.0)
+    assert intake.is_overdue(2060.0)
+    assert intake.left_behind(2060.0).startswith("the inbox could not be read: inbox_unavailable")
 
 
 # -- recovering ----------------------------------------------------------------

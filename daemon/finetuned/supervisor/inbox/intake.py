@@ -1,18 +1,19 @@
 """
 From the inbox to claimed files: what lies there is found, waited for and taken.
 
-Nothing is opened here; validation.py has the ingestion worker read what was claimed.
+Nothing is read here; validation.py has the ingestion worker read what was claimed.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 import structlog
 
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.stability import StabilityTracker
-from finetuned.files.claims import claim, claimed_file, claimed_keys
+from finetuned.files.claims import claim, claimed_file, claimed_keys, unclaim
 from finetuned.files.inbox import InboxEntry, complete, scan, unchanged
 from finetuned.files.inbox_names import decode_name, escape_name
 from finetuned.files.tables.datasets import Claim
@@ -20,6 +21,7 @@ from finetuned.layout import Priority
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import retire_dataset
 from finetuned.supervisor.inbox.validation import Validation
+from finetuned.supervisor.inbox.waiting import WaitingFiles
 
 log = structlog.get_logger()
 
@@ -36,7 +38,8 @@ class Intake:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._tracker = StabilityTracker(context.config.inbox.stability_seconds)
-        self.validation = Validation(context, self._tracker)
+        self._waiting = WaitingFiles(context, self._tracker)
+        self.validation = Validation(context, self._give_back)
         self._entries: dict[bytes, InboxEntry] = {}
         self._stable: list[bytes] = []
         self._last_scan = float("-inf")
@@ -44,7 +47,9 @@ class Intake:
         self._problems: dict[bytes, str] = {}
         self.unavailable: str | None = None
         """Why the inbox cannot be read now; None if it can."""
+        self._unavailable_since = 0.0
         self.scanned = False
+        """Whether the last scan shows all that lies in the inbox."""
 
     # -- finding ----------------------------------------------------------------
 
@@ -55,13 +60,42 @@ class Intake:
 
     @property
     def stable_files(self) -> int:
-        """How many of them may be claimed now."""
+        """How many of them may be claimed now, unless somebody has them open."""
         return len(self._stable)
+
+    @property
+    def files_held(self) -> int:
+        """How many of them somebody has open for writing."""
+        return self._waiting.held
+
+    def is_overdue(self, now: float) -> bool:
+        """
+        Return whether what lies in the inbox has waited longer than ``--until-idle`` waits.
+        """
+        if self.unavailable is not None:
+            limit = self._context.config.inbox.until_idle_seconds
+            return now - self._unavailable_since >= limit
+        return bool(self._entries) and self._waiting.all_overdue(self._entries, now)
+
+    def left_behind(self, now: float) -> str | None:
+        """
+        Return a sentence that says what is left in the inbox and why, None if nothing is.
+        """
+        if self.unavailable is not None:
+            return f"the inbox could not be read: {self.unavailable}"
+        left = self._waiting.describe(self._entries, now)
+        if not left:
+            return None
+        named = "; ".join(f"{f.name}, {f.reason}, waiting {f.seconds:.0f} s" for f in left[:5])
+        more = f"; and {len(left) - 5} more" if len(left) > 5 else ""
+        return f"{len(left)} of the files in the inbox were not read: {named}{more}"
 
     def next_due(self, now: float) -> float | None:
         """
         Return in how many seconds a look is due because a file could be stable, or None.
         """
+        if self._stable:
+            return 0.0
         return BURST_SECONDS if self._hinted else self._tracker.next_due(now)
 
     def look(self, now: float, *, woken: bool, renamed: set[bytes]) -> None:
@@ -85,6 +119,17 @@ class Intake:
         wanted = since >= BURST_SECONDS and (self._hinted or due == 0.0)
         if since < config.scan_seconds and not wanted:
             return
+        self._scan(now)
+
+    def nothing_new(self, now: float) -> bool:
+        """
+        Scan the inbox at once, and return whether no file came since the scan before.
+        """
+        known = self._entries.keys()
+        self._scan(now)
+        return self._entries.keys() <= known
+
+    def _scan(self, now: float) -> None:
         self._last_scan, self._hinted = now, False
         try:
             entries = list(scan(self._context.layout))
@@ -94,8 +139,9 @@ class Intake:
         except OSError as error:
             if self.unavailable is None:
                 log.warning("inbox_unavailable", error=str(error))
+                self._unavailable_since = now
             self.unavailable = f"inbox_unavailable: {error.strerror} ({error.filename})"
-            self._entries, self._stable = {}, []
+            self._entries, self._stable, self.scanned = {}, [], False
             return
         if self.unavailable is not None:
             log.info("inbox_available")
@@ -103,6 +149,8 @@ class Intake:
         self.scanned = True
         self._entries = {e.path: e for e in entries if e.problem is None}
         self._stable = self._tracker.observe({p: e.seen for p, e in self._entries.items()}, now)
+        self._waiting.take_scan(self._entries, set(self._stable))
+        self._waiting.show(self._entries, now)
         self._report_problems({e.path: e.problem for e in entries if e.problem is not None})
 
     def _report_problems(self, problems: dict[bytes, str]) -> None:
@@ -127,8 +175,11 @@ class Intake:
             OSError: The file system refused; what was claimed before is recorded,
                 the rest is where it was and found by the next scan.
         """
-        waiting = [self._entries[p] for p in self._stable if p in self._entries]
-        order = [e for e in waiting[:CLAIMS_PER_TURN] if unchanged(self._context.layout, e)]
+        waiting = [self._entries[p] for p in self._stable if p in self._entries][:CLAIMS_PER_TURN]
+        self._waiting.ask_for_writers({e.path for e in waiting})
+        self._stable = self._stable[len(waiting) :]
+        closed = [e for e in waiting if not self._waiting.is_held(e.path)]
+        order = [e for e in closed if unchanged(self._context.layout, e)]
         journal = self._context.journal
         claims = dict(zip(journal.datasets.next_keys(len(order)), order, strict=True))
         # Recorded before it is moved: the next start drops a record without a file, while a
@@ -145,15 +196,34 @@ class Intake:
                     continue  # taken back before we got to it
                 taken.add(key)
         finally:
-            for entry in waiting[:CLAIMS_PER_TURN]:
+            for entry in closed:
                 del self._entries[entry.path]
-            self._stable = [p for p in self._stable if p in self._entries]
+            # Some changed or went since the scan, or were refused: the next scan looks again.
+            if len(taken) != len(closed):
+                self.scanned, self._hinted = False, True
+            self._waiting.show(self._entries, self._last_scan)
             for key in sorted(taken)[:10]:
                 log.info("dataset_claimed", key=key, name=escape_name(claims[key].path))
             if len(taken) > 10:
                 log.info("datasets_claimed", count=len(taken))
             for key in claims.keys() - taken:
                 journal.datasets.forget_claim(key)
+
+    def _give_back(self, key: str) -> None:
+        """Return a file that changed while it was read to the inbox, where it waits again."""
+        layout, journal = self._context.layout, self._context.journal
+        row, path = journal.datasets.get(key), claimed_file(layout, key)
+        if row is None or path is None:
+            return
+        info = path.lstat()
+        if unclaim(layout, key, row.inbox_path):
+            journal.datasets.forget_claim(key)
+            self._tracker.doubt(row.inbox_path, info.st_ino, time.monotonic())
+            self.scanned = False
+            self._hinted = True
+        else:
+            journal.datasets.note_size(key, info.st_size)
+        log.warning("dataset_changed_while_read", key=key)
 
     # -- recovering -------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Nothing is opened here: hashing and parsing is the worker's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from finetuned.core.action import StopCause
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.run_end import is_over, run_status
-from finetuned.core.stability import StabilityTracker
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL, RecordError
 from finetuned.files.base_model import position_limit
-from finetuned.files.claims import claimed_file, unclaim
+from finetuned.files.claims import claimed_file
 from finetuned.files.dataset_result import DatasetOutcome, DatasetResult, read_result
 from finetuned.files.heartbeat import Beat
 from finetuned.files.run import read_json
@@ -41,14 +41,14 @@ class Validation:
     Owns at most one ingestion run.
     """
 
-    def __init__(self, context: Context, tracker: StabilityTracker) -> None:
+    def __init__(self, context: Context, give_back: Callable[[str], None]) -> None:
         """
         Args:
             context: Shared state.
-            tracker: Told of a file that changed while it was read.
+            give_back: Called with the key of a file that changed while it was read.
         """
         self._context = context
-        self._tracker = tracker
+        self._give_back = give_back
         self._run: SupervisedRun | None = None
         self._keys: list[str] = []
         """Files of the run without a result, in the order in which they are read."""
@@ -206,17 +206,6 @@ class Validation:
             self._quarantine(key, result.reason or str(result.result), result.report, run_dir)
         elif result.result is not DatasetOutcome.DUPLICATE or not self._is_duplicate(key, result):
             self._accept(key, result.dataset_id, result)
-
-    def _give_back(self, key: str) -> None:
-        """Return a file that changed while it was read to the inbox."""
-        layout, journal = self._context.layout, self._context.journal
-        row = journal.datasets.get(key)
-        if row is not None and unclaim(layout, key, row.inbox_path):
-            journal.datasets.forget_claim(key)
-            self._tracker.doubt(row.inbox_path)
-        elif (path := claimed_file(layout, key)) is not None:
-            journal.datasets.note_size(key, path.lstat().st_size)
-        log.warning("dataset_changed_while_read", key=key)
 
     def _is_duplicate(self, key: str, result: DatasetResult) -> bool:
         """Put a file aside whose bytes an earlier job was trained on; False if none was."""
