@@ -75,9 +75,7 @@ def test_a_reader_is_no_writer(path, holder):
     assert {} == open_writers([path])
 
 
-def test_without_a_lease_the_processes_of_the_same_user_are_looked_through(
-    path, holder, no_leases
-):
+def test_without_a_lease_the_processes_of_the_same_user_are_looked_through(path, holder, no_leases):
     """
     A descriptor opened for reading and writing counts, one for reading does not.
     """

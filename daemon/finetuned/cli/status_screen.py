@@ -90,7 +90,12 @@ def screen(
     if status is not None:
         if seen.state.alive:
             lines += _now(status)
-        lines += [_queue(status), *_waiting(status), *_versions(status, alive=seen.state.alive), *_trouble(status)]
+        lines += [
+            _queue(status),
+            *_waiting(status),
+            *_versions(status, alive=seen.state.alive),
+            *_trouble(status),
+        ]
         lines += [Line("order", text) for text in _order(status)]
     for number, step in enumerate(next_steps(root, status, seen, program)):
         lines.append(Line("" if number else "to do", step))

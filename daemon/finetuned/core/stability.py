@@ -71,7 +71,9 @@ class StabilityTracker:
             for name, seen in files.items()
         }
         self._renamed &= files.keys()
-        self._first = {name: self._waits_since(name, seen.inode, now) for name, seen in files.items()}
+        self._first = {
+            name: self._waits_since(name, seen.inode, now) for name, seen in files.items()
+        }
         stable = [
             name
             for name, (seen, since) in self._since.items()

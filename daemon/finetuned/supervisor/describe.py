@@ -4,10 +4,12 @@ The daemon's own state in the words of the status file.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobState
+from finetuned.core.record import to_json
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.intake import Intake
 from finetuned.supervisor.promotion_watch import PromotionWatch
@@ -72,6 +74,7 @@ def describe(
             "quarantined": datasets.get(DatasetState.QUARANTINED, 0),
             **{str(state): jobs_in.get(state, 0) for state in JobState},
         },
+        "inbox_waiting": to_json(intake.waiting(time.monotonic())),
         "batch_queue_size": jobs_in.get(JobState.QUEUED, 0),
         "context_window": context.config.data.max_length,
         "max_output_tokens": context.config.evaluation.max_new_tokens,

@@ -69,6 +69,7 @@ class Publisher:
             str(fields["watch"]),
             str(board.fields["last_command"]),
             board.fields["config_error"],
+            [(file["name"], file["pid"]) for file in fields["inbox_waiting"]],
         )
         changed = signature != self._last_signature
         busy = self._jobs.view() is not None or self._intake.validation.busy

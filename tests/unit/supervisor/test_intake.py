@@ -14,6 +14,7 @@ from finetuned.files.tables.datasets import Claim
 from finetuned.layout import Priority
 from finetuned.supervisor.inbox import intake as module
 from finetuned.supervisor.inbox.intake import BURST_SECONDS, SHOWN_PROBLEMS, Intake
+from finetuned.supervisor.inbox.waiting import WaitingFile
 from support.desk import configure
 
 
@@ -215,10 +216,6 @@ def test_what_can_never_be_claimed_is_shown_and_logged_once(context, intake):
 # -- files that somebody has open ------------------------------------------------
 
 
-def waiting(context):
-    return context.board.fields["inbox_waiting"]
-
-
 def test_a_file_that_somebody_has_open_is_not_claimed(context, intake):
     """
     Not after any time, and not if it was renamed into place: its writer may only pause. The
@@ -236,15 +233,15 @@ def test_a_file_that_somebody_has_open_is_not_claimed(context, intake):
         assert 1 == [entry["event"] for entry in logs].count("dataset_waits")
         assert intake.next_due(1000.0) is None
         writer.write('{"text": "late"}\n')
-    (shown,) = waiting(context)
-    assert ("a.jsonl", os.getpid()) == (shown["name"], shown["pid"])
-    assert f"open for writing by {shown['command']} (pid {os.getpid()})" == shown["reason"]
+    (shown,) = intake.waiting(1000.0)
+    assert ("a.jsonl", os.getpid()) == (shown.name, shown.pid)
+    assert f"open for writing by {shown.command} (pid {os.getpid()})" == shown.reason
     look(intake, 2000.0)
     look(intake, 2005.0)
     intake.claim_stable()
 
     assert ["a.jsonl", "b.jsonl"] == names(context)
-    assert [] == waiting(context)
+    assert [] == intake.waiting(2005.0)
     assert 0 == intake.files_held
 
 
@@ -254,17 +251,9 @@ def test_a_file_that_just_changed_shows_how_long_it_must_be_still(context, intak
     """
     drop(context, "a.jsonl")
     look(intake, 100.0)
-    look(intake, 103.0, woken=True)
+    reason = "unchanged for 3.0 s; it is read after 5 s without a change"
 
-    assert [
-        {
-            "name": "a.jsonl",
-            "reason": "unchanged for 3.0 s; it is read after 5 s without a change",
-            "seconds": 3.0,
-            "pid": None,
-            "command": None,
-        }
-    ] == waiting(context)
+    assert [WaitingFile("a.jsonl", reason, 3.0, None, None)] == intake.waiting(103.0)
 
 
 def test_what_changed_after_the_scan_is_looked_for_again_before_the_inbox_counts_as_empty(

@@ -21,7 +21,7 @@ from finetuned.layout import Priority
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import retire_dataset
 from finetuned.supervisor.inbox.validation import Validation
-from finetuned.supervisor.inbox.waiting import WaitingFiles
+from finetuned.supervisor.inbox.waiting import WaitingFile, WaitingFiles
 
 log = structlog.get_logger()
 
@@ -67,6 +67,12 @@ class Intake:
     def files_held(self) -> int:
         """How many of them somebody has open for writing."""
         return self._waiting.held
+
+    def waiting(self, now: float) -> list[WaitingFile]:
+        """
+        Return the first files that the last scan saw, with what and whom they wait for.
+        """
+        return self._waiting.first(self._entries, now)
 
     def is_overdue(self, now: float) -> bool:
         """
@@ -150,7 +156,6 @@ class Intake:
         self._entries = {e.path: e for e in entries if e.problem is None}
         self._stable = self._tracker.observe({p: e.seen for p, e in self._entries.items()}, now)
         self._waiting.take_scan(self._entries, set(self._stable))
-        self._waiting.show(self._entries, now)
         self._report_problems({e.path: e.problem for e in entries if e.problem is not None})
 
     def _report_problems(self, problems: dict[bytes, str]) -> None:
@@ -201,7 +206,6 @@ class Intake:
             # Some changed or went since the scan, or were refused: the next scan looks again.
             if len(taken) != len(closed):
                 self.scanned, self._hinted = False, True
-            self._waiting.show(self._entries, self._last_scan)
             for key in sorted(taken)[:10]:
                 log.info("dataset_claimed", key=key, name=escape_name(claims[key].path))
             if len(taken) > 10:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import structlog
 
-from finetuned.core.record import to_json
 from finetuned.core.stability import StabilityTracker
 from finetuned.files.inbox_names import escape_name
 from finetuned.files.writers import Writer, open_writers
@@ -102,12 +102,12 @@ class WaitingFiles:
         """
         return [self._describe(path, now) for path in paths]
 
-    def show(self, paths: Collection[bytes], now: float) -> None:
+    def first(self, paths: Collection[bytes], now: float) -> list[WaitingFile]:
         """
-        Show the first of *paths* in the status; held ones first, as they need a person.
+        Return what is known of the first of *paths*; those with a writer come first.
         """
-        order = sorted(paths, key=lambda path: path not in self._writers)[:SHOWN_FILES]
-        self._context.board.update(inbox_waiting=to_json(self.describe(order, now)))
+        others = (path for path in paths if path not in self._writers)
+        return self.describe(islice(chain(self._writers, others), SHOWN_FILES), now)
 
     def _describe(self, path: bytes, now: float) -> WaitingFile:
         writer = self._writers.get(path)
