@@ -36,8 +36,9 @@ orders, given while it runs:
   jq .phase status/training_status.json       see what it is doing
 
 exit status:
-  0 stopped or idle   2 no root   70 bug   75 the root has a supervisor already, or the
-  file system refused   78 wrong configuration (a restart will not help)
+  0 stopped or idle   2 no root   70 bug   75 the root has a supervisor already, the file
+  system refused, or --until-idle left a file that somebody is still writing   78 wrong
+  configuration (a restart will not help)
 """
 
 
@@ -46,7 +47,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until-idle",
         action="store_true",
-        help="exit 0 when the inbox is empty and everything in it was dealt with",
+        help="exit 0 when the inbox is empty and everything in it was dealt with; 75 if a file is "
+        "still being written after inbox.until_idle_seconds",
     )
 
 

@@ -65,6 +65,13 @@ def open_writers(paths: Iterable[bytes]) -> dict[bytes, Writer]:
     return found
 
 
+def surely_written(path: bytes) -> bool:
+    """
+    Return whether the kernel says that somebody has a file open for writing; costs microseconds.
+    """
+    return _lease_refused(path) is True and _file_system(path) not in _ASK_THE_SERVER
+
+
 def _lease_refused(path: bytes) -> bool | None:
     """Return whether a read lease is refused for a writer's sake; None if nobody can tell."""
     try:

@@ -199,6 +199,7 @@ class Ingestion:
                 "dataset_key": opened.source.dataset_key,
                 "source_sha256": opened.digest,
                 "source_bytes": opened.before.st_size,
+                "source_mtime_ns": opened.before.st_mtime_ns,
                 "source_name": opened.source.name,
                 "renderer": self._renderer.fingerprint,
                 "max_length": self._renderer.max_length,

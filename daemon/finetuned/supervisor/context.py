@@ -32,6 +32,8 @@ class Context:
     journal: Journal
     board: StatusBoard
     pages: Pages = field(init=False)
+    unread: dict[str, str] = field(default_factory=dict)
+    """Path below inbox/ of an original in its last place -> what was written to it too late."""
     blocked_reason: str | None = None
     blocked_by: str = ""
     """Name of the step of the loop that was refused; empty if a worker was."""

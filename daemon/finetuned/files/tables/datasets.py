@@ -148,6 +148,16 @@ class Datasets:
         )
         return [EarlierDataset(dataset_id, name) for dataset_id, name in found]
 
+    def size_of(self, inbox_path: bytes) -> int | None:
+        """
+        Return the size in bytes of the last file claimed from *inbox_path*, None if none was.
+        """
+        row = self._database.db.execute(
+            "SELECT bytes FROM datasets WHERE inbox_path = ? ORDER BY key DESC LIMIT 1",
+            (inbox_path,),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
     # -- writing ----------------------------------------------------------------
 
     def next_keys(self, count: int) -> list[str]:

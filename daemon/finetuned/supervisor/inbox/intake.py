@@ -163,10 +163,14 @@ class Intake:
             if self._problems.get(path) != problem:
                 log.warning("inbox_entry_refused", path=escape_name(path), problem=problem)
         self._problems = problems
+        unread, inbox = self._context.unread, self._context.layout.inbox
+        for name in [name for name in unread if not (inbox / name).exists()]:
+            del unread[name]
+        shown = [(escape_name(path), problem) for path, problem in problems.items()]
         self._context.board.update(
             inbox_problems=[
-                {"name": escape_name(path), "problem": problem}
-                for path, problem in list(problems.items())[:SHOWN_PROBLEMS]
+                {"name": name, "problem": problem}
+                for name, problem in [*unread.items(), *shown][:SHOWN_PROBLEMS]
             ]
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobState
@@ -20,6 +21,9 @@ from finetuned.files.inbox_names import safe_stem
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.inbox.late_rows import read_late_rows
+
+log = structlog.get_logger()
 
 
 def label_of(context: Context, key: str) -> str:
@@ -39,10 +43,18 @@ def publish_rejects(context: Context, key: str, source: Path) -> None:
     fsync_dir(folder)
 
 
-def write_reason(context: Context, key: str, reason: str, report: dict[str, Any] | None) -> None:
+def write_reason(
+    context: Context,
+    key: str,
+    reason: str,
+    report: dict[str, Any] | None,
+    *,
+    folder: Path | None = None,
+    kind: str = "reason",
+) -> None:
     body = {"key": key, "reason": reason, "report": report}
     write_atomic(
-        context.layout.quarantine / f"{label_of(context, key)}.{key}.reason.json",
+        (folder or context.layout.quarantine) / f"{label_of(context, key)}.{key}.{kind}.json",
         orjson.dumps(body, option=orjson.OPT_INDENT_2),
     )
 
@@ -61,6 +73,11 @@ def retire_dataset(context: Context, key: str) -> None:
     failed = row.state is DatasetState.QUARANTINED or row.reason is not None
     failed = failed and row.state is not DatasetState.DUPLICATE
     folder = layout.quarantine if failed else layout.done
+    if (unread := read_late_rows(context, row)) is not None:
+        write_reason(context, key, unread, None, folder=folder, kind="unread")
+        name = f"{folder.name}/{label_of(context, key)}.{key}.jsonl"
+        log.warning("dataset_changed_after_read", key=key, name=name, reason=unread)
+        context.unread[name] = unread
     final = retire(layout, key, folder=folder, label=label_of(context, key))
     if final is not None:
         context.journal.datasets.note_place(key, str(final.relative_to(layout.root)))
