@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetuned.core.gate.verdict import Rule, Verdict
+from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.evaluation.measured import MeasuredSubject
 from finetuned.evaluation.subjects import Subject
@@ -54,7 +54,7 @@ def run(
         )
 
     def verdict(_: Mapping[str, MeasuredSubject]) -> Verdict:
-        return Verdict((Rule("gain", seen[-1] in passing, ""),))
+        return Verdict((Rule("gain", seen[-1] in passing, "", RuleKind.GAIN),))
 
     base = tmp_path / "base"
     old = Subject("incumbent", base, adapter(tmp_path / "old", 0.0), "v0001")

@@ -16,7 +16,8 @@ from experiments import simulate_gate
 from finetuned.config import GateConfig
 from finetuned.core.evidence import Evidence, ItemPair, Merge, SuiteEvidence
 from finetuned.core.gate.judge import judge
-from finetuned.core.gate.verdict import FORGETTING, Verdict
+from finetuned.core.gate.verdict import FORGETTING, Rule, RuleKind, Verdict
+from finetuned.core.promotion import VersionVerdict
 from finetuned.core.statistics import sign_flip
 
 DEFAULT = GateConfig()
@@ -305,9 +306,27 @@ def test_without_new_rows_nothing_is_promoted(nothing):
 
 def test_a_verdict_without_rules_is_no_promotion():
     """
-    Nothing looked at is nothing passed.
+    Nothing looked at is nothing passed, and nothing failed.
     """
     assert not Verdict(()).promote
+    assert VersionVerdict.HELD is Verdict(()).outcome
+
+
+kinds = st.lists(st.tuples(st.sampled_from(RuleKind), st.booleans()), max_size=8)
+
+
+@given(kinds)
+def test_harm_rejects_and_what_was_not_shown_holds(rules):
+    """
+    Rejected whenever a rule of harm fails, promoted only if none of harm or gain does.
+    """
+    verdict = Verdict(tuple(Rule("any", passed, "", kind) for kind, passed in rules))
+    fallen = {kind for kind, passed in rules if not passed}
+
+    assert (RuleKind.HARM in fallen) is (verdict.outcome is VersionVerdict.REJECTED)
+    expected = bool(rules) and not fallen & {RuleKind.HARM, RuleKind.GAIN}
+    assert expected is verdict.promote is (verdict.outcome is VersionVerdict.PROMOTED)
+    assert fallen - {RuleKind.ADVICE} == {rule.kind for rule in verdict.failed}
 
 
 @pytest.mark.parametrize("n", range(1, 10))
@@ -655,16 +674,14 @@ def test_a_merged_model_that_was_asked_nothing_is_not_promoted():
 
 def test_the_reason_is_the_first_failed_rule_and_how_many_more():
     """
-    A person reads why, with the numbers.
+    A person reads why, with the numbers; harm first, since that is what rejects.
     """
     verdict = judge(
         evidence(SAME, answers("old", kept=50, lost=50), answers("canary", lost=1)), DEFAULT
     )
 
-    assert ["gain", "old_accuracy", "canaries"] == [r.name for r in verdict.failed]
-    assert verdict.reason.startswith(
-        "gain: loss +0.0000 nats per token (p 1), right 30 -> 30 of 40"
-    )
+    assert ["old_accuracy", "canaries", "gain"] == [r.name for r in verdict.failed]
+    assert verdict.reason.startswith("old_accuracy: old.jsonl: right 100 -> 50 of 100")
     assert verdict.reason.endswith("(and 2 more)")
 
 
@@ -672,13 +689,14 @@ def test_the_reason_is_the_first_failed_rule_and_how_many_more():
 @settings(deadline=None, max_examples=50)
 def test_what_was_forgotten_is_told_from_what_was_not_learnt(rows):
     """
-    forgot only where every failed rule is one of forgetting, and there is one.
+    forgot only if every failed rule of harm is one of forgetting, and there is one.
     """
     names = ("new", "old", "benchmark", "canary")
     found = [drawn(n, r) for n, r in zip(names, rows, strict=True)]
     verdict = judge(evidence(*found), DEFAULT)
 
-    assert verdict.forgot is (bool(verdict.failed) and failed(verdict) <= set(FORGETTING))
+    harm = {rule.name for rule in verdict.failed if rule.kind is RuleKind.HARM}
+    assert verdict.forgot is (bool(harm) and harm <= set(FORGETTING))
     assert verdict.promote is (not verdict.failed)
     if verdict.failed:
         assert verdict.reason.startswith(f"{verdict.failed[0].name}: ")

@@ -17,5 +17,6 @@ class PromotionCause(StrEnum):
 
 
 class VersionVerdict(StrEnum):
-    PROMOTED = "promoted"
-    REJECTED = "rejected"
+    PROMOTED = "promoted"  # shown to be better: it became current_model
+    HELD = "held"  # shown to be neither better nor worse: training goes on from it
+    REJECTED = "rejected"  # shown to be worse, or damaged

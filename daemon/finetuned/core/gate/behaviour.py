@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from finetuned.core.evidence import ItemPair, Merge, SuiteEvidence
-from finetuned.core.gate.verdict import Rule
+from finetuned.core.gate.verdict import Rule, RuleKind
 from finetuned.core.statistics import mcnemar
 
 _MAX_NAMED: Final = 5
@@ -32,7 +32,9 @@ def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
             more = " ..." if len(lost) > _MAX_NAMED else ""
             detail += f"; failed: {', '.join(lost[:_MAX_NAMED])}{more}"
         numbers: dict[str, float] = {"kept": kept, "lost": len(lost)}
-        rules.append(Rule("canaries", not lost, detail, suite=suite.name, numbers=numbers))
+        rules.append(
+            Rule("canaries", not lost, detail, RuleKind.HARM, suite=suite.name, numbers=numbers)
+        )
     return rules
 
 
@@ -47,7 +49,7 @@ def stop_rate(pairs: Sequence[ItemPair], alpha: float) -> Rule:
     before = sum(bool(p.incumbent_stopped) for p in asked)
     now = sum(bool(p.candidate_stopped) for p in asked)
     detail = f"answers that ended by themselves {before} -> {now} of {len(asked)}, p(worse) {p:.3g}"
-    return Rule("stop_rate", p > alpha, detail, numbers={"p_value": p})
+    return Rule("stop_rate", p > alpha, detail, RuleKind.HARM, numbers={"p_value": p})
 
 
 def merge_is_exact(merge: Merge | None) -> Rule:
@@ -55,11 +57,13 @@ def merge_is_exact(merge: Merge | None) -> Rule:
     Fail unless the merged weights give the logits of base and adapter, within the tolerance.
     """
     if merge is None or merge.n_positions < 1:
-        return Rule("merge", False, "the merged weights were not compared with base and adapter")
+        detail = "the merged weights were not compared with base and adapter"
+        return Rule("merge", False, detail, RuleKind.HARM)
     return Rule(
         "merge",
         0 <= merge.difference <= merge.tolerance < math.inf,
         f"logits differ by {merge.difference:.2g} of the largest at {merge.n_positions} positions "
         f"(tolerance {merge.tolerance:g})",
+        RuleKind.HARM,
         numbers={"difference": merge.difference, "tolerance": merge.tolerance},
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from finetuned.core.evidence import Evidence, SuiteEvidence
 from finetuned.core.gate.change import pairs_of, was_asked
-from finetuned.core.gate.verdict import Rule
+from finetuned.core.gate.verdict import Rule, RuleKind
 from finetuned.core.suite_origin import SuiteOrigin
 
 _LARGEST: Final = 1e12
@@ -20,25 +20,26 @@ def completeness(evidence: Evidence) -> list[Rule]:
     Return a failed rule for each gap in the evidence, or one passed rule if there is none.
     """
     rules = [
-        Rule("required_suites", False, f"{name}: there is no evidence", suite=name)
+        Rule("required_suites", False, f"{name}: there is no evidence", RuleKind.GAIN, suite=name)
         for name in evidence.missing
     ]
     for suite in evidence.suites:
         problem = problem_of(suite)
         if problem is not None and suite.required:
             detail = f"{suite.title}: {problem}"
-            rules.append(Rule("required_suites", False, detail, suite=suite.name))
+            rules.append(Rule("required_suites", False, detail, RuleKind.GAIN, suite=suite.name))
     if not rules:
         n = sum(s.n_items for s in evidence.suites)
         detail = f"{len(evidence.suites)} suites, {n} items, all asked of both"
-        rules.append(Rule("required_suites", True, detail, numbers={"items": n}))
+        rules.append(Rule("required_suites", True, detail, RuleKind.GAIN, numbers={"items": n}))
     complete = [s for s in evidence.suites if problem_of(s) is None]
     asked_new = any(p.n_tokens or was_asked(p) for p in pairs_of(complete, SuiteOrigin.NEW))
     if not evidence.consolidation and not asked_new:
         detail = "no held-out row of the new datasets was asked: nothing can show that it is better"
-        rules.append(Rule("new_evidence", False, detail))
+        rules.append(Rule("new_evidence", False, detail, RuleKind.GAIN))
     if evidence.consolidation and not complete:
-        rules.append(Rule("required_suites", False, "nothing was asked of the merged model"))
+        detail = "nothing was asked of the merged model"
+        rules.append(Rule("required_suites", False, detail, RuleKind.GAIN))
     return rules
 
 

@@ -12,17 +12,18 @@ from finetuned.core.gate.change import pairs_of
 from finetuned.core.gate.completeness import completeness, problem_of
 from finetuned.core.gate.new_rows import gain, minimum_gain, not_worse
 from finetuned.core.gate.older import older_suites
-from finetuned.core.gate.verdict import Verdict
+from finetuned.core.gate.verdict import RuleKind, Verdict
 from finetuned.core.suite_origin import SuiteOrigin
 
 
-def judge(evidence: Evidence, config: GateConfig) -> Verdict:
+def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
     """
     Decide on a candidate.
 
     Args:
         evidence: Both models on the same items; see Evidence.
         config: Margins, confidence and absolute gates.
+        look: Number of this judgement among those against the same release, from 1.
 
     Returns:
         The verdict with every rule that was checked. If evidence is missing,
@@ -46,6 +47,6 @@ def judge(evidence: Evidence, config: GateConfig) -> Verdict:
     rules += older_suites(older, alpha, config)
     rules += canaries([s for s in suites if s.origin == SuiteOrigin.CANARY])
     rules.append(stop_rate(pairs_of(suites), alpha))
-    rules += absolute("ship", config.ship_gates, suites, config.confidence, required=True)
-    rules += absolute("quality", config.quality_gates, suites, config.confidence, required=False)
+    rules += absolute("ship", config.ship_gates, suites, config.confidence, RuleKind.GAIN)
+    rules += absolute("quality", config.quality_gates, suites, config.confidence, RuleKind.ADVICE)
     return Verdict(tuple(rules))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from finetuned.config import GateConfig
 from finetuned.core.evidence import ItemPair
 from finetuned.core.gate.change import Change, change_over
-from finetuned.core.gate.verdict import Rule, percent
+from finetuned.core.gate.verdict import Rule, RuleKind, percent
 
 
 def not_worse(pairs: Sequence[ItemPair], alpha: float) -> list[Rule]:
@@ -22,11 +22,11 @@ def not_worse(pairs: Sequence[ItemPair], alpha: float) -> list[Rule]:
     if change.scored:
         p = change.p_worse_loss()
         detail = f"loss {change.loss_rise:+.4f} nats per token, p(worse) {p:.3g}"
-        rules.append(Rule("new_loss", p > alpha, detail, numbers={"p_value": p}))
+        rules.append(Rule("new_loss", p > alpha, detail, RuleKind.HARM, numbers={"p_value": p}))
     if change.asked:
         p = change.p_worse_answers()
         detail = f"{change.answers()}, p(worse) {p:.3g}"
-        rules.append(Rule("new_accuracy", p > alpha, detail, numbers={"p_value": p}))
+        rules.append(Rule("new_accuracy", p > alpha, detail, RuleKind.HARM, numbers={"p_value": p}))
     return rules
 
 
@@ -45,13 +45,15 @@ def gain(pairs: Sequence[ItemPair], alpha: float, config: GateConfig) -> Rule:
     # At 0 the rule does not apply: a gain shown by answers may come with a slightly higher loss.
     if config.min_loss_gain > 0 and change.loss_gain < config.min_loss_gain:
         detail += f"; gate.min_loss_gain asks for {config.min_loss_gain:g}"
-        return Rule("gain", False, detail, numbers=numbers)
+        return Rule("gain", False, detail, RuleKind.GAIN, numbers=numbers)
     if min(p_loss, p_answers) <= alpha / 2:
-        return Rule("gain", True, detail, numbers=numbers)
+        return Rule("gain", True, detail, RuleKind.GAIN, numbers=numbers)
     detail += f"; {_why_not_shown(change, alpha, config)}"
     if config.on_equal == "promote":
-        return Rule("gain", True, f'{detail}; gate.on_equal = "promote"', numbers=numbers)
-    return Rule("gain", False, detail, numbers=numbers)
+        return Rule(
+            "gain", True, f'{detail}; gate.on_equal = "promote"', RuleKind.GAIN, numbers=numbers
+        )
+    return Rule("gain", False, detail, RuleKind.GAIN, numbers=numbers)
 
 
 def _why_not_shown(change: Change, alpha: float, config: GateConfig) -> str:
@@ -72,4 +74,4 @@ def minimum_gain(pairs: Sequence[ItemPair], least: float) -> Rule:
     # One part in a million: 0.92 - 0.90 must count as a gain of 0.02.
     passed = change.asked > 0 and change.accuracy_change >= least - 1e-6
     detail = f"{change.answers()}, {100 * change.accuracy_change:+.1f} points of {100 * least:g}"
-    return Rule("minimum_gain", passed, detail)
+    return Rule("minimum_gain", passed, detail, RuleKind.GAIN)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from finetuned.config import GateConfig
 from finetuned.core.evidence import ItemPair, SuiteEvidence
 from finetuned.core.gate.change import change_over, pairs_of
-from finetuned.core.gate.verdict import Rule
+from finetuned.core.gate.verdict import Rule, RuleKind
 
 
 def older_suites(suites: Sequence[SuiteEvidence], alpha: float, config: GateConfig) -> list[Rule]:
@@ -26,7 +26,9 @@ def older_suites(suites: Sequence[SuiteEvidence], alpha: float, config: GateConf
         rules += _kept(suite.name, suite.title, suite.pairs, level, config)
     if len(suites) > 1:
         together = _kept("old", "all older suites", pairs_of(suites), alpha, config)
-        rules += [Rule("old_together", r.passed, r.detail, numbers=r.numbers) for r in together]
+        rules += [
+            Rule("old_together", r.passed, r.detail, r.kind, numbers=r.numbers) for r in together
+        ]
     return rules
 
 
@@ -41,10 +43,12 @@ def _kept(
         held = p > level or drop <= config.max_old_accuracy_drop + 1e-6
         detail = f"{title}: {change.answers()}, p(worse) {p:.3g} at level {level:.3g}"
         numbers = {**change.numbers(), "p_value": p, "level": level}
-        rules.append(Rule("old_accuracy", held, detail, suite=name, numbers=numbers))
+        rules.append(Rule("old_accuracy", held, detail, RuleKind.HARM, suite=name, numbers=numbers))
     if change.scored:
         p = change.p_worse_loss()
         held = p > level or change.loss_rise <= config.max_old_loss_rise
         detail = f"{title}: loss {change.loss_rise:+.4f} nats per token, p(worse) {p:.3g}"
-        rules.append(Rule("old_loss", held, detail, suite=name, numbers={"p_value": p}))
+        rules.append(
+            Rule("old_loss", held, detail, RuleKind.HARM, suite=name, numbers={"p_value": p})
+        )
     return rules

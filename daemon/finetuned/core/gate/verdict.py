@@ -5,10 +5,23 @@ What the gate returns: the rules that were looked at, and the outcome they add u
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
+
+from finetuned.core.promotion import VersionVerdict
 
 FORGETTING: Final = ("old_accuracy", "old_loss", "old_together", "canaries")
 """Rules that fail when a candidate forgot something: a smaller share of it may pass them."""
+
+
+class RuleKind(StrEnum):
+    """
+    What it means that a rule fails.
+    """
+
+    GAIN = "gain"  # not shown, or not asked: the candidate is not promoted, and may be held
+    HARM = "harm"  # shown to be worse, or damaged: the candidate is rejected
+    ADVICE = "advice"  # nothing: it is written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,43 +34,60 @@ class Rule:
     passed: bool
     detail: str
     """What was seen, as a phrase for reports and logs."""
-    required: bool = True
-    """False if the rule is advice, which rejects nothing."""
+    kind: RuleKind
     suite: str | None = None
     numbers: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def required(self) -> bool:
+        """Whether the rule takes part in the outcome."""
+        return self.kind is not RuleKind.ADVICE
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
-    The outcome: the candidate is promoted only if every required rule passed.
+    The outcome: rejected if a rule of harm failed, else held if one of gain did, else promoted.
     """
 
     rules: tuple[Rule, ...]
 
     @property
     def failed(self) -> list[Rule]:
-        """The required rules that did not hold, in the order in which they were checked."""
-        return [rule for rule in self.rules if rule.required and not rule.passed]
+        """The rules that decided against it: those of harm, then those of gain."""
+        return [*self._failed(RuleKind.HARM), *self._failed(RuleKind.GAIN)]
+
+    @property
+    def outcome(self) -> VersionVerdict:
+        """Held if nothing was looked at at all: that shows neither gain nor harm."""
+        if self._failed(RuleKind.HARM):
+            return VersionVerdict.REJECTED
+        if self._failed(RuleKind.GAIN) or not self.rules:
+            return VersionVerdict.HELD
+        return VersionVerdict.PROMOTED
 
     @property
     def promote(self) -> bool:
-        return bool(self.rules) and not self.failed
+        return self.outcome is VersionVerdict.PROMOTED
 
     @property
     def forgot(self) -> bool:
-        """Whether every failed rule is a forgetting rule, and at least one failed."""
-        return bool(self.failed) and all(rule.name in FORGETTING for rule in self.failed)
+        """Whether it is rejected by forgetting rules alone."""
+        harm = self._failed(RuleKind.HARM)
+        return bool(harm) and all(rule.name in FORGETTING for rule in harm)
 
     @property
     def reason(self) -> str:
-        """The first failed rule and how many more there are, or the rule that shows the gain."""
+        """The first rule that decided against it and how many more, or what shows the gain."""
         if self.failed:
             first = self.failed[0]
             more = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
             return f"{first.name}: {first.detail}{more}"
         shown = [rule for rule in self.rules if rule.name in ("gain", "merge")]
         return "; ".join(f"{rule.name}: {rule.detail}" for rule in shown)
+
+    def _failed(self, kind: RuleKind) -> list[Rule]:
+        return [rule for rule in self.rules if rule.kind is kind and not rule.passed]
 
 
 def percent(share: float) -> str:
