@@ -4,6 +4,7 @@ From files to datasets, by the real worker process on a real (small) tokenizer.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -246,13 +247,24 @@ def test_a_file_set_aside_for_long_rows_names_the_limit_and_the_way_out(
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"), [(b"", "no lines"), (b"\n \r\n\n", "blank"), (b"\n\0\n", "1 of 1 lines")]
+    ("data", "reason"),
+    [
+        (b"", "no lines"),
+        (b"\n \r\n\n", "blank"),
+        (b"\n\0\n", "the file is binary data, not JSON lines"),
+        (
+            gzip.compress(json.dumps(_rows(9)).encode()),
+            "the file is compressed with gzip, not JSON lines; make JSON lines of it: "
+            "finetuned convert inbox/rejected/a.r1k0.jsonl -o inbox/a.jsonl",
+        ),
+    ],
 )
 def test_a_file_with_nothing_to_train_is_quarantined(
     bench: Bench, data: bytes, reason: str
 ) -> None:
     """
-    Empty is not an error of ours and not a dataset either.
+    Empty is not an error of ours and not a dataset either. What is no JSON lines gets one
+    sentence instead of a complaint for each line.
     """
     path = bench.files / "a.jsonl"
     path.write_bytes(data)

@@ -47,12 +47,15 @@ def test_only_jsonl_files_one_level_deep_are_seen(layout):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("A.JSONL", "lower case"),
-        ("a.json", "rename it"),
-        ("a.ndjson", "rename it"),
-        ("high/a.csv", "only names that end in .jsonl"),
-        ("a.jsonl.gz", "unpack it"),
+        ("a.json", "finetuned convert inbox/a.json"),
+        ("a.ndjson", "finetuned convert inbox/a.ndjson"),
+        ("high/a b.csv", "finetuned convert 'inbox/high/a b.csv'"),
+        ("a.jsonl.gz", "finetuned convert inbox/a.jsonl.gz"),
+        ("a.parquet", "finetuned convert inbox/a.parquet"),
+        ("a.txt", "finetuned convert inbox/a.txt"),
+        ("a.tar.gz", "unpack it"),
         ("low/a.zip", "unpack it"),
+        ("a.docx", "only names that end in .jsonl"),
         ("folder/", "move its .jsonl files"),
         ("high/done/", "move its .jsonl files"),
     ],
@@ -80,15 +83,15 @@ def test_drafts_and_the_inbox_itself_need_no_word(layout):
     assert [] == list(scan(layout))
 
 
-@given(st.binary(min_size=1, max_size=20), st.booleans(), st.booleans())
-def test_every_name_is_a_dataset_a_draft_or_explained(name, is_folder, at_top):
+@given(st.binary(min_size=1, max_size=20), st.booleans(), st.sampled_from([b"", b"low"]))
+def test_every_name_is_a_dataset_a_draft_or_explained(name, is_folder, folder):
     """
     No name is passed over in silence, whatever its bytes, but those of the inbox itself.
     """
-    reason = why_ignored(name, is_folder=is_folder, at_top=at_top)
+    reason = why_ignored(name, is_folder=is_folder, folder=folder)
     silent = is_dataset_name(name) or is_draft(name)
 
-    assert silent == (reason is None) or (at_top and os.fsdecode(name) in OWN_NAMES)
+    assert silent == (reason is None) or (not folder and os.fsdecode(name) in OWN_NAMES)
 
 
 def test_high_comes_before_normal_before_low(layout):

@@ -187,6 +187,16 @@ def test_lines_do_not_depend_on_how_they_are_read(data: bytes, limit: int, read:
     assert expected == found
 
 
+def test_a_byte_order_mark_before_a_line_is_skipped() -> None:
+    """
+    Programs of Windows write one, and cat leaves those of later files inside; the offset is
+    that of the line itself, because lines are read again by it.
+    """
+    data = b"\xef\xbb\xbf{}\n\xef\xbb\xbf[]\r\n\xef\xbb\xbf\n{}"
+
+    assert [(1, 3, b"{}"), (2, 9, b"[]"), (4, 17, b"{}")] == _lines(data, 100, 2)
+
+
 def test_a_long_line_is_skipped_without_being_held() -> None:
     """
     64 MiB on one line cost less than 4 MiB, and the next line is read.

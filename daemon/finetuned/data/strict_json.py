@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
+from finetuned.data.file_shape import BOM
 from finetuned.errors import MalformedExample
 
 MAX_DEPTH: Final = 64
@@ -244,8 +245,8 @@ def iter_lines(
     Returns:
         Triples of line number (from 1; blank lines count but are not handed
         out), offset of the line's first byte, and the line without its line
-        break (CR LF is tolerated), or Oversized. A last line without a line
-        break is a line.
+        break (CR LF is tolerated) and without a byte order mark before it, or
+        Oversized. A last line without a line break is a line.
 
     Raises:
         OSError: The file cannot be read on; lines handed out before are complete.
@@ -268,8 +269,12 @@ def iter_lines(
                     line = line[:-1]
                 if len(line) > max_line_bytes:
                     yield number, offset, Oversized(n_bytes, line[:800])
-                elif line and not line.isspace():
-                    yield number, offset, line
+                else:
+                    begins = offset
+                    if line.startswith(BOM):  # also where files were joined by cat
+                        line, begins = line[len(BOM) :], offset + len(BOM)
+                    if line and not line.isspace():
+                        yield number, begins, line
             else:
                 yield number, offset, Oversized(n_bytes, b"".join((*parts, piece))[:800])
             if parts:

@@ -51,7 +51,7 @@ def _problem(mode: int, path: bytes) -> str | None:
 
 def scan(layout: Layout) -> Iterator[InboxEntry]:
     """
-    Yield every ``*.jsonl`` in inbox/ and inbox/{high,normal,low}/, best priority first.
+    Yield every dataset in inbox/ and inbox/{high,normal,low}/, best priority first.
 
     Names that are ignored for a reason that is not obvious are yielded with the
     reason as their problem. Nothing is opened, so nothing can block: type, size and times
@@ -73,7 +73,7 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
                         ignored = why_ignored(
                             entry.name,
                             is_folder=entry.is_dir(follow_symlinks=False),
-                            at_top=not folder,
+                            folder=folder,
                         )
                         if ignored is None and not is_dataset_name(entry.name):
                             continue

@@ -7,6 +7,7 @@ Knows names; does not know files.
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -17,18 +18,22 @@ OWN_NAMES: Final = frozenset(
 )
 """Names in inbox/ that belong to the inbox itself."""
 
-_COMPRESSED: Final = (".gz", ".zip", ".zst", ".bz2", ".xz", ".7z", ".tar", ".tgz")
+_PACKED: Final = (".zip", ".zst", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+_CONVERTIBLE: Final = (
+    *(".json", ".ndjson", ".jsonlines", ".txt", ".csv", ".tsv", ".parquet"),
+    *(".gz", ".bz2", ".xz"),
+)
+"""Of which finetuned convert makes JSON lines, unless there are none in it."""
 _LABEL_CHARACTERS: Final = 80
 _NAME_BYTES: Final = 255
 """Longest file name of Linux file systems, in bytes."""
-_NEAR_JSONL: Final = (".json", ".ndjson", ".txt")
 
 
 def is_dataset_name(name: bytes) -> bool:
     """
-    Return whether a file of this name is claimed as a dataset.
+    Return whether a file of this name is claimed as a dataset: ``*.jsonl``, in any case.
     """
-    return name.endswith(b".jsonl") and not is_draft(name)
+    return name.lower().endswith(b".jsonl") and not is_draft(name)
 
 
 def is_draft(name: bytes) -> bool:
@@ -38,32 +43,31 @@ def is_draft(name: bytes) -> bool:
     return name.startswith(b".") or name.endswith((b".part", b".tmp"))
 
 
-def why_ignored(name: bytes, *, is_folder: bool, at_top: bool) -> str | None:
+def why_ignored(name: bytes, *, is_folder: bool, folder: bytes) -> str | None:
     """
     Return why a name in the inbox is never read and what to do, or None if that is obvious.
 
     Args:
         name: The last part of the path.
         is_folder: Whether it is a folder.
-        at_top: Whether it lies directly in inbox/, not in a folder of a priority.
+        folder: The folder of a priority that it lies in, empty if it lies directly in inbox/.
     """
     text = name.decode("utf-8", "backslashreplace")
     lower = text.lower()
-    if is_dataset_name(name) or is_draft(name) or (at_top and text in OWN_NAMES):
+    if is_dataset_name(name) or is_draft(name) or (not folder and text in OWN_NAMES):
         return None
     if is_folder:
         return (
             "ignored: folders other than high, normal and low are not looked into; "
             "move its .jsonl files into inbox/"
         )
-    if lower.endswith(".jsonl"):
-        return "ignored: the name must end in .jsonl in lower case; rename it"
-    if lower.endswith(_COMPRESSED):
-        return "ignored: compressed files are not read; unpack it and drop the .jsonl file"
-    if lower.endswith(_NEAR_JSONL):
+    if lower.endswith(_PACKED):
+        return "ignored: archives are not read; unpack it and drop the .jsonl file"
+    if lower.endswith(_CONVERTIBLE):
+        path = shlex.quote("/".join(filter(None, ("inbox", escape_name(folder), text))))
         return (
-            "ignored: only names that end in .jsonl are read; "
-            "if it holds one JSON object per line, rename it"
+            "ignored: only names that end in .jsonl are read; make JSON lines of it: "
+            f"finetuned convert {path}"
         )
     return "ignored: only names that end in .jsonl are read"
 
@@ -84,7 +88,8 @@ def safe_stem(name: bytes) -> str:
     """
     Return a short stem of safe characters that still reads like *name*.
     """
-    stem = os.path.basename(name).removesuffix(b".jsonl").decode("ascii", "replace")
+    stem = os.path.basename(name).decode("ascii", "replace")
+    stem = stem[: -len(".jsonl")] if stem.lower().endswith(".jsonl") else stem
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)
     return kept.strip("._-")[:_LABEL_CHARACTERS] or "dataset"
 

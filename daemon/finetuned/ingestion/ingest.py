@@ -24,10 +24,12 @@ import orjson
 from finetuned.config import DataConfig
 from finetuned.core.phase import Phase
 from finetuned.data import store
+from finetuned.data.file_shape import FileShape, way_out
 from finetuned.data.render import Renderer
 from finetuned.errors import ModelError, UnstableDataset
 from finetuned.files.atomic import fsync_file, publish_dir, remove_tree, write_atomic
 from finetuned.files.dataset_result import DatasetOutcome, DatasetResult
+from finetuned.files.inbox_names import safe_stem
 from finetuned.files.manifest import read_manifest, write_manifest
 from finetuned.ingestion.history import History
 from finetuned.ingestion.report import Report
@@ -38,6 +40,7 @@ from finetuned.ingestion.source import (
     hash_source,
     open_regular,
     require_unchanged,
+    shape_of,
     why_unreadable,
 )
 from finetuned.ingestion.split import SecondPass
@@ -131,10 +134,13 @@ class Ingestion:
         if known is not None:
             return known
         building.mkdir()
-        writer = store.DatasetWriter(building)
         limit = self._renderer.max_length
         report = Report(source.name, opened.dataset_id, before.st_size, limit)
-        n_train, refusal = self._read_twice(opened, writer, report, tick)
+        n_train, refusal = 0, _not_json_lines(source, shape_of(fd))
+        if refusal is None:
+            n_train, refusal = self._read_twice(opened, building, report, tick)
+        else:
+            opened.require_unchanged(opened.digest)
         report.seconds = round(time.monotonic() - began, 3)
         if refusal is not None:
             self._quarantine(source, building, report)
@@ -161,11 +167,12 @@ class Ingestion:
         return opened.result(DatasetOutcome.DUPLICATE, report, reason)
 
     def _read_twice(
-        self, opened: _Opened, writer: store.DatasetWriter, report: Report, tick: Tick
+        self, opened: _Opened, building: Path, report: Report, tick: Tick
     ) -> tuple[int, str | None]:
         """
         Do both passes; return the number of training sequences, and why the file is refused.
         """
+        writer = store.DatasetWriter(building)
         try:
             with (writer.folder / store.REJECTS).open("wb") as rejects:
                 first = FirstPass(
@@ -221,8 +228,21 @@ class Ingestion:
     def _quarantine(self, source: Source, building: Path, report: Report) -> None:
         folder = self._run_dir / source.dataset_key
         folder.mkdir(exist_ok=True)
-        shutil.move(building / store.REJECTS, folder / store.REJECTS)
+        if (building / store.REJECTS).exists():
+            shutil.move(building / store.REJECTS, folder / store.REJECTS)
         write_atomic(folder / store.REPORT, _pretty(report.as_dict()))
+
+
+def _not_json_lines(source: Source, shape: FileShape) -> str | None:
+    """
+    Return why a file is set aside as a whole and what to do, None if it is JSON lines.
+    """
+    if shape is FileShape.LINES:
+        return None
+    label = safe_stem(source.name.encode())
+    aside = f"inbox/rejected/{label}.{source.dataset_key}.jsonl"  # where the original goes now
+    advice = way_out(shape, f"finetuned convert {aside} -o inbox/{label}.jsonl")
+    return f"the file is {shape}, not JSON lines; {advice}"
 
 
 def _pretty(value: object) -> bytes:

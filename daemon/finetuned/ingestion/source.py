@@ -1,7 +1,7 @@
 """
 A claimed file, read without trusting it to stay as it is.
 
-Knows descriptors; does not interpret the bytes.
+Knows descriptors; does not know rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from finetuned.core.phase import Phase
+from finetuned.data.file_shape import HEAD_BYTES, FileShape, recognise
 from finetuned.data.strict_json import Oversized
 from finetuned.errors import UnstableDataset
 from finetuned.files.atomic import CHUNK_BYTES
@@ -60,6 +61,20 @@ def open_regular(path: Path) -> int:
         os.close(fd)
         raise OSError(0, "not a regular file")
     return fd
+
+
+def shape_of(fd: int) -> FileShape:
+    """
+    Return what an open file is, from its first bytes; its position stays.
+
+    Raises:
+        SourceUnreadable: The disk refused.
+    """
+    try:
+        head = os.pread(fd, HEAD_BYTES + 1, 0)
+    except OSError as error:
+        raise SourceUnreadable(why_unreadable(error)) from error
+    return recognise(head[:HEAD_BYTES], whole=len(head) <= HEAD_BYTES)
 
 
 def hash_source(fd: int, tick: Tick) -> str:
