@@ -131,3 +131,47 @@ def bar(items: int) -> Iterator[Bar]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Bar(progress, progress.add_task("", total=items))
+
+
+class ByteBar:
+    """
+    A bar of how much of a file is read and how long the rest takes; silent without a terminal.
+    """
+
+    def __init__(self, progress: Progress | None = None, task: TaskID | None = None) -> None:
+        self._progress, self._task = progress, task
+
+    def reach(self, n_bytes: int) -> None:
+        """
+        Show that *n_bytes* of the file are read.
+        """
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=n_bytes)
+
+
+@contextmanager
+def byte_bar(n_bytes: int, what: str) -> Iterator[ByteBar]:
+    """
+    Show a bar of *n_bytes* with the time left on stderr while the block runs.
+    """
+    if not sys.stderr.isatty():
+        yield ByteBar()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield ByteBar(progress, progress.add_task(printable(what), total=n_bytes))

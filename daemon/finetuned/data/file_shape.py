@@ -40,7 +40,7 @@ class FileShape(StrEnum):
 
     LINES = "JSON lines"
     ARRAY = "one JSON array"
-    OBJECTS = "JSON objects that are not one on each line (pretty-printed, or one after another)"
+    OBJECTS = "JSON objects over several lines, or several on one line"
     RETURNS = "text whose lines end in a carriage return alone"
     TABLE = "a table (CSV or TSV)"
     UTF16 = "UTF-16 text"

@@ -251,11 +251,30 @@ def iter_lines(
     Raises:
         OSError: The file cannot be read on; lines handed out before are complete.
     """
+    return lines_of(
+        lambda n: os.read(fd, n), max_line_bytes, on_bytes=on_bytes, read_bytes=read_bytes
+    )
+
+
+def lines_of(
+    read: Callable[[int], bytes],
+    max_line_bytes: int,
+    *,
+    on_bytes: Callable[[bytes], object] | None = None,
+    read_bytes: int = READ_BYTES,
+) -> Iterator[tuple[int, int, bytes | Oversized]]:
+    """
+    Yield the lines of whatever *read* reads, as iter_lines does.
+
+    Args:
+        read: Returns at most so many bytes, none at the end.
+        max_line_bytes, on_bytes, read_bytes: As iter_lines.
+    """
     number, offset = 1, 0
     parts: list[bytes] = []  # the start of a line that is not complete yet
     held = 0  # its length so far, which may be more than is in parts
     while True:
-        chunk = os.read(fd, read_bytes)
+        chunk = read(read_bytes)
         if on_bytes is not None and chunk:
             on_bytes(chunk)
         *complete, tail = chunk.split(b"\n") if chunk else (b"", b"")

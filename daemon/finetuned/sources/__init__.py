@@ -1,3 +1,3 @@
 """
-Generators of training rows.
+Sources of training rows: generators, and files of other shapes.
 """
