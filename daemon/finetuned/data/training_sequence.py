@@ -59,6 +59,19 @@ def join_turns(turns: Iterable[TurnIds]) -> list[TrainingSequence]:
     return sequences
 
 
+def length_limit(configured: int, models_own: int | None) -> tuple[int, str]:
+    """
+    Return the longest sequence in tokens, and the name of the limit that decides it.
+
+    Args:
+        configured: data.max_length.
+        models_own: Positions that the base model was made for; None if it does not say.
+    """
+    if models_own is not None and models_own < configured:
+        return models_own, "the base model's own limit"
+    return configured, "data.max_length"
+
+
 def check_sequences(
     sequences: Iterable[TrainingSequence],
     *,

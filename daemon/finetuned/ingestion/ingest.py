@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -32,6 +32,7 @@ from finetuned.files.dataset_result import DatasetOutcome, DatasetResult
 from finetuned.files.inbox_names import safe_stem
 from finetuned.files.manifest import read_manifest, write_manifest
 from finetuned.ingestion.history import History
+from finetuned.ingestion.rejects import RejectsFile
 from finetuned.ingestion.report import Report
 from finetuned.ingestion.source import (
     Source,
@@ -45,6 +46,9 @@ from finetuned.ingestion.source import (
 )
 from finetuned.ingestion.split import SecondPass
 from finetuned.ingestion.validate import FirstPass
+
+NOTHING_TO_TRAIN: Final = "earlier datasets hold out every prompt of this one: nothing to train"
+"""Why a file is set aside of which every row is good and none may be trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +157,11 @@ class Ingestion:
         Return the result if these bytes are a dataset already, made by the same renderer.
         """
         final = self._datasets_dir / opened.dataset_id
-        try:
-            manifest = read_manifest(final)
-        except ModelError:
-            return None
-        if manifest.get("renderer") != self._renderer.fingerprint:
+        key = published_as(final, self._renderer)
+        if key is None:
             return None
         report = orjson.loads((final / store.REPORT).read_bytes())
-        if manifest.get("dataset_key") == opened.source.dataset_key:
+        if key == opened.source.dataset_key:
             # An earlier attempt at this claim published it and ended before the result.
             return opened.result(DatasetOutcome.ACCEPTED, report)
         reason = f"the same bytes are dataset {opened.dataset_id} already"
@@ -174,11 +175,13 @@ class Ingestion:
         """
         writer = store.DatasetWriter(building)
         try:
-            with (writer.folder / store.REJECTS).open("wb") as rejects:
+            with (writer.folder / store.REJECTS).open("wb") as file:
+                rejects = RejectsFile(file)
                 first = FirstPass(
                     self._renderer, self._config.max_line_bytes, writer, report, rejects
                 )
                 read_digest = first.run(opened.fd, tick)
+                rejects.finish()
         finally:
             writer.close()
         opened.require_unchanged(read_digest)
@@ -188,7 +191,7 @@ class Ingestion:
             second = SecondPass(self._renderer, self._config, self._history, writer, report)
             n_train = second.run(opened.fd, tick)
             if n_train == 0:
-                refusal = "earlier datasets hold out every prompt of this one: nothing to train"
+                refusal = NOTHING_TO_TRAIN
         opened.require_unchanged(read_digest)
         return n_train, refusal
 
@@ -231,6 +234,19 @@ class Ingestion:
         if (building / store.REJECTS).exists():
             shutil.move(building / store.REJECTS, folder / store.REJECTS)
         write_atomic(folder / store.REPORT, _pretty(report.as_dict()))
+
+
+def published_as(folder: Path, renderer: Renderer) -> str | None:
+    """
+    Return the key of the file that dataset *folder* was made of, None if *renderer* made none.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except ModelError:
+        return None
+    if manifest.get("renderer") != renderer.fingerprint:
+        return None
+    return str(manifest.get("dataset_key"))
 
 
 def _not_json_lines(source: Source, shape: FileShape) -> str | None:

@@ -1,7 +1,7 @@
 """
 The first pass over a file: every line parsed, rendered, written, or rejected with its reason.
 
-Knows lines and the dataset's writer; does not know the split or where the file came from.
+Knows lines; does not know what is made of them, the split, or where the file came from.
 """
 
 from __future__ import annotations
@@ -9,32 +9,47 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import BinaryIO, Final
-
-import orjson
+from typing import Final, Protocol
 
 from finetuned.core.phase import Phase
 from finetuned.core.text import printable
 from finetuned.data.examples import Example, prompt_hash, to_example
 from finetuned.data.render import Renderer
-from finetuned.data.store import DatasetWriter
 from finetuned.data.strict_json import Oversized, iter_lines, parse_line
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import MalformedExample
+from finetuned.ingestion.rejects import Rejects
 from finetuned.ingestion.report import RejectedLine, Report
 from finetuned.ingestion.source import Line, Tick, guarded
 
 BATCH_ROWS: Final = 256
 BATCH_BYTES: Final = 1 << 20
-MAX_REJECTS_LISTED: Final = 100_000
-"""Rejected lines listed one by one; more are only counted: a bad 10 GB file must fit the disk."""
 
 _SHOWN_CHARACTERS: Final = 200
 """Longest part of a rejected line that is shown."""
 
 _PASSWORD: Final = re.compile(r'password\w*\\*"\s*:\s*\\*"([^"\\]+)')
+
+
+class Rows(Protocol):
+    """
+    What is told of every accepted row; the arguments are those of DatasetWriter.add.
+    """
+
+    def add(
+        self,
+        *,
+        line: int,
+        offset: int,
+        n_bytes: int,
+        prompt_hash: int,
+        sequences: list[TrainingSequence],
+    ) -> None:
+        """
+        Take one accepted row.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +60,12 @@ class FirstPass:
 
     renderer: Renderer
     max_line_bytes: int
-    writer: DatasetWriter
+    writer: Rows
     """Is given the accepted rows."""
     report: Report
     """Counts every line."""
-    rejects: BinaryIO
-    """rejects.jsonl, open for writing."""
+    rejects: Rejects
+    """Is given the rejected lines."""
 
     def run(self, fd: int, tick: Tick) -> str:
         """
@@ -80,9 +95,6 @@ class FirstPass:
         for batch in _batches(guarded(iter_lines(fd, self.max_line_bytes, on_bytes=on_bytes))):
             self._validate(batch)
             tick(Phase.VALIDATING, self.report.rows_read, n_bytes)
-        if self.report.rows_rejected > MAX_REJECTS_LISTED:
-            left_out = self.report.rows_rejected - MAX_REJECTS_LISTED
-            self.rejects.write(orjson.dumps({"not_listed": left_out}) + b"\n")
         return digest.hexdigest()
 
     def _validate(self, batch: list[Line]) -> None:
@@ -131,8 +143,7 @@ class FirstPass:
     def _reject(self, number: int, error: MalformedExample, line: bytes | Oversized) -> None:
         rejected = RejectedLine(number, error.code, printable(error.reason), _shown(line))
         self.report.count_rejected(rejected)
-        if self.report.rows_rejected <= MAX_REJECTS_LISTED:
-            self.rejects.write(orjson.dumps(asdict(rejected)) + b"\n")
+        self.rejects.add(rejected)
 
 
 def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:

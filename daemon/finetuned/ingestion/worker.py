@@ -28,6 +28,7 @@ from typing import Final
 from finetuned.core.phase import Phase
 from finetuned.core.text import printable
 from finetuned.data.render import Renderer
+from finetuned.data.training_sequence import length_limit
 from finetuned.errors import (
     ConfigError,
     Interrupted,
@@ -79,7 +80,7 @@ class IngestionRun:
             force=True, phase=Phase.STARTING, files_done=n_done, files_total=len(self.sources)
         )
         self._stop_if_asked()
-        max_length, limited_by = self._limit()
+        max_length, limited_by = length_limit(self.config.max_length, self.spec.model_max_length)
         renderer = Renderer.load(
             self.spec.base,
             max_length=max_length,
@@ -104,15 +105,6 @@ class IngestionRun:
             n_done += 1
             self.heartbeat.beat(files_done=n_done)
         self.heartbeat.beat(force=True, phase=Phase.DONE, file=None)
-
-    def _limit(self) -> tuple[int, str]:
-        """
-        Return the longest sequence in tokens, and the name of the limit that decides it.
-        """
-        configured, models_own = self.config.max_length, self.spec.model_max_length
-        if models_own is not None and models_own < configured:
-            return models_own, "the base model's own limit"
-        return configured, "data.max_length"
 
     def _tick(self, phase: Phase, rows: int, n_bytes: int) -> None:
         self._stop_if_asked()
