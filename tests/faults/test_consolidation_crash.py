@@ -17,6 +17,7 @@ from finetuned.layout import Layout
 from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.versions import list_versions, verify_version
 from support.daemon import Daemon, make_root
+from support.journals import release
 from support.tiny_base import write_rows
 
 KILLS = max(4, int(os.environ.get("FINETUNED_KILLS", "0")) // 10)
@@ -70,6 +71,6 @@ def test_a_merge_that_is_killed_is_finished_once_by_the_next_daemon(
         assert {("consolidation", "promoted"), ("training", "promoted")} == {
             (job.kind, job.state) for job in journal.jobs.in_states()
         }
-        journal.promotions.add("v0001", PromotionCause.PROMOTE)
+        release(journal, "v0001", PromotionCause.PROMOTE)
         journal.close()
     print(f"\nkilled in: {', '.join(map(str, killed_in))}")

@@ -29,6 +29,7 @@ from finetuned.registry.versions import verify_version
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.recover import check_incumbent
 from finetuned.supervisor.status import StatusBoard
+from support.journals import release
 
 NAMES = ("v0001", "v0002", "v0003")
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -62,7 +63,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert name == commit_version(layout, folder, facts)
         backup(layout, name)
         journal.versions.add(name, VersionVerdict.PROMOTED, parent=facts["parent"])
-        journal.promotions.add(name, PromotionCause.GATE)
+        release(journal, name, PromotionCause.GATE)
         promote(layout, name)
         shutil.copyfile(layout.versions / name / MANIFEST, layout.root / f"{name}.manifest")
     journal.close()
@@ -276,7 +277,7 @@ def test_nothing_falls_back_to_the_bare_base_model_unasked(context: Context) -> 
     """
     layout = context.layout
     promote(layout, "v0001")
-    context.journal.promotions.add("v0001", PromotionCause.ROLLBACK)
+    release(context.journal, "v0001", PromotionCause.ROLLBACK)
     for folder in (layout.versions, layout.backups):
         cut(10)(folder / "v0001")
     with pytest.raises(ModelError, match="--to-base"):

@@ -23,6 +23,7 @@ from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import list_versions
 from support.candidates import make_candidate
+from support.journals import release
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOOL = CHECKOUT / "tools" / "versions.py"
@@ -276,7 +277,7 @@ def test_nothing_is_thrown_away_while_journal_and_link_disagree(layout, command)
     Between a verdict and the flip of the link the next version in use is known to the journal only.
     """
     journal = Journal(layout.journal)
-    journal.promotions.add("v0003", PromotionCause.GATE)
+    release(journal, "v0003", PromotionCause.GATE)
     journal.close()
 
     assert "promote v0003" in tool(layout, *command, status=1)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.files.journal import Journal
 from finetuned.files.tables.datasets import Claim
 from finetuned.layout import Priority
@@ -42,6 +44,13 @@ def promote_job(journal: Journal, key: str, dataset_id: str, version: str) -> st
         journal.jobs.move(job_id, event)
     journal.conclude(job_id, JobEvent.ACCEPT, version=version, parent=parent, reason="better")
     return job_id
+
+
+def release(journal: Journal, version: str | None, cause: PromotionCause) -> None:
+    """
+    Record that *version* is head and release.
+    """
+    journal.put_in_use(version, cause, head=NewHead(version, HeadCause.REBUILD))
 
 
 def open_journal(folder: Path) -> Journal:

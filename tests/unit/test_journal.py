@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent, JobState, can, next_state
-from finetuned.core.promotion import PromotionCause, VersionVerdict
+from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
 from finetuned.errors import InvalidTransition, ModelError
 from finetuned.files.journal import Journal
 from finetuned.files.tables.scores import Trained
@@ -73,7 +74,7 @@ def test_the_verdict_is_one_step(journal: Journal) -> None:
     """
     job_id = promote_job(journal, "d1", "aa", "v0001")
 
-    assert "v0001" == journal.promotions.incumbent()
+    assert ("v0001", "v0001") == (journal.promotions.incumbent(), journal.heads.version())
     assert JobState.PROMOTED is journal.jobs.get(job_id).state
     assert [("v0001", None, VersionVerdict.PROMOTED, job_id)] == [
         (v.id, v.parent, v.verdict, v.job_id) for v in journal.versions.all()
@@ -93,9 +94,45 @@ def test_a_rejected_candidate_is_a_version_and_not_in_use(journal: Journal) -> N
     move = journal.conclude(job_id, JobEvent.REJECT, version="v0001", parent=None, reason="worse")
 
     assert (JobState.EVALUATING, JobState.REJECTED) == (move.old, move.new)
-    assert journal.promotions.last() is None
+    assert (None, None) == (journal.promotions.last(), journal.heads.last())
     assert [VersionVerdict.REJECTED] == [v.verdict for v in journal.versions.all()]
     assert ("v0001", "worse") == (journal.jobs.get(job_id).version, journal.jobs.get(job_id).reason)
+
+
+def test_a_held_candidate_is_the_head_and_not_in_use(journal: Journal) -> None:
+    """
+    What it learnt is where the next job starts; whoever uses current_model sees no change.
+    """
+    promote_job(journal, "d1", "aa", "v0001")
+    job_id = add_job(journal, "d2", "bb")
+    for event in TO_EVALUATING:
+        journal.jobs.move(job_id, event)
+    journal.conclude(job_id, JobEvent.HOLD, version="v0002", parent="v0001", reason="no gain")
+
+    assert ("v0001", "v0002") == (journal.promotions.incumbent(), journal.heads.version())
+    last = journal.heads.last()
+    assert last is not None
+    assert (HeadCause.HELD, job_id) == (last.cause, last.job_id)
+    assert JobState.HELD is journal.jobs.get(job_id).state
+    assert VersionVerdict.HELD is journal.versions.all()[-1].verdict
+
+
+def test_head_and_release_move_in_one_step_and_a_head_that_stays_is_not_written(
+    journal: Journal,
+) -> None:
+    """
+    One decision on the release is one on the head at most.
+    """
+    promote_job(journal, "d1", "aa", "v0001")
+    head = NewHead("v0001", HeadCause.ROLLBACK)
+    journal.put_in_use(None, PromotionCause.ROLLBACK)
+    journal.put_in_use(None, PromotionCause.ROLLBACK, head=head)
+    last = journal.heads.last()
+    assert last is not None
+    assert (1, "v0001", HeadCause.PROMOTED) == (last.seq, last.version, last.cause)
+    journal.put_in_use(None, PromotionCause.ROLLBACK, head=NewHead(None, HeadCause.ROLLBACK))
+
+    assert (None, None) == (journal.promotions.incumbent(), journal.heads.version())
 
 
 def test_a_finished_training_is_one_step(journal: Journal) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from finetuned.core.job import JobKind
+from finetuned.core.promotion import HeadCause
 from finetuned.errors import ConfigError
 from finetuned.files import schema
 from finetuned.files.journal import Journal
@@ -52,6 +53,27 @@ def test_a_journal_of_the_first_schema_goes_on(tmp_path: Path) -> None:
             assert [(str(schema.VERSION),)] == db.execute(
                 "SELECT value FROM settings WHERE key = 'schema_version'"
             ).fetchall()
+
+
+def test_before_heads_were_recorded_the_head_was_the_version_in_use(tmp_path: Path) -> None:
+    """
+    Every decision of then is one on the head, in the same order and for the same reason.
+    """
+    path = tmp_path / "journal.sqlite3"
+    first_schema(path)
+    with sqlite3.connect(path) as db:
+        db.executemany(
+            "INSERT INTO promotions (version, cause, at) VALUES (?, ?, 't')",
+            [("v0001", "gate"), (None, "rollback"), ("v0001", "promote")],
+        )
+    journal = Journal(path)
+    last = journal.heads.last()
+    assert last is not None
+    assert (3, "v0001", HeadCause.PROMOTE) == (last.seq, last.version, last.cause)
+    journal.close()
+    with sqlite3.connect(path) as db:
+        found = db.execute("SELECT version, cause, job_id FROM heads ORDER BY seq").fetchall()
+    assert [("v0001", "promoted", "j000001"), (None, "rollback", None)] == found[:2]
 
 
 def test_a_migration_that_is_cut_short_changes_nothing(

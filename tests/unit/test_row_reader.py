@@ -17,7 +17,7 @@ from finetuned.core.dataset_state import DatasetState
 from finetuned.errors import CorruptRow, ModelError
 from finetuned.files.database import Database
 from finetuned.files.row_reader import read_rows
-from finetuned.files.rows import DatasetRow, JobRow, PromotionRow, Row, RunRow
+from finetuned.files.rows import DatasetRow, HeadRow, JobRow, PromotionRow, Row, RunRow
 from finetuned.layout import Priority
 
 CLASSES = get_args(Row)
@@ -130,7 +130,9 @@ def words(cls: Any) -> list[tuple[str, type[StrEnum]]]:
     ]
 
 
-@pytest.mark.parametrize("cls", [DatasetRow, JobRow, RunRow, PromotionRow], ids=lambda c: c.table)
+@pytest.mark.parametrize(
+    "cls", [DatasetRow, JobRow, RunRow, PromotionRow, HeadRow], ids=lambda c: c.table
+)
 def test_every_word_of_every_enum_comes_back_as_its_member(database: Database, cls: Any) -> None:
     """
     And a word that is no member is refused, in every column that holds words.
@@ -141,6 +143,7 @@ def test_every_word_of_every_enum_comes_back_as_its_member(database: Database, c
         "jobs": {"priority": "low", "state": "queued", "created_at": "", "updated_at": ""},
         "runs": {"kind": "watch", "started_at": ""},
         "promotions": {"cause": "gate", "at": ""},
+        "heads": {"cause": "held", "at": ""},
     }[cls.table]
     key = fields(cls)[0].name
     for name, kind in words(cls):

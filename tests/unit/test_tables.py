@@ -346,6 +346,7 @@ def test_a_retrained_job_begins_again_and_its_runs_do_not_count(journal: Journal
 
 ENDS = {
     JobState.PROMOTED: (*TO_EVALUATING, JobEvent.ACCEPT),
+    JobState.HELD: (*TO_EVALUATING, JobEvent.HOLD),
     JobState.REJECTED: (*TO_EVALUATING, JobEvent.REJECT),
     JobState.SKIPPED: (JobEvent.SKIP,),
     JobState.FAILED: (JobEvent.FAIL,),

@@ -24,6 +24,7 @@ from finetuned.supervisor.context import Context
 from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly
 from finetuned.supervisor.status import StatusBoard
 from support.candidates import make_candidate
+from support.journals import release
 
 NIGHT = datetime(2026, 11, 20, 3, 30)
 
@@ -112,10 +113,10 @@ def test_what_cannot_be_merged_says_why(context: Context, tmp_path: Path) -> Non
     The answer to the order is the answer to the person.
     """
     assert "no version is in use" in ask_for_consolidation(context)
-    context.journal.promotions.add("v0001", PromotionCause.PROMOTE)
+    release(context.journal, "v0001", PromotionCause.PROMOTE)
     assert ask_for_consolidation(context).startswith("queued as j")
     assert "about to" in ask_for_consolidation(context)
     full = make_candidate(tmp_path / "full", text="{}", full=True)
     name = commit_version(context.layout, full, {"run_id": "r2", "base": "tiny"})
-    context.journal.promotions.add(name, PromotionCause.PROMOTE)
+    release(context.journal, name, PromotionCause.PROMOTE)
     assert "full model" in ask_for_consolidation(context)

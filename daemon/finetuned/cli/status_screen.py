@@ -213,7 +213,7 @@ def _queue(status: dict[str, Any]) -> Line:
         ("trained", "to be evaluated"),
     )
     waiting = [f"{counts[name]} {text}" for name, text in words if counts.get(name)]
-    ends = ("promoted", "rejected", "skipped", "failed", "quarantined", "duplicate")
+    ends = ("promoted", "held", "rejected", "skipped", "failed", "quarantined", "duplicate")
     ended = [f"{counts[name]} {name}" for name in ends if counts.get(name)]
     text = ", ".join(waiting) or "nothing waits"
     return Line("queue", f"{text}; so far {', '.join(ended)}" if ended else text)

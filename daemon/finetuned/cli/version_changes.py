@@ -8,7 +8,8 @@ import argparse
 from typing import Final
 
 from finetuned.cli.version_answer import Answer, chosen
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.head import NewHead
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.text import printable
 from finetuned.errors import RegistryError
 from finetuned.files.journal import Journal
@@ -25,7 +26,7 @@ def _record(layout: Layout, version: str | None, cause: PromotionCause) -> None:
     """
     if layout.journal.exists():
         journal = Journal(layout.journal)
-        journal.promotions.add(version, cause)
+        journal.put_in_use(version, cause, head=NewHead(version, HeadCause(cause)))
         journal.close()
 
 

@@ -3,7 +3,7 @@ The life of one training job, as a table.
 
 A job is one inbox file, or a few small ones that waited together, on its way
 to a model version. Without a failure its states are QUEUED, TRAINING, TRAINED,
-EVALUATING, PROMOTED. TRAINING and EVALUATING need a live process; each has a
+EVALUATING, PROMOTED or HELD. TRAINING and EVALUATING need a live process; each has a
 state of rest that an interruption leads back to, so that after a power cut no
 job is in a state that needs a process nobody runs.
 """
@@ -26,6 +26,7 @@ class JobState(StrEnum):
     TRAINED = "trained"  # a candidate exists, waiting for evaluation
     EVALUATING = "evaluating"  # a worker process is making its eval report
     PROMOTED = "promoted"  # current_model became this version
+    HELD = "held"  # training goes on from its version, current_model stays
     REJECTED = "rejected"  # the gate said no
     SKIPPED = "skipped"  # a person said no
     FAILED = "failed"  # out of attempts, or it cannot work
@@ -35,6 +36,7 @@ class JobEvent(StrEnum):
     START = "start"  # a worker process was spawned
     FINISH = "finish"  # it left a candidate behind
     ACCEPT = "accept"  # the gate let the candidate through
+    HOLD = "hold"  # not shown to be better, and nothing is broken
     REJECT = "reject"
     SKIP = "skip"
     INTERRUPT = "interrupt"  # it was stopped, by us or by a power cut; costs no attempt
@@ -57,6 +59,7 @@ _TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.TRAINED, JobEvent.RETRAIN): JobState.QUEUED,
     (JobState.TRAINED, JobEvent.FAIL): JobState.FAILED,
     (JobState.EVALUATING, JobEvent.ACCEPT): JobState.PROMOTED,
+    (JobState.EVALUATING, JobEvent.HOLD): JobState.HELD,
     (JobState.EVALUATING, JobEvent.REJECT): JobState.REJECTED,
     (JobState.EVALUATING, JobEvent.SKIP): JobState.SKIPPED,
     (JobState.EVALUATING, JobEvent.INTERRUPT): JobState.TRAINED,

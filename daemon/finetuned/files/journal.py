@@ -13,16 +13,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent, JobState
-from finetuned.core.promotion import PromotionCause, VersionVerdict
+from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
 from finetuned.files.database import Database
 from finetuned.files.tables.datasets import Datasets
+from finetuned.files.tables.heads import Heads
 from finetuned.files.tables.jobs import JobMove, Jobs
 from finetuned.files.tables.orders import OrderRecords
 from finetuned.files.tables.runs import Runs
 from finetuned.files.tables.scores import Scores, Trained
 from finetuned.files.tables.settings import Settings
 from finetuned.files.tables.versions import Promotions, Versions
+
+VERDICTS = {
+    JobState.PROMOTED: VersionVerdict.PROMOTED,
+    JobState.HELD: VersionVerdict.HELD,
+    JobState.REJECTED: VersionVerdict.REJECTED,
+}
+"""What the gate said of a candidate, by the state that its job ended in."""
 
 
 class Journal:
@@ -45,6 +54,7 @@ class Journal:
         self.scores = Scores(self._database)
         self.versions = Versions(self._database)
         self.promotions = Promotions(self._database)
+        self.heads = Heads(self._database)
         self.orders = OrderRecords(self._database)
 
     def close(self) -> None:
@@ -81,15 +91,34 @@ class Journal:
             self.runs.note_last_step(run_id, last_step)
             return self.jobs.move(job_id, JobEvent.FINISH, candidate_run=run_id)
 
+    def put_in_use(
+        self, version: str | None, cause: PromotionCause, *, head: NewHead | None = None
+    ) -> None:
+        """
+        Decide, in one step, on the version in use and on the head. The links follow.
+
+        Args:
+            version: The release; None is the base model.
+            cause: Why.
+            head: The head from now on; None leaves it where it is.
+        """
+        with self._database.write():
+            self.promotions.add(version, cause)
+            last = self.heads.last()
+            if head is not None and (last is None or last.version != head.version):
+                self.heads.add(head.version, head.cause)
+
     def conclude(
         self, job_id: str, event: JobEvent, *, version: str, parent: str | None, reason: str
     ) -> JobMove:
         """
-        Record the gate's verdict in one step: job, version and, if promoted, the version in use.
+        Record the gate's verdict in one step: job, version, head and version in use.
+
+        A version that is held becomes the head; one that is promoted, head and version in use.
 
         Args:
             job_id: The job, in EVALUATING.
-            event: ACCEPT or REJECT.
+            event: ACCEPT, HOLD or REJECT.
             version: The committed version folder of its candidate.
             parent: The version it was trained on; None is the base model.
             reason: Why, in the gate's words.
@@ -99,14 +128,17 @@ class Journal:
         """
         with self._database.write():
             move = self.jobs.move(job_id, event, version=version, reason=reason)
-            promoted = move.new is JobState.PROMOTED
+            verdict = VERDICTS[move.new]
             self.versions.add(
                 version,
-                VersionVerdict.PROMOTED if promoted else VersionVerdict.REJECTED,
+                verdict,
                 parent=parent,
                 job_id=job_id,
                 run_id=self.jobs.get(job_id).candidate_run,
             )
-            if promoted:
+            if verdict is VersionVerdict.PROMOTED:
                 self.promotions.add(version, PromotionCause.GATE)
+                self.heads.add(version, HeadCause.PROMOTED, job_id=job_id)
+            elif verdict is VersionVerdict.HELD:
+                self.heads.add(version, HeadCause.HELD, job_id=job_id)
             return move

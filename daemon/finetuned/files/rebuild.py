@@ -24,7 +24,7 @@ def restore_version(journal: Journal, version: str, manifest: ModelManifest) -> 
     """
     job_id = manifest.job_id or f"job-of-{version}"
     at = manifest.created_at or utc_now()
-    promoted = (manifest.verdict or VersionVerdict.PROMOTED) == VersionVerdict.PROMOTED
+    verdict = verdict_of(manifest)
     document = manifest.document
     scores = scores_of_report(
         document.get("suites") or [],
@@ -34,7 +34,7 @@ def restore_version(journal: Journal, version: str, manifest: ModelManifest) -> 
     with journal.together():
         journal.versions.add(
             version,
-            VersionVerdict.PROMOTED if promoted else VersionVerdict.REJECTED,
+            verdict,
             parent=manifest.parent,
             job_id=job_id,
             run_id=manifest.run_id,
@@ -43,7 +43,7 @@ def restore_version(journal: Journal, version: str, manifest: ModelManifest) -> 
         journal.jobs.restore(
             job_id,
             kind=JobKind.CONSOLIDATION if manifest.consolidates else JobKind.TRAINING,
-            state=JobState.PROMOTED if promoted else JobState.REJECTED,
+            state=JobState(verdict),
             version=version,
             parent=manifest.parent,
             candidate_run=manifest.run_id,
@@ -54,6 +54,16 @@ def restore_version(journal: Journal, version: str, manifest: ModelManifest) -> 
         journal.scores.add(job_id, evaluation, scores)
         journal.jobs.reserve_ids(_number(job_id))
         journal.runs.reserve_ids(_number(manifest.run_id or ""))
+
+
+def verdict_of(manifest: ModelManifest) -> VersionVerdict:
+    """
+    Return the gate's verdict in a manifest: promoted if it holds none, rejected if a strange one.
+    """
+    try:
+        return VersionVerdict(manifest.verdict or VersionVerdict.PROMOTED)
+    except ValueError:
+        return VersionVerdict.REJECTED
 
 
 def _restore_datasets(

@@ -16,7 +16,7 @@ import orjson
 from finetuned.config import Config, config_from_dict
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobKind, JobState
-from finetuned.core.promotion import PromotionCause, VersionVerdict
+from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
 from finetuned.layout import Priority
@@ -181,6 +181,23 @@ class PromotionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadRow:
+    """
+    One decision on the version that the next job starts from; the last one is in force.
+    """
+
+    table: ClassVar[str] = "heads"
+
+    seq: int
+    version: str | None
+    """None is the base model."""
+    cause: HeadCause
+    job_id: str | None
+    """The job whose candidate it is; None if no job made the decision."""
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreRow:
     """
     The score of one version on one suite, from the evaluation of its candidate.
@@ -203,4 +220,4 @@ class ScoreRow:
     at: str
 
 
-Row = DatasetRow | JobRow | RunRow | TrainedRow | VersionRow | PromotionRow | ScoreRow
+Row = DatasetRow | JobRow | RunRow | TrainedRow | VersionRow | PromotionRow | HeadRow | ScoreRow

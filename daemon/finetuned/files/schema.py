@@ -6,7 +6,7 @@ Columns are named once more as the fields of files/rows.py; a test compares them
 
 from __future__ import annotations
 
-VERSION = 2
+VERSION = 3
 """The schema of this version of the program."""
 
 FIRST = """
@@ -76,7 +76,7 @@ CREATE TABLE IF NOT EXISTS versions (
     id TEXT PRIMARY KEY,
     parent TEXT,
     job_id TEXT, run_id TEXT,
-    verdict TEXT NOT NULL,         -- promoted, rejected
+    verdict TEXT NOT NULL,         -- promoted, held, rejected
     created_at TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS promotions (
@@ -112,6 +112,20 @@ CREATE VIEW matrix AS
            e.n_asked, e.loss, e.at
     FROM evals e JOIN jobs j ON j.id = e.job_id
     WHERE e.subject = 'candidate' AND j.version IS NOT NULL;
+""",
+    # Before heads were recorded, the head was the version in use.
+    2: """
+CREATE TABLE heads (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    version TEXT,
+    cause TEXT NOT NULL,
+    job_id TEXT,
+    at TEXT NOT NULL
+);
+INSERT INTO heads (version, cause, job_id, at)
+    SELECT p.version, CASE p.cause WHEN 'gate' THEN 'promoted' ELSE p.cause END,
+           CASE p.cause WHEN 'gate' THEN v.job_id END, p.at
+    FROM promotions p LEFT JOIN versions v ON v.id = p.version ORDER BY p.seq;
 """,
 }
 """Version -> the statements that make the next one of it. A new file takes the same way."""

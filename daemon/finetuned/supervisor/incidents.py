@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import structlog
 
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.head import NewHead
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.record import to_json
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
@@ -87,7 +88,11 @@ class Incidents:
         self._unwritten = (context.layout.incidents / name, incident)
         with suppress(OSError):  # a full disk must not keep a bad version in use
             self._write()
-        context.journal.promotions.add(incident.back_to, PromotionCause.WATCH)
+        context.journal.put_in_use(
+            incident.back_to,
+            PromotionCause.WATCH,
+            head=NewHead(incident.back_to, HeadCause.WATCH),
+        )
         try:
             follow_journal(context)
         except (ModelError, RegistryError):

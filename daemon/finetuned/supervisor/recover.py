@@ -14,7 +14,8 @@ import time
 
 import structlog
 
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.head import NewHead
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.claims import last_claim
 from finetuned.files.journal import Journal
@@ -73,7 +74,9 @@ def rebuild(layout: Layout, journal: Journal) -> None:
         log.error("current_model_unreadable", error=str(error))
         current = None
     if current is not None:
-        journal.promotions.add(current, PromotionCause.REBUILD)
+        journal.put_in_use(
+            current, PromotionCause.REBUILD, head=NewHead(current, HeadCause.REBUILD)
+        )
     if restored:
         log.warning("journal_rebuilt", versions=restored, incumbent=current)
     for folder in layout.runs.iterdir() if layout.runs.is_dir() else ():
@@ -135,5 +138,7 @@ def check_incumbent(context: Context) -> None:
         ) from problem
     repair(layout, ancestor)
     promote(layout, ancestor)
-    journal.promotions.add(ancestor, PromotionCause.FALLBACK)
+    journal.put_in_use(
+        ancestor, PromotionCause.FALLBACK, head=NewHead(ancestor, HeadCause.FALLBACK)
+    )
     log.error("incumbent_fell_back", version=name, to=ancestor, error=str(problem))

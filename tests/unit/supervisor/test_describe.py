@@ -15,7 +15,7 @@ from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.runs.jobs import JobRunner
 from finetuned.supervisor.status import QUEUE
 from support.desk import configure
-from support.journals import add_accepted, add_job
+from support.journals import add_accepted, add_job, release
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_limits_pause_and_version_are_those_in_force(context, parts):
     """
     configure(context, "data", max_length=640)
     configure(context, "evaluation", max_new_tokens=48)
-    context.journal.promotions.add("v0007", PromotionCause.PROMOTE)
+    release(context.journal, "v0007", PromotionCause.PROMOTE)
     context.journal.settings.pause("lunch")
     found = said(context, parts)
 

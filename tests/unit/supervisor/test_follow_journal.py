@@ -10,6 +10,7 @@ from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
 from finetuned.supervisor.verdict.conclude import follow_journal
 from support.desk import configure
+from support.journals import release
 from support.versions import commit, damage
 
 
@@ -23,7 +24,7 @@ def two(context):
 
 
 def decide(context, version):
-    context.journal.promotions.add(version, PromotionCause.PROMOTE)
+    release(context.journal, version, PromotionCause.PROMOTE)
     follow_journal(context)
 
 

@@ -20,7 +20,7 @@ from finetuned.layout import Priority
 from finetuned.supervisor.runs import run as run_module
 from finetuned.supervisor.runs.jobs import END_LOOK_SECONDS, JobRunner
 from support.desk import configure
-from support.journals import add_job
+from support.journals import add_job, release
 from support.versions import commit
 
 
@@ -46,7 +46,7 @@ def test_a_training_begins_with_what_counts_now_and_keeps_it(context, jobs, work
     """
     Version and configuration are recorded once; a later run of the job uses the same.
     """
-    context.journal.promotions.add(commit(context.layout), PromotionCause.PROMOTE)
+    release(context.journal, commit(context.layout), PromotionCause.PROMOTE)
     configure(context, "training", replay_rows=7)
     jobs.start_training(job)
     assert (JobState.TRAINING, "v0001") == (
@@ -85,7 +85,7 @@ def test_a_merge_is_done_by_one_process_however_many_train(context, jobs, worker
     """
     The launch file is not even looked for.
     """
-    context.journal.promotions.add(commit(context.layout), PromotionCause.PROMOTE)
+    release(context.journal, commit(context.layout), PromotionCause.PROMOTE)
     configure(context, "training", accelerate_config="no_such.yaml")
     job = context.journal.jobs.add(Priority.LOW, (), kind=JobKind.CONSOLIDATION)
     jobs.start_training(job)
@@ -139,7 +139,7 @@ def test_a_candidate_of_another_parent_is_trained_again(context, jobs, workers, 
     Somebody promoted or rolled back meanwhile: its comparison would mean nothing.
     """
     evaluated(context, job)
-    context.journal.promotions.add(commit(context.layout), PromotionCause.PROMOTE)
+    release(context.journal, commit(context.layout), PromotionCause.PROMOTE)
     jobs.start_evaluation(job)
     found = context.journal.jobs.get(job)
 

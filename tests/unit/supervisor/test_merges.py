@@ -11,7 +11,7 @@ from finetuned.core.promotion import PromotionCause
 from finetuned.layout import Priority
 from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly, lacks_space
 from support.desk import configure
-from support.journals import promote_job
+from support.journals import promote_job, release
 from support.versions import commit
 
 NIGHT = datetime(2026, 11, 20, 3, 30)
@@ -27,7 +27,7 @@ def small(context):
 
 
 def use(context, version):
-    context.journal.promotions.add(version, PromotionCause.PROMOTE)
+    release(context.journal, version, PromotionCause.PROMOTE)
 
 
 def test_the_adapter_in_use_is_queued_behind_everything_else(context):

@@ -12,6 +12,7 @@ from finetuned.files.run import REPORT
 from finetuned.files.tables.settings import WatchMark
 from finetuned.supervisor import incidents, promotion_watch
 from finetuned.supervisor.promotion_watch import MOST_FAILURES, PromotionWatch
+from support.journals import release
 
 CANARY = '{"id": "c1", "prompt": "p", "expected": "a", "scorer": "exact"}\n'
 
@@ -44,7 +45,7 @@ def watch(context, workers, flips, monkeypatch, tmp_path):
     context.layout.benchmarks.mkdir(exist_ok=True)
     (context.layout.benchmarks / "canaries.jsonl").write_text(CANARY)
     for version in ("v0001", "v0002"):
-        context.journal.promotions.add(version, PromotionCause.GATE)
+        release(context.journal, version, PromotionCause.GATE)
     folder = context.layout.versions / "v0002"
     folder.mkdir(parents=True)
     gate = {"items": [item(candidate=True)]}
@@ -188,7 +189,7 @@ def test_what_a_person_chose_is_not_watched(context, watch):
     """
     Whoever promotes by hand decides by hand.
     """
-    context.journal.promotions.add("v0001", PromotionCause.PROMOTE)
+    release(context.journal, "v0001", PromotionCause.PROMOTE)
 
     assert watch.promotion() is None
     assert not watch.is_due()

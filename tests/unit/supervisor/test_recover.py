@@ -11,6 +11,7 @@ from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.versions import verify_version
 from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
+from support.journals import release
 from support.versions import commit, damage
 
 
@@ -25,7 +26,7 @@ def lineage(context):
         context.journal.versions.add(version, "promoted", parent=parent)
         parent = version
     promote(context.layout, parent)
-    context.journal.promotions.add(parent, PromotionCause.GATE)
+    release(context.journal, parent, PromotionCause.GATE)
 
 
 def decided(context):
@@ -52,7 +53,7 @@ def test_a_journal_that_is_there_is_opened_and_nothing_is_added(context, lineage
     """
     Manifests must not overrule what the journal decided.
     """
-    context.journal.promotions.add("v0001", PromotionCause.ROLLBACK)
+    release(context.journal, "v0001", PromotionCause.ROLLBACK)
     _, last, _, _ = reopened(context)
 
     assert ("v0001", PromotionCause.ROLLBACK) == (last.version, last.cause)
@@ -129,7 +130,7 @@ def test_a_good_version_in_use_is_left_alone(context, lineage):
     check_incumbent(context)
 
     assert ("v0003", PromotionCause.GATE) == decided(context)
-    context.journal.promotions.add(None, PromotionCause.ROLLBACK)
+    release(context.journal, None, PromotionCause.ROLLBACK)
     check_incumbent(context)
     assert (None, PromotionCause.ROLLBACK) == decided(context)
 

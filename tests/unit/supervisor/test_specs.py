@@ -19,7 +19,7 @@ from finetuned.supervisor.runs.specs import (
     watch_spec,
 )
 from support.desk import configure
-from support.journals import add_job, promote_job
+from support.journals import add_job, promote_job, release
 from support.versions import commit
 
 MICRO = shipped().bases / "micro"
@@ -95,7 +95,7 @@ def test_a_later_job_goes_on_from_the_version_in_use(context):
     assert (layout.datasets / ("a" * 16),) == spec.earlier
     assert layout.benchmarks / "canaries.jsonl" == spec.canaries
     assert not spec.rolled_back
-    journal.promotions.add("v0002", PromotionCause.PROMOTE)
+    release(journal, "v0002", PromotionCause.PROMOTE)
     assert spec_of(context, first_job(context))[0].rolled_back
 
 
@@ -106,7 +106,7 @@ def test_on_a_merged_version_the_adapter_sits_on_that_version(context):
     layout = context.layout
     first = commit(layout)
     merged = commit(layout, first, full=True, consolidates=first)
-    context.journal.promotions.add(merged, PromotionCause.GATE)
+    release(context.journal, merged, PromotionCause.GATE)
     spec, _ = spec_of(context, first_job(context))
 
     assert (layout.versions / merged, merged) == (spec.base, spec.base_version)
@@ -191,7 +191,7 @@ def test_a_merged_candidate_is_a_base_of_its_own(context):
     """
     Full weights, with no adapter on top.
     """
-    context.journal.promotions.add(commit(context.layout), PromotionCause.GATE)
+    release(context.journal, commit(context.layout), PromotionCause.GATE)
     job = begun(context, context.journal.jobs.add(Priority.LOW, (), kind=JobKind.CONSOLIDATION))
     spec = evaluation_spec(context, trained(context, job), "r000099")
 

@@ -82,7 +82,7 @@ class Jobs:
         return self._database.read(
             JobRow,
             "SELECT * FROM jobs WHERE retired = 0"
-            " AND state IN ('promoted', 'rejected', 'skipped', 'failed') ORDER BY id",
+            " AND state IN ('promoted', 'held', 'rejected', 'skipped', 'failed') ORDER BY id",
         )
 
     def counts(self) -> dict[JobState, int]:
@@ -230,7 +230,7 @@ class Jobs:
         Args:
             job_id: Its id, or a name made from the version's.
             kind: Training or merge.
-            state: PROMOTED or REJECTED.
+            state: PROMOTED, HELD or REJECTED.
             version: The version that its candidate became.
             parent: The version that it was trained on; None is the base model.
             candidate_run: The run that left the candidate, if known.
