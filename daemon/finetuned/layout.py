@@ -135,6 +135,11 @@ class Layout:
         return self.models / "trash"
 
     @property
+    def head(self) -> Path:
+        """A link to the version that the next job starts from; none is the base model."""
+        return self.models / "head"
+
+    @property
     def current_model(self) -> Path:
         return self.root / "current_model"
 

@@ -14,6 +14,7 @@ from finetuned.registry.backup import backup, last_verified_backup, restore
 from finetuned.registry.commit import commit_version
 from finetuned.registry.current_model import promote, rollback
 from finetuned.registry.delete import delete, delete_backup
+from finetuned.registry.head import move_head
 from finetuned.registry.prune import prune
 from finetuned.registry.trash import empty_trash, list_trash
 from finetuned.registry.versions import list_versions
@@ -61,6 +62,10 @@ def act(layout: Layout, action: str) -> None:
             promote(layout, "v0003")
         case "rollback":
             rollback(layout, "v0001")
+        case "move-head":
+            move_head(layout, "v0003")
+        case "leave-head":
+            move_head(layout, None)
         case "backup":
             backup(layout, "v0002")
         case "restore":

@@ -182,9 +182,8 @@ def test_after_a_rollback_the_job_in_training_is_trained_again_from_there(
             lambda s: (s["job"] or {}).get("id") == "j000002" and s["phase"] == "training",
             "the second job",
         )
-        subprocess.run(
-            [sys.executable, VERSIONS_TOOL, "--root", root, "rollback", "--to-base"], check=True
-        )
+        back = ("rollback", "--to-base", "--head")
+        subprocess.run([sys.executable, VERSIONS_TOOL, "--root", root, *back], check=True)
         assert 0 == daemon.wait_exit(), daemon.output()
     runs = training_runs(root, "j000002")
     job = journal(root, "SELECT * FROM jobs WHERE id = 'j000002'")[0]

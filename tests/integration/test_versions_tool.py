@@ -81,7 +81,9 @@ def test_a_version_can_be_promoted_and_rolled_back(layout):
     assert "v0003" == incumbent(layout)
     tool(layout, "rollback")
     assert "v0002" == incumbent(layout)
-    assert {"current": "v0001"} == as_json(layout, "rollback", "--to", "v0001")
+    assert {"current": "v0001", "head": "v0003"} == as_json(layout, "rollback", "--to", "v0001")
+    back = as_json(layout, "rollback", "--to", "v0001", "--head")
+    assert {"current": "v0001", "head": "v0001"} == back
     assert "--to-base" in tool(layout, "rollback", status=1)
     tool(layout, "rollback", "--to-base")
     assert incumbent(layout) is None
@@ -95,7 +97,7 @@ def test_prune_says_first_and_does_it_when_told(layout):
     assert "v0003  remove  would go" in tool(layout, "prune", "--keep-last", "0")
     assert ["v0001", "v0002", "v0003"] == list_versions(layout)
     plan = as_json(layout, "prune", "--keep-last", "0", "--yes")
-    assert {"v0001": "incumbent", "v0002": "last verified backup"} == plan["keep"]
+    assert {"v0001": "in use", "v0002": "last verified backup"} == plan["keep"]
     assert ["v0001", "v0002"] == list_versions(layout)
     backup(layout, "v0001")
     (folder,) = list_trash(layout)

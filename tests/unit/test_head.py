@@ -51,7 +51,7 @@ def test_a_version_that_a_person_chose_is_in_every_later_head(
         ("v3", (), "v2"),
         ("v4", (), "v2"),  # what was learnt on top of the harm goes with it
         ("v4", ("v2",), "v1"),
-        ("v4", ("v2", "v1"), None),
+        ("v4", ("v2", "v1"), "v9"),  # nothing below is left: what is in use
         ("v2", (), "v2"),
         ("v9", (), "v9"),
         (None, (), None),
@@ -63,4 +63,7 @@ def test_a_head_that_descends_from_harm_steps_below_it(
     """
     Here v3 did harm. A head that does not descend from it stays where it is.
     """
-    assert then == after_harm(head, "v3", PARENTS, lambda name: name not in lost)
+    found = after_harm(
+        head, "v3", release="v9", parents=PARENTS, is_usable=lambda name: name not in lost
+    )
+    assert then == found

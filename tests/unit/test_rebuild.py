@@ -99,7 +99,7 @@ def test_a_version_comes_back_with_its_job_datasets_and_scores(journal: Journal)
     assert [("heldout-aa", 0.75)] == [
         (score.suite, score.accuracy) for score in journal.scores.of_version("v0002")
     ]
-    assert ["aa", "bb"] == [d.dataset_id for d in journal.datasets.trained_before("j000006")]
+    assert ["aa", "bb"] == [d.dataset_id for d in journal.learnt("v0002")]
 
 
 def test_nothing_is_left_to_be_done_for_it(journal: Journal) -> None:

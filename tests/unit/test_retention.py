@@ -31,7 +31,7 @@ def lineages(draw):
     choice = st.sampled_from([None, *names])
     return versions, {
         "bases": bases,
-        "incumbent": draw(choice),
+        "in_use": draw(st.dictionaries(choice, st.just("in use"), max_size=2)),
         "pinned": draw(st.sets(st.sampled_from(names))) if names else set(),
         "keep_last": draw(st.integers(0, 5)),
         "last_backup": draw(choice),
@@ -59,11 +59,11 @@ def test_every_version_is_either_kept_or_removed(case):
 @given(lineages())
 def test_what_may_be_needed_is_never_removed(case):
     """
-    The incumbent, all it was trained on top of, pins, and the last verified backup.
+    Release and head, all they were trained on top of, pins, and the last verified backup.
     """
     versions, facts = case
     plan = plan_prune(versions, **facts)
-    needed = {facts["incumbent"], facts["last_backup"], *facts["pinned"]} & versions.keys()
+    needed = {*facts["in_use"], facts["last_backup"], *facts["pinned"]} & versions.keys()
 
     assert needed <= plan.keep.keys()
 
@@ -149,16 +149,16 @@ def test_the_reason_names_the_strongest_rule():
     plan = plan_prune(
         versions,
         bases={},
-        incumbent="v0003",
+        in_use={"v0003": "in use"},
         pinned={"v0004"},
         keep_last=1,
         last_backup="v0002",
     )
 
     assert {
-        "v0001": "ancestor of v0003: incumbent",
-        "v0002": "ancestor of v0003: incumbent",
-        "v0003": "incumbent",
+        "v0001": "ancestor of v0003: in use",
+        "v0002": "ancestor of v0003: in use",
+        "v0003": "in use",
         "v0004": "pinned",
         "v0007": "one of the last 1",
     } == plan.keep
@@ -172,7 +172,7 @@ def test_a_circle_of_parents_does_not_hang():
     plan = plan_prune(
         {"v0001": "v0002", "v0002": "v0001"},
         bases={"v0001": "v0001"},
-        incumbent="v0001",
+        in_use={"v0001": "in use"},
         pinned=set(),
         keep_last=0,
         last_backup=None,
@@ -188,14 +188,14 @@ def test_a_consolidated_version_stays_while_adapters_sit_on_it():
     plan = plan_prune(
         {"v0001": None, "v0002": "v0001", "v0003": "v0001"},
         bases={"v0003": "v0002"},
-        incumbent="v0003",
+        in_use={"v0003": "in use"},
         pinned=set(),
         keep_last=0,
         last_backup=None,
     )
 
     assert [] == plan.remove
-    assert "ancestor of v0003: incumbent" == plan.keep["v0002"]
+    assert "ancestor of v0003: in use" == plan.keep["v0002"]
     assert ["v0001", "v0002"] == sorted(
         built_on("v0003", {**dict.fromkeys(plan.keep)}, {"v0003": "v0002", "v0002": "v0001"})
     )

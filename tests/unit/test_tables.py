@@ -227,21 +227,29 @@ def test_the_same_bytes_are_found_again_unless_their_job_came_to_nothing(
     assert journal.datasets.earlier_copy("aa", before="d3") is None
 
 
-def test_what_was_trained_before_is_what_promoted_jobs_trained(journal: Journal) -> None:
+def test_a_version_has_learnt_what_its_lineage_was_trained_on(journal: Journal) -> None:
     """
-    Without rejected jobs, and without what the job trains itself.
+    Whatever the gate said of its ancestors, and nothing of what stands beside them.
     """
     for key, dataset_id, version in (("d1", "aa", "v0001"), ("d2", "bb", "v0002")):
         done = promote_job(journal, key, dataset_id, version)
         journal.scores.add_trained(done, "r1", [Trained(dataset_id, 8, 80, 2)], at=f"2026-{key}")
-    rejected = add_job(journal, "d3", "cc")
-    journal.scores.add_trained(rejected, "r2", [Trained("cc", 8, 80, 2)])
-    job_id = add_job(journal, "d4", "aa")
+    for key, dataset_id, version, event in (
+        ("d3", "cc", "v0003", JobEvent.REJECT),
+        ("d4", "dd", "v0004", JobEvent.HOLD),
+    ):
+        job_id = add_job(journal, key, dataset_id)
+        for step in TO_EVALUATING:
+            journal.jobs.move(job_id, step)
+        journal.scores.add_trained(job_id, "r2", [Trained(dataset_id, 8, 80, 2)], at=f"2026-{key}")
+        journal.conclude(job_id, event, version=version, parent="v0002", reason="")
 
-    assert [EarlierDataset("bb", "d2.jsonl")] == journal.datasets.trained_before(job_id)
-    assert [EarlierDataset("aa", "d1.jsonl"), EarlierDataset("bb", "d2.jsonl")] == (
-        journal.datasets.trained_before(rejected)
-    )
+    def learnt(version: str | None) -> list[str]:
+        return [dataset.dataset_id for dataset in journal.learnt(version)]
+
+    assert [[], ["aa"], ["aa", "bb"]] == [learnt(v) for v in (None, "v0001", "v0002")]
+    assert [["aa", "bb", "cc"], ["aa", "bb", "dd"]] == [learnt(v) for v in ("v0003", "v0004")]
+    assert EarlierDataset("aa", "d1.jsonl") == journal.learnt("v0001")[0]
 
 
 # -- jobs -------------------------------------------------------------------------

@@ -17,24 +17,30 @@ from finetuned.layout import Layout
 from finetuned.registry.backup import last_verified_backup
 from finetuned.registry.current_model import incumbent
 from finetuned.registry.delete import delete, delete_backup
+from finetuned.registry.head import linked_head
 from finetuned.registry.prune import prune
 from finetuned.registry.trash import empty_trash
 
 
 def _check_in_step(layout: Layout) -> None:
     """
-    Refuse to throw away while the journal and current_model disagree on what is in use.
+    Refuse to throw away while the journal and a link disagree on release or head.
     """
     if not layout.journal.exists():
         return
     journal = Journal(layout.journal)
-    last = journal.promotions.last()
+    last, head = journal.promotions.last(), journal.heads.last()
     journal.close()
     if last is not None and (decided := last.version) != (found := incumbent(layout)):
         raise RegistryError(
             f"the journal has decided on {decided or 'the base model'}, but current_model names "
             f"{found or 'nothing'}; nothing is thrown away until they agree: start the daemon, or "
             f"finetuned versions {f'promote {decided}' if decided else 'rollback --to-base'}"
+        )
+    if head is not None and head.version != (found := linked_head(layout)):
+        raise RegistryError(
+            f"training goes on from {head.version or 'the base model'}, but models/head names "
+            f"{found or 'nothing'}; nothing is thrown away until they agree: start the daemon"
         )
 
 

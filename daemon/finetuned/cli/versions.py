@@ -21,6 +21,7 @@ DETAILS = """examples:
   finetuned versions rollback                      back to the parent of the version in use
   finetuned versions rollback --to v0003           back to a certain version
   finetuned versions rollback --to-base            back to the bare base model
+  finetuned versions rollback --head               training goes back there as well
   finetuned versions pin v0003 "used in the talk"  keep it from being pruned
   finetuned versions prune                         say what would go, and why the rest stays
   finetuned versions prune --yes                   move it to models/trash/
@@ -57,6 +58,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     target = back.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="VERSION", help="to this version instead")
     target.add_argument("--to-base", action="store_true", help="to the bare base model instead")
+    back.add_argument("--head", action="store_true", help="training goes back there as well")
     command("restore", "Rebuild a version from its backup.").add_argument("version")
     keep = command("pin", "Keep a version from being pruned.")
     keep.add_argument("version")

@@ -56,14 +56,19 @@ def after_promotion(head: str | None, release: str, parents: Parents) -> str | N
 
 
 def after_harm(
-    head: str | None, harmful: str, parents: Parents, is_usable: Callable[[str], bool]
+    head: str | None,
+    harmful: str,
+    *,
+    release: str | None,
+    parents: Parents,
+    is_usable: Callable[[str], bool],
 ) -> str | None:
     """
     Return the head after *harmful* was taken out of use because it did harm.
 
     A head that descends from it carries the harm on. It steps back to the nearest version
-    below the harmful one that can be used, or to the base model.
+    below the harmful one that can be used, or to *release*, which is in use from then on.
     """
     if not descends(head, harmful, parents):
         return head
-    return next(filter(is_usable, ancestors(harmful, parents)), None)
+    return next(filter(is_usable, ancestors(harmful, parents)), release)

@@ -1,7 +1,7 @@
 """
 Which versions may be removed. A decision on names and parents; touches no file.
 
-A version that a person or a restart may still need is never removed: the incumbent
+A version that a person or a restart may still need is never removed: the release, the head
 and every version it was trained on, pinned versions, and the version with the last
 verified backup. Removing moves a version into the trash. Emptying the trash is a
 decision of its own: a version is deleted for good only if an intact copy is left
@@ -80,7 +80,7 @@ def plan_prune(
     versions: Mapping[str, str | None],
     *,
     bases: Mapping[str, str | None],
-    incumbent: str | None,
+    in_use: Mapping[str, str],
     pinned: Set[str],
     keep_last: int,
     last_backup: str | None,
@@ -93,7 +93,7 @@ def plan_prune(
             of. A parent that no longer exists ends its chain.
         bases: Version -> the full model that its adapter sits on, if that is
             a version too. Without it the adapter cannot be loaded.
-        incumbent: What current_model names, or None before the first promotion.
+        in_use: What the links name, with what each is: the release, the head.
         pinned: Versions a person wants kept.
         keep_last: How many of the versions that nothing else protects stay,
             newest first, >= 0.
@@ -113,7 +113,9 @@ def plan_prune(
             for ancestor in built_on(name, versions, bases):
                 reasons.setdefault(ancestor, f"ancestor of {name}: {why}")
 
-    keep([v for v in newest_first if v == incumbent], "incumbent")
+    for name in newest_first:
+        if name in in_use:
+            keep([name], in_use[name])
     keep([v for v in newest_first if v in pinned], "pinned")
     keep([v for v in newest_first if v == last_backup], "last verified backup")
     unprotected = [v for v in newest_first if v not in reasons]

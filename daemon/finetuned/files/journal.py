@@ -17,7 +17,7 @@ from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
 from finetuned.files.database import Database
-from finetuned.files.tables.datasets import Datasets
+from finetuned.files.tables.datasets import Datasets, EarlierDataset
 from finetuned.files.tables.heads import Heads
 from finetuned.files.tables.jobs import JobMove, Jobs
 from finetuned.files.tables.orders import OrderRecords
@@ -70,6 +70,14 @@ class Journal:
         """
         with self._database.write():
             yield
+
+    def learnt(self, version: str | None) -> list[EarlierDataset]:
+        """
+        Return the datasets that *version* and its ancestors were trained on, oldest first.
+
+        None, the base model, has learnt none.
+        """
+        return self.datasets.learnt_by(self.versions.lineage(version))
 
     def finish_training(
         self, job_id: str, run_id: str, trained: Sequence[Trained], *, last_step: int

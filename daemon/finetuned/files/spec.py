@@ -106,7 +106,7 @@ class TrainingSpec(RunSpec):
     canaries: Path | None = None
     """The canary suite, for the distance from the incumbent."""
     earlier: tuple[Path, ...] = ()
-    """Datasets of earlier promoted jobs."""
+    """Datasets that the parent has learnt."""
     resume_from: tuple[Path, ...] = ()
     """Checkpoint folders of earlier runs of the job."""
     rolled_back: bool = False
@@ -158,9 +158,9 @@ class JobQuestions:
     base: SubjectSpec
     datasets: tuple[TrainedDataset, ...]
     new: tuple[HeldOutRows, ...]
-    """Held-out rows of the job's own datasets."""
+    """Held-out rows of every dataset that the candidate has learnt and the release has not."""
     old: tuple[HeldOutRows, ...]
-    """Held-out rows of earlier promoted jobs' datasets."""
+    """Held-out rows of the datasets that the release has learnt."""
     also: tuple[str, ...]
     """Suites that the incumbent was asked, which must not be left out."""
 
@@ -168,14 +168,16 @@ class JobQuestions:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSpec(RunSpec):
     """
-    Ask base, incumbent and candidate the same items; or ask the version in use its canaries.
+    Ask base, release, head and candidate the same items; or ask the version in use its canaries.
     """
 
     config: Config
     candidate: SubjectSpec
     """In a watch: what current_model names."""
     incumbent: SubjectSpec | None = None
-    """In a watch: the version before; None if it is damaged."""
+    """The release. In a watch: the version before; None if it is damaged."""
+    head: SubjectSpec | None = None
+    """The version that the candidate was trained on; None if that is the release."""
     benchmarks: Path
     answers: Path
     """The answer cache."""

@@ -1,5 +1,5 @@
 """
-Verify versions, backups and the trash by their hashes, and current_model by its target.
+Verify versions, backups and the trash by their hashes, and the two links by their targets.
 
 Only reads; restore() in backup.py repairs.
 """
@@ -14,6 +14,7 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.current_model import incumbent
 from finetuned.registry.folder import list_files, verify_folder
+from finetuned.registry.head import linked_head
 from finetuned.registry.trash import list_trash, trashed_version
 from finetuned.registry.versions import (
     known_manifest,
@@ -33,7 +34,7 @@ class Findings:
 
     intact: list[str] = field(default_factory=list)
     damaged: dict[str, str] = field(default_factory=dict)
-    """Folder -> problem. Also ``current_model``, if it names nothing that is intact."""
+    """Folder -> problem. Also each of the two links, if it names nothing that is intact."""
 
     damaged_in_trash: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -72,7 +73,7 @@ def folder_bytes(folder: Path) -> int:
 
 def check_all(layout: Layout, before: Callable[[str, Path], None] | None = None) -> Findings:
     """
-    Verify every version, every backup, the trash, the link and the lineage.
+    Verify every version, every backup, the trash, the links and the lineage.
 
     Args:
         before: Called with the name and path of each folder before it is read.
@@ -88,7 +89,7 @@ def check_all(layout: Layout, before: Callable[[str, Path], None] | None = None)
             findings.damaged_in_trash[label] = problem
         else:
             findings.damaged[label] = problem
-    _check_link(layout, findings)
+    _check_links(layout, findings)
     findings.notes += _orphans(layout)
     return findings
 
@@ -114,14 +115,15 @@ def _problem(path: Path, version: str | None) -> str | None:
     return None
 
 
-def _check_link(layout: Layout, findings: Findings) -> None:
-    try:
-        current = incumbent(layout)
-    except RegistryError as error:
-        findings.damaged["current_model"] = str(error)
-        return
-    if current is not None and current not in findings.intact:
-        findings.damaged["current_model"] = f"names {current}, which is not intact"
+def _check_links(layout: Layout, findings: Findings) -> None:
+    for label, read in (("current_model", incumbent), ("models/head", linked_head)):
+        try:
+            current = read(layout)
+        except RegistryError as error:
+            findings.damaged[label] = str(error)
+            continue
+        if current is not None and current not in findings.intact:
+            findings.damaged[label] = f"names {current}, which is not intact"
 
 
 def _orphans(layout: Layout) -> list[str]:

@@ -7,14 +7,11 @@ Does not know why one version is better than another, or who reads the link.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import structlog
 
 from finetuned.errors import RegistryError
-from finetuned.files.atomic import fsync_dir
-from finetuned.layout import MANIFEST, Layout
+from finetuned.layout import Layout
+from finetuned.registry.link import check_is_there, linked, point_to, remove_link
 from finetuned.registry.versions import known_manifest, registry_lock, verify_usable
 
 log = structlog.get_logger()
@@ -30,21 +27,7 @@ def linked_version(layout: Layout) -> str | None:
     Raises:
         RegistryError: It is not a symbolic link, or points out of models/versions/.
     """
-    link = layout.current_model
-    try:
-        target = Path(os.readlink(link))
-    except FileNotFoundError:
-        return None
-    except OSError:
-        raise RegistryError(
-            f"{link} is not a symbolic link; move it away, then: finetuned versions promote VERSION"
-        ) from None
-    if os.path.normpath(link.parent / target.parent) != os.path.normpath(layout.versions):
-        raise RegistryError(
-            f"{link} points to {target}, which is not in {layout.versions}; "
-            "put it right with: finetuned versions promote VERSION"
-        )
-    return target.name
+    return linked(layout, layout.current_model, mend="finetuned versions promote VERSION")
 
 
 def incumbent(layout: Layout) -> str | None:
@@ -56,11 +39,8 @@ def incumbent(layout: Layout) -> str | None:
             version it names is missing; the message says what to do.
     """
     name = linked_version(layout)
-    if name is not None and not (layout.versions / name / MANIFEST).is_file():
-        raise RegistryError(
-            f"{layout.current_model} names {name}, which is missing or incomplete; "
-            f"bring it back with: finetuned versions restore {name}"
-        )
+    if name is not None:
+        check_is_there(layout, layout.current_model, name)
     return name
 
 
@@ -76,7 +56,7 @@ def promote(layout: Layout, name: str) -> None:
     """
     with registry_lock(layout):
         verify_usable(layout, name)
-        _point_to(layout, name)
+        point_to(layout, layout.current_model, name)
     log.info("version_promoted", version=name)
 
 
@@ -101,27 +81,14 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
         if old is None:
             raise RegistryError("nothing to roll back: no version is in use")
         if to_base:
-            link.unlink()
-            fsync_dir(link.parent)
+            remove_link(link)
             target = None
         else:
             target = to or _parent_of(layout, old)
             verify_usable(layout, target)
-            _point_to(layout, target)
+            point_to(layout, layout.current_model, target)
     log.warning("version_rolled_back", version=old, to=target)
     return target
-
-
-def _point_to(layout: Layout, name: str) -> None:
-    link = layout.current_model
-    if link.exists() and not link.is_symlink():
-        raise RegistryError(f"{link} is not a symbolic link; move it away and try again")
-    new = link.with_name(f".{link.name}.new")
-    new.unlink(missing_ok=True)
-    # Relative, so that a root can be moved or mounted elsewhere.
-    new.symlink_to(Path(os.path.relpath(layout.versions, link.parent), name))
-    os.replace(new, link)
-    fsync_dir(link.parent)
 
 
 def _parent_of(layout: Layout, name: str) -> str:

@@ -17,8 +17,8 @@ from finetuned.errors import RegistryError
 from finetuned.files.atomic import fsync_dir
 from finetuned.layout import Layout
 from finetuned.registry.backup import last_verified_backup
-from finetuned.registry.current_model import incumbent
 from finetuned.registry.folder import intact
+from finetuned.registry.head import in_use
 from finetuned.registry.pins import read_pins
 from finetuned.registry.trash import list_trash, to_trash
 from finetuned.registry.versions import (
@@ -139,14 +139,13 @@ def _lineages(layout: Layout, *, without: str) -> dict[str, tuple[str | None, st
 def _check_not_in_use(
     layout: Layout, name: str, below: dict[str, tuple[str | None, str | None]]
 ) -> None:
-    current = incumbent(layout)
-    if name == current:
-        raise RegistryError(f"{name} stays: it is in use")
-    if current is not None:
-        parents = {n: parent for n, (parent, _) in below.items()}
-        bases = {n: base for n, (_, base) in below.items()}
+    parents = {n: parent for n, (parent, _) in below.items()}
+    bases = {n: base for n, (_, base) in below.items()}
+    for current, what in in_use(layout).items():
+        if name == current:
+            raise RegistryError(f"{name} stays: it is {what}")
         if name in built_on(current, parents, bases):
-            raise RegistryError(f"{name} stays: {current}, which is in use, was built on it")
+            raise RegistryError(f"{name} stays: {current}, which is {what}, was built on it")
     reason = read_pins(layout).get(name)
     if reason is not None:
         raise RegistryError(

@@ -13,7 +13,7 @@ from finetuned.errors import RegistryError
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json
 from finetuned.layout import Layout
-from finetuned.registry.current_model import linked_version
+from finetuned.registry.link import linked
 
 HIGHEST = "highest_version.json"
 """In models/: the highest number that was in use when the trash was emptied last."""
@@ -28,10 +28,11 @@ def next_number(layout: Layout, floor: int = 0) -> int:
     """
     emptied = (read_json(layout.models / HIGHEST) or {}).get("number")
     numbers = [floor, emptied if isinstance(emptied, int) else 0]
-    try:
-        numbers.append(version_number(linked_version(layout) or "") or 0)
-    except RegistryError:
-        pass  # not the daemon's link; promote reports it, and a commit need not wait for it
+    for link in (layout.current_model, layout.head):
+        try:
+            numbers.append(version_number(linked(layout, link, mend="") or "") or 0)
+        except RegistryError:
+            pass  # not the daemon's link; it is reported elsewhere, and a commit need not wait
     for folder in (layout.versions, layout.backups, layout.trash):
         if folder.is_dir():
             # In the trash the name is followed by a time: v0007-20261120T...

@@ -12,7 +12,7 @@ import structlog
 from finetuned.core.retention import Plan, plan_prune
 from finetuned.errors import ModelError
 from finetuned.layout import Layout
-from finetuned.registry.current_model import incumbent
+from finetuned.registry.head import in_use
 from finetuned.registry.pins import read_pins
 from finetuned.registry.trash import to_trash
 from finetuned.registry.versions import list_versions, read_version, registry_lock
@@ -30,7 +30,7 @@ def prune(layout: Layout, *, keep_last: int, last_backup: str | None, apply: boo
         apply: False only plans and changes nothing.
 
     Raises:
-        RegistryError: current_model or the pins cannot be read; nothing was moved.
+        RegistryError: A link or the pins cannot be read; nothing was moved.
         ModelError: A version's manifest is unreadable, so its parents are not
             known; nothing was moved.
     """
@@ -52,7 +52,7 @@ def _plan(layout: Layout, keep_last: int, last_backup: str | None) -> Plan:
     return plan_prune(
         {version.name: version.manifest.parent for version in versions},
         bases={version.name: version.manifest.base_version for version in versions},
-        incumbent=incumbent(layout),
+        in_use=in_use(layout),
         pinned=read_pins(layout).keys(),
         keep_last=keep_last,
         last_backup=last_backup,

@@ -20,8 +20,8 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import fsync_dir, remove_tree
 from finetuned.files.model_manifest import valid_version_name
 from finetuned.layout import Layout
-from finetuned.registry.current_model import incumbent
 from finetuned.registry.folder import intact, read_sealed
+from finetuned.registry.head import in_use
 from finetuned.registry.numbers import remember_highest
 from finetuned.registry.pins import read_pins
 from finetuned.registry.versions import (
@@ -101,7 +101,7 @@ def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = 
             version that would be deleted is read and verified.
 
     Raises:
-        RegistryError: A confirmed name is not in the trash, or current_model or
+        RegistryError: A confirmed name is not in the trash, or a link or
             the pins are out of order; nothing was deleted.
     """
     if not apply:
@@ -182,5 +182,4 @@ def _protected(layout: Layout) -> dict[str, str]:
             if below is not None:
                 why[below] = f"{name} was built on it"
     why |= dict.fromkeys(read_pins(layout), "pinned")
-    current = incumbent(layout)
-    return why if current is None else why | {current: "in use"}
+    return why | in_use(layout)

@@ -12,7 +12,7 @@ from datetime import datetime
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import retire_job
 from finetuned.supervisor.merges import consolidate_nightly
-from finetuned.supervisor.verdict.conclude import follow_journal
+from finetuned.supervisor.verdict.follow import follow_journal
 
 LOOK_SECONDS = 1.0
 """Least time between two looks."""

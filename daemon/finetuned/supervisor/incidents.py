@@ -14,15 +14,16 @@ from typing import Any
 import orjson
 import structlog
 
-from finetuned.core.head import NewHead
+from finetuned.core.head import NewHead, after_harm
 from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.record import to_json
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import REPORT, utc_now
+from finetuned.registry.fallback import usable
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.recover import check_incumbent
-from finetuned.supervisor.verdict.conclude import follow_journal
+from finetuned.supervisor.recover import check_head, check_incumbent
+from finetuned.supervisor.verdict.follow import follow_journal
 
 log = structlog.get_logger()
 
@@ -75,6 +76,8 @@ class Incidents:
         """
         Put the version before in use, and report the incident.
 
+        A head that descends from the version steps below it.
+
         Raises:
             OSError, sqlite3.OperationalError, ModelError, RegistryError: current_model could
                 not be moved; the journal has decided, and it is tried again at the next look.
@@ -89,14 +92,13 @@ class Incidents:
         with suppress(OSError):  # a full disk must not keep a bad version in use
             self._write()
         context.journal.put_in_use(
-            incident.back_to,
-            PromotionCause.WATCH,
-            head=NewHead(incident.back_to, HeadCause.WATCH),
+            incident.back_to, PromotionCause.WATCH, head=self._head_after(incident)
         )
         try:
             follow_journal(context)
         except (ModelError, RegistryError):
             check_incumbent(context)  # from its backup, or the nearest ancestor that is good
+            check_head(context)
             follow_journal(context)
         finally:
             incident.back_to = context.journal.promotions.incumbent()
@@ -113,6 +115,18 @@ class Incidents:
             context.board.update(last_incident=shown)
         with suppress(OSError):
             self.write_pending()
+
+    def _head_after(self, incident: Incident) -> NewHead:
+        """Return the head once the version is taken back: one that descends from it is left."""
+        layout, journal = self._context.layout, self._context.journal
+        head = after_harm(
+            journal.heads.version(),
+            incident.version,
+            release=incident.back_to,
+            parents=journal.versions.parents(),
+            is_usable=lambda name: usable(layout, name),
+        )
+        return NewHead(head, HeadCause.WATCH)
 
     def write_pending(self) -> None:
         """

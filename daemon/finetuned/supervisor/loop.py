@@ -53,11 +53,17 @@ from finetuned.supervisor.merges import ask_for_consolidation
 from finetuned.supervisor.orders import Orders
 from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.publish import Publisher
-from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
+from finetuned.supervisor.recover import (
+    check_head,
+    check_incumbent,
+    end_orphans,
+    open_journal,
+    sweep,
+)
 from finetuned.supervisor.runs.jobs import JobRunner
 from finetuned.supervisor.runs.specs import launch_file
 from finetuned.supervisor.status import StatusBoard
-from finetuned.supervisor.verdict.conclude import follow_journal
+from finetuned.supervisor.verdict.follow import follow_journal
 
 log = structlog.get_logger()
 
@@ -177,8 +183,9 @@ class Supervisor:
         self._recovering("looking at unfinished jobs and claimed files")
         self._jobs.recover()
         self._intake.recover()
-        self._recovering("checking the files of the version in use")
+        self._recovering("checking the files of release and head")
         check_incumbent(context)
+        check_head(context)
         follow_journal(context)
         self._orders.recover()
         self._recovering("moving the files of finished jobs to their last place")

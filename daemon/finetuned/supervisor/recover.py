@@ -24,6 +24,7 @@ from finetuned.layout import Layout
 from finetuned.process.orphans import end_orphan
 from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.fallback import last_good, repair
+from finetuned.registry.head import linked_head
 from finetuned.registry.versions import list_versions, read_version
 from finetuned.supervisor.context import Context
 
@@ -57,7 +58,7 @@ def rebuild(layout: Layout, journal: Journal) -> None:
     """
     Fill an empty journal from what the manifests say.
 
-    Versions, the incumbent, what each version was trained on and its scores come
+    Versions, release and head, what each version was trained on and its scores come
     back; runs and orders of the past do not.
     """
     restored = 0
@@ -73,12 +74,15 @@ def rebuild(layout: Layout, journal: Journal) -> None:
     except RegistryError as error:
         log.error("current_model_unreadable", error=str(error))
         current = None
-    if current is not None:
-        journal.put_in_use(
-            current, PromotionCause.REBUILD, head=NewHead(current, HeadCause.REBUILD)
-        )
+    try:
+        head = linked_head(layout) or current
+    except RegistryError as error:
+        log.error("head_unreadable", error=str(error))
+        head = current
+    if current is not None or head is not None:
+        journal.put_in_use(current, PromotionCause.REBUILD, head=NewHead(head, HeadCause.REBUILD))
     if restored:
-        log.warning("journal_rebuilt", versions=restored, incumbent=current)
+        log.warning("journal_rebuilt", versions=restored, incumbent=current, head=head)
     for folder in layout.runs.iterdir() if layout.runs.is_dir() else ():
         number = folder.name.removeprefix("r")
         if number.isdigit():
@@ -138,7 +142,32 @@ def check_incumbent(context: Context) -> None:
         ) from problem
     repair(layout, ancestor)
     promote(layout, ancestor)
-    journal.put_in_use(
-        ancestor, PromotionCause.FALLBACK, head=NewHead(ancestor, HeadCause.FALLBACK)
-    )
+    both = journal.heads.version() == name
+    head = NewHead(ancestor, HeadCause.FALLBACK) if both else None
+    journal.put_in_use(ancestor, PromotionCause.FALLBACK, head=head)
     log.error("incumbent_fell_back", version=name, to=ancestor, error=str(problem))
+
+
+def check_head(context: Context) -> None:
+    """
+    Verify the head before anything is trained on it, after check_incumbent().
+
+    Heads have no backups: where one is damaged the nearest ancestor that is good takes its
+    place, or the release if there is none.
+
+    Raises:
+        OSError: The file system refused.
+    """
+    layout, journal = context.layout, context.journal
+    name, released = journal.heads.version(), journal.promotions.incumbent()
+    if name is None or name == released:
+        return
+    try:
+        repair(layout, name)
+    except (ModelError, RegistryError) as problem:
+        ancestor = last_good(layout, name, journal.versions.parents())
+        if ancestor is not None:
+            repair(layout, ancestor)
+        to = ancestor or released
+        journal.heads.add(to, HeadCause.FALLBACK)
+        log.error("head_fell_back", version=name, to=to, error=str(problem))

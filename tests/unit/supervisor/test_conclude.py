@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from finetuned.core.job import JobEvent, JobState
+from finetuned.core.promotion import PromotionCause
 from finetuned.errors import ModelError
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import REPORT
@@ -236,7 +237,7 @@ def test_the_accuracy_shown_is_that_of_the_model_in_use(context, job):
 
 def test_required_suites_are_those_that_must_not_be_left_out(context, job):
     """
-    Own held-out rows, named benchmarks, and with * those that the parent was asked.
+    Own held-out rows, named benchmarks, and with * those that the release was asked.
     """
     scores = [
         Score("candidate", None, name, origin, name, 1, 1, 1, 1, 0.5, True, 1.0, 0)
@@ -245,6 +246,7 @@ def test_required_suites_are_those_that_must_not_be_left_out(context, job):
     context.journal.scores.add(job, EVALUATION, scores)
     context.journal.conclude(job, JobEvent.ACCEPT, version="v0001", parent=None, reason="")
     own = [f"heldout-{'b' * 16}"]
+    journal = context.journal
 
     def required(suites, parent):
         configure(context, "evaluation", suites=suites)
@@ -254,8 +256,10 @@ def test_required_suites_are_those_that_must_not_be_left_out(context, job):
     second = add_job(context.journal, "d00000002", "b" * 16)
     assert own == required("", "v0001")
     assert ["mine", "other", *own] == required("mine, other", "v0001")
+    journal.put_in_use(None, PromotionCause.ROLLBACK)
+    assert own == required("*", "v0001")
+    journal.put_in_use("v0001", PromotionCause.PROMOTE)
     assert ["mine", "canaries", "infra", *own] == required("*, mine", "v0001")
-    assert own == required("*", None)
 
 
 def test_of_very_many_files_none_is_required(context):

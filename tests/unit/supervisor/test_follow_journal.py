@@ -4,11 +4,12 @@ current_model names the version that the journal decided on, whatever somebody m
 
 import pytest
 
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.errors import ModelError, RegistryError
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
-from finetuned.supervisor.verdict.conclude import follow_journal
+from finetuned.registry.head import linked_head
+from finetuned.supervisor.verdict.follow import follow_journal
 from support.desk import configure
 from support.journals import release
 from support.versions import commit, damage
@@ -106,3 +107,26 @@ def test_the_version_in_use_has_a_backup_if_backups_are_wanted(context, two):
 
     assert made == (context.layout.backups / "v0001").stat().st_ino
     assert context.layout.backups / "v0001" == backup(context.layout, "v0001")
+
+
+def test_the_head_has_a_link_of_its_own(context, two):
+    """
+    It is put right if somebody changed it, and is not there for the base model.
+    """
+    layout, heads = context.layout, context.journal.heads
+    decide(context, "v0001")
+    assert "v0001" == linked_head(layout)
+    heads.add("v0002", HeadCause.HELD)
+    follow_journal(context)
+    assert ("v0001", "v0002") == (incumbent(layout), linked_head(layout))
+    layout.head.unlink()
+    layout.head.symlink_to("versions/v0099")
+    follow_journal(context)
+    assert "v0002" == linked_head(layout)
+    repair = context.board.fields["last_repair"]
+    assert ("models/head", "v0002") == (repair["what"], repair["version"])
+    heads.add(None, HeadCause.ROLLBACK)
+    follow_journal(context)
+
+    assert not layout.head.is_symlink()
+    assert "v0001" == incumbent(layout)

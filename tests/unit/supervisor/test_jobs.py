@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from finetuned.core.action import StopCause
 from finetuned.core.job import JobEvent, JobKind, JobState
 from finetuned.core.phase import Phase
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
 from finetuned.files.heartbeat import Heartbeat
@@ -144,8 +144,27 @@ def test_a_candidate_of_another_parent_is_trained_again(context, jobs, workers, 
     found = context.journal.jobs.get(job)
 
     assert (JobState.QUEUED, None, None) == (found.state, found.config, found.parent)
-    assert "the incumbent is v0001, it was trained on None" == found.reason
+    assert "the head is v0001, it was trained on None" == found.reason
     assert [] == workers
+
+
+def test_a_job_starts_from_the_head_and_is_compared_with_the_release(context, jobs, workers, job):
+    """
+    What a held version learnt is not lost. If only the release changes, nothing is trained again.
+    """
+    journal = context.journal
+    release(journal, commit(context.layout), PromotionCause.GATE)
+    journal.heads.add(commit(context.layout, "v0001"), HeadCause.HELD)
+    jobs.start_training(job)
+    assert "v0002" == journal.jobs.get(job).parent
+    assert not read_spec(workers[0].runs[-1], TrainingSpec).rolled_back
+    journal.jobs.move(job, JobEvent.FINISH, candidate_run="r000001")
+    journal.put_in_use(None, PromotionCause.ROLLBACK)
+    jobs.start_evaluation(job)
+    spec = read_spec(workers[-1].runs[-1], EvaluationSpec)
+
+    assert (None, "v0002") == (spec.incumbent.version, spec.head.version)
+    assert JobState.EVALUATING is state(context, job)
 
 
 def test_jobs_that_wait_are_those_with_work_to_do(context, jobs, job):

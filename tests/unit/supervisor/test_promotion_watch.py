@@ -7,7 +7,7 @@ import sqlite3
 import orjson
 import pytest
 
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.files.run import REPORT
 from finetuned.files.tables.settings import WatchMark
 from finetuned.supervisor import incidents, promotion_watch
@@ -236,6 +236,26 @@ def test_a_server_that_reports_failures_takes_the_version_out_of_use(context, wa
 
     assert ["v0001"] == flips
     assert {"version": "v0002", "requests": 1000, "errors": 900} == reports(context)[0]["health"]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_head_that_descends_from_the_harm_steps_below_it(context, watch, monkeypatch, held):
+    """
+    What it learnt before the harm is kept; what does not descend from the harm stays.
+    """
+    monkeypatch.setattr(incidents, "usable", lambda *_: True)
+    parents = {"v0001": None, "v0009": "v0001", "v0002": "v0009", "v0003": "v0002"}
+    for name, parent in parents.items():
+        context.journal.versions.add(name, "held", parent=parent)
+    if held:
+        context.journal.heads.add("v0003", HeadCause.HELD)
+    body = {"version": "v0002", "requests": 1000, "errors": 900}
+    (context.layout.control / "health.json").write_bytes(orjson.dumps(body))
+    watch.look()
+    last = context.journal.heads.last()
+
+    assert ("v0009", HeadCause.WATCH) == (last.version, last.cause)
+    assert "v0001" == context.journal.promotions.incumbent()
 
 
 def test_an_end_that_the_journal_refuses_is_recorded_at_the_next_look(

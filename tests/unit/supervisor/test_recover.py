@@ -4,13 +4,20 @@ What a start repairs: the journal from manifests, half-built folders, a damaged 
 
 import pytest
 
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.run import RunKind
 from finetuned.errors import ModelError
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.head import move_head
 from finetuned.registry.versions import verify_version
-from finetuned.supervisor.recover import check_incumbent, end_orphans, open_journal, sweep
+from finetuned.supervisor.recover import (
+    check_head,
+    check_incumbent,
+    end_orphans,
+    open_journal,
+    sweep,
+)
 from support.journals import release
 from support.versions import commit, damage
 
@@ -172,6 +179,59 @@ def test_if_no_ancestor_is_good_nothing_is_changed_and_the_message_says_what_to_
 
     assert ("v0003", PromotionCause.GATE) == decided(context)
     assert "v0003" == incumbent(context.layout)
+
+
+def test_a_damaged_head_steps_back_and_the_release_stays(context, lineage):
+    """
+    Heads have no backup: the nearest ancestor that is good goes on, or the release.
+    """
+    journal = context.journal
+    for parent in ("v0003", "v0004"):
+        version = commit(context.layout, parent)
+        journal.versions.add(version, "held", parent=parent)
+        journal.heads.add(version, HeadCause.HELD)
+    check_head(context)
+    assert HeadCause.HELD is journal.heads.last().cause
+    damage(context.layout.versions / "v0005")
+    check_incumbent(context)
+    check_head(context)
+
+    last = journal.heads.last()
+    assert ("v0004", HeadCause.FALLBACK) == (last.version, last.cause)
+    assert ("v0003", PromotionCause.GATE) == decided(context)
+
+
+def test_a_release_that_falls_back_leaves_a_good_head_where_it_is(context, lineage):
+    """
+    A head that is the release falls with it.
+    """
+    journal = context.journal
+    journal.heads.add(commit(context.layout, "v0003"), HeadCause.HELD)
+    damage(context.layout.versions / "v0003")
+    check_incumbent(context)
+    assert ("v0004", "v0002") == (journal.heads.version(), journal.promotions.incumbent())
+    journal.heads.add("v0002", HeadCause.ROLLBACK)
+    damage(context.layout.versions / "v0002")
+    check_incumbent(context)
+
+    assert ("v0001", "v0001") == (journal.heads.version(), journal.promotions.incumbent())
+
+
+@pytest.mark.parametrize(("linked", "head"), [("v0002", "v0002"), (None, "v0003")])
+def test_a_lost_journal_takes_the_head_from_its_link(context, lineage, linked, head):
+    """
+    Without the link, as an older version of the program left it, the release is the head.
+    """
+    layout = context.layout
+    context.journal.close()
+    for suffix in ("-wal", "-shm", ""):
+        layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
+    move_head(layout, linked)
+    journal = open_journal(layout)
+    last = journal.heads.last()
+    journal.close()
+
+    assert (head, HeadCause.REBUILD) == (last.version, last.cause)
 
 
 def test_only_runs_without_an_end_are_looked_at(context, monkeypatch):

@@ -5,7 +5,7 @@ What a worker is asked to do follows from journal and folders, and from nothing 
 import pytest
 
 from finetuned.core.job import JobEvent, JobKind
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
 from finetuned.files.shipped import shipped
@@ -19,7 +19,7 @@ from finetuned.supervisor.runs.specs import (
     watch_spec,
 )
 from support.desk import configure
-from support.journals import add_job, promote_job, release
+from support.journals import TO_EVALUATING, add_job, promote_job, release
 from support.versions import commit
 
 MICRO = shipped().bases / "micro"
@@ -95,7 +95,7 @@ def test_a_later_job_goes_on_from_the_version_in_use(context):
     assert (layout.datasets / ("a" * 16),) == spec.earlier
     assert layout.benchmarks / "canaries.jsonl" == spec.canaries
     assert not spec.rolled_back
-    release(journal, "v0002", PromotionCause.PROMOTE)
+    release(journal, "v0001", PromotionCause.PROMOTE)
     assert spec_of(context, first_job(context))[0].rolled_back
 
 
@@ -185,6 +185,38 @@ def test_base_incumbent_and_candidate_are_asked_the_same(context):
     assert ["d00000009.jsonl"] == [rows.name for rows in questions.new]
     assert ["d00000001.jsonl"] == [rows.name for rows in questions.old]
     assert ("infra",) == questions.also
+
+
+def test_rows_learnt_since_the_release_are_new_together(context):
+    """
+    Those of every held version since, and the job's own. What a person promoted although the
+    gate rejected it is old: it counts in every later comparison.
+    """
+    layout, journal = context.layout, context.journal
+    parent = None
+    for n, event in enumerate((JobEvent.ACCEPT, JobEvent.REJECT, JobEvent.HOLD, JobEvent.HOLD), 1):
+        dataset, version = str(n) * 16, commit(layout, parent)
+        job_id = add_job(journal, f"d{n:08d}", dataset)
+        for step in TO_EVALUATING:
+            journal.jobs.move(job_id, step)
+        journal.scores.add_trained(job_id, "r", [Trained(dataset, 3, 9, 2)], at=f"2026-{n}")
+        journal.conclude(job_id, event, version=version, parent=parent, reason="")
+        (layout.datasets / dataset).mkdir()
+        if event is JobEvent.REJECT:
+            release(journal, version, PromotionCause.PROMOTE)
+        parent = version
+    job = journal.jobs.begin(
+        add_job(journal, "d00000009", "f" * 16), config=context.config, parent=parent
+    )
+    spec = evaluation_spec(context, trained(context, job), "r000099")
+
+    assert ("v0002", "v0004") == (spec.incumbent.version, spec.head.version)
+    assert [3, 4, 9] == [int(rows.name[1:9]) for rows in spec.job.new]
+    assert [1, 2] == [int(rows.name[1:9]) for rows in spec.job.old]
+    journal.heads.add("v0002", HeadCause.ROLLBACK)
+    again = journal.jobs.begin(job.id, config=context.config, parent="v0002")
+    alone = evaluation_spec(context, again, "r000100")
+    assert (None, 1) == (alone.head, len(alone.job.new))
 
 
 def test_a_merged_candidate_is_a_base_of_its_own(context):

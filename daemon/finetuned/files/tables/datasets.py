@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import orjson
+
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.situation import Accepted
 from finetuned.files.database import Database
@@ -33,7 +35,7 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class EarlierDataset:
     """
-    A dataset that the stream was trained on before.
+    A dataset that a version has learnt.
     """
 
     dataset_id: str
@@ -132,19 +134,18 @@ class Datasets:
             (dataset_id, before),
         )
 
-    def trained_before(self, job_id: str) -> list[EarlierDataset]:
+    def learnt_by(self, versions: Sequence[str]) -> list[EarlierDataset]:
         """
-        Return the datasets that promoted jobs were trained on, oldest first.
+        Return the datasets that the trainings of *versions* were made on, oldest first.
 
-        Those that *job_id* trains on itself are left out.
+        What the gate or a person said of the versions does not matter.
         """
         found = self._database.db.execute(
             "SELECT t.dataset_id, coalesce(min(d.name), t.dataset_id) FROM trained t"
             " JOIN jobs j ON j.id = t.job_id LEFT JOIN datasets d ON d.dataset_id = t.dataset_id"
-            " WHERE j.state = 'promoted' AND t.dataset_id NOT IN"
-            " (SELECT dataset_id FROM datasets WHERE job_id = ? AND dataset_id IS NOT NULL)"
+            " WHERE j.version IN (SELECT value FROM json_each(?))"
             " GROUP BY t.dataset_id ORDER BY min(t.at), t.dataset_id",
-            (job_id,),
+            (orjson.dumps(list(versions)).decode(),),
         )
         return [EarlierDataset(dataset_id, name) for dataset_id, name in found]
 
@@ -157,6 +158,14 @@ class Datasets:
             (inbox_path,),
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def with_held_out_rows(self) -> set[str]:
+        """
+        Return the ids of the datasets that keep rows for evaluation.
+        """
+        return set(
+            self._database.texts("SELECT DISTINCT dataset_id FROM datasets WHERE n_heldout > 0")
+        )
 
     # -- writing ----------------------------------------------------------------
 

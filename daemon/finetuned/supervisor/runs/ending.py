@@ -30,14 +30,16 @@ from finetuned.errors import (
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, OUTPUT, RunError
+from finetuned.files.spec import EvaluationSpec, read_spec
 from finetuned.files.tables.jobs import JobFailure
 from finetuned.files.tables.scores import Trained
 from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import finish_training, move_job, retrain
-from finetuned.supervisor.recover import check_incumbent
+from finetuned.supervisor.recover import check_head, check_incumbent
 from finetuned.supervisor.runs.run import SupervisedRun
-from finetuned.supervisor.verdict.conclude import conclude, follow_journal
+from finetuned.supervisor.verdict.conclude import conclude
+from finetuned.supervisor.verdict.follow import follow_journal
 
 log = structlog.get_logger()
 
@@ -129,20 +131,23 @@ class Endings:
         begins again from that.
 
         Returns:
-            False if the version in use is not damaged, or cannot be repaired.
+            False if neither release nor head is damaged, or one cannot be repaired.
         """
-        context, before = self._context, self._context.journal.promotions.incumbent()
-        if before is None or is_intact(context.layout, before):
+        context, journal = self._context, self._context.journal
+        before = (journal.promotions.incumbent(), journal.heads.version())
+        damaged = [v for v in before if v is not None and not is_intact(context.layout, v)]
+        if not damaged:
             return False
         try:
             check_incumbent(context)
+            check_head(context)
             follow_journal(context)
         except (ModelError, RegistryError) as problem:
-            log.error("version_corrupt", version=before, error=str(problem))
+            log.error("version_corrupt", version=damaged[0], error=str(problem))
             return False
-        move_job(context.journal, job.id, JobEvent.INTERRUPT)
-        if context.journal.promotions.incumbent() != before and run.kind is RunKind.TRAINING:
-            context.journal.jobs.start_over(job.id)
+        move_job(journal, job.id, JobEvent.INTERRUPT)
+        if journal.heads.version() != before[1] and run.kind is RunKind.TRAINING:
+            journal.jobs.start_over(job.id)
         return True
 
     def _stopped_early(
@@ -201,12 +206,16 @@ class Endings:
             ]
             finish_training(context.journal, job.id, run.id, trained, last_step=steps)
             return
-        incumbent = context.journal.promotions.incumbent()
-        if incumbent != job.parent:
-            reason = f"the incumbent became {incumbent} during evaluation"
-            retrain(context.journal, job.id, reason)
-            return
-        conclude(context, job, run.folder)
+        head, release = context.journal.heads.version(), context.journal.promotions.incumbent()
+        asked = read_spec(run.folder, EvaluationSpec).incumbent
+        if head != job.parent:
+            retrain(context.journal, job.id, f"the head became {head} during evaluation")
+        elif release != (None if asked is None else asked.version):
+            # The candidate is what it was; what it is compared with is not.
+            reason = f"the release became {release} during evaluation"
+            move_job(context.journal, job.id, JobEvent.INTERRUPT, reason=reason)
+        else:
+            conclude(context, job, run.folder)
 
 
 def _event_of(run: SupervisedRun, state: JobState) -> JobEvent:

@@ -145,7 +145,7 @@ class JobRunner:
         job = journal.jobs.get(job_id)
         if job.config is None:
             context.reload_config()
-            parent = journal.promotions.incumbent()
+            parent = journal.heads.version()
             check_lineage(context, parent)
             job = journal.jobs.begin(job_id, config=context.config, parent=parent)
         try:
@@ -160,17 +160,18 @@ class JobRunner:
 
     def start_evaluation(self, job_id: str) -> None:
         """
-        Start the evaluation of a trained job against the incumbent.
+        Start the evaluation of a trained job against the release.
+
+        A job that was trained on another version than the head is trained again.
 
         Raises:
             OSError: The file system refused; the job stays trained.
         """
         context, journal = self._context, self._context.journal
         job = journal.jobs.get(job_id)
-        incumbent = journal.promotions.incumbent()
-        if incumbent != job.parent:
-            reason = f"the incumbent is {incumbent}, it was trained on {job.parent}"
-            retrain(journal, job_id, reason)
+        head = journal.heads.version()
+        if head != job.parent:
+            retrain(journal, job_id, f"the head is {head}, it was trained on {job.parent}")
             return
         self._start(job_id, evaluation_spec(context, job, journal.runs.next_id()))
 

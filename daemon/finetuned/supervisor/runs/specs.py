@@ -6,15 +6,16 @@ Reads journal and folders; starts nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from finetuned.config import Config
 from finetuned.core.job import JobKind
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
-from finetuned.files.rows import DatasetRow, JobRow
+from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.files.spec import (
     EvaluationSpec,
@@ -25,10 +26,12 @@ from finetuned.files.spec import (
     TrainingDataset,
     TrainingSpec,
 )
+from finetuned.files.tables.datasets import EarlierDataset
 from finetuned.layout import CANARIES, Layout
 from finetuned.registry.versions import read_version
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.learnt import learnt_before, learnt_since, own_datasets
 
 
 def check_lineage(context: Context, parent: str | None) -> None:
@@ -44,8 +47,8 @@ def check_lineage(context: Context, parent: str | None) -> None:
     wanted = context.config.model.base
     if base != wanted:
         raise ConfigError(
-            f"model.base is {wanted!r}, but current_model is {parent}, made on {base!r}; "
-            "set model.base back, or start afresh: finetuned versions rollback --to-base"
+            f"model.base is {wanted!r}, but training goes on from {parent}, made on {base!r}; "
+            "set model.base back, or start afresh: finetuned versions rollback --to-base --head"
         )
 
 
@@ -109,25 +112,17 @@ def training_spec(
                 sha256=row.sha256,
                 name=row.name,
             )
-            for dataset_id, row in _datasets(context, job)
+            for dataset_id, row in own_datasets(context, job)
         ),
         canaries=canaries if canaries.is_file() else None,
         earlier=tuple(
-            layout.datasets / d.dataset_id
-            for d in journal.datasets.trained_before(job.id)
-            if (layout.datasets / d.dataset_id).is_dir()
+            layout.datasets / d.dataset_id for d in learnt_before(context, job, job.parent)
         ),
         resume_from=tuple(layout.runs / r.id / CHECKPOINTS for r in usable),
         rolled_back=_taken_back(context, job.parent),
         live_evals=all(r.outcome is not RunOutcome.STUCK_IN_EVAL for r in runs),
     )
     return spec, usable[-1].id if usable else None
-
-
-def _datasets(context: Context, job: JobRow) -> list[tuple[str, DatasetRow]]:
-    """Return the datasets of *job* with their ids, in training order."""
-    rows = context.journal.datasets.of_job(job.id)
-    return [(row.dataset_id, row) for row in rows if row.dataset_id is not None]
 
 
 def _worker_growth(context: Context, config: Config) -> float | None:
@@ -140,14 +135,15 @@ def _worker_growth(context: Context, config: Config) -> float | None:
 
 
 def _taken_back(context: Context, parent: str | None) -> bool:
-    """Return whether *parent* is in use by a decision that is not the gate's, e.g. a roll-back."""
-    last = context.journal.promotions.last()
-    return last is not None and last.version == parent and last.cause is not PromotionCause.GATE
+    """Return whether *parent* is the head by a decision that is no verdict, e.g. a roll-back."""
+    last = context.journal.heads.last()
+    verdicts = (HeadCause.HELD, HeadCause.PROMOTED)
+    return last is not None and last.version == parent and last.cause not in verdicts
 
 
 def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpec:
     """
-    Return the spec of the evaluation of a trained *job* against base and incumbent.
+    Return the spec of the evaluation of a trained *job* against base, release and head.
 
     Args:
         context: Shared state.
@@ -156,12 +152,12 @@ def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpe
 
     Raises:
         BaseModelMissing: The base went away.
-        RegistryError, ModelError: The incumbent, or what it sits on, is not there.
+        RegistryError, ModelError: Release or head, or what one sits on, is not there.
     """
     layout, journal = context.layout, context.journal
-    incumbent, config = journal.promotions.incumbent(), job.resolved_config()
+    release, config = journal.promotions.incumbent(), job.resolved_config()
     candidate = layout.runs / str(job.candidate_run) / CANDIDATE
-    base = weights_of(layout, incumbent, context.config.model.base).base
+    base = weights_of(layout, job.parent, context.config.model.base).base
     merged = job.kind is JobKind.CONSOLIDATION
     return EvaluationSpec(
         kind=RunKind.EVALUATION,
@@ -171,16 +167,17 @@ def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpe
         candidate=SubjectSpec(
             base=candidate if merged else base, folder=None if merged else candidate
         ),
-        incumbent=subject_spec(context, incumbent),
+        incumbent=subject_spec(context, release),
+        head=None if job.parent == release else subject_spec(context, job.parent),
         benchmarks=layout.benchmarks,
         answers=layout.answers,
-        job=_questions(context, job, incumbent),
+        job=_questions(context, job, release),
     )
 
 
-def _questions(context: Context, job: JobRow, incumbent: str | None) -> JobQuestions:
+def _questions(context: Context, job: JobRow, release: str | None) -> JobQuestions:
     layout, journal = context.layout, context.journal
-    datasets = _datasets(context, job)
+    datasets = own_datasets(context, job)
     trained = {t.dataset_id: t.n_examples for t in journal.scores.trained_on(job.id)}
     return JobQuestions(
         job_id=job.id,
@@ -194,13 +191,9 @@ def _questions(context: Context, job: JobRow, incumbent: str | None) -> JobQuest
             )
             for dataset_id, row in datasets
         ),
-        new=tuple(_held_out(layout, dataset_id, row.name) for dataset_id, row in datasets),
-        old=tuple(
-            _held_out(layout, d.dataset_id, d.name)
-            for d in journal.datasets.trained_before(job.id)
-            if (layout.datasets / d.dataset_id).is_dir()
-        ),
-        also=tuple(journal.scores.benchmarks_of(incumbent)) if incumbent else (),
+        new=_held_out(layout, learnt_since(context, job, release)),
+        old=_held_out(layout, learnt_before(context, job, release)),
+        also=tuple(journal.scores.benchmarks_of(release)) if release else (),
     )
 
 
@@ -247,5 +240,5 @@ def watch_spec(
     )
 
 
-def _held_out(layout: Layout, dataset_id: str, name: str) -> HeldOutRows:
-    return HeldOutRows(dir=layout.datasets / dataset_id, name=name)
+def _held_out(layout: Layout, datasets: Sequence[EarlierDataset]) -> tuple[HeldOutRows, ...]:
+    return tuple(HeldOutRows(dir=layout.datasets / d.dataset_id, name=d.name) for d in datasets)

@@ -19,17 +19,15 @@ from finetuned.core.evidence import together
 from finetuned.core.gate.verdict import Verdict
 from finetuned.core.job import JobEvent
 from finetuned.core.retention import version_number
-from finetuned.errors import RegistryError
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
-from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json, utc_now
+from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json
 from finetuned.files.tables.scores import scores_of_report
-from finetuned.layout import MANIFEST
-from finetuned.registry.backup import backup
 from finetuned.registry.commit import commit_version
-from finetuned.registry.current_model import incumbent, promote, rollback
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import conclude_job
+from finetuned.supervisor.learnt import learnt_since
+from finetuned.supervisor.verdict.follow import follow_journal
 from finetuned.supervisor.verdict.history import add_history, judged, named, report_bytes, rules_of
 
 log = structlog.get_logger()
@@ -85,16 +83,18 @@ def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
     """
     Return the suites that a report must contain to be accepted as evidence.
 
-    The held-out rows of the job's own datasets, benchmarks that the configuration
-    names, and with "*" those that the incumbent was asked.
+    The held-out rows of the datasets learnt since the release, benchmarks that the
+    configuration names, and with "*" those that the release was asked.
     """
     wanted = [n.strip() for n in config.evaluation.suites.split(",") if n.strip()]
     names = [name for name in wanted if name != "*"]
-    if "*" in wanted and job.parent is not None:
-        names += context.journal.scores.benchmarks_of(job.parent)
-    datasets = context.journal.datasets.of_job(job.id)
-    if len(datasets) <= config.evaluation.final_max_rows // 2:  # else some are not asked at all
-        names += [f"heldout-{d.dataset_id}" for d in datasets if d.n_heldout]
+    release = context.journal.promotions.incumbent()
+    if "*" in wanted and release is not None:
+        names += context.journal.scores.benchmarks_of(release)
+    new = learnt_since(context, job, release)
+    if len(new) <= config.evaluation.final_max_rows // 2:  # else some are not asked at all
+        with_rows = context.journal.datasets.with_held_out_rows()
+        names += [f"heldout-{d.dataset_id}" for d in new if d.dataset_id in with_rows]
     return names
 
 
@@ -156,48 +156,3 @@ def _show_fixed_eval(context: Context, report: dict[str, Any], subject: str) -> 
     context.board.update(
         fixed_eval_em=now, fixed_eval_ce=score["loss"], fixed_eval_trend=direction or "stable"
     )
-
-
-def follow_journal(context: Context) -> None:
-    """
-    Make current_model name the version that the journal has decided on, and back it up.
-
-    A link that somebody pointed elsewhere, or at a version that is gone, is replaced.
-    A real file or folder of that name is not: it may be somebody's only copy.
-
-    Raises:
-        RegistryError: current_model is not a symbolic link; it is as before.
-        ModelError: The version is not intact; current_model is as before.
-        OSError: The file system refused; current_model is as before.
-    """
-    last = context.journal.promotions.last()
-    if last is None:
-        return
-    decided = last.version
-    try:
-        found, problem = incumbent(context.layout), None
-    except RegistryError as error:
-        found, problem = None, str(error)
-    if problem is not None or decided != found:
-        if decided is None:
-            rollback(context.layout, to_base=True)
-        else:
-            promote(context.layout, decided)
-        log.info("current_model_changed", old=found, new=decided)
-    if problem is not None:
-        log.warning("current_model_repaired", version=decided, error=problem)
-        context.board.update(
-            last_repair={
-                "what": "current_model",
-                "version": decided,
-                "problem": problem,
-                "at": utc_now(),
-            }
-        )
-    context.board.update(version=decided)
-    if (
-        decided is not None
-        and context.config.registry.backup
-        and not (context.layout.backups / decided / MANIFEST).is_file()
-    ):
-        backup(context.layout, decided)

@@ -1,0 +1,93 @@
+"""
+The links current_model and models/head follow the journal, and the release gets its backup.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from finetuned.errors import RegistryError
+from finetuned.files.run import utc_now
+from finetuned.layout import MANIFEST
+from finetuned.registry.backup import backup
+from finetuned.registry.current_model import incumbent, promote, rollback
+from finetuned.registry.head import linked_head, move_head
+from finetuned.supervisor.context import Context
+
+log = structlog.get_logger()
+
+
+def follow_journal(context: Context) -> None:
+    """
+    Make both links name the versions that the journal has decided on, and back up the release.
+
+    A link that somebody pointed elsewhere, or at a version that is gone, is replaced.
+    A real file or folder of that name is not: it may be somebody's only copy.
+
+    Raises:
+        RegistryError: A link is no symbolic link; it is as before.
+        ModelError: The version is not intact; the link is as before.
+        OSError: The file system refused; the link is as before.
+    """
+    follow_release(context)
+    follow_head(context)
+
+
+def follow_release(context: Context) -> None:
+    """
+    Make current_model name the release, and back that up.
+
+    Raises:
+        RegistryError, ModelError, OSError: As follow_journal.
+    """
+    last = context.journal.promotions.last()
+    if last is None:
+        return
+    decided = last.version
+    try:
+        found, problem = incumbent(context.layout), None
+    except RegistryError as error:
+        found, problem = None, str(error)
+    if problem is not None or decided != found:
+        if decided is None:
+            rollback(context.layout, to_base=True)
+        else:
+            promote(context.layout, decided)
+        log.info("current_model_changed", old=found, new=decided)
+    if problem is not None:
+        log.warning("current_model_repaired", version=decided, error=problem)
+        _show_repair(context, "current_model", decided, problem)
+    context.board.update(version=decided)
+    if (
+        decided is not None
+        and context.config.registry.backup
+        and not (context.layout.backups / decided / MANIFEST).is_file()
+    ):
+        backup(context.layout, decided)
+
+
+def follow_head(context: Context) -> None:
+    """
+    Make models/head name the version that the next job starts from.
+
+    Raises:
+        RegistryError, ModelError, OSError: As follow_journal.
+    """
+    last = context.journal.heads.last()
+    if last is None:
+        return
+    try:
+        found, problem = linked_head(context.layout), None
+    except RegistryError as error:
+        found, problem = None, str(error)
+    if problem is not None or last.version != found:
+        move_head(context.layout, last.version)
+    if problem is not None:
+        log.warning("head_repaired", version=last.version, error=problem)
+        _show_repair(context, "models/head", last.version, problem)
+
+
+def _show_repair(context: Context, what: str, version: str | None, problem: str) -> None:
+    context.board.update(
+        last_repair={"what": what, "version": version, "problem": problem, "at": utc_now()}
+    )
