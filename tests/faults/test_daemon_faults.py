@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from finetuned.files.inbox_names import escape_name
-from finetuned.files.run import read_json
 from finetuned.layout import Layout
 from finetuned.registry.current_model import incumbent
 from finetuned.registry.versions import verify_version
@@ -250,32 +249,34 @@ def test_a_thousand_orders_end_in_a_defined_state(tmp_path: Path, tiny_base: Pat
         assert daemon.status()["paused_reason"] is None
 
 
-def test_a_file_that_grows_after_its_claim_is_trained_whole_or_not_at_all(root: Path) -> None:
+def test_no_row_of_a_writer_that_pauses_or_comes_late_is_lost(root: Path) -> None:
     """
-    Its writer paused, was taken for finished, and went on: the file goes back to waiting.
+    While it has the file open, the file is not claimed and the status names it. What it appends
+    once the file was read is trained as a file of its own; each row is trained once.
     """
     rows = [json.dumps({"prompt": f"say {i}", "completion": f"ok {i % 10}"}) for i in range(60)]
-    path = root / "inbox" / "slow.jsonl"
     with Daemon(root) as daemon:
         daemon.wait_for(lambda s: s["phase"] == "idle", "idle")
-        with path.open("w", encoding="utf-8") as f:
-            f.write("\n".join(rows[:30]) + "\n")
+        with (root / "inbox" / "slow.jsonl").open("w", encoding="utf-8") as f:
+            f.write("\n".join(rows[:20]) + "\n")
             f.flush()
-            deadline = time.monotonic() + 30
-            while path.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
-            for row in rows[30:]:  # for about as long as a validation takes to start
-                f.write(row + "\n")
-                f.flush()
-                time.sleep(0.1)
-        daemon.wait_for(lambda s: ended(s) == 1, "the end")
-    assert 1 <= [e["event"] for e in log_events(root)].count("dataset_changed_while_read")
-    whole = hashlib.sha256(("\n".join(rows) + "\n").encode()).hexdigest()
-    assert [whole] == [d["sha256"] for d in journal(root, "SELECT * FROM datasets")]
-    report = read_json(next((root / "models" / "datasets").iterdir()) / "report.json") or {}
-    assert 60 == report["rows_accepted"]
-    assert 1 == len(list((root / "models" / "datasets").iterdir()))
+            status = daemon.wait_for(
+                lambda s: [w["pid"] for w in s["inbox_waiting"]] == [os.getpid()], "the writer"
+            )
+            assert "open for writing by" in status["inbox_waiting"][0]["reason"]
+            assert [] == journal(root, "SELECT key FROM datasets")
+            f.write("\n".join(rows[20:40]) + "\n")
+        daemon.wait_for(lambda s: s["queue"]["training"], "the training")
+        (claimed,) = (root / "inbox" / "processing").glob("*/slow.jsonl")
+        with claimed.open("a", encoding="utf-8") as f:
+            f.write("\n".join(rows[40:]) + "\n")
+        daemon.wait_for(lambda s: ended(s) == 2, "the end of both")
+    parts = ["\n".join(rows[:40]) + "\n", "\n".join(rows[40:]) + "\n"]
+    digests = [hashlib.sha256(part.encode()).hexdigest() for part in parts]
+    found = journal(root, "SELECT sha256, state FROM datasets ORDER BY key")
+    assert [(digests[0], "retired"), (digests[1], "retired")] == [
+        (d["sha256"], d["state"]) for d in found
+    ]
 
 
 def test_a_version_damaged_under_a_running_daemon_is_refused_and_mended(root: Path) -> None:

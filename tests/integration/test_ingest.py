@@ -9,6 +9,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,13 +25,14 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from finetuned.config import DataConfig
-from finetuned.data import store
+from finetuned.data import chat_template, store
 from finetuned.data.examples import from_record
 from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
-from finetuned.errors import Interrupted
+from finetuned.errors import ConfigError, Interrupted
 from finetuned.files import atomic
 from finetuned.files.manifest import verify_manifest
+from finetuned.ingestion import validate
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
 
@@ -530,6 +532,71 @@ def test_a_wrong_configuration_ends_with_78_and_its_reason(
     bench.run(bench.file("a.jsonl", _rows(3)), status=78, **changes)
 
     assert says in json.loads((bench.root / "run1" / "error.json").read_text())["error_message"]
+
+
+LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.fixture
+def looping(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench whose chat template never ends on a question that says loop; 0.2 s are allowed."""
+    monkeypatch.setattr(chat_template, "RENDER_SECONDS", 0.2)
+    base = tmp_path / "looping"
+    shutil.copytree(bench.base, base)
+    when = "{% if 'loop' in messages[0].content %}" + LOOP + "{% endif %}"
+    (base / "chat_template.jinja").write_text(when + TEMPLATE)
+    bench.base = base
+    return bench
+
+
+def test_a_row_on_which_the_template_never_ends_is_refused_with_its_number(
+    looping: Bench,
+) -> None:
+    """
+    The others are trained; without a limit the worker would be killed, and the file with it.
+    Between two rows the worker shows progress, so that it is not taken for stuck.
+    """
+    rows = _rows(30)
+    rows[6]["prompt"] = "What does loop mean?"
+    ticks: list[int] = []
+    ingestion, _ = looping.ingestion()
+    path = looping.file("a.jsonl", rows)
+    result = ingestion.ingest(
+        Source(dataset_key="k", path=path, name="a"), lambda *beat: ticks.append(beat[1])
+    )
+
+    assert ("accepted", 29) == (result.result, (result.report or {})["rows_accepted"])
+    (refused,) = (result.report or {})["first_rejects"]
+    assert (7, "too_slow") == (refused["line"], refused["code"])
+    assert "did not finish within 0.2 s" in refused["reason"]
+    assert 30 <= len(ticks)
+
+
+def test_a_file_on_which_the_template_never_ends_is_given_up_early(
+    looping: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A million such rows would take a year; the reason names the line and what to do.
+    """
+    monkeypatch.setattr(validate, "MOST_SLOW_ROWS", 1)
+    rows = [{"prompt": f"loop {i}", "completion": "no"} for i in range(9)]
+    ingestion, _ = looping.ingestion()
+    path = looping.file("a.jsonl", rows)
+    result = ingestion.ingest(Source(dataset_key="k", path=path, name="a"), _no_tick)
+
+    assert "unreadable" == result.result
+    assert "within 0.2 s on more than 1 lines, the last of them line 2" in str(result.reason)
+
+
+def test_a_template_that_ends_on_no_question_is_a_wrong_base_and_no_bad_file(
+    looping: Bench,
+) -> None:
+    """
+    Otherwise every file that is dropped would be set aside for it.
+    """
+    (looping.base / "chat_template.jinja").write_text(LOOP)
+    with pytest.raises(ConfigError, match=r"model\.base: the chat template .* within 0\.2 s"):
+        looping.ingestion()
 
 
 def test_a_missing_datasets_folder_is_waited_for(bench: Bench) -> None:

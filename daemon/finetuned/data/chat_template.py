@@ -19,6 +19,7 @@ import orjson
 from finetuned.data.examples import Example
 from finetuned.data.messages import Message
 from finetuned.data.template_checks import refuse_control_tokens, refuse_losses
+from finetuned.data.time_limit import TimeUp, time_limit
 from finetuned.errors import MalformedExample
 
 FALLBACK_TEMPLATE: Final = """\
@@ -37,6 +38,9 @@ FALLBACK_TEMPLATE: Final = """\
 Chat template of tokenizers that have none (GPT-2): the name of the role on a line of
 its own, the content below it, and the end-of-text token after each answer.
 """
+
+RENDER_SECONDS: Final = 20.0
+"""Longest time that the chat template may take: it is a program, and may loop for ever."""
 
 _PROBE: Final = "probe 7"
 """An answer that no template rewrites, to find the token after it."""
@@ -136,15 +140,22 @@ class ChatTemplate:
         self, messages: list[Message], tools: list[dict[str, Any]] | None, *, asks: bool
     ) -> str:
         try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    messages,
-                    tools=tools,
-                    tokenize=False,
-                    add_generation_prompt=asks,
-                    enable_thinking=self._enable_thinking,
+            with time_limit(RENDER_SECONDS):
+                return str(
+                    self._tokenizer.apply_chat_template(
+                        messages,
+                        tools=tools,
+                        tokenize=False,
+                        add_generation_prompt=asks,
+                        enable_thinking=self._enable_thinking,
+                    )
                 )
-            )
+        except TimeUp:
+            raise MalformedExample(
+                "too_slow",
+                f"the chat template did not finish within {RENDER_SECONDS:g} s; shorten the row, "
+                "or use a base model whose chat template ends",
+            ) from None
         except RecursionError:
             raise MalformedExample("template_error", "tools or arguments nest too deep") from None
         except Exception as error:  # a template is a program and may raise anything

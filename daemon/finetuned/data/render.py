@@ -114,7 +114,13 @@ class Renderer:
             enable_thinking=enable_thinking,
         )
         template = renderer._template
-        template.find_stop_tokens(path / "generation_config.json")
+        try:
+            template.find_stop_tokens(path / "generation_config.json")
+        except MalformedExample as error:
+            raise ConfigError(
+                f"model.base: the chat template in {path} cannot render one question and its "
+                f"answer, so no row could be read: {error.reason}"
+            ) from error
         renderer.stop_token_ids = template.stop_token_ids
         facts: list[object] = [template.source, enable_thinking, max_length, RENDER_VERSION]
         facts += [sorted(renderer.stop_token_ids), renderer.pad_token_id]
@@ -128,7 +134,7 @@ class Renderer:
         Return the training sequences of one example, in the order of its turns.
 
         Raises:
-            MalformedExample: The code is one of too_long, control_token,
+            MalformedExample: The code is one of too_long, too_slow, control_token,
                 template_error, template_drops, think_conflict, no_stop_token,
                 no_supervised_token.
         """

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
 
 from finetuned.core.phase import Phase
 from finetuned.core.text import printable
+from finetuned.data import chat_template
 from finetuned.data.examples import Example, prompt_hash, to_example
 from finetuned.data.render import Renderer
 from finetuned.data.strict_json import Oversized, iter_lines, parse_line
@@ -22,10 +24,13 @@ from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import MalformedExample
 from finetuned.ingestion.rejects import Rejects
 from finetuned.ingestion.report import RejectedLine, Report
-from finetuned.ingestion.source import Line, Tick, guarded
+from finetuned.ingestion.source import Line, SourceUnreadable, Tick, guarded
 
 BATCH_ROWS: Final = 256
 BATCH_BYTES: Final = 1 << 20
+
+MOST_SLOW_ROWS: Final = 10
+"""Lines of one file that may each take longer than the chat template may; then it is set aside."""
 
 _SHOWN_CHARACTERS: Final = 200
 """Longest part of a rejected line that is shown."""
@@ -52,7 +57,7 @@ class Rows(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FirstPass:
     """
     The parts of one file's first pass.
@@ -66,6 +71,7 @@ class FirstPass:
     """Counts every line."""
     rejects: Rejects
     """Is given the rejected lines."""
+    _n_slow: int = field(default=0, init=False)
 
     def run(self, fd: int, tick: Tick) -> str:
         """
@@ -93,13 +99,13 @@ class FirstPass:
 
         os.lseek(fd, 0, os.SEEK_SET)
         for batch in _batches(guarded(iter_lines(fd, self.max_line_bytes, on_bytes=on_bytes))):
-            self._validate(batch)
+            self._validate(batch, lambda: tick(Phase.VALIDATING, self.report.rows_read, n_bytes))
             tick(Phase.VALIDATING, self.report.rows_read, n_bytes)
         return digest.hexdigest()
 
-    def _validate(self, batch: list[Line]) -> None:
+    def _validate(self, batch: list[Line], go_on: Callable[[], None]) -> None:
         parsed = [self._parse(line) for _, _, line in batch]
-        rendered = iter(self.renderer.render_many(p for p in parsed if isinstance(p, Example)))
+        rendered = iter(self.renderer.render_many(self._examples(batch, parsed, go_on)))
         for (number, offset, line), example in zip(batch, parsed, strict=True):
             if isinstance(example, MalformedExample):
                 self._reject(number, example, line)
@@ -110,6 +116,27 @@ class FirstPass:
                 self._reject(number, outcome, line)
             else:
                 self._accept(number, offset, len(line), example, outcome)
+
+    def _examples(
+        self,
+        batch: list[Line],
+        parsed: list[Example | MalformedExample],
+        go_on: Callable[[], None],
+    ) -> Iterator[Example]:
+        """Yield the examples to render; between two, which may each take long, look around."""
+        for (number, _, _), example in zip(batch, parsed, strict=True):
+            if isinstance(example, MalformedExample):
+                continue
+            go_on()
+            began = time.monotonic()
+            yield example
+            self._n_slow += time.monotonic() - began >= chat_template.RENDER_SECONDS
+            if self._n_slow > MOST_SLOW_ROWS:
+                raise SourceUnreadable(
+                    f"the chat template did not finish within {chat_template.RENDER_SECONDS:g} s "
+                    f"on more than {MOST_SLOW_ROWS} lines, the last of them line {number}; shorten "
+                    "them, or use a base model whose chat template ends"
+                )
 
     def _parse(self, line: bytes | Oversized) -> Example | MalformedExample:
         if isinstance(line, Oversized):

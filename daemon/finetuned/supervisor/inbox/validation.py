@@ -166,7 +166,10 @@ class Validation:
         message = f"the validation worker ended with status {status}"
         if run.asked is StopCause.STUCK:
             limit = self._context.config.supervisor.worker_stuck_seconds
-            message = f"the validation worker made no progress for {limit:g} s"
+            rows = 0 if run.heartbeat is None else run.heartbeat.rows or 0
+            message = (
+                f"the validation worker made no progress for {limit:g} s, after {rows} rows of it"
+            )
         elif error is not None:
             message = error.error_message or message
         if status == EXIT_CONFIG:
