@@ -32,7 +32,7 @@ import orjson
 import torch
 
 from finetuned.config import ModelConfig
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.data.render import Renderer
 from finetuned.inference.cached_lm import answering
 from finetuned.inference.generate import answer_and_score

@@ -298,7 +298,7 @@ def one_answer(root: Path, version: Path, console: Console) -> str:
     warnings.filterwarnings("ignore", category=FutureWarning)
 
     from finetuned.config import load_config
-    from finetuned.data.examples import to_example
+    from finetuned.data.reader import to_example
     from finetuned.data.render import Renderer
     from finetuned.data.suite import Question
     from finetuned.inference.ask import ask

@@ -71,13 +71,15 @@ class MalformedExample(DatasetError):
     One line of a dataset is not a valid training example.
 
     The other lines are unaffected; *code* is the short name under which the
-    ingestion report counts it.
+    ingestion report counts it, *reason* names the place and what was found there,
+    and *hint*, which may be empty, says what to do.
     """
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(f"{code}: {reason}")
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(f"{code}: {reason}" + (f". {hint}" if hint else ""))
         self.code = code
         self.reason = reason
+        self.hint = hint
 
 
 class UnstableDataset(DatasetError):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.training.drift import Drift, rows_of

@@ -43,7 +43,7 @@ def better(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from finetuned.config import ModelConfig, TrainingConfig
-    from finetuned.data.examples import to_example
+    from finetuned.data.reader import to_example
     from finetuned.data.render import Renderer
     from finetuned.inference.score import pad_batch
     from finetuned.model.load import load_for_training, trainable_parameters

@@ -16,7 +16,7 @@ from finetuned.config import EvaluationConfig
 @pytest.fixture(scope="module")
 def parts(tiny_base: Path) -> dict[str, Any]:
     from finetuned.config import ModelConfig
-    from finetuned.data.examples import to_example
+    from finetuned.data.reader import to_example
     from finetuned.data.render import Renderer
     from finetuned.data.suite import Question
     from finetuned.model.load import load_version

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from finetuned.data.examples import Example, to_example
+from finetuned.data.examples import Example
+from finetuned.data.reader import to_example
 from finetuned.data.render import Renderer
 from finetuned.data.strict_json import parse_line
 from finetuned.data.training_sequence import TrainingSequence
@@ -413,7 +414,7 @@ def test_rendering_does_not_load_torch() -> None:
     """
     code = (
         "import sys; from pathlib import Path; from finetuned.data.render import Renderer;"
-        "from finetuned.data.examples import to_example;"
+        "from finetuned.data.reader import to_example;"
         f"r = Renderer.load(Path({str(TOKENIZERS / 'gpt2')!r}), max_length=100);"
         "r.render(to_example({'prompt': 'a', 'completion': 'b'}));"
         "sys.exit('torch' in sys.modules)"

@@ -17,7 +17,7 @@ def answers(root: Path, version: str, prompts: list[str]) -> dict[str, str]:
     Return what one version of *root* says to each prompt.
     """
     from finetuned.config import load_config
-    from finetuned.data.examples import to_example
+    from finetuned.data.reader import to_example
     from finetuned.data.render import Renderer
     from finetuned.data.suite import Question
     from finetuned.inference.ask import ask

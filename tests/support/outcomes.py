@@ -10,7 +10,7 @@ from typing import Any
 
 from finetuned.core.scoring.scorer import Scorer
 from finetuned.core.suite_origin import SuiteOrigin
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.measured import Measured
 from finetuned.inference.outcome import Raw, mark

@@ -10,7 +10,7 @@ import pytest
 
 from finetuned.core.scoring.scorer import Grade
 from finetuned.core.statistics import mcnemar
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.by_hand.compare import ANSWERS, LOSSES, compare, pooled
 from finetuned.evaluation.measured import Measured

@@ -13,7 +13,7 @@ import pytest
 
 from finetuned.core.early_stop import EarlyStop
 from finetuned.core.learning_rate import WarmUp
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.data.suite import Question
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.run import EVALS, read_json, read_metrics

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from finetuned.data import leak as module
-from finetuned.data.examples import Example, to_example
+from finetuned.data.examples import Example
 from finetuned.data.holdout import PromptIndex
 from finetuned.data.leak import LeakCheck, LeakCounts, ngrams
+from finetuned.data.reader import to_example
 
 WORDS = [f"word{i}" for i in range(40)]
 

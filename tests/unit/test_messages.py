@@ -12,15 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetuned.data.messages import (
-    kind_of,
-    parse_list,
-    parse_message,
-    parse_sharegpt_message,
-    parse_tools,
-    required_text,
-    text_of,
-)
+from finetuned.data.formats.draft import Draft
+from finetuned.data.formats.tools import parse_tools
+from finetuned.data.formats.turns import read_turn, read_turns
+from finetuned.data.messages import Message, kind_of, required_text, text_of
 from finetuned.errors import MalformedExample
 
 KEYS = ["role", "content", "from", "value", "tool_calls", "function", "name", "arguments", "type"]
@@ -32,6 +27,15 @@ JSON = st.recursive(
     max_leaves=8,
 )
 CODES = {"bad_content", "empty_content", "bad_role", "bad_tool_call", "bad_tools"}
+
+
+def parse_message(value: object, where: str) -> Message:
+    """
+    Return the one turn that is read.
+    """
+    draft = Draft()
+    read_turn(value, where, draft)
+    return draft.messages[0] if draft.messages else {"role": "system", "content": ""}
 
 
 def outcome(parse: Callable[..., Any], *args: object) -> Any:
@@ -50,15 +54,14 @@ def test_any_json_is_a_message_or_refused_with_a_code(value: object) -> None:
     """
     A row of a stranger never ends the reader: it is refused with its place, and on one line.
     """
-    for parse in (parse_message, parse_sharegpt_message):
-        found = outcome(parse, value, "messages[3]")
-        if isinstance(found, MalformedExample):
-            assert found.code in CODES
-            assert "messages[3]" in found.reason
-            assert len(found.reason) < 400
-        else:
-            assert found["role"] in ("system", "user", "assistant", "tool")
-            assert isinstance(found["content"], str)
+    found = outcome(parse_message, value, "messages[3]")
+    if isinstance(found, MalformedExample):
+        assert found.code in CODES
+        assert "messages[3]" in found.reason
+        assert len(found.reason) < 400
+    else:
+        assert found["role"] in ("system", "user", "assistant", "tool")
+        assert isinstance(found["content"], str)
 
 
 @settings(max_examples=50)
@@ -193,13 +196,12 @@ def test_only_the_assistant_calls_tools() -> None:
         parse_message({"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}, "m")
 
 
-def test_a_weight_that_would_be_ignored_is_refused() -> None:
+def test_a_weight_between_none_and_whole_is_refused() -> None:
     """
-    Who writes ``weight: 0`` wants the turn not to be learned.
+    A turn is trained whole or not at all.
     """
-    with pytest.raises(MalformedExample, match=r"m\.weight is not supported"):
-        parse_message({"role": "assistant", "content": "x", "weight": 0}, "m")
-    assert "x" == parse_message({"role": "assistant", "content": "x", "weight": 1}, "m")["content"]
+    with pytest.raises(MalformedExample, match=r"m\.weight = 0\.5 is neither 0 nor 1"):
+        parse_message({"role": "assistant", "content": "x", "weight": 0.5}, "m")
 
 
 @pytest.mark.parametrize("tools", [None, "", [], "[]"])
@@ -216,6 +218,6 @@ def test_the_place_in_a_list_is_counted_from_zero() -> None:
     """
     good = {"role": "user", "content": "x"}
     with pytest.raises(MalformedExample, match=r"messages\[1\]\.role must be one of"):
-        parse_list([good, {"role": "robot"}], "messages", parse_message)
+        read_turns([good, {"role": "robot"}], "messages", Draft())
     with pytest.raises(MalformedExample, match="messages must be a list, got an object"):
-        parse_list({}, "messages", parse_message)
+        read_turns({}, "messages", Draft())

@@ -11,7 +11,7 @@ import pytest
 
 from finetuned.core.answer import KEEP, REFUSE
 from finetuned.core.scoring.scorer import CHOICE, Scorer
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.data.suite import Question
 from finetuned.inference.outcome import Raw, mark
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.core.scoring.scorer import CHOICE, Scorer
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.data.suite import Question
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.inference.prepared import SPARE_AT_MOST, SPARE_TOKENS, PreparedQuestion

@@ -19,8 +19,9 @@ from typing import Any
 import orjson
 import pytest
 
-from finetuned.data.examples import prompt_hash, to_example
+from finetuned.data.examples import prompt_hash
 from finetuned.data.intents import dumps, is_intent
+from finetuned.data.reader import to_example
 from finetuned.errors import DatasetError
 from finetuned.sources import intents, syllo
 from finetuned.sources.syllo import LEVELS

@@ -99,7 +99,7 @@ def _tokenizer_problem(facts: BaseFacts) -> str | None:
     """Return why a conversation cannot be rendered for this model, None if it can be."""
     from pathlib import Path
 
-    from finetuned.data.examples import to_example
+    from finetuned.data.reader import to_example
     from finetuned.data.render import Renderer
     from finetuned.errors import FinetunedError
 

@@ -18,7 +18,8 @@ from finetuned.cli.session import DONE
 from finetuned.cli.terminal import ask, complain, shown
 from finetuned.config import load_sections
 from finetuned.core.text import printable
-from finetuned.data.examples import prompt_hash, to_example
+from finetuned.data.examples import prompt_hash
+from finetuned.data.reader import to_example
 from finetuned.data.strict_json import parse_line
 from finetuned.data.suite import Suite, load_suite
 from finetuned.errors import BaseModelMissing, MalformedExample, RegistryError, SuiteError

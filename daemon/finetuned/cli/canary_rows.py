@@ -10,7 +10,8 @@ import argparse
 from typing import Any
 
 from finetuned.core.scoring.scorer import CHOICE
-from finetuned.data.examples import Example, prompt_hash, to_example
+from finetuned.data.examples import Example, prompt_hash
+from finetuned.data.reader import to_example
 from finetuned.data.strict_json import parse_line
 from finetuned.errors import MalformedExample, RegistryError, SuiteError
 

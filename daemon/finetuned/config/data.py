@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finetuned.config.checks import ranges
+from finetuned.config.checks import ranges, words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +67,12 @@ class DataConfig:
     so many bad lines mean a broken export, not a few typing errors.
     """
 
+    unknown_keys: str = "report"
+    """
+    What is done with a row that has a key nobody knows: "report" (the row is trained, the
+    key is kept as metadata and counted in report, status and log) or "refuse".
+    """
+
     holdout_fraction: float = 0.05
     """Share of prompts kept out of training for evaluation, 0 to 0.5; 0 holds nothing out."""
 
@@ -80,6 +86,7 @@ class DataConfig:
     """Most held-out rows of one dataset, 1 to 10000: enough for +-7 points, cheap to ask."""
 
     def __post_init__(self) -> None:
+        words("data", self, unknown_keys=("report", "refuse"))
         ranges(
             "data",
             self,

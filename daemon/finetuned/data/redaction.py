@@ -44,6 +44,32 @@ def redact(prompt: str, intent: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     return prompt, clean
 
 
+def redact_others(value: object, intent: Mapping[str, Any]) -> object:
+    """
+    Replace every password of *intent* wherever else it stands in its row.
+
+    Args:
+        value: What is kept with the row, as JSON.
+        intent: The answer of the row, in any accepted spelling.
+
+    Returns:
+        The value, with a secret reference in the place of each password.
+    """
+    for password, reference in _passwords(intent):
+        value = _replaced(value, password, reference)
+    return value
+
+
+def _replaced(value: object, password: str, reference: str) -> object:
+    if isinstance(value, str):
+        return value.replace(password, reference)
+    if isinstance(value, Mapping):
+        return {key: _replaced(inner, password, reference) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, password, reference) for inner in value]
+    return value
+
+
 def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value

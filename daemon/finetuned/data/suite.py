@@ -19,7 +19,9 @@ from typing import Any, Final
 from finetuned.core.scoring.expected import check_expected
 from finetuned.core.scoring.scorer import CHOICE, Scorer, parse_scorer
 from finetuned.core.suite_origin import SuiteOrigin
-from finetuned.data.examples import Example, from_record, prompt_hash, to_example
+from finetuned.data.examples import Example, from_record, prompt_hash
+from finetuned.data.formats.keys import MARKS
+from finetuned.data.reader import to_example
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.strict_json import parse_line
 from finetuned.errors import MalformedExample, SuiteError
@@ -29,6 +31,7 @@ MAX_SUITE_BYTES: Final = 256 * 2**20
 """Longest benchmark file, in bytes; a longer one is taken for a mistake."""
 
 _OWN_KEYS: Final = ("id", "scorer", "expected", "choices")
+_NOT_READ: Final = frozenset((*_OWN_KEYS, *MARKS))
 _PLACEHOLDER: Final = "."
 
 
@@ -161,7 +164,8 @@ def _question(row: object, number: str) -> Question:
     scorer = parse_scorer(row.get("scorer"))
     choices, chosen = _choices(row, scorer)
     row, scored = _with_answer(row, None if chosen is None else choices[chosen])
-    example = to_example({k: v for k, v in row.items() if k not in _OWN_KEYS})
+    # An item is asked, not trained, whatever its marks say of training.
+    example = to_example({k: v for k, v in row.items() if k not in _NOT_READ})
     if example.kind == "text" and {"scorer", "expected", "choices"} & row.keys():
         raise ValueError("a text is only scored by its loss; nothing is asked of it")
     golden = example.messages[-1]["content"] if example.kind == "conversation" else None

@@ -25,6 +25,7 @@ from finetuned.config import DataConfig
 from finetuned.core.phase import Phase
 from finetuned.data import store
 from finetuned.data.file_shape import FileShape, way_out
+from finetuned.data.reader import UnknownKeys
 from finetuned.data.render import Renderer
 from finetuned.errors import ModelError, UnstableDataset
 from finetuned.files.atomic import fsync_file, publish_dir, remove_tree, write_atomic
@@ -178,7 +179,12 @@ class Ingestion:
             with (writer.folder / store.REJECTS).open("wb") as file:
                 rejects = RejectsFile(file)
                 first = FirstPass(
-                    self._renderer, self._config.max_line_bytes, writer, report, rejects
+                    self._renderer,
+                    self._config.max_line_bytes,
+                    UnknownKeys(self._config.unknown_keys),
+                    writer,
+                    report,
+                    rejects,
                 )
                 read_digest = first.run(opened.fd, tick)
                 rejects.finish()

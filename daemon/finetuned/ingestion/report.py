@@ -7,7 +7,7 @@ Does not know files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -16,7 +16,14 @@ import numpy as np
 from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN, Holdout
 from finetuned.data.training_sequence import TrainingSequence
 
+NOT_TO_TRAIN: Final = "not_to_train"
+"""The code of rows that are marked not to be trained: they do not count against their file."""
+
+MAX_UNUSED_KEYS: Final = 20
+"""Most unused keys that are listed."""
+
 _FIRST_REJECTS: Final = 5
+_SHOWN_CODES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,9 @@ class Report:
         self._split: dict[str, Any] | None = None
         self._formats: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
+        self._first_of: dict[str, RejectedLine] = {}
         self._first_rejects: list[RejectedLine] = []
+        self._unused: Counter[str] = Counter()
         self._n_tokens = 0
         self._n_supervised = 0
         self._n_split_rows = 0
@@ -64,11 +73,22 @@ class Report:
         """Lines that are not blank."""
         return self.rows_accepted + self.rows_rejected
 
-    def count_accepted(self, format_name: str, sequences: list[TrainingSequence]) -> None:
+    @property
+    def unused_keys(self) -> dict[str, int]:
+        """Keys that no reader knows, and how many accepted rows have each, the most first."""
+        return dict(self._unused.most_common(MAX_UNUSED_KEYS))
+
+    def count_accepted(
+        self, format_name: str, sequences: list[TrainingSequence], unused: Iterable[str] = ()
+    ) -> None:
         """
-        Count one accepted row and the sequences it became.
+        Count one accepted row, the sequences it became, and its keys that no reader knows.
         """
         self.rows_accepted += 1
+        for key in unused:
+            # A broken export may have another key in every row.
+            if key in self._unused or len(self._unused) < 10 * MAX_UNUSED_KEYS:
+                self._unused[key] += 1
         self._formats[format_name] += 1
         self._n_split_rows += len(sequences) > 1
         for sequence in sequences:
@@ -82,6 +102,7 @@ class Report:
         """
         self.rows_rejected += 1
         self._codes[rejected.code] += 1
+        self._first_of.setdefault(rejected.code, rejected)
         if len(self._first_rejects) < _FIRST_REJECTS:
             self._first_rejects.append(rejected)
 
@@ -115,17 +136,30 @@ class Report:
         """
         if self.rows_read == 0:
             return "the file has no lines" if self.n_bytes == 0 else "all lines are blank"
-        fraction = self.rows_rejected / self.rows_read
+        # Who marks a row not to be trained made no mistake.
+        marked = self._codes[NOT_TO_TRAIN]
+        bad = self.rows_rejected - marked
+        fraction = bad / self.rows_read
         if self.rows_accepted and fraction <= max_rejected_fraction:
             return None
-        codes = ", ".join(f"{n} {code}" for code, n in self._codes.most_common(4))
-        first = self._first_rejects[0]
+        if bad == 0:
+            return f"all {marked} rows are marked not to be trained; the first is line " + str(
+                self._first_of[NOT_TO_TRAIN].line
+            )
+        found = self._codes.most_common()
+        faults = [
+            f"{n} {code} (the first is line {self._first_of[code].line}: "
+            f"{self._first_of[code].reason})"
+            for code, n in found
+            if code != NOT_TO_TRAIN
+        ][:_SHOWN_CODES]
+        more = len(found) - (marked > 0) - len(faults)
         return (
-            f"{self.rows_rejected} of {self.rows_read} lines are rejected ({fraction:.1%}), more "
+            f"{bad} of {self.rows_read} lines are rejected ({fraction:.1%}), more "
             f"than data.max_rejected_fraction = {max_rejected_fraction:g} allows, so none is "
-            f"trained: {codes}; the first is line {first.line}: {first.reason}; correct or remove "
-            "the lines listed in the .rejects.jsonl file beside it and drop the file again, or "
-            "raise data.max_rejected_fraction to train the other lines"
+            f"trained: {'; '.join(faults)}{f'; {more} more reasons' if more else ''}; correct or "
+            "remove the lines listed in the .rejects.jsonl file beside it and drop the file "
+            "again, or raise data.max_rejected_fraction to train the other lines"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,6 +176,7 @@ class Report:
             "rejected": dict(self._codes.most_common()),
             "first_rejects": [asdict(rejected) for rejected in self._first_rejects],
             "formats": dict(self._formats.most_common()),
+            "unused_keys": self.unused_keys,
             "sequences": int(self._lengths.sum()),
             "rows_split_into_several_sequences": self._n_split_rows,
             "tokens": self._n_tokens,

@@ -17,7 +17,7 @@ import orjson
 from finetuned.config import DataConfig
 from finetuned.core.phase import Phase
 from finetuned.data import store
-from finetuned.data.examples import Example, to_example, to_record
+from finetuned.data.examples import Example, to_record
 from finetuned.data.holdout import (
     HELD_OUT,
     TRAIN,
@@ -28,6 +28,7 @@ from finetuned.data.holdout import (
     write_hashes,
 )
 from finetuned.data.leak import LeakCheck
+from finetuned.data.reader import to_example
 from finetuned.data.render import Renderer
 from finetuned.data.strict_json import parse_line
 from finetuned.errors import MalformedExample, UnstableDataset

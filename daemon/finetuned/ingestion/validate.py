@@ -17,9 +17,10 @@ from typing import Final, Protocol
 from finetuned.core.phase import Phase
 from finetuned.core.text import printable
 from finetuned.data import chat_template
-from finetuned.data.examples import Example, prompt_hash, to_example
+from finetuned.data.examples import Example, prompt_hash
+from finetuned.data.reader import ReadRow, UnknownKeys, read_line
 from finetuned.data.render import Renderer
-from finetuned.data.strict_json import Oversized, iter_lines, parse_line
+from finetuned.data.strict_json import Oversized, iter_lines
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import MalformedExample
 from finetuned.ingestion.rejects import Rejects
@@ -65,6 +66,7 @@ class FirstPass:
 
     renderer: Renderer
     max_line_bytes: int
+    unknown_keys: UnknownKeys
     writer: Rows
     """Is given the accepted rows."""
     report: Report
@@ -106,30 +108,30 @@ class FirstPass:
     def _validate(self, batch: list[Line], go_on: Callable[[], None]) -> None:
         parsed = [self._parse(line) for _, _, line in batch]
         rendered = iter(self.renderer.render_many(self._examples(batch, parsed, go_on)))
-        for (number, offset, line), example in zip(batch, parsed, strict=True):
-            if isinstance(example, MalformedExample):
-                self._reject(number, example, line)
+        for (number, offset, line), row in zip(batch, parsed, strict=True):
+            if isinstance(row, MalformedExample):
+                self._reject(number, row, line)
                 continue
             assert isinstance(line, bytes)  # noqa: S101 - an Oversized one is no example
             outcome = next(rendered)
             if isinstance(outcome, MalformedExample):
                 self._reject(number, outcome, line)
             else:
-                self._accept(number, offset, len(line), example, outcome)
+                self._accept(number, offset, len(line), row, outcome)
 
     def _examples(
         self,
         batch: list[Line],
-        parsed: list[Example | MalformedExample],
+        parsed: list[ReadRow | MalformedExample],
         go_on: Callable[[], None],
     ) -> Iterator[Example]:
         """Yield the examples to render; between two, which may each take long, look around."""
-        for (number, _, _), example in zip(batch, parsed, strict=True):
-            if isinstance(example, MalformedExample):
+        for (number, _, _), row in zip(batch, parsed, strict=True):
+            if isinstance(row, MalformedExample):
                 continue
             go_on()
             began = time.monotonic()
-            yield example
+            yield row.example
             self._n_slow += time.monotonic() - began >= chat_template.RENDER_SECONDS
             if self._n_slow > MOST_SLOW_ROWS:
                 raise SourceUnreadable(
@@ -138,37 +140,35 @@ class FirstPass:
                     "them, or use a base model whose chat template ends"
                 )
 
-    def _parse(self, line: bytes | Oversized) -> Example | MalformedExample:
+    def _parse(self, line: bytes | Oversized) -> ReadRow | MalformedExample:
         if isinstance(line, Oversized):
             return MalformedExample(
                 "line_too_long",
                 f"the line has {line.n_bytes} bytes, at most {self.max_line_bytes} are allowed "
                 "(data.max_line_bytes)",
             )
-        try:
-            return to_example(parse_line(line))
-        except MalformedExample as error:
-            return error
+        return read_line(line, unknown_keys=self.unknown_keys)
 
     def _accept(
         self,
         number: int,
         offset: int,
         n_bytes: int,
-        example: Example,
+        row: ReadRow,
         sequences: list[TrainingSequence],
     ) -> None:
-        self.report.count_accepted(example.format, sequences)
+        self.report.count_accepted(row.example.format, sequences, row.unused)
         self.writer.add(
             line=number,
             offset=offset,
             n_bytes=n_bytes,
-            prompt_hash=prompt_hash(example),
+            prompt_hash=prompt_hash(row.example),
             sequences=sequences,
         )
 
     def _reject(self, number: int, error: MalformedExample, line: bytes | Oversized) -> None:
-        rejected = RejectedLine(number, error.code, printable(error.reason), _shown(line))
+        reason = f"{error.reason}. {error.hint}" if error.hint else error.reason
+        rejected = RejectedLine(number, error.code, printable(reason), _shown(line))
         self.report.count_rejected(rejected)
         self.rejects.add(rejected)
 
