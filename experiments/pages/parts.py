@@ -15,6 +15,7 @@ from experiments.pages.commands import commands
 from experiments.pages.events import events
 from experiments.pages.fields import report_fields, status_fields
 from experiments.pages.orders import orders
+from experiments.pages.row_keys import row_keys, turn_keys
 from experiments.pages.settings import settings
 from experiments.pages.tree import CHECKOUT, tree
 
@@ -55,6 +56,8 @@ PARTS = (
     Part("docs/reference/config.md", "config", settings),
     Part("docs/reference/eval-report.md", "eval-report", report_fields),
     Part("docs/reference/events.md", "events", events),
+    Part("docs/reference/formats.md", "row-keys", row_keys),
+    Part("docs/reference/formats.md", "turn-keys", turn_keys),
     Part("docs/reference/orders.md", "orders", orders),
     Part("docs/reference/status.md", "status", status_fields),
 )

@@ -312,12 +312,12 @@ def test_too_long_is_refused_with_both_numbers_and_never_cut() -> None:
 @pytest.mark.parametrize("name", STOPS)
 def test_a_text_is_learned_whole_and_ends(name: str) -> None:
     """
-    Every id of a plain text is supervised, and eos follows.
+    Every id of a plain text but the first, which nothing predicts, is supervised; eos follows.
     """
     renderer = _renderer(name)
     for example in _examples("web_text", 10):
         (sequence,) = renderer.render(example)
-        assert all(sequence.supervised)
+        assert [False] + [True] * (len(sequence.input_ids) - 1) == sequence.supervised
         assert renderer.eos_token_id == sequence.input_ids[-1]
         begins = "<s> " if name == "phi3" else ""  # as that tokenizer begins every text
         assert begins + str(example.text) == renderer.decode(sequence.input_ids[:-1])

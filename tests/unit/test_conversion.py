@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.data.examples import to_example
+from finetuned.data.reader import to_example
 from finetuned.sources.conversion import CannotConvert, Conversion, convert
 from finetuned.sources.conversion.table import ENOUGH
 

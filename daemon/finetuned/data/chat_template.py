@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from finetuned.data.examples import Example
-from finetuned.data.messages import Message
-from finetuned.data.template_checks import refuse_control_tokens, refuse_losses
+from finetuned.data.messages import Message, Tool
+from finetuned.data.template_checks import LossCheck, refuse_control_tokens
 from finetuned.data.time_limit import TimeUp, time_limit
+from finetuned.data.turn import Turn
 from finetuned.errors import MalformedExample
 
 FALLBACK_TEMPLATE: Final = """\
@@ -36,26 +36,19 @@ FALLBACK_TEMPLATE: Final = """\
 {%- if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"""
 """
 Chat template of tokenizers that have none (GPT-2): the name of the role on a line of
-its own, the content below it, and the end-of-text token after each answer.
+its own, the content below it, and the end-of-text token after each answer. If the tokenizer
+begins every text with its bos token, so does the conversation: see ``ChatTemplate.source``.
 """
 
 RENDER_SECONDS: Final = 20.0
 """Longest time that the chat template may take: it is a program, and may loop for ever."""
 
+_OPEN_THINK: Final = re.compile(r"<think>\s*\Z")
+_CLOSED_THINK: Final = re.compile(r"</think>\s*\Z")
+_INLINE_REASONING: Final = re.compile(r"\s*(?:<think>)?\n*(.*?)\n*</think>", re.DOTALL)
+
 _PROBE: Final = "probe 7"
 """An answer that no template rewrites, to find the token after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """
-    One assistant turn as text.
-    """
-
-    prompt: str
-    """Everything that serving shows the model before it answers."""
-    answer: str
-    """The text the model must write, its stop token included."""
 
 
 class ChatTemplate:
@@ -65,14 +58,18 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: Any, *, enable_thinking: bool) -> None:
         if not tokenizer.chat_template:
-            tokenizer.chat_template = FALLBACK_TEMPLATE
+            begin = "{{ bos_token }}" if adds_bos(tokenizer) else ""
+            tokenizer.chat_template = begin + FALLBACK_TEMPLATE
         self._tokenizer = tokenizer
         self._enable_thinking = enable_thinking
         self.source: str | dict[str, str] = tokenizer.chat_template
+        """The template that is used, the fallback too."""
         special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._control = _any_of(special)
         self.stop_token_ids: frozenset[int] = frozenset()
         self._stop = re.compile(r"(?!)")
+        given = self.source if isinstance(self.source, str) else "\n".join(self.source.values())
+        self._check = LossCheck(given, self._trained_turns)
 
     def find_stop_tokens(self, generation_config: Path) -> None:
         """
@@ -102,18 +99,14 @@ class ChatTemplate:
 
     def turns(self, example: Example) -> list[Turn]:
         """
-        Return every assistant turn of a conversation.
+        Return every assistant turn of a conversation that carries loss.
 
         Raises:
             MalformedExample: As Renderer.render.
         """
         refuse_control_tokens(example, self._control)
-        turns = [
-            self._turn(example, i)
-            for i, message in enumerate(example.messages)
-            if message["role"] == "assistant"
-        ]
-        refuse_losses(example, turns[-1].prompt + turns[-1].answer)
+        turns = self._trained_turns(example)
+        self._check.refuse_losses(example, turns)
         return turns
 
     def last_turn(self, example: Example) -> Turn:
@@ -136,8 +129,20 @@ class ChatTemplate:
         match = self._stop.search(answer)
         return answer if match is None else answer[: match.start()]
 
+    def _trained_turns(self, example: Example) -> list[Turn]:
+        return [
+            self._turn(example, i)
+            for i, message in enumerate(example.messages)
+            if message["role"] == "assistant" and i not in example.untrained
+        ]
+
     def _render(
-        self, messages: list[Message], tools: list[dict[str, Any]] | None, *, asks: bool
+        self,
+        messages: list[Message],
+        tools: list[Tool] | None,
+        *,
+        asks: bool,
+        enable_thinking: bool | None = None,
     ) -> str:
         try:
             with time_limit(RENDER_SECONDS):
@@ -147,7 +152,9 @@ class ChatTemplate:
                         tools=tools,
                         tokenize=False,
                         add_generation_prompt=asks,
-                        enable_thinking=self._enable_thinking,
+                        enable_thinking=self._enable_thinking
+                        if enable_thinking is None
+                        else enable_thinking,
                     )
                 )
         except TimeUp:
@@ -163,13 +170,47 @@ class ChatTemplate:
                 "template_error", f"the chat template refuses: {type(error).__name__}: {error}"
             ) from error
 
+    def _rewritten_prompt(self, example: Example, index: int, prompt: str) -> MalformedExample:
+        """
+        Return why a turn cannot be learned after the prompt that serving shows.
+        """
+        message = example.messages[index]
+        reasons = "</think>" in message["content"] or message.get("reasoning_content")
+        if reasons and _CLOSED_THINK.search(prompt):
+            other = self._render(
+                example.messages[:index],
+                example.tools,
+                asks=True,
+                enable_thinking=not self._enable_thinking,
+            )
+            if not self._enable_thinking and other != prompt:
+                return MalformedExample(
+                    "think_conflict",
+                    f"message {index} contains reasoning, but the prompt already closes the "
+                    "think block (model.enable_thinking is false)",
+                    hint="Set model.enable_thinking = true to learn reasoning, or remove it",
+                )
+            return MalformedExample(
+                "think_conflict",
+                f"message {index} contains reasoning, but this chat template closes the think "
+                "block in the prompt",
+                hint="Remove the reasoning, or use a base whose template lets the model reason",
+            )
+        return MalformedExample(
+            "template_error",
+            f"the chat template renders message {index} otherwise than after its own prompt",
+        )
+
     def _turn(self, example: Example, index: int) -> Turn:
         messages = example.messages
         prompt = self._render(messages[:index], example.tools, asks=True)
         whole = self._render(messages[: index + 1], example.tools, asks=False)
-        if not whole.startswith(prompt):
-            raise _rewritten_prompt(messages[index], index)
-        answer = whole[len(prompt) :]
+        if whole.startswith(prompt):
+            answer = whole[len(prompt) :]
+        elif (opened := _OPEN_THINK.search(prompt)) and whole.startswith(prompt[: opened.start()]):
+            answer = _after_opened_think(messages[index], whole[opened.start() :])
+        else:
+            raise self._rewritten_prompt(example, index, prompt)
         match = self._stop.search(answer)
         if match is None:
             raise MalformedExample(
@@ -182,17 +223,33 @@ class ChatTemplate:
         return Turn(prompt, answer[: match.end()])
 
 
-def _rewritten_prompt(message: Message, index: int) -> MalformedExample:
-    if "</think>" in message["content"] or message.get("reasoning_content"):
-        return MalformedExample(
-            "think_conflict",
-            f"message {index} contains reasoning, but the prompt already closes the think "
-            "block (model.enable_thinking is false)",
-        )
-    return MalformedExample(
-        "template_error",
-        f"the chat template renders message {index} otherwise than after its own prompt",
-    )
+def adds_bos(tokenizer: Any) -> bool:
+    """
+    Return whether a tokenizer begins every text with its bos token.
+    """
+    ids = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True).ids
+    return len(ids) > 1 and ids[0] == tokenizer.bos_token_id
+
+
+def _after_opened_think(message: Message, rendered: str) -> str:
+    """
+    Return what the model writes after a prompt that ends with an opened think block.
+
+    Such a template cuts the block out of earlier turns, and out of the last one when it is
+    rendered without the generation prompt. Serving sees the model close the block before it
+    answers; without reasoning, at once.
+
+    Args:
+        message: The assistant turn.
+        rendered: What the template makes of it, from where the prompt opens the block.
+    """
+    if rendered.startswith("<think>"):
+        return rendered.removeprefix("<think>").lstrip("\n")
+    if "</think>" in rendered:
+        return rendered
+    inline = _INLINE_REASONING.match(message["content"])
+    reasoning = message.get("reasoning_content") or (inline[1] if inline else "")
+    return f"{reasoning.strip(chr(10))}\n</think>\n\n" + rendered.lstrip("\n")
 
 
 def _nothing_to_learn(message: Message, index: int) -> MalformedExample:

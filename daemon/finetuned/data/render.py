@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import orjson
 
-from finetuned.data.chat_template import ChatTemplate, Turn
+from finetuned.data.chat_template import ChatTemplate, adds_bos
 from finetuned.data.examples import Example
 from finetuned.data.messages import Message
 from finetuned.data.training_sequence import (
@@ -36,9 +36,10 @@ from finetuned.data.training_sequence import (
     check_sequences,
     join_turns,
 )
+from finetuned.data.turn import Turn
 from finetuned.errors import BaseModelMissing, ConfigError, MalformedExample
 
-RENDER_VERSION: Final = 1
+RENDER_VERSION: Final = 2
 """Raised when the same example and template would give other ids or another mask."""
 
 _Plan = str | list[Turn] | MalformedExample
@@ -67,6 +68,7 @@ class Renderer:
         self.pad_token_id: int = (
             self.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         )
+        self._adds_bos = adds_bos(tokenizer)
         self._template = ChatTemplate(tokenizer, enable_thinking=enable_thinking)
         self.stop_token_ids: frozenset[int] = frozenset({self.eos_token_id})
         self.fingerprint = ""
@@ -246,6 +248,9 @@ class Renderer:
 
     def _plain(self, text: str) -> TrainingSequence:
         ids = self._encode_many([text], special=True)[0]
+        if self._adds_bos and len(ids) > 1 and ids[0] == ids[1]:
+            ids = ids[1:]  # the text begins with the token that the tokenizer adds
         if ids[-1:] != [self.eos_token_id]:
             ids.append(self.eos_token_id)
-        return TrainingSequence(ids, [True] * len(ids))
+        # Nothing comes before the first token, so nothing predicts it.
+        return TrainingSequence(ids, [False] + [True] * (len(ids) - 1))

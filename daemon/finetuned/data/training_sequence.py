@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from finetuned.errors import MalformedExample
+
+_LONGER: Final = {
+    True: "Nothing is cut: raise data.max_length, or shorten the row",
+    False: "Nothing is cut, and the base reads no more: shorten the row, or use another base",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +102,14 @@ def check_sequences(
             raise MalformedExample(
                 "too_long",
                 f"{len(sequence.input_ids)} tokens after rendering, at most {max_length} "
-                f"are allowed ({limited_by}); nothing is cut, so shorten the row",
+                f"are allowed ({limited_by})",
+                hint=_LONGER[limited_by == "data.max_length"],
             )
-        if not any(sequence.supervised):
-            raise MalformedExample("no_supervised_token", "there is no token to learn")
+        if not any(sequence.supervised[1:]):
+            raise MalformedExample(
+                "no_supervised_token",
+                "there is no token to learn: the first token of a row is predicted by nothing",
+                hint="Give the row a prompt, or more text",
+            )
         if not sequence.supervised[-1] or sequence.input_ids[-1] not in stop_token_ids:
             raise MalformedExample("no_stop_token", "the last learned token is not a stop token")

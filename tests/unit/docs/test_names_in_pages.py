@@ -105,6 +105,7 @@ def test_every_reason_for_rejecting_a_row_is_in_the_reference():
     A code in rejects.jsonl can be looked up.
     """
     codes = constants("data", "MalformedExample") | constants("ingestion", "MalformedExample")
+    codes |= constants("data", "Refused")
 
     assert codes
     assert [] == sorted(codes - column("rows.md", table=2))

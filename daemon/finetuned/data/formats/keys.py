@@ -89,7 +89,7 @@ def table(
         refused: Reason -> keys, separated by white space.
         others: More of them.
     """
-    found: dict[str, KeyUse | Refused] = dict.fromkeys(kept, KeyUse.KEPT)
+    found: dict[str, KeyUse | Refused] = dict.fromkeys(sorted(kept), KeyUse.KEPT)
     for group in (refused, *others):
         for reason, names in group.items():
             found.update(dict.fromkeys(names.split(), reason))

@@ -6,8 +6,6 @@ Every error names the place in the row and the value found there.
 
 from __future__ import annotations
 
-from typing import Any
-
 from finetuned.data.formats.keys import Row
 from finetuned.data.messages import Tool, kind_of
 from finetuned.data.strict_json import parse_line
@@ -64,7 +62,7 @@ def tools_of(row: Row) -> list[Tool] | None:
     return tools or older
 
 
-def tool_calls(value: object, where: str) -> list[dict[str, Any]]:
+def tool_calls(value: object, where: str) -> list[Tool]:
     """
     Return the calls of an assistant turn from a list of them or from one.
 
@@ -74,7 +72,7 @@ def tool_calls(value: object, where: str) -> list[dict[str, Any]]:
         MalformedExample: bad_tool_call.
     """
     calls = value if isinstance(value, list) else [value]
-    result: list[dict[str, Any]] = []
+    result: list[Tool] = []
     for i, call in enumerate(calls):
         place = f"{where}[{i}]"
         function = call.get("function", call) if isinstance(call, dict) else None
