@@ -47,6 +47,14 @@ _OPEN_THINK: Final = re.compile(r"<think>\s*\Z")
 _CLOSED_THINK: Final = re.compile(r"</think>\s*\Z")
 _INLINE_REASONING: Final = re.compile(r"\s*(?:<think>)?\n*(.*?)\n*</think>", re.DOTALL)
 
+_THINKING: Final = (
+    "{{%- if enable_thinking is not defined %}}{{%- set enable_thinking = {} %}}{{%- endif %}}\n"
+)
+"""Before a published template that knows the switch: its value when nobody sets it."""
+
+DEFAULT: Final = "default"
+"""Name of the one template that is used if a tokenizer has several."""
+
 _PROBE: Final = "probe 7"
 """An answer that no template rewrites, to find the token after it."""
 
@@ -66,6 +74,8 @@ class ChatTemplate:
         """The template that is used, the fallback too."""
         special = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._control = _any_of(special)
+        self.turn_end: int | None = None
+        """The token that the template puts after an answer; None until it is looked for."""
         self.stop_token_ids: frozenset[int] = frozenset()
         self._stop = re.compile(r"(?!)")
         given = self.source if isinstance(self.source, str) else "\n".join(self.source.values())
@@ -93,9 +103,31 @@ class ChatTemplate:
         _, _, rest = self._render(messages, None, asks=False).rpartition(_PROBE)
         match = self._control.search(rest)
         if match is not None:
-            stops.add(self._tokenizer.convert_tokens_to_ids(match.group()))
+            self.turn_end = self._tokenizer.convert_tokens_to_ids(match.group())
+            stops.add(self.turn_end)
         self.stop_token_ids = frozenset(stops)
         self._stop = _any_of(self._tokenizer.convert_ids_to_tokens(sorted(stops)))
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the tokenizer has no template of its own."""
+        return isinstance(self.source, str) and self.source.endswith(FALLBACK_TEMPLATE)
+
+    def published(self) -> dict[str, str]:
+        """
+        Return the templates as they are published with a model, by name.
+
+        A template that knows ``enable_thinking`` gets the value that was trained as its
+        default, so that whoever does not set it sees the prompts that were trained.
+        """
+        named = {DEFAULT: self.source} if isinstance(self.source, str) else self.source
+        default = _THINKING.format(str(self._enable_thinking).lower())
+        return {
+            name: default + text
+            if "enable_thinking" in text and not text.startswith(default)
+            else text
+            for name, text in named.items()
+        }
 
     def turns(self, example: Example) -> list[Turn]:
         """

@@ -65,6 +65,7 @@ class Renderer:
                 "model.base: its tokenizer has no eos token, so nothing ends an answer"
             )
         self.eos_token_id: int = tokenizer.eos_token_id
+        self.bos_token_id: int | None = tokenizer.bos_token_id
         self.pad_token_id: int = (
             self.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         )
@@ -131,6 +132,11 @@ class Renderer:
         renderer.fingerprint = digest.hexdigest()[:12]
         return renderer
 
+    @property
+    def template(self) -> ChatTemplate:
+        """The chat template."""
+        return self._template
+
     def render(self, example: Example) -> list[TrainingSequence]:
         """
         Return the training sequences of one example, in the order of its turns.
@@ -195,6 +201,15 @@ class Renderer:
         """
         return self._encode_many([self._template.last_turn(example).prompt])[0]
 
+    def text_ids(self, text: str) -> list[int]:
+        """
+        Return the ids of a plain text as the tokenizer begins every text, with one bos token.
+        """
+        ids = self._encode_many([text], special=True)[0]
+        if self._adds_bos and len(ids) > 1 and ids[0] == ids[1]:
+            ids = ids[1:]  # the text begins with the token that the tokenizer adds
+        return ids
+
     def golden(self, example: Example) -> str:
         """
         Return the last assistant turn as the model must write it, without its stop token.
@@ -247,9 +262,7 @@ class Renderer:
         return TurnIds(prompt, self._encode_many([turn.answer])[0])
 
     def _plain(self, text: str) -> TrainingSequence:
-        ids = self._encode_many([text], special=True)[0]
-        if self._adds_bos and len(ids) > 1 and ids[0] == ids[1]:
-            ids = ids[1:]  # the text begins with the token that the tokenizer adds
+        ids = self.text_ids(text)
         if ids[-1:] != [self.eos_token_id]:
             ids.append(self.eos_token_id)
         # Nothing comes before the first token, so nothing predicts it.

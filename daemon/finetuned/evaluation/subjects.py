@@ -23,6 +23,9 @@ from finetuned.model.torch_build import torch_build
 if TYPE_CHECKING:
     from finetuned.model.types import LanguageModel
 
+_NO_SHAPE: Final = ("base_model_name_or_path", "revision", "peft_version")
+"""Keys of adapter_config.json that say where an adapter comes from, not what it computes."""
+
 BASE: Final = "base"
 INCUMBENT: Final = "incumbent"
 CANDIDATE: Final = "candidate"
@@ -145,5 +148,9 @@ def adapter_shape(folder: Path | None) -> str | None:
     config = None if folder is None else read_json(folder / "adapter_config.json")
     if config is None:
         return None
-    known = {k: sorted(v, key=str) if isinstance(v, list) else v for k, v in config.items()}
+    known = {
+        k: sorted(v, key=str) if isinstance(v, list) else v
+        for k, v in config.items()
+        if k not in _NO_SHAPE
+    }
     return orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode()

@@ -20,6 +20,7 @@ from finetuned.core.record import from_json, to_json
 from finetuned.core.run import RunKind
 from finetuned.errors import RecordError, Unavailable
 from finetuned.files.atomic import write_atomic
+from finetuned.files.base_model import BaseName
 
 SPEC = "spec.json"
 
@@ -100,6 +101,8 @@ class TrainingSpec(RunSpec):
     """The full model that is trained, or that the parent's adapter sits on."""
     base_version: str | None = None
     """The version that the base is; None if it is the configured base model."""
+    base_name: BaseName | None = None
+    """How a published adapter names the base; None for the name that is configured."""
     parent: Path | None = None
     """The version to go on from, with its optimizer state; None is the base alone."""
     datasets: tuple[TrainingDataset, ...] = ()

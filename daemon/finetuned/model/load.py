@@ -204,6 +204,8 @@ def _load_with_adapter(
         )
     if parent is not None:
         model = PeftModel.from_pretrained(core, parent, is_trainable=True)
+        # peft looks the base up when it saves; what the parent calls it is no place here.
+        model.peft_config["default"].base_model_name_or_path = str(base)
     else:
         torch.manual_seed(training.seed)
         model = get_peft_model(core, lora_config(training))

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 
 from finetuned.data.replay import Reservoir
 from finetuned.files.atomic import publish_dir
+from finetuned.files.base_model import BaseName
 from finetuned.files.manifest import write_manifest
 from finetuned.files.rank import rank
 from finetuned.files.run import CANDIDATE, utc_now
@@ -26,21 +28,10 @@ from finetuned.training.job import Job
 from finetuned.training.optimizer import optimizer_tensors
 from finetuned.training.parent_state import save_training_state
 from finetuned.training.progress import RunState
+from finetuned.training.stock_files import name_base, write_stock_files
 
 REPLAY_SEED = 0
 """Seed of every reservoir: which rows are kept must not depend on the job."""
-
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "generation_config.json",
-)
 
 
 def save_candidate(job: Job, state: RunState, replay: Reservoir | None) -> None:
@@ -73,7 +64,8 @@ def save_candidate(job: Job, state: RunState, replay: Reservoir | None) -> None:
     building = new_building(job.run_dir)
     try:
         _write_weights(building, job, gathered)
-        copy_tokenizer(job.spec.base, building)
+        write_stock_files(building, job.spec.base, job.renderer)
+        name_base(building, job.spec.base_name or BaseName(name=job.spec.config.model.base))
         save_training_state(
             building,
             optimizer=gathered.optimizer
@@ -100,19 +92,13 @@ def new_building(run_dir: Path) -> Path:
     return building
 
 
-def copy_tokenizer(base: Path, folder: Path) -> None:
-    """
-    Copy tokenizer, template and generation settings of *base* to *folder*; keep what is there.
-    """
-    for name in _TOKENIZER_FILES:
-        if (base / name).is_file() and not (folder / name).exists():
-            shutil.copyfile(base / name, folder / name)
-
-
 def _write_weights(building: Path, job: Job, gathered: Snapshot | None) -> None:
-    weights = {"state_dict": gathered.weights} if gathered else {}
+    model = job.loaded.model.model
+    options: dict[str, Any] = {"state_dict": gathered.weights} if gathered else {}
+    if isinstance(model, PeftModel):
+        options["save_embedding_layers"] = False  # of the base, which no adapter trains
     with disk_errors():
-        job.loaded.model.model.save_pretrained(building, safe_serialization=True, **weights)
+        model.save_pretrained(building, safe_serialization=True, **options)
     (building / "README.md").unlink(missing_ok=True)  # an empty model card that peft writes
 
 

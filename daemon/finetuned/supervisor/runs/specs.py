@@ -15,6 +15,7 @@ from finetuned.core.job import JobKind
 from finetuned.core.promotion import HeadCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
+from finetuned.files.base_model import portable_name
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.files.spec import (
@@ -104,6 +105,7 @@ def training_spec(
         config=config,
         base=under.base,
         base_version=under.base_version,
+        base_name=portable_name(layout, context.config.model.base, under.base_version),
         parent=layout.versions / job.parent if job.parent else None,
         datasets=tuple(
             TrainingDataset(

@@ -1,0 +1,220 @@
+"""
+What is published is the model that was judged: stock transformers and peft get its answers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from finetuned.inference.outcome import Raw
+
+pytestmark = [
+    pytest.mark.slow,
+    # Of peft, on an adapter on a tied head, which our own merge unties.
+    pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True"),
+]
+
+LIMIT = 24
+"""Longest answer, in tokens."""
+
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """
+    A candidate of a real run, and what the evaluation's code makes it answer.
+    """
+
+    base: Path
+    folder: Path
+    asked: list[Messages]
+    """The held-out prompts of the run."""
+    answers: list[Raw]
+    end: str
+    """The token that ends an answer."""
+    data: list[dict[str, Any]]
+
+
+def edit(path: Path, **values: Any) -> None:
+    """
+    Set keys of a JSON file.
+    """
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    A base like Qwen's: its own end is not the one that its template puts after a turn,
+    and it comes with a publisher's settings for chat.
+    """
+    import shutil
+
+    folder = tmp_path_factory.mktemp("bases") / "elsewhere"
+    shutil.copytree(tiny_base, folder)
+    edit(folder / "tokenizer_config.json", eos_token="<|pad|>", clean_up_tokenization_spaces=True)
+    pad = json.loads((folder / "generation_config.json").read_text())["pad_token_id"]
+    edit(
+        folder / "generation_config.json",
+        eos_token_id=pad,
+        do_sample=True,
+        temperature=0.6,
+        repetition_penalty=1.5,
+    )
+    edit(folder / "config.json", eos_token_id=pad)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    A base without a chat template whose tokenizer begins every text with a token.
+    """
+    import shutil
+
+    folder = tmp_path_factory.mktemp("bases") / "bare"
+    shutil.copytree(tiny_base, folder)
+    (folder / "chat_template.jinja").unlink()
+    edit(folder / "tokenizer_config.json", bos_token="<|im_start|>")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (bos,) = [t["id"] for t in tokenizer["added_tokens"] if t["content"] == "<|im_start|>"]
+    begins = {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    edit(
+        folder / "tokenizer.json",
+        post_processor={
+            "type": "TemplateProcessing",
+            "single": [begins, text],
+            "pair": [begins, text, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {
+                "<|im_start|>": {"id": "<|im_start|>", "ids": [bos], "tokens": ["<|im_start|>"]}
+            },
+        },
+    )
+    return folder
+
+
+def publish(root: Path, base: Path, end: str, **training: Any) -> Published:
+    """
+    Train a run on *base* and ask its candidate what the evaluation asks.
+    """
+    import finetuned.training.trainer  # noqa: F401
+    from finetuned.training.worker import main
+    from support.fork_run import fork_main, ingest, make_run
+
+    root.mkdir(parents=True)
+    data = ingest(root, base, [("a.jsonl", 60)])
+    make_run(root / "r1", base=base, datasets=data, training={"num_train_epochs": 6, **training})
+    assert 0 == fork_main(main, root / "r1")
+    folder = root / "r1" / "candidate"
+    return Published(base, folder, *ask_held_out(base, folder, data), end, data)
+
+
+def ask_held_out(
+    base: Path, folder: Path, data: Sequence[dict[str, Any]]
+) -> tuple[list[Messages], list[Raw]]:
+    """
+    Return the held-out prompts, and what the evaluation's code gets as answers.
+    """
+    from finetuned.config import ModelConfig
+    from finetuned.data.render import Renderer
+    from finetuned.evaluation.selected_suites import pick_held_out
+    from finetuned.files.spec import HeldOutRows
+    from finetuned.inference.ask import ask
+    from finetuned.model.load import load_version
+
+    rows = [HeldOutRows(dir=Path(d["dir"]), name=d["name"]) for d in data]
+    questions = pick_held_out(rows, [], 100)[0].suite.questions
+    outcomes = ask(
+        load_version(base, folder, ModelConfig(device="cpu", dtype="float32")),
+        Renderer.load(base, max_length=512),
+        questions,
+        max_new_tokens=LIMIT,
+        batch_size=8,
+        deadline=time.monotonic() + 60,
+    )
+    found = {o.question.id: o.raw for o in outcomes}
+    return [q.example.messages[:-1] for q in questions], [found[q.id] for q in questions]
+
+
+def stock_answers(model: Any, folder: Path, asked: Sequence[Messages]) -> list[str]:
+    """
+    Return what *model* answers by what *folder* holds. Knows transformers only.
+    """
+    from transformers import AutoTokenizer, GenerationConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    settings = GenerationConfig.from_pretrained(folder)
+    found = []
+    for messages in asked:
+        prompt = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt"
+        )
+        output = model.generate(**prompt, generation_config=settings, max_new_tokens=LIMIT)
+        found.append(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :]))
+    return found
+
+
+def assert_same(published: Published, model: Any) -> None:
+    """
+    Assert that stock answers are the evaluation's, text for text, ended by the stop.
+    """
+    found = stock_answers(model, published.folder, published.asked)
+
+    expected = [f"{raw.text}{published.end if raw.stopped else ''}" for raw in published.answers]
+    assert expected == found
+    assert len(expected) / 2 <= sum(raw.stopped for raw in published.answers)
+    assert not any(raw.timed_out for raw in published.answers)
+
+
+@pytest.fixture(scope="module")
+def adapter(elsewhere: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """
+    An adapter on input embedding's tied head, on a base with another end.
+    """
+    return publish(
+        tmp_path_factory.mktemp("adapter") / "root",
+        elsewhere,
+        "<|im_end|>",
+        target_modules="q_proj,v_proj,up_proj,down_proj,lm_head",
+        learning_rate=1e-2,
+        r=16,
+    )
+
+
+@pytest.fixture(scope="module")
+def full(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """
+    A full model on a base without a template.
+    """
+    return publish(
+        tmp_path_factory.mktemp("full") / "root",
+        bare,
+        "<|im_end|>",
+        method="full",
+        learning_rate=3e-3,
+    )
+
+
+def test_an_adapter_answers_as_it_was_judged(adapter: Published) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(adapter.base, dtype=torch.float32)
+
+    assert_same(adapter, PeftModel.from_pretrained(base, adapter.folder))
+
+
+def test_a_full_model_answers_as_it_was_judged(full: Published) -> None:
+    from transformers import AutoModelForCausalLM
+
+    assert_same(full, AutoModelForCausalLM.from_pretrained(full.folder))
