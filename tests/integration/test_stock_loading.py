@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def publish(root: Path, base: Path, end: str, **training: Any) -> Published:
 
 
 def ask_held_out(
-    base: Path, folder: Path, data: Sequence[dict[str, Any]]
+    base: Path, folder: Path | None, data: Sequence[dict[str, Any]]
 ) -> tuple[list[Messages], list[Raw]]:
     """
     Return the held-out prompts, and what the evaluation's code gets as answers.
@@ -205,6 +205,27 @@ def full(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
     )
 
 
+@pytest.fixture(scope="module")
+def merged(adapter: Published) -> Published:
+    """
+    The adapter merged into its base, whose head was the input embedding.
+    """
+    from finetuned.training.worker import main
+    from support.fork_run import fork_main, make_run
+
+    root = adapter.folder.parents[1]
+    run = make_run(root / "r2", base=adapter.base, datasets=[], parent=adapter.folder)
+    edit(run / "spec.json", job_kind="consolidation")
+    assert 0 == fork_main(main, run)
+    folder = run / "candidate"
+    return replace(
+        adapter,
+        base=folder,
+        folder=folder,
+        answers=ask_held_out(folder, None, adapter.data)[1],
+    )
+
+
 def test_an_adapter_answers_as_it_was_judged(adapter: Published) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -218,3 +239,27 @@ def test_a_full_model_answers_as_it_was_judged(full: Published) -> None:
     from transformers import AutoModelForCausalLM
 
     assert_same(full, AutoModelForCausalLM.from_pretrained(full.folder))
+
+
+def test_a_merged_model_answers_as_it_was_judged(merged: Published, adapter: Published) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(merged.folder)
+
+    assert_same(merged, model)
+    assert [a.text for a in adapter.answers] == [a.text for a in merged.answers]
+
+
+def test_a_merge_leaves_what_the_adapter_left(merged: Published, adapter: Published) -> None:
+    """
+    A head that shared its weights has its own; the input embedding is that of the base.
+    """
+    from safetensors.torch import load_file
+
+    base, after = (load_file(f / "model.safetensors") for f in (adapter.base, merged.folder))
+    manifest = json.loads((merged.folder / "manifest.json").read_text())
+
+    assert manifest["merge"]["untied_head"]
+    assert torch.equal(base["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
+    assert not torch.equal(after["lm_head.weight"], after["model.embed_tokens.weight"])
+    assert not json.loads((merged.folder / "config.json").read_text())["tie_word_embeddings"]
