@@ -31,6 +31,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.errors import ConfigError, Interrupted
 from finetuned.files import atomic
+from finetuned.files.dataset_result import counts_of_report
 from finetuned.files.manifest import verify_manifest
 from finetuned.ingestion import validate
 from finetuned.ingestion.ingest import Ingestion
@@ -182,6 +183,9 @@ def test_the_report_adds_up(bench: Bench) -> None:
     assert (100, 97, 3) == (report["rows_read"], report["rows_accepted"], report["rows_rejected"])
     assert {"not_json": 1, "unknown_format": 1, "bad_content": 1} == report["rejected"]
     assert 97 == split["train_rows"] + split["heldout_rows"] + split["reserved_rows"]
+    counts = counts_of_report(report)
+    assert counts is not None
+    assert counts.add_up
     assert {"prompt": 97} == report["formats"]
     dataset = bench.open(result)
     assert report["length_tokens"]["max"] >= dataset.lengths.max()

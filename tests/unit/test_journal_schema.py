@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.core.books import Fate
 from finetuned.core.job import JobKind
 from finetuned.core.promotion import HeadCause
 from finetuned.errors import ConfigError
@@ -74,6 +75,29 @@ def test_before_heads_were_recorded_the_head_was_the_version_in_use(tmp_path: Pa
     with sqlite3.connect(path) as db:
         found = db.execute("SELECT version, cause, job_id FROM heads ORDER BY seq").fetchall()
     assert [("v0001", "promoted", "j000001"), (None, "rollback", None)] == found[:2]
+
+
+def test_the_books_of_an_older_journal_know_its_files(tmp_path: Path) -> None:
+    """
+    What was learnt, and that a file whose job failed was dropped again.
+    """
+    path = tmp_path / "journal.sqlite3"
+    first_schema(path)
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "INSERT INTO jobs (id, priority, state, created_at, updated_at)"
+            " VALUES ('j000000', 'normal', 'failed', 't', 't')"
+        )
+        db.executemany(
+            "INSERT INTO datasets (key, name, inbox_path, priority, bytes, claimed_at, state,"
+            " dataset_id, job_id) VALUES (?, 'a', x'61', 'normal', 1, 't', 'retired', 'aa', ?)",
+            [("d1", "j000000"), ("d2", "j000001")],
+        )
+    journal = Journal(path)
+    fates = {entry.dataset.key: entry.fate for entry in journal.books.entries(["v0001"])}
+    journal.close()
+
+    assert {"d1": Fate.DUPLICATE, "d2": Fate.LEARNT} == fates
 
 
 def test_a_migration_that_is_cut_short_changes_nothing(

@@ -87,6 +87,10 @@ def test_a_row_is_read_as_it_was_written(database: Database) -> None:
             reason=None,
             job_id=None,
             final_path=None,
+            n_rows=None,
+            n_refused=None,
+            n_reserved=None,
+            n_train_rows=None,
         )
     ] == read(database, DatasetRow)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from finetuned.config import Config, TrainingConfig
+from finetuned.core.books import Fate
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import FINAL_STATES, JobEvent, JobKind, JobState
 from finetuned.core.order import OrderKind
 from finetuned.core.promotion import PromotionCause, VersionVerdict
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.situation import Accepted
-from finetuned.errors import ConfigError, CorruptRow
+from finetuned.errors import ConfigError, CorruptRow, DatasetError
 from finetuned.files.database import Database
 from finetuned.files.journal import Journal
 from finetuned.files.tables.datasets import Claim, EarlierDataset
@@ -225,6 +226,32 @@ def test_the_same_bytes_are_found_again_unless_their_job_came_to_nothing(
 
     journal.jobs.move(job_id, JobEvent.SKIP)
     assert journal.datasets.earlier_copy("aa", before="d3") is None
+
+
+def test_a_copy_that_was_dropped_at_the_same_time_is_found_as_well(journal: Journal) -> None:
+    """
+    The first of the two is accepted and has no job yet: one job would train both.
+    """
+    add_accepted(journal, "d1", "aa")
+    earlier = journal.datasets.earlier_copy("aa", before="d2")
+
+    assert earlier is not None
+    assert "d1" == earlier.key
+
+
+def test_what_is_dropped_again_after_its_job_came_to_nothing_is_on_the_books_once(
+    journal: Journal,
+) -> None:
+    """
+    The first file becomes a copy of the second, which goes on with its history.
+    """
+    journal.jobs.move(add_job(journal, "d1", "aa"), JobEvent.SKIP)
+    add_accepted(journal, "d2", "aa")
+    fates = {entry.dataset.key: entry.fate for entry in journal.books.entries([])}
+
+    assert {"d1": Fate.DUPLICATE, "d2": Fate.WAITING} == fates
+    with pytest.raises(DatasetError, match="name d2 instead"):
+        journal.retry(["d1"])
 
 
 def test_a_version_has_learnt_what_its_lineage_was_trained_on(journal: Journal) -> None:

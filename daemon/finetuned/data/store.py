@@ -30,6 +30,7 @@ import orjson
 from finetuned.data.holdout import TRAIN, Hashes, Holdout
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import CorruptFile
+from finetuned.files.dataset_result import DATASET_REPORT
 from finetuned.files.manifest import read_manifest
 
 TOKENS: Final = "tokens.u32"
@@ -41,7 +42,7 @@ HELD_OUT_NGRAMS: Final = "heldout_ngrams.u64"
 HELD_OUT_ANSWERS: Final = "heldout_answers.u64"
 HELD_OUT_EXAMPLES: Final = "heldout.jsonl"
 REJECTS: Final = "rejects.jsonl"
-REPORT: Final = "report.json"
+REPORT: Final = DATASET_REPORT
 _ROWS: Final = ".rows.tmp"
 
 SEQUENCE: Final = np.dtype(

@@ -4,6 +4,7 @@ results/<dataset_key>.json in an ingestion's run folder: what became of one clai
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import Any
 
 import orjson
 
+from finetuned.core.books import RowCounts
 from finetuned.core.record import from_json, to_json
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json
 
 RESULTS = "results"
+
+DATASET_REPORT = "report.json"
+"""In the folder of a dataset: what the validation counted."""
 
 
 class DatasetOutcome(StrEnum):
@@ -40,6 +45,25 @@ class DatasetResult:
     """Why it is not accepted."""
     report: dict[str, Any] | None = None
     """report.json of the dataset."""
+
+
+def counts_of_report(report: Mapping[str, Any] | None) -> RowCounts | None:
+    """
+    Return how a dataset's report.json divides the rows of its file, None if it does not say.
+    """
+    if report is None:
+        return None
+    split = report.get("split") or {}
+    try:
+        return RowCounts(
+            read=int(report["rows_read"]),
+            refused=int(report["rows_rejected"]),
+            held_out=int(split.get("heldout_rows", 0)),
+            reserved=int(split.get("reserved_rows", 0)),
+            to_train=int(split.get("train_rows", 0)),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def result_path(run_dir: Path, dataset_key: str) -> Path:

@@ -13,10 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from finetuned.core.books import Fate
 from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
+from finetuned.core.retry import retry_refusal
+from finetuned.errors import DatasetError
 from finetuned.files.database import Database
+from finetuned.files.rows import DatasetRow
+from finetuned.files.tables.books import BookRecords
 from finetuned.files.tables.datasets import Datasets, EarlierDataset
 from finetuned.files.tables.heads import Heads
 from finetuned.files.tables.jobs import JobMove, Jobs
@@ -56,6 +61,7 @@ class Journal:
         self.promotions = Promotions(self._database)
         self.heads = Heads(self._database)
         self.orders = OrderRecords(self._database)
+        self.books = BookRecords(self._database)
 
     def close(self) -> None:
         """
@@ -78,6 +84,86 @@ class Journal:
         None, the base model, has learnt none.
         """
         return self.datasets.learnt_by(self.versions.lineage(version))
+
+    def head_lineage(self) -> list[str]:
+        """
+        Return the version that the next job starts from and its ancestors, oldest first.
+        """
+        return self.versions.lineage(self.heads.version())
+
+    def retry(self, keys: Sequence[str]) -> dict[str, str]:
+        """
+        Queue the rows of files again that were not learnt, each file as a job of its own.
+
+        One transaction, so that a file is never queued twice, whoever asks at the same time.
+        A job of its own shows which file is bad: it takes no other one with it.
+
+        Args:
+            keys: Of the files; one that is named twice counts once.
+
+        Returns:
+            The new job of each file.
+
+        Raises:
+            DatasetError: A file is unknown, learnt, refused, or waits already; nothing was queued.
+        """
+        with self._database.write():
+            lineage = self.head_lineage()
+            jobs: dict[str, str] = {}
+            problems: list[str] = []
+            for key in dict.fromkeys(keys):
+                entry = self.books.entry(key, lineage)
+                if entry is None:
+                    problems.append(f"{key} is no file that was dropped here")
+                    continue
+                row = entry.dataset
+                problem = retry_refusal(
+                    f"{key} ({row.name})",
+                    entry.fate,
+                    learnt_by=entry.learnt_by,
+                    job=row.job_id,
+                    copy=row.duplicate_of or self._copy_in_its_place(row, lineage),
+                )
+                if problem is None:
+                    jobs[key] = self.jobs.add(row.priority, [key])
+                else:
+                    problems.append(problem)
+            if problems:
+                raise DatasetError("; ".join(problems))  # which undoes the transaction
+        return jobs
+
+    def _copy_in_its_place(self, dataset: DatasetRow, lineage: Sequence[str]) -> str | None:
+        """Return another file with the same bytes that waits or is learnt, if there is one."""
+        for key in self.books.copies(dataset):
+            entry = self.books.entry(key, lineage)
+            if entry is not None and entry.fate in (Fate.WAITING, Fate.LEARNT):
+                return key
+        return None
+
+    def set_learnt_aside(self, job_id: str) -> JobMove | None:
+        """
+        Skip what the head has learnt of a job that is about to start, in one transaction.
+
+        A person may have put a version in use again that had learnt it, after it was queued.
+        If the job has other datasets as well, the learnt ones leave it for one that is skipped.
+
+        Args:
+            job_id: A queued job that has not begun.
+
+        Returns:
+            The move of the job that was skipped; None if the head has learnt nothing of it.
+        """
+        with self._database.write():
+            learnt = self.books.learnt(self.head_lineage())
+            rows = self.datasets.of_job(job_id)
+            known = [row for row in rows if row.key in learnt]
+            if not known:
+                return None
+            version = learnt[known[-1].key]
+            if len(known) < len(rows):
+                job_id = self.jobs.add(known[0].priority, [row.key for row in known])
+            reason = f"{version} has learnt its rows already"
+            return self.jobs.move(job_id, JobEvent.SKIP, reason=reason)
 
     def finish_training(
         self, job_id: str, run_id: str, trained: Sequence[Trained], *, last_step: int

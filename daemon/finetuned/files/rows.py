@@ -14,6 +14,7 @@ from typing import ClassVar
 import orjson
 
 from finetuned.config import Config, config_from_dict
+from finetuned.core.books import RowCounts
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobKind, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
@@ -44,14 +45,40 @@ class DatasetRow:
     """First 16 hex digits of the SHA-256; None until it is validated."""
     sha256: str | None
     duplicate_of: str | None
-    """Key of the earlier dataset with the same bytes."""
+    """
+    Key of the dataset with the same bytes that is on the books in its place: an earlier
+    one, or a later one if the job of this one came to nothing.
+    """
     n_train: int | None
+    """Training sequences; a row may become several."""
     n_heldout: int | None
+    """Rows that are asked in evaluations."""
     reason: str | None
     """Why it was refused, or why its job failed."""
     job_id: str | None
     final_path: str | None
     """Where the original was moved to, relative to the root."""
+    n_rows: int | None
+    """Lines that are not blank; None until they are counted."""
+    n_refused: int | None
+    """Rows that cannot be used."""
+    n_reserved: int | None
+    """Rows whose prompts an earlier dataset holds out."""
+    n_train_rows: int | None
+    """Rows meant for training."""
+
+    @property
+    def counts(self) -> RowCounts | None:
+        """How its rows were divided; None until they are counted."""
+        if self.n_rows is None:
+            return None
+        return RowCounts(
+            read=self.n_rows,
+            refused=self.n_refused or 0,
+            held_out=self.n_heldout or 0,
+            reserved=self.n_reserved or 0,
+            to_train=self.n_train_rows or 0,
+        )
 
 
 @dataclass(frozen=True, slots=True)

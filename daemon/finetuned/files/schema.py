@@ -6,7 +6,7 @@ Columns are named once more as the fields of files/rows.py; a test compares them
 
 from __future__ import annotations
 
-VERSION = 3
+VERSION = 4
 """The schema of this version of the program."""
 
 FIRST = """
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS datasets (
     state TEXT NOT NULL,           -- claimed, accepted, duplicate, quarantined, retired
     dataset_id TEXT,               -- first 16 hex digits of sha256
     sha256 TEXT,
-    duplicate_of TEXT,             -- key of the earlier dataset
+    duplicate_of TEXT,             -- key of the dataset with the same bytes on the books
     n_train INTEGER, n_heldout INTEGER,
     reason TEXT,
     job_id TEXT,
@@ -126,6 +126,25 @@ INSERT INTO heads (version, cause, job_id, at)
     SELECT p.version, CASE p.cause WHEN 'gate' THEN 'promoted' ELSE p.cause END,
            CASE p.cause WHEN 'gate' THEN v.job_id END, p.at
     FROM promotions p LEFT JOIN versions v ON v.id = p.version ORDER BY p.seq;
+""",
+    # Rows of files that were read before are counted from their reports at the next start.
+    3: """
+ALTER TABLE datasets ADD COLUMN n_rows INTEGER;
+ALTER TABLE datasets ADD COLUMN n_refused INTEGER;
+ALTER TABLE datasets ADD COLUMN n_reserved INTEGER;
+ALTER TABLE datasets ADD COLUMN n_train_rows INTEGER;
+CREATE TABLE dataset_jobs (
+    key TEXT NOT NULL, job_id TEXT NOT NULL,   -- every job that a dataset was ever given to
+    PRIMARY KEY (key, job_id)
+) WITHOUT ROWID;
+CREATE INDEX dataset_jobs_job ON dataset_jobs (job_id);
+INSERT INTO dataset_jobs SELECT key, job_id FROM datasets WHERE job_id IS NOT NULL;
+UPDATE datasets SET duplicate_of = (
+    SELECT max(later.key) FROM datasets later
+    WHERE later.dataset_id = datasets.dataset_id AND later.key > datasets.key
+    AND later.duplicate_of IS NULL AND later.state IN ('accepted', 'retired'))
+    WHERE duplicate_of IS NULL AND state IN ('accepted', 'retired')
+    AND job_id IN (SELECT id FROM jobs WHERE state IN ('failed', 'skipped'));
 """,
 }
 """Version -> the statements that make the next one of it. A new file takes the same way."""

@@ -87,5 +87,21 @@ def conclude_job(
     _log(journal.conclude(job_id, event, version=version, parent=parent, reason=reason))
 
 
+def set_learnt_aside(journal: Journal, job_id: str) -> bool:
+    """
+    Skip what the head has learnt already of a job that is about to start.
+
+    Returns:
+        Whether nothing is left: the job itself was skipped.
+
+    Raises:
+        InvalidTransition, sqlite3.OperationalError: As move_job.
+    """
+    move = journal.set_learnt_aside(job_id)
+    if move is not None:
+        _log(move)
+    return move is not None and move.job_id == job_id
+
+
 def _log(move: JobMove) -> None:
     log.info("job_state_changed", job_id=move.job_id, old=move.old, new=move.new, cause=move.event)

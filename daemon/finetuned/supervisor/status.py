@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from finetuned.core.books import Books
 from finetuned.core.job import JobState
 from finetuned.core.metrics import trend
 from finetuned.core.record import to_json
@@ -108,6 +109,7 @@ DEFAULTS: dict[str, Any] = {
     "paused_reason": None,
     "job": None,
     "queue": dict.fromkeys(QUEUE, 0),
+    "books": Books().as_dict(),
     "eta_seconds": None,
     "tokens_per_second": None,
     "seconds_per_step": None,

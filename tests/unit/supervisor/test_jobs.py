@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from finetuned.core.action import StopCause
+from finetuned.core.books import Fate
 from finetuned.core.job import JobEvent, JobKind, JobState
 from finetuned.core.phase import Phase
 from finetuned.core.promotion import HeadCause, PromotionCause
@@ -20,7 +21,7 @@ from finetuned.layout import Priority
 from finetuned.supervisor.runs import run as run_module
 from finetuned.supervisor.runs.jobs import END_LOOK_SECONDS, JobRunner
 from support.desk import configure
-from support.journals import add_job, release
+from support.journals import add_accepted, add_job, promote_job, release
 from support.versions import commit
 
 
@@ -63,6 +64,40 @@ def test_a_training_begins_with_what_counts_now_and_keeps_it(context, jobs, work
     assert (7, 2) == (spec.config.training.replay_rows, spec.attempt)
     assert context.layout.versions / "v0001" == spec.parent
     assert "r000001" == last_run(context, job).resumed_from
+
+
+def test_a_job_whose_rows_the_head_has_learnt_is_skipped(context, jobs, workers):
+    """
+    It was queued again while the version that learnt them was out of use, and is back in use.
+    """
+    journal = context.journal
+    promote_job(journal, "d00000001", "a" * 16, "v0001")
+    release(journal, None, PromotionCause.ROLLBACK)
+    again = journal.retry(["d00000001"])["d00000001"]
+    release(journal, "v0001", PromotionCause.PROMOTE)
+    jobs.start_training(again)
+
+    assert (JobState.SKIPPED, "v0001 has learnt its rows already") == (
+        state(context, again),
+        journal.jobs.get(again).reason,
+    )
+    assert [] == workers
+
+
+def test_a_job_trains_only_what_the_head_has_not_learnt(context, jobs, workers):
+    """
+    The learnt files leave it for a job that is skipped; the others are trained.
+    """
+    journal = context.journal
+    promote_job(journal, "d00000001", "a" * 16, "v0001")
+    add_accepted(journal, "d00000002", "b" * 16)
+    commit(context.layout)
+    job = journal.jobs.add(Priority.NORMAL, ["d00000001", "d00000002"])
+    jobs.start_training(job)
+
+    assert ["d00000002"] == [row.key for row in journal.datasets.of_job(job)]
+    assert JobState.TRAINING is state(context, job)
+    assert Fate.LEARNT is journal.books.entry("d00000001", journal.head_lineage()).fate
 
 
 def test_what_cannot_be_started_as_configured_waits_for_the_mended_file(

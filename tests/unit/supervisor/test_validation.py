@@ -251,3 +251,28 @@ def test_a_result_that_cannot_be_read_does_not_stop_the_others(context, intake, 
     assert "restart the daemon" in context.blocked()
     assert DatasetState.ACCEPTED is state(context, second)
     assert not intake.validation.busy
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"result": DatasetOutcome.ACCEPTED}, 1),
+        ({"result": DatasetOutcome.QUARANTINED, "reason": "bad"}, 10),
+    ],
+)
+def test_the_rows_of_a_file_are_on_the_books_with_its_result(
+    context, intake, workers, said, refused
+):
+    """
+    Counted in the transaction that records what became of the file.
+    """
+    split = {"train_rows": 6, "heldout_rows": 2, "reserved_rows": 1}
+    report = {"rows_read": 10, "rows_rejected": 1, "split": split}
+    (key,) = drop(context, intake, "a.jsonl")
+    intake.validation.start()
+    result(workers, key, dataset_id="a" * 16, sha256="a" * 64, report=report, **said)
+    intake.validation.poll()
+    books = context.journal.books.balance(list)
+
+    assert (True, 10, 0) == (books.balanced, books.dropped, books.uncounted_files)
+    assert refused == books.rows.refused

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import orjson
 
+from finetuned.core.books import RowCounts
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.situation import Accepted
 from finetuned.files.database import Database
@@ -129,8 +130,8 @@ class Datasets:
             DatasetRow,
             "SELECT d.* FROM datasets d LEFT JOIN jobs j ON j.id = d.job_id"
             " WHERE d.dataset_id = ? AND d.key < ? AND d.state IN ('accepted', 'retired')"
-            " AND d.duplicate_of IS NULL AND d.job_id IS NOT NULL"
-            " AND j.state NOT IN ('failed', 'skipped') ORDER BY d.key LIMIT 1",
+            " AND d.duplicate_of IS NULL"
+            " AND coalesce(j.state, 'queued') NOT IN ('failed', 'skipped') ORDER BY d.key LIMIT 1",
             (dataset_id, before),
         )
 
@@ -208,10 +209,20 @@ class Datasets:
         self._database.change("UPDATE datasets SET bytes = ? WHERE key = ?", (n_bytes, key))
 
     def accept(
-        self, key: str, *, dataset_id: str, sha256: str | None, n_train: int, n_heldout: int
+        self,
+        key: str,
+        *,
+        dataset_id: str,
+        sha256: str | None,
+        n_train: int,
+        n_heldout: int,
+        counts: RowCounts | None = None,
     ) -> None:
         """
         Record that a claimed file is valid, and what it holds.
+
+        Earlier files with these bytes whose jobs came to nothing are marked as copies of
+        this one, which goes on with their history: the rows are on the books once.
 
         Args:
             key: The claim.
@@ -219,32 +230,75 @@ class Datasets:
             sha256: Of its bytes, in hex, if known.
             n_train: Training sequences, >= 0.
             n_heldout: Rows kept for evaluation, >= 0.
+            counts: How its rows were divided, if known.
         """
-        self._database.change(
-            "UPDATE datasets SET state = 'accepted', dataset_id = ?, sha256 = ?, n_train = ?,"
-            " n_heldout = ? WHERE key = ?",
-            (dataset_id, sha256, n_train, n_heldout, key),
-        )
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE datasets SET state = 'accepted', dataset_id = ?, sha256 = ?, n_train = ?,"
+                " n_heldout = ? WHERE key = ?",
+                (dataset_id, sha256, n_train, n_heldout, key),
+            )
+            db.execute(
+                "UPDATE datasets SET duplicate_of = ?1 WHERE dataset_id = ?2 AND key <> ?1"
+                " AND duplicate_of IS NULL AND state IN ('accepted', 'retired') AND job_id IN"
+                " (SELECT id FROM jobs WHERE state IN ('failed', 'skipped'))",
+                (key, dataset_id),
+            )
+            db.execute(
+                "INSERT OR IGNORE INTO dataset_jobs SELECT ?1, o.job_id FROM dataset_jobs o"
+                " JOIN datasets d ON d.key = o.key WHERE d.duplicate_of = ?1",
+                (key,),
+            )
+            self.note_counts(key, counts)
 
     def mark_duplicate(
-        self, key: str, *, dataset_id: str, sha256: str | None, of: DatasetRow
+        self,
+        key: str,
+        *,
+        dataset_id: str,
+        sha256: str | None,
+        of: DatasetRow,
+        counts: RowCounts | None = None,
     ) -> None:
         """
         Record that a claimed file has the bytes of the earlier dataset *of*.
         """
-        self._database.change(
-            "UPDATE datasets SET state = 'duplicate', dataset_id = ?, sha256 = ?,"
-            " duplicate_of = ?, reason = ? WHERE key = ?",
-            (dataset_id, sha256, of.key, f"same bytes as {of.name} ({of.key})", key),
-        )
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE datasets SET state = 'duplicate', dataset_id = ?, sha256 = ?,"
+                " duplicate_of = ?, reason = ? WHERE key = ?",
+                (dataset_id, sha256, of.key, f"same bytes as {of.name} ({of.key})", key),
+            )
+            self.note_counts(key, counts)
 
-    def quarantine(self, key: str, reason: str) -> None:
+    def quarantine(self, key: str, reason: str, counts: RowCounts | None = None) -> None:
         """
         Record that a claimed file is refused.
         """
-        self._database.change(
-            "UPDATE datasets SET state = 'quarantined', reason = ? WHERE key = ?", (reason, key)
-        )
+        with self._database.write() as db:
+            db.execute(
+                "UPDATE datasets SET state = 'quarantined', reason = ? WHERE key = ?",
+                (reason, key),
+            )
+            self.note_counts(key, counts)
+
+    def note_counts(self, key: str, counts: RowCounts | None) -> None:
+        """
+        Record how the rows of a file were divided; None, if that is not known, changes nothing.
+        """
+        if counts is not None:
+            self._database.change(
+                "UPDATE datasets SET n_rows = ?, n_refused = ?, n_heldout = ?, n_reserved = ?,"
+                " n_train_rows = ? WHERE key = ?",
+                (
+                    counts.read,
+                    counts.refused,
+                    counts.held_out,
+                    counts.reserved,
+                    counts.to_train,
+                    key,
+                ),
+            )
 
     def note_failure(self, key: str, reason: str) -> None:
         """
@@ -278,9 +332,11 @@ class Datasets:
             job_id: The job that it was trained in.
             at: RFC 3339 UTC of the version.
         """
-        self._database.change(
-            "INSERT OR IGNORE INTO datasets (key, name, inbox_path, priority, bytes,"
-            " claimed_at, state, dataset_id, sha256, job_id)"
-            " VALUES (?, ?, x'', 'normal', 0, ?, 'retired', ?, ?, ?)",
-            (key, name, at, dataset_id, sha256, job_id),
-        )
+        with self._database.write() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO datasets (key, name, inbox_path, priority, bytes,"
+                " claimed_at, state, dataset_id, sha256, job_id)"
+                " VALUES (?, ?, x'', 'normal', 0, ?, 'retired', ?, ?, ?)",
+                (key, name, at, dataset_id, sha256, job_id),
+            )
+            db.execute("INSERT OR IGNORE INTO dataset_jobs VALUES (?, ?)", (key, job_id))

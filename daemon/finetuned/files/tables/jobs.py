@@ -121,6 +121,10 @@ class Jobs:
             db.executemany(
                 "UPDATE datasets SET job_id = ? WHERE key = ?", [(job_id, key) for key in keys]
             )
+            db.executemany(
+                "INSERT INTO dataset_jobs (job_id, key) VALUES (?, ?)",
+                [(job_id, key) for key in keys],
+            )
         return job_id
 
     def begin(self, job_id: str, *, config: Config, parent: str | None) -> JobRow:

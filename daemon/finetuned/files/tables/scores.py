@@ -177,7 +177,7 @@ class Scores:
         Return the names of the files that *version* was trained on, at most 20 of them.
         """
         return self._database.texts(
-            "SELECT d.name FROM datasets d JOIN jobs j ON j.id = d.job_id WHERE j.version = ?"
-            " ORDER BY d.key LIMIT 20",
+            "SELECT d.name FROM datasets d JOIN dataset_jobs g ON g.key = d.key"
+            " JOIN jobs j ON j.id = g.job_id WHERE j.version = ? ORDER BY d.key LIMIT 20",
             (version,),
         )

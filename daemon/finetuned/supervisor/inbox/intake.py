@@ -19,6 +19,7 @@ from finetuned.files.inbox_names import decode_name, escape_name
 from finetuned.files.tables.datasets import Claim
 from finetuned.layout import Priority
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.inbox.counts import count_rows
 from finetuned.supervisor.inbox.retire import retire_dataset
 from finetuned.supervisor.inbox.validation import Validation
 from finetuned.supervisor.inbox.waiting import WaitingFile, WaitingFiles
@@ -260,6 +261,7 @@ class Intake:
             for row in journal.datasets.in_state(state):
                 if row.final_path is None:
                     retire_dataset(self._context, row.key)
+        count_rows(self._context)
         if lost:
             log.warning("claims_recovered", count=len(lost))
 

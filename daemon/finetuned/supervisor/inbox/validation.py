@@ -20,7 +20,12 @@ from finetuned.core.run_end import is_over, run_status
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL, RecordError
 from finetuned.files.base_model import position_limit
 from finetuned.files.claims import claimed_file
-from finetuned.files.dataset_result import DatasetOutcome, DatasetResult, read_result
+from finetuned.files.dataset_result import (
+    DatasetOutcome,
+    DatasetResult,
+    counts_of_report,
+    read_result,
+)
 from finetuned.files.heartbeat import Beat
 from finetuned.files.run import read_json
 from finetuned.files.spec import ClaimedFile, IngestionSpec
@@ -218,7 +223,11 @@ class Validation:
         if earlier is None:
             return False
         journal.datasets.mark_duplicate(
-            key, dataset_id=result.dataset_id, sha256=result.sha256, of=earlier
+            key,
+            dataset_id=result.dataset_id,
+            sha256=result.sha256,
+            of=earlier,
+            counts=counts_of_report(result.report),
         )
         log.info("dataset_duplicate", key=key, duplicate_of=earlier.key)
         retire_dataset(self._context, key)
@@ -233,6 +242,7 @@ class Validation:
             sha256=result.sha256,
             n_train=manifest.get("n_train_sequences", 0),
             n_heldout=manifest.get("n_heldout", 0),
+            counts=counts_of_report(result.report),
         )
         report = result.report or {}
         log.info(
@@ -248,7 +258,7 @@ class Validation:
     def _quarantine(
         self, key: str, reason: str, report: dict[str, Any] | None, run_dir: Path
     ) -> None:
-        self._context.journal.datasets.quarantine(key, reason)
+        self._context.journal.datasets.quarantine(key, reason, counts_of_report(report))
         log.warning("dataset_quarantined", key=key, reason=reason)
         publish_rejects(self._context, key, run_dir / key / "rejects.jsonl")
         write_reason(self._context, key, reason, report)

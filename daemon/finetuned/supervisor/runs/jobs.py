@@ -27,7 +27,7 @@ from finetuned.files.heartbeat import Beat
 from finetuned.files.spec import EvaluationSpec, TrainingSpec
 from finetuned.layout import Priority
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.job_moves import move_job, retrain
+from finetuned.supervisor.job_moves import move_job, retrain, set_learnt_aside
 from finetuned.supervisor.runs.ahead import WorkersAhead
 from finetuned.supervisor.runs.ending import Endings
 from finetuned.supervisor.runs.run import SupervisedRun, spawn, start_run
@@ -145,6 +145,8 @@ class JobRunner:
         job = journal.jobs.get(job_id)
         if job.config is None:
             context.reload_config()
+            if set_learnt_aside(journal, job_id):
+                return
             parent = journal.heads.version()
             check_lineage(context, parent)
             job = journal.jobs.begin(job_id, config=context.config, parent=parent)

@@ -1,0 +1,161 @@
+"""
+The books in the journal: which files the head has learnt, and how many rows each fate has.
+
+Reads what the other tables record; core.books says what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from finetuned.core.books import Books, Fate, Group, RowCounts, Standing, add_up, fate_of
+from finetuned.core.dataset_state import DatasetState
+from finetuned.core.job import JobState
+from finetuned.files.database import Database
+from finetuned.files.rows import DatasetRow, JobRow
+
+_LEARNT = (
+    "SELECT g.key, j.version, l.key AS age FROM json_each(?) l"
+    " JOIN jobs j ON j.version = l.value JOIN dataset_jobs g ON g.job_id = j.id"
+)
+"""The files that each version of a lineage learnt; the argument is the lineage as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One file on the books.
+    """
+
+    dataset: DatasetRow
+    job: JobRow | None
+    """Its last job."""
+    learnt_by: str | None
+    """The version of the head's lineage that was trained on it."""
+
+    @property
+    def fate(self) -> Fate:
+        """What became of its rows that were meant for training."""
+        return fate_of(
+            Standing(
+                self.dataset.state,
+                copied=self.dataset.duplicate_of is not None,
+                job=None if self.job is None else self.job.state,
+                learnt=self.learnt_by is not None,
+            )
+        )
+
+
+class BookRecords:
+    """
+    Questions about all dropped files together.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: tuple[int, int] | None = None
+        self._books = Books()
+
+    def balance(self, lineage: Callable[[], Sequence[str]]) -> Books:
+        """
+        Return the books; counted again only if the journal changed since the last call.
+
+        Args:
+            lineage: Returns the head and its ancestors, oldest first, as the journal has them.
+        """
+        db = self._database.db
+        (version,) = db.execute("PRAGMA data_version").fetchone()
+        seen = (int(version), db.total_changes)
+        if seen != self._seen:
+            self._books, self._seen = add_up(self._groups(lineage())), seen
+        return self._books
+
+    def _groups(self, lineage: Sequence[str]) -> list[Group]:
+        found = self._database.db.execute(
+            f"WITH learnt AS (SELECT DISTINCT key FROM ({_LEARNT}))"  # noqa: S608
+            " SELECT d.state, d.duplicate_of IS NOT NULL, j.state, l.key IS NOT NULL,"
+            " count(*), count(n_rows), total(n_rows),"
+            " total(iif(n_rows IS NULL, 0, n_refused)), total(iif(n_rows IS NULL, 0, n_heldout)),"
+            " total(iif(n_rows IS NULL, 0, n_reserved)),"
+            " total(iif(n_rows IS NULL, 0, n_train_rows))"
+            " FROM datasets d LEFT JOIN jobs j ON j.id = d.job_id"
+            " LEFT JOIN learnt l ON l.key = d.key GROUP BY 1, 2, 3, 4",
+            (_json(lineage),),
+        )
+        word = self._database.word
+        return [
+            Group(
+                Standing(
+                    word(DatasetState, state, "datasets", "any"),
+                    copied=bool(copied),
+                    job=None if job is None else word(JobState, job, "jobs", "any"),
+                    learnt=bool(learnt),
+                ),
+                n_files=n_files,
+                n_counted=n_counted,
+                counts=RowCounts(*map(int, counts)),
+            )
+            for state, copied, job, learnt, n_files, n_counted, *counts in found
+        ]
+
+    def learnt(self, lineage: Sequence[str]) -> dict[str, str]:
+        """
+        Return, for the key of each file that a lineage was trained on, the version that was.
+
+        Args:
+            lineage: A version and its ancestors, oldest first.
+        """
+        found = self._database.db.execute(f"{_LEARNT} ORDER BY age", (_json(lineage),))
+        return {str(key): str(version) for key, version, _ in found}
+
+    def entries(self, lineage: Sequence[str]) -> list[Entry]:
+        """
+        Return every file on the books, by arrival.
+        """
+        learnt = self.learnt(lineage)
+        jobs = {job.id: job for job in self._database.read(JobRow, "SELECT * FROM jobs")}
+        return [
+            Entry(
+                row,
+                None if row.job_id is None else jobs.get(row.job_id),
+                learnt.get(row.key),
+            )
+            for row in self._database.read(DatasetRow, "SELECT * FROM datasets ORDER BY key")
+        ]
+
+    def entry(self, key: str, lineage: Sequence[str]) -> Entry | None:
+        """
+        Return one file, None if no claim has this key.
+        """
+        read_one = self._database.read_one
+        row = read_one(DatasetRow, "SELECT * FROM datasets WHERE key = ?", (key,))
+        if row is None:
+            return None
+        job = read_one(JobRow, "SELECT * FROM jobs WHERE id = ?", (row.job_id or "",))
+        return Entry(row, job, self.learnt(lineage).get(key))
+
+    def copies(self, dataset: DatasetRow) -> list[str]:
+        """
+        Return the keys of other files with the same bytes that were trained or wait, by arrival.
+        """
+        return self._database.texts(
+            "SELECT key FROM datasets WHERE dataset_id = ? AND key <> ? AND duplicate_of IS NULL"
+            " AND state IN ('accepted', 'retired') ORDER BY key",
+            (dataset.dataset_id, dataset.key),
+        )
+
+    def uncounted(self) -> list[DatasetRow]:
+        """
+        Return the files that were read and whose rows are not counted.
+        """
+        return self._database.read(
+            DatasetRow,
+            "SELECT * FROM datasets WHERE n_rows IS NULL AND state <> 'claimed' ORDER BY key",
+        )
+
+
+def _json(lineage: Sequence[str]) -> str:
+    return orjson.dumps(list(lineage)).decode()
