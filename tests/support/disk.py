@@ -38,7 +38,7 @@ def ended(status: dict[str, Any]) -> int:
     Return how many jobs a status counts as judged.
     """
     queue = status["queue"]
-    return queue["promoted"] + queue["rejected"]
+    return queue["promoted"] + queue["held"] + queue["rejected"]
 
 
 def log_events(root: Path) -> list[dict[str, Any]]:

@@ -114,6 +114,7 @@ def make_rules(promoted: bool) -> list[dict[str, Any]]:
             "name": "gain",
             "passed": True,
             "required": True,
+            "kind": "harm",
             "detail": "8 got better, 2 got worse of 14",
             "suite": None,
             "numbers": {
@@ -128,6 +129,7 @@ def make_rules(promoted: bool) -> list[dict[str, Any]]:
             "name": "old_accuracy",
             "passed": promoted,
             "required": True,
+            "kind": "harm",
             "detail": "accuracy 62% -> 85%" if promoted else "accuracy 85% -> 62%",
             "suite": "old-lights",
             "numbers": {"allowed_drop": 2.5},
@@ -136,6 +138,7 @@ def make_rules(promoted: bool) -> list[dict[str, Any]]:
             "name": "answers_stop",
             "passed": False,
             "required": False,
+            "kind": "advice",
             "detail": "96% of answers ended by themselves, 98% wanted",
             "suite": None,
             "numbers": {"stop_rate": 0.9625},
@@ -206,6 +209,7 @@ def make_report(
             "kl": [[step, 0.4 * step / (step + 90)] for step in range(0, 301, 50)],
         },
         "verdict": {
+            "outcome": "promoted" if promoted else "rejected",
             "promoted": promoted,
             "reason": "gain: 8 got better, 2 got worse of 14"
             if promoted

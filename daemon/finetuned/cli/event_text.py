@@ -30,7 +30,7 @@ SENTENCES = {
     "run_ended": "{run_id} ended with exit status {exit_status}: {cause}",
     "job_created": "{job_id}: queued with {count} dataset(s)",
     "training_ready": "{job_id}: training begins ({kernels}, {precision})",
-    "candidate_judged": "{job_id}: {version} was judged: {reason}",
+    "candidate_judged": "{job_id}: {version} was {outcome}: {reason}",
     "current_model_changed": "current_model is now {new}, before it was {old}",
     "version_taken_back": "{version} was taken back to {back_to}: {reason}",
     "command_received": "order {command} received: {reason}",

@@ -62,6 +62,10 @@ class Tone(StrEnum):
     BAD = "bad"
 
 
+TONES = {"promoted": Tone.GOOD, "held": Tone.PLAIN, "rejected": Tone.WARN}
+"""How the outcome of a verdict is coloured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """
@@ -228,13 +232,15 @@ def _waiting(status: dict[str, Any]) -> Iterator[Line]:
 def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:
     in_use = status["version"]
     yield Line("in use", in_use or "the base model; no version was promoted yet")
+    yield from _head(status)
     if (watch := status["watch"]) and alive:
         since = f"for {watch['minutes']:g} min after its promotion"
         yield Line("", f"{watch['version']} is watched {since}: it is taken back if it fails")
     verdict = status["last_verdict"] or {}
     if verdict.get("version") is None:
         return
-    tone, word = (Tone.GOOD, "promoted") if verdict["promoted"] else (Tone.WARN, "rejected")
+    word = verdict.get("outcome") or ("promoted" if verdict["promoted"] else "rejected")
+    tone = TONES.get(word, Tone.WARN)
     yield Line("verdict", f"{verdict['version']} was {word}: {verdict['reason']}", tone)
     failed = [
         rule
@@ -245,6 +251,18 @@ def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:
         yield Line("", f"failed rule {rule['name']}: {rule['detail']}", tone)
     if len(failed) > MAX_RULES:
         yield Line("", f"and {len(failed) - MAX_RULES} more failed rules", tone)
+
+
+def _head(status: dict[str, Any]) -> Iterator[Line]:
+    """Yield what training goes on from, if that is another version than the one in use."""
+    head, beyond = status.get("head"), status.get("beyond_release") or {}
+    if head == status["version"] or "head" not in status:
+        return
+    text = f"{head or 'the base model'}: training goes on from it"
+    if beyond.get("n_datasets"):
+        files = "file" if beyond["n_datasets"] == 1 else "files"
+        text += f"; it has learnt {beyond['n_datasets']} {files} more than the version in use"
+    yield Line("head", text)
 
 
 def _trouble(status: dict[str, Any]) -> Iterator[Line]:

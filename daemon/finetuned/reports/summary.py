@@ -27,11 +27,12 @@ def headline(report: Report) -> str:
     verdict = report["verdict"]
     version = visible(report["version"])
     before = visible(report.get("incumbent") or f"the base model {report.get('base')}")
-    outcome = (
-        f"{version} was promoted over {before}"
-        if verdict["promoted"]
-        else f"{version} was rejected, {before} stays in use"
-    )
+    if verdict["promoted"]:
+        outcome = f"{version} was promoted over {before}"
+    elif verdict.get("outcome") == "held":
+        outcome = f"{version} was held: training goes on from it, {before} stays in use"
+    else:
+        outcome = f"{version} was rejected, {before} stays in use"
     return f"{outcome}: {visible(verdict['reason']).rstrip('.')}."
 
 

@@ -34,6 +34,8 @@ class Context:
     pages: Pages = field(init=False)
     unread: dict[str, str] = field(default_factory=dict)
     """Path below inbox/ of an original in its last place -> what was written to it too late."""
+    shown_head: tuple[str | None, str | None] | None = None
+    """Head and release as the status shows them; None before the first look."""
     blocked_reason: str | None = None
     blocked_by: str = ""
     """Name of the step of the loop that was refused; empty if a worker was."""

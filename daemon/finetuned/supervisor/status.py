@@ -34,12 +34,16 @@ QUEUE = ("inbox", "claimed", "accepted", "duplicate", "quarantined", *map(str, J
 NO_VERDICT: dict[str, Any] = {
     "job_id": None,
     "version": None,
+    "outcome": None,
     "promoted": None,
     "reason": None,
     "rules": [],
     "interpolated": None,
 }
 """``last_verdict`` before the first one: the same shape, so that no recipe fails on it."""
+
+NOTHING_BEYOND: dict[str, Any] = {"versions": 0, "n_datasets": 0, "datasets": []}
+"""``beyond_release`` while the head has learnt what the release has."""
 
 DEFAULTS: dict[str, Any] = {
     # what the ancestor's scripts read
@@ -129,6 +133,8 @@ DEFAULTS: dict[str, Any] = {
     "evaluation_done": None,
     "evaluation_total": None,
     "version": None,
+    "head": None,
+    "beyond_release": NOTHING_BEYOND,
     "last_verdict": NO_VERDICT,
     "kl_to_incumbent": None,
     "watch": None,
@@ -194,6 +200,15 @@ _OF_THE_JOB: dict[str, Any] = {
 """Fields that belong to one job, with their values while no job runs."""
 
 
+def _verdict_of(previous: object) -> dict[str, Any]:
+    """Return the last verdict as an earlier status file has it, complete."""
+    if not isinstance(previous, dict):
+        return NO_VERDICT
+    promoted = previous.get("promoted")
+    outcome = None if promoted is None else "promoted" if promoted is True else "rejected"
+    return {**NO_VERDICT, "outcome": outcome, **previous}  # a file from before "held" has none
+
+
 class StatusBoard:
     """
     The one writer of the status file.
@@ -207,7 +222,7 @@ class StatusBoard:
             name: previous.get(name, default) for name, default in DEFAULTS.items()
         }
         self.fields.update(schema_version=SCHEMA_VERSION, pid=os.getpid(), boot_id=boot_id())
-        self.fields["last_verdict"] = self.fields["last_verdict"] or NO_VERDICT
+        self.fields["last_verdict"] = _verdict_of(self.fields["last_verdict"])
         for name, default in DEFAULTS.items():
             if isinstance(default, list) and not isinstance(self.fields[name], list):
                 self.fields[name] = []

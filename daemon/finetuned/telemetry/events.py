@@ -16,7 +16,7 @@ EVENTS: Final = {
     "canaries_never_asked": "The watch ended and no attempt to ask the canaries succeeded.",
     "canaries_not_asked": "Asking the canaries failed, and the version's files are intact.",
     "canaries_unreadable": "The file of canaries has a line that cannot be asked.",
-    "candidate_judged": "The gate promoted or rejected a candidate; the reason is its first rule.",
+    "candidate_judged": "The gate promoted, held or rejected a candidate, for its first rule.",
     "claims_recovered": "Claimed files that a crash left unrecorded were adopted at the start.",
     "command_obeyed": "An order was carried out.",
     "command_received": "An order was found in control/.",

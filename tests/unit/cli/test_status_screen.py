@@ -53,6 +53,19 @@ def test_training_shows_how_far_it_is_and_how_long_it_takes():
     assert "loss 0.500, 1234 tokens/s" in shown
 
 
+def test_a_head_that_has_learnt_more_than_the_version_in_use_has_a_line():
+    """
+    With how many files; a held verdict is neither good nor a warning.
+    """
+    held = VERDICT | {"outcome": "held"}
+    beyond = {"versions": 2, "n_datasets": 2, "datasets": ["a.jsonl", "b.jsonl"]}
+    shown = text(version="v0001", head="v0003", beyond_release=beyond, last_verdict=held)
+
+    assert "v0003: training goes on from it; it has learnt 2 files more than" in shown
+    assert "v0002 was held: canaries" in shown
+    assert "training goes on" not in text(version="v0001", head="v0001")
+
+
 def test_an_evaluation_shows_its_own_progress_and_no_time_that_nobody_knows():
     """
     The bar counts answers; without an estimate nothing is said of the time.

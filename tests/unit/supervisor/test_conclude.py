@@ -7,7 +7,8 @@ import shutil
 import orjson
 import pytest
 
-from finetuned.core.job import JobEvent, JobState
+from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
+from finetuned.core.job import JobEvent, JobKind, JobState
 from finetuned.core.promotion import PromotionCause
 from finetuned.errors import ModelError
 from finetuned.files.manifest import write_manifest
@@ -15,10 +16,12 @@ from finetuned.files.run import REPORT
 from finetuned.files.tables.scores import Score
 from finetuned.layout import Priority
 from finetuned.registry.current_model import incumbent
+from finetuned.registry.head import linked_head
 from finetuned.registry.versions import list_versions, read_version
 from finetuned.supervisor.verdict.conclude import (
     RESOLVED_CONFIG,
     conclude,
+    outcome_of,
     required_suites,
 )
 from support.candidates import make_candidate
@@ -143,18 +146,55 @@ def test_a_better_candidate_becomes_the_version_in_use(context, job):
     assert [1.0] == [score.accuracy for score in context.journal.scores.of_version("v0001")]
 
 
-def test_a_candidate_without_a_gain_is_kept_and_not_used(context, job):
+def test_a_candidate_without_a_gain_is_the_head_and_not_in_use(context, job):
     """
-    A person may promote it; the status says which rule it failed.
+    Training goes on from it; the status says which rule it failed.
     """
     judge(context, job, report(n_right=0))
-    said = context.board.fields["last_verdict"]
+    said, layout = context.board.fields["last_verdict"], context.layout
+
+    assert JobState.HELD is context.journal.jobs.get(job).state
+    assert "held" == read_version(layout, "v0001").manifest.verdict
+    assert (None, "v0001") == (incumbent(layout), linked_head(layout))
+    assert ("v0001", "held", False, job) == (
+        said["version"],
+        said["outcome"],
+        said["promoted"],
+        said["job_id"],
+    )
+    assert [False] == [rule["passed"] for rule in said["rules"] if rule["name"] == "gain"]
+    shown = context.board.fields
+    assert ("v0001", 1) == (shown["head"], shown["beyond_release"]["versions"])
+
+
+def test_a_candidate_that_is_shown_to_be_worse_is_kept_and_no_head(context, job):
+    """
+    A person may promote it; training goes on from where it was.
+    """
+    found = report(n_right=40)
+    for item in found["items"]:
+        outcomes = item["outcomes"]
+        outcomes["base"], outcomes["candidate"] = outcomes["candidate"], outcomes["base"]
+    judge(context, job, found)
 
     assert JobState.REJECTED is context.journal.jobs.get(job).state
     assert "rejected" == read_version(context.layout, "v0001").manifest.verdict
-    assert incumbent(context.layout) is None
-    assert ("v0001", False, job) == (said["version"], said["promoted"], said["job_id"])
-    assert [False] == [rule["passed"] for rule in said["rules"] if rule["name"] == "gain"]
+    assert (None, None) == (incumbent(context.layout), linked_head(context.layout))
+    assert context.journal.heads.last() is None
+
+
+@pytest.mark.parametrize(
+    ("parent", "outcome"), [("v0001", "promoted"), ("v0002", "held"), (None, "held")]
+)
+def test_the_merge_of_a_head_that_is_held_is_held(context, parent, outcome):
+    """
+    A merge shows no gain: what it merged must be the release already.
+    """
+    better = Verdict((Rule("merge", True, "", RuleKind.HARM),))
+    job_id = context.journal.jobs.add(Priority.LOW, (), kind=JobKind.CONSOLIDATION)
+    job = context.journal.jobs.begin(job_id, config=context.config, parent=parent)
+
+    assert outcome == outcome_of(better, job, "v0001")
 
 
 def test_a_report_without_the_required_suite_is_no_evidence(context, job):
@@ -165,7 +205,7 @@ def test_a_report_without_the_required_suite_is_no_evidence(context, job):
     found["suites"][0]["name"] = "another"
     judge(context, job, found)
 
-    assert JobState.REJECTED is context.journal.jobs.get(job).state
+    assert JobState.HELD is context.journal.jobs.get(job).state
 
 
 def test_a_worker_cannot_claim_to_be_a_merge(context, job):
@@ -177,7 +217,7 @@ def test_a_worker_cannot_claim_to_be_a_merge(context, job):
     candidate(folder, merge={"difference": 0.0, "tolerance": 0.001, "n_positions": 64})
     judge(context, job, report(n_right=0) | {"job_kind": "consolidation"})
 
-    assert JobState.REJECTED is context.journal.jobs.get(job).state
+    assert JobState.HELD is context.journal.jobs.get(job).state
 
 
 def test_a_crash_between_the_steps_makes_no_second_version(context, job, monkeypatch):

@@ -15,9 +15,11 @@ import orjson
 import structlog
 
 from finetuned.config import Config
-from finetuned.core.evidence import together
+from finetuned.core.evidence import evidence_of, together
+from finetuned.core.gate.judge import judge
 from finetuned.core.gate.verdict import Verdict
-from finetuned.core.job import JobEvent
+from finetuned.core.job import JobEvent, JobKind
+from finetuned.core.promotion import VersionVerdict
 from finetuned.core.retention import version_number
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
@@ -28,9 +30,22 @@ from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import conclude_job
 from finetuned.supervisor.learnt import learnt_since
 from finetuned.supervisor.verdict.follow import follow_journal
-from finetuned.supervisor.verdict.history import add_history, judged, named, report_bytes, rules_of
+from finetuned.supervisor.verdict.history import (
+    add_history,
+    named,
+    note_verdict,
+    report_bytes,
+    rules_of,
+)
 
 log = structlog.get_logger()
+
+EVENTS = {
+    VersionVerdict.PROMOTED: JobEvent.ACCEPT,
+    VersionVerdict.HELD: JobEvent.HOLD,
+    VersionVerdict.REJECTED: JobEvent.REJECT,
+}
+"""What happens to a job by the verdict on its candidate."""
 
 RESOLVED_CONFIG = "finetuned_config.json"
 
@@ -55,28 +70,55 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     scores = scores_of_report(
         report.get("suites", []), report.get("subjects", {}), source=str(run_dir / REPORT)
     )
-    verdict = judged(report, config.gate, required, made.get("merge"))
+    verdict = judge(evidence_of(report, required=required, merge=made.get("merge")), config.gate)
+    outcome = outcome_of(verdict, job, context.journal.promotions.incumbent())
+    note_verdict(report, verdict, outcome)
     add_history(context, job, report)
-    event = JobEvent.ACCEPT if verdict.promote else JobEvent.REJECT
-    version = _commit(context, candidate, made, report, config, verdict)
+    version = _commit(context, candidate, made, report, config)
     context.journal.scores.add(job.id, run_dir.name, scores)
     conclude_job(
-        context.journal, job.id, event, version=version, parent=job.parent, reason=verdict.reason
+        context.journal,
+        job.id,
+        EVENTS[outcome],
+        version=version,
+        parent=job.parent,
+        reason=verdict.reason,
     )
     context.pages.ask(version)
-    log.info("candidate_judged", job_id=job.id, version=version, reason=verdict.reason)
+    log.info(
+        "candidate_judged",
+        job_id=job.id,
+        version=version,
+        outcome=outcome,
+        reason=verdict.reason,
+    )
     context.board.update(
         last_verdict={
             "job_id": job.id,
             "version": version,
-            "promoted": verdict.promote,
+            "outcome": outcome,
+            "promoted": outcome is VersionVerdict.PROMOTED,
             "reason": verdict.reason,
             "rules": rules_of(verdict),
             "interpolated": (report.get("interpolation") or {}).get("chosen"),
         }
     )
-    _show_fixed_eval(context, report, "candidate" if verdict.promote else "incumbent")
+    promoted = outcome is VersionVerdict.PROMOTED
+    _show_fixed_eval(context, report, "candidate" if promoted else "incumbent")
     follow_journal(context)
+
+
+def outcome_of(verdict: Verdict, job: JobRow, release: str | None) -> VersionVerdict:
+    """
+    Return what becomes of a candidate that the gate judged.
+
+    A merge shows no gain of its own. What it merged is released only if that is the release
+    already: the merge of a head that is held is held as well.
+    """
+    merged_head = job.kind is JobKind.CONSOLIDATION and job.parent != release
+    if merged_head and verdict.outcome is VersionVerdict.PROMOTED:
+        return VersionVerdict.HELD
+    return verdict.outcome
 
 
 def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
@@ -112,7 +154,6 @@ def _commit(
     made: Mapping[str, Any],
     report: dict[str, Any],
     config: Config,
-    verdict: Verdict,
 ) -> str:
     def documents(name: str) -> dict[str, bytes]:
         return {
@@ -127,8 +168,8 @@ def _commit(
         {
             **{k: v for k, v in made.items() if k not in ("files", "kind", "schema_version")},
             "kind": "version",
-            "verdict": "promoted" if verdict.promote else "rejected",
-            "reason": verdict.reason,
+            "verdict": report["verdict"]["outcome"],
+            "reason": report["verdict"]["reason"],
             "eval_report": REPORT,
             "suites": [
                 {key: suite[key] for key in ("name", "origin", "title")}

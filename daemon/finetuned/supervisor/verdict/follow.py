@@ -16,6 +16,9 @@ from finetuned.supervisor.context import Context
 
 log = structlog.get_logger()
 
+MAX_NAMES = 10
+"""Most names of datasets that the status shows as learnt beyond the release, the newest."""
+
 
 def follow_journal(context: Context) -> None:
     """
@@ -31,6 +34,7 @@ def follow_journal(context: Context) -> None:
     """
     follow_release(context)
     follow_head(context)
+    _show_head(context)
 
 
 def follow_release(context: Context) -> None:
@@ -85,6 +89,27 @@ def follow_head(context: Context) -> None:
     if problem is not None:
         log.warning("head_repaired", version=last.version, error=problem)
         _show_repair(context, "models/head", last.version, problem)
+
+
+def _show_head(context: Context) -> None:
+    """Show the head, and what it has learnt beyond the release; read only if one changed."""
+    journal, board = context.journal, context.board
+    head, release = journal.heads.version(), journal.promotions.incumbent()
+    if context.shown_head == (head, release):
+        return
+    known = {dataset.dataset_id for dataset in journal.learnt(release)}
+    beyond = [d.name for d in journal.learnt(head) if d.dataset_id not in known]
+    below = set(journal.versions.lineage(release))
+    versions = [name for name in journal.versions.lineage(head) if name not in below]
+    board.update(
+        head=head,
+        beyond_release={
+            "versions": len(versions),
+            "n_datasets": len(beyond),
+            "datasets": beyond[-MAX_NAMES:],
+        },
+    )
+    context.shown_head = (head, release)
 
 
 def _show_repair(context: Context, what: str, version: str | None, problem: str) -> None:

@@ -11,11 +11,9 @@ from typing import Any
 
 import orjson
 
-from finetuned.config import GateConfig
-from finetuned.core.evidence import evidence_of
 from finetuned.core.forgetting import Stage, backward_transfer, matrix, worst_drop
-from finetuned.core.gate.judge import judge
 from finetuned.core.gate.verdict import Verdict
+from finetuned.core.promotion import VersionVerdict
 from finetuned.core.run import RunKind
 from finetuned.files.journal import Journal
 from finetuned.files.rows import JobRow
@@ -29,19 +27,16 @@ CANDIDATE_ROW = "candidate"
 """What the last row of the matrix is called until it has a version."""
 
 
-def judged(
-    report: dict[str, Any], gate: GateConfig, required: list[str], merge: dict[str, Any] | None
-) -> Verdict:
+def note_verdict(report: dict[str, Any], verdict: Verdict, outcome: VersionVerdict) -> None:
     """
-    Return the gate's verdict on *report*, and write it into it.
+    Write into *report* what the gate said.
     """
-    verdict = judge(evidence_of(report, required=required, merge=merge), gate)
     report["verdict"] = {
-        "promoted": verdict.promote,
+        "outcome": outcome,
+        "promoted": outcome is VersionVerdict.PROMOTED,
         "reason": verdict.reason,
         "rules": rules_of(verdict),
     }
-    return verdict
 
 
 def rules_of(verdict: Verdict) -> list[dict[str, Any]]:
@@ -53,6 +48,7 @@ def rules_of(verdict: Verdict) -> list[dict[str, Any]]:
             "name": rule.name,
             "passed": rule.passed,
             "required": rule.required,
+            "kind": rule.kind,
             "detail": rule.detail,
             "suite": rule.suite,
             "numbers": rule.numbers,
