@@ -202,6 +202,9 @@ class CorruptRow(ModelError):
     A row of the journal is not one that this version of the program writes.
     """
 
+    exit_status = EXIT_CONFIG
+    """A start that finds it must not be repeated: a person has to put the journal right."""
+
     def __init__(self, journal: Path, table: str, row: str, problem: str) -> None:
         super().__init__(
             f"{journal}: table {table}, row {row}: {problem}; put back a copy of the journal, "

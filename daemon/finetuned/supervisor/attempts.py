@@ -22,7 +22,10 @@ from finetuned.errors import ConfigError, FinetunedError
 from finetuned.files.refusal import refusal_reason
 from finetuned.supervisor.context import Context
 
-LOOKS = ("control", "inbox", "ingestion", "worker", "watch", "pages", "housekeeping", "acknowledge")
+LOOKS = (
+    *("control", "inbox", "ingestion", "worker", "watch", "pages", "housekeeping", "journal"),
+    *("acknowledge", "status"),
+)
 """Steps that run every turn; a block they raised is cleared by their next success."""
 
 WORK = (Claim, StartIngestion, MakeJob, StartTraining, StartEvaluation)

@@ -34,10 +34,7 @@ from finetuned.core.action import (
     WarmUp,
 )
 from finetuned.core.dataset_state import DatasetState
-from finetuned.core.decide import (
-    decide,
-    is_idle,
-)
+from finetuned.core.decide import decide, is_idle
 from finetuned.core.job import FINAL_STATES
 from finetuned.core.situation import Situation
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, FilesLeft
@@ -136,7 +133,8 @@ class Supervisor:
             self._watch.dismiss()
         notify.stopping("stopped")
         self._attempts.run("pages", self._context.pages.finish)
-        self._orders.settle(worker_gone=True, leaving=True, skipped=False)
+        settle = partial(self._orders.settle, worker_gone=True, leaving=True, skipped=False)
+        self._attempts.run("acknowledge", settle)
         self._board.update(status="stopped", phase="stopped", waiting_reason=None)
         self._publisher.write(durable=True)
         left = None if self._asked_to_leave else self._intake.left_behind(time.monotonic())
@@ -157,12 +155,9 @@ class Supervisor:
             self._terminations += 1
             self._wake.set()
 
-        def child_ended(number: int, _: FrameType | None) -> None:
-            self._wake.set()
-
         signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGINT, terminate)
-        signal.signal(signal.SIGCHLD, child_ended)
+        signal.signal(signal.SIGCHLD, lambda *_: self._wake.set())
 
     def _recover(self) -> None:
         context = self._context
@@ -220,23 +215,38 @@ class Supervisor:
         attempt("watch", self._watch.look)
         attempt("pages", self._context.pages.look)
         attempt("housekeeping", self._keep_house)
+        if not attempt("journal", self._act) and self._asked_to_leave:
+            self._leave_unread()
+        self._publisher.publish(self._housekeeping.low_disk, stopping=self._asked_to_leave)
+        notify.watchdog()
+
+    def _act(self) -> None:
+        """Decide and perform; nothing is done if the journal cannot be read."""
         now = self._situation()
         if now.stopping:
             # A save of a large model may take longer than systemd would wait.
             notify.extend_timeout(self._context.config.supervisor.worker_stop_seconds + 10)
-        inbox = self._context.config.inbox
-        actions = decide(
-            now,
-            clock=time.monotonic(),
-            share_examples=inbox.share_run_max_examples,
-        )
+        share = self._context.config.inbox.share_run_max_examples
+        actions = decide(now, clock=time.monotonic(), share_examples=share)
         if now.blocked is None and not any(isinstance(action, WORK) for action in actions):
             self._attempts.unblock_work()
+        self._perform_all(actions)
+        self._settle()
+
+    def _leave_unread(self) -> None:
+        """Leave although the journal cannot be read: what lives is stopped, nothing begun."""
+        now = Situation(
+            stopping=True,
+            worker=self._jobs.view(),
+            keeps_worker=self._jobs.keeps_worker,
+            watching=self._watch.busy,
+            ingesting=self._intake.validation.busy,
+        )
+        self._perform_all(decide(now, clock=0.0, share_examples=0))
+
+    def _perform_all(self, actions: list[Action]) -> None:
         for action in actions:
             self._attempts.perform(action, partial(self._perform, action))
-        self._settle()
-        self._publisher.publish(self._housekeeping.low_disk, stopping=self._asked_to_leave)
-        notify.watchdog()
 
     def _look_at_inbox(self, woken: bool) -> None:
         self._intake.look(time.monotonic(), woken=woken, renamed=self._inbox_events.take_renamed())

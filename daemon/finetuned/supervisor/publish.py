@@ -4,11 +4,13 @@ When the status file is written: at every change, and at intervals in between.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import Any
 
 import structlog
 
+from finetuned.errors import CorruptRow
 from finetuned.process import notify
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.describe import describe
@@ -23,6 +25,9 @@ log = structlog.get_logger()
 STATUS_SECONDS_BUSY = 0.9
 STATUS_SECONDS_IDLE = 5.0
 HOST_SECONDS = 5.0
+
+STEP = "status"
+"""Name of this step of a turn, where the journal may refuse it."""
 
 
 class Publisher:
@@ -51,15 +56,8 @@ class Publisher:
             stopping: Whether the daemon was asked to leave.
         """
         now, board = time.monotonic(), self._context.board
-        fields = describe(
-            self._context,
-            self._jobs,
-            self._intake,
-            self._watch,
-            low_disk=low_disk,
-            stopping=stopping,
-        )
-        board.update(**fields)
+        board.update(**self._describe(low_disk, stopping=stopping))
+        fields = board.fields
         signature = (
             fields["phase"],
             fields["status"],
@@ -67,8 +65,8 @@ class Publisher:
             fields["version"],
             str(fields["job"]),
             str(fields["watch"]),
-            str(board.fields["last_command"]),
-            board.fields["config_error"],
+            str(fields["last_command"]),
+            fields["config_error"],
             [(file["name"], file["pid"]) for file in fields["inbox_waiting"]],
         )
         changed = signature != self._last_signature
@@ -87,6 +85,19 @@ class Publisher:
         if self.write(durable=changed):
             self._last_signature = signature
             self._last_write = now
+
+    def _describe(self, low_disk: str | None, *, stopping: bool) -> dict[str, Any]:
+        context = self._context
+        parts = (context, self._jobs, self._intake, self._watch)
+        try:
+            fields = describe(*parts, low_disk=low_disk, stopping=stopping)
+        except (CorruptRow, sqlite3.OperationalError) as error:
+            # What else the status said stands; why it can say no more is said.
+            context.block("refused", f"{STEP}: {error}", by=STEP)
+            return {"status": "idle", "phase": "waiting", "waiting_reason": context.blocked_reason}
+        if context.blocked_by == STEP:
+            context.unblock()
+        return fields
 
     def write(self, *, durable: bool) -> bool:
         """
