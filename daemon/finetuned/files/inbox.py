@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from finetuned.core.stability import Seen
 from finetuned.files.inbox_names import is_dataset_name, why_ignored
@@ -92,26 +93,45 @@ def scan(layout: Layout) -> Iterator[InboxEntry]:
                     raise
 
 
-def complete(layout: Layout, n_claimed: int) -> None:
+def complete(layout: Layout, n_claimed: int) -> list[str]:
     """
-    Create the inbox's own folders after somebody removed and made inbox/ again.
+    Make inbox/ and its folders again, if somebody removed them.
 
     Args:
         layout: The root.
         n_claimed: How many claimed files have to be in processing/.
 
+    Returns:
+        What was made, relative to the root.
+
     Raises:
-        FileNotFoundError: processing/ should hold claimed files and is missing: this
-            may be another inbox, or one that is not mounted.
+        FileNotFoundError: processing/ should hold claimed files and is missing, or inbox/ is a
+            link to nothing: this may be another inbox, or one that is not mounted.
+        OSError: The file system refused.
     """
-    if layout.processing.is_dir():
-        return
-    if n_claimed:
+    if n_claimed and not layout.processing.is_dir():
         raise FileNotFoundError(
             errno.ENOENT, f"{n_claimed} claimed files are missing", str(layout.processing)
         )
-    for folder in (layout.done, layout.quarantine, layout.processing):
-        folder.mkdir(exist_ok=True)
+    if layout.inbox.is_symlink() and not layout.inbox.exists():
+        raise FileNotFoundError(errno.ENOENT, "a link to nothing", str(layout.inbox))
+    own = (layout.processing, layout.done, layout.quarantine)
+    return make_folders(layout, layout.inbox, *(layout.inbox / p for p in Priority), *own)
+
+
+def make_folders(layout: Layout, *folders: Path) -> list[str]:
+    """
+    Make those of *folders* that are missing, and return them, relative to the root.
+
+    Raises:
+        OSError: The file system refused; the root itself is never made.
+    """
+    made = []
+    for folder in folders:
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            made.append(str(folder.relative_to(layout.root)))
+    return made
 
 
 def unchanged(layout: Layout, entry: InboxEntry) -> bool:

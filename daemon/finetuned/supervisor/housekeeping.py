@@ -9,10 +9,15 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
+import structlog
+
+from finetuned.files.inbox import make_folders
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import retire_job
 from finetuned.supervisor.merges import consolidate_nightly
 from finetuned.supervisor.verdict.follow import follow_journal
+
+log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 """Least time between two looks."""
@@ -56,6 +61,7 @@ class Housekeeping:
             return False
         self._last = time.monotonic()
         self._checkpoint_bytes = max(self._checkpoint_bytes, checkpoint_bytes)
+        self._make_folders_again()
         self.low_disk = self._disk_shortage()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self.retire()
@@ -69,6 +75,13 @@ class Housekeeping:
         """
         for job in self._context.journal.jobs.unretired():
             retire_job(self._context, job)
+
+    def _make_folders_again(self) -> None:
+        """Make folders that somebody removed, and of which no content can be missed."""
+        layout = self._context.layout
+        own = (layout.control, layout.acks, layout.logs, layout.status_file.parent)
+        for folder in make_folders(layout, *own, layout.benchmarks):
+            log.warning("folder_made_again", folder=folder)
 
     def _disk_shortage(self) -> str | None:
         disk = os.statvfs(self._context.layout.models)

@@ -36,6 +36,7 @@ EVENTS: Final = {
     "dataset_quarantined": "A file was set aside whole.",
     "dataset_waits": "A file is not read yet because somebody has it open for writing.",
     "datasets_claimed": "More than ten files were taken out of the inbox at once.",
+    "folder_made_again": "A folder of the root that somebody had removed was made again.",
     "inbox_available": "The inbox can be read again.",
     "inbox_entry_refused": "A name in the inbox cannot be used, and why.",
     "inbox_unavailable": "The inbox cannot be read.",

@@ -2,9 +2,11 @@
 The rounds: at most once a second, complete, and with a word about a full disk.
 """
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobEvent
@@ -139,3 +141,19 @@ def test_what_was_refused_is_tried_at_the_next_look_and_not_at_once(
     clock[0] += LOOK_SECONDS
     with pytest.raises(OSError, match="disk full"):
         look(keeping)
+
+
+def test_folders_that_somebody_removed_are_made_again(context, done, clock):
+    """
+    Orders, log and status work again within a second; a root that is gone is not made.
+    """
+    layout = context.layout
+    removed = (layout.control, layout.logs, layout.status_file.parent)
+    for folder in removed:
+        shutil.rmtree(folder)
+    with capture_logs() as logs:
+        look(Housekeeping(context))
+
+    assert all(folder.is_dir() for folder in (*removed, layout.acks))
+    made = ["control", "control/ack", "logs", "status"]
+    assert made == [e["folder"] for e in logs if e["event"] == "folder_made_again"]

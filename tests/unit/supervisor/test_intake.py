@@ -156,21 +156,41 @@ def test_a_refused_claim_leaves_records_of_exactly_what_was_taken(context, intak
     assert ["a.jsonl", "b.jsonl"] == names(context)
 
 
-def test_an_inbox_that_is_gone_is_said_once_and_seen_when_it_is_back(context, intake):
+def test_an_inbox_that_is_gone_is_made_again_if_it_held_no_claim(context, intake):
     """
-    An unmounted disk: nothing is claimed, nothing is made in its place.
+    Somebody removed it, or one of its folders: it is said once, and files can be dropped again.
     """
     shutil.rmtree(context.layout.inbox)
     with capture_logs() as logs:
         look(intake, 100.0)
         look(intake, 200.0)
+    folders = ["inbox", *(f"inbox/{p}" for p in ("high", "normal", "low"))]
+    own = ["inbox/processing", "inbox/done", "inbox/rejected"]
+
+    assert [*folders, *own] == [entry["folder"] for entry in logs]
+    assert {"folder_made_again"} == {entry["event"] for entry in logs}
+    assert intake.unavailable is None
+    assert intake.scanned
+
+
+def test_an_inbox_on_a_disk_that_is_not_mounted_is_said_once_and_waited_for(context, intake):
+    """
+    Nothing is claimed, nothing is made in its place, and it is seen when it is back.
+    """
+    shutil.rmtree(context.layout.inbox)
+    disk = context.layout.root / "disk"
+    context.layout.inbox.symlink_to(disk)
+    with capture_logs() as logs:
+        look(intake, 100.0)
+        look(intake, 200.0)
         assert intake.unavailable.startswith("inbox_unavailable: ")
         assert not intake.scanned
-        assert not context.layout.inbox.exists()
-        context.layout.inbox.mkdir()
+        assert not disk.exists()
+        disk.mkdir()
         look(intake, 300.0)
+    events = [entry["event"] for entry in logs]
 
-    assert ["inbox_unavailable", "inbox_available"] == [entry["event"] for entry in logs]
+    assert ["inbox_unavailable", "inbox_available"] == [e for e in events if "inbox_" in e]
     assert intake.unavailable is None
     assert intake.scanned
     assert context.layout.processing.is_dir()
@@ -305,6 +325,7 @@ def test_a_file_is_overdue_after_the_time_that_until_idle_waits(context, intake)
     assert left.startswith("1 of the files in the inbox were not read: a.jsonl, open for writing")
     assert left.endswith(", waiting 60 s")
     shutil.rmtree(context.layout.inbox)
+    context.layout.inbox.symlink_to("gone")
     look(intake, 2000.0, woken=True)
     assert not intake.is_overdue(2001.0)
     assert intake.is_overdue(2060.0)

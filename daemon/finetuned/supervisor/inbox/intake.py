@@ -139,10 +139,12 @@ class Intake:
     def _scan(self, now: float) -> None:
         self._last_scan, self._hinted = now, False
         try:
-            entries = list(scan(self._context.layout))
             counts = self._context.journal.datasets.counts()
             unretired = (DatasetState.CLAIMED, DatasetState.ACCEPTED)
-            complete(self._context.layout, sum(counts.get(state, 0) for state in unretired))
+            n_claimed = sum(counts.get(state, 0) for state in unretired)
+            for folder in complete(self._context.layout, n_claimed):
+                log.warning("folder_made_again", folder=folder)
+            entries = list(scan(self._context.layout))
         except OSError as error:
             if self.unavailable is None:
                 log.warning("inbox_unavailable", error=str(error))
