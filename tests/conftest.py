@@ -1,11 +1,45 @@
 from __future__ import annotations
 
+import resource
 import sys
+import traceback
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+MOST_MEMORY = 6 << 30
+"""Bytes that a test process, and each process it starts, may allocate; most take below 1 GiB."""
+
+
+def _limit_memory(most_bytes: int) -> None:
+    if not Path("/dev/nvidiactl").exists():  # CUDA reserves far more than it uses
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, hard))
+
+
+def pytest_configure() -> None:
+    """
+    Limit the memory of tests, so that a test that takes all of it fails by its name.
+
+    Without a limit the kernel kills the whole test process, and nobody learns which test it was.
+    """
+    _limit_memory(MOST_MEMORY)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """
+    Fail a test that ran out of memory with the place where it did, and let go of its values.
+    """
+    try:
+        return (yield)
+    except MemoryError as error:
+        _limit_memory(MOST_MEMORY + (1 << 30))  # for the report
+        place = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)[-4:]))
+    pytest.fail(f"out of memory (limit {MOST_MEMORY >> 30} GiB) in\n{place}", pytrace=False)
 
 
 @pytest.fixture(scope="session")
