@@ -32,6 +32,8 @@ from finetuned.core.answer import (
         ("a <think> inside", "a <think> inside"),
         ("42 <think>late</think>", "42 <think>late</think>"),
         ("<think>a</think>42</think>", "42</think>"),
+        ("so\n</think>\n\n42", "42"),
+        ("\n</think>\n\n42</think>", "42</think>"),
         ("", ""),
     ],
 )
@@ -63,6 +65,8 @@ def test_a_kept_block_is_text_like_any_other(text):
         ("<think>so</think>42", True),
         ("<think>never ends", True),
         ("42 <think>late</think>", True),
+        ("so\n</think>\n\n42", True),
+        ("\n</think>\n\n42", False),
         ("<think></think><think>so</think>42", True),
     ],
 )

@@ -34,6 +34,7 @@ def final_answer(text: str, reasoning: str = STRIP) -> str:
     """
     if reasoning == KEEP:
         return text.strip()
+    _, text = _after_opened_block(text)
     return _UNCLOSED_THINK.sub("", _THINK.sub("", text, count=1), count=1).strip()
 
 
@@ -43,7 +44,20 @@ def is_refused(text: str, reasoning: str) -> bool:
 
     An empty block, which some templates write themselves, is allowed.
     """
-    return reasoning == REFUSE and count_think_tags(_EMPTY_THINK.sub("", text, count=1)) > 0
+    if reasoning != REFUSE:
+        return False
+    before, text = _after_opened_block(text)
+    return bool(before.strip()) or count_think_tags(_EMPTY_THINK.sub("", text, count=1)) > 0
+
+
+def _after_opened_block(text: str) -> tuple[str, str]:
+    """
+    Return the rest of a block that the prompt opened, and what follows it.
+
+    Some templates end the prompt with ``<think>``; the model then writes only the closing tag.
+    """
+    before, closing, after = text.partition("</think>")
+    return (before, after) if closing and "<think>" not in before else ("", text)
 
 
 def matches(answer: str, golden: str) -> bool:

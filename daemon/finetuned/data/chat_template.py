@@ -274,6 +274,9 @@ def _after_opened_think(message: Message, rendered: str) -> str:
     Args:
         message: The assistant turn.
         rendered: What the template makes of it, from where the prompt opens the block.
+
+    Raises:
+        MalformedExample: think_conflict: it says something before its own think block.
     """
     if rendered.startswith("<think>"):
         return rendered.removeprefix("<think>").lstrip("\n")
@@ -281,6 +284,12 @@ def _after_opened_think(message: Message, rendered: str) -> str:
         return rendered
     inline = _INLINE_REASONING.match(message["content"])
     reasoning = message.get("reasoning_content") or (inline[1] if inline else "")
+    if "<think>" in reasoning:
+        raise MalformedExample(
+            "think_conflict",
+            "an answer says something before its think block, which the prompt opens already",
+            hint="Move what stands before <think> into the block or behind it",
+        )
     return f"{reasoning.strip(chr(10))}\n</think>\n\n" + rendered.lstrip("\n")
 
 

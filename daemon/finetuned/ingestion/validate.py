@@ -36,6 +36,9 @@ MOST_SLOW_ROWS: Final = 10
 _SHOWN_CHARACTERS: Final = 200
 """Longest part of a rejected line that is shown."""
 
+_READ_FOR_SECRETS: Final = 16_384
+"""Bytes of a rejected line in which passwords are looked for; a reason may quote any of them."""
+
 _PASSWORD: Final = re.compile(r'password\w*\\*"\s*:\s*\\*"([^"\\]+)')
 
 
@@ -168,7 +171,12 @@ class FirstPass:
 
     def _reject(self, number: int, error: MalformedExample, line: bytes | Oversized) -> None:
         reason = f"{error.reason}. {error.hint}" if error.hint else error.reason
-        rejected = RejectedLine(number, error.code, printable(reason), _shown(line))
+        head = line.head if isinstance(line, Oversized) else line[:_READ_FOR_SECRETS]
+        text = head.decode("utf-8", "backslashreplace")
+        for secret in set(_PASSWORD.findall(text)):
+            text, reason = text.replace(secret, "***"), reason.replace(secret, "***")
+        shown = printable(text)[:_SHOWN_CHARACTERS]
+        rejected = RejectedLine(number, error.code, printable(reason), shown)
         self.report.count_rejected(rejected)
         self.rejects.add(rejected)
 
@@ -184,14 +192,3 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
             batch, n_bytes = [], 0
     if batch:
         yield batch
-
-
-def _shown(line: bytes | Oversized) -> str:
-    """
-    Return the beginning of a rejected line, without passwords, safe to show on a terminal.
-    """
-    head = line.head if isinstance(line, Oversized) else line[:800]
-    text = head.decode("utf-8", "backslashreplace")
-    for secret in set(_PASSWORD.findall(text)):
-        text = text.replace(secret, "***")
-    return printable(text)[:_SHOWN_CHARACTERS]
