@@ -5,8 +5,9 @@ The counts of an ingestion add up, and its refusal says what to do.
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetuned.core.unused_keys import unused_keys
 from finetuned.data.training_sequence import TrainingSequence
-from finetuned.ingestion.report import RejectedLine, Report
+from finetuned.ingestion.report import MAX_UNUSED_KEYS, RejectedLine, Report
 
 
 def counted(accepted, rejected):
@@ -54,7 +55,7 @@ def test_a_file_is_refused_only_above_the_share_that_is_allowed(accepted, reject
     if refusal is not None:
         assert f"{rejected} of {accepted + rejected} lines are rejected" in refusal
         assert f"data.max_rejected_fraction = {allowed:g}" in refusal
-        assert "the first is line 1: reason 1" in refusal
+        assert "too_long (the first is line 1: reason 1)" in refusal
         assert "drop the file again" in refusal
 
 
@@ -65,3 +66,42 @@ def test_a_file_without_a_good_line_is_refused_whatever_is_allowed():
     assert counted([], ["not_json"]).refusal(1.0) is not None
     assert "no lines" in Report("a", "d", 0, 50).refusal(1.0)
     assert "blank" in Report("a", "d", 3, 50).refusal(1.0)
+
+
+def test_each_reason_is_named_with_its_first_line():
+    """
+    The limit that decided stands in the reason of its own code, not only in the first one.
+    """
+    codes = ["not_json", "too_long", "too_long", "bad_role", "no_prompt"]
+    refusal = counted([3] * 5, codes).refusal(0.05)
+
+    assert "2 too_long (the first is line 2: reason 2)" in refusal
+    assert "1 not_json (the first is line 1: reason 1)" in refusal
+    assert "1 more reasons" in refusal
+
+
+def test_rows_marked_not_to_train_do_not_count_against_their_file():
+    """
+    They are listed, and are no mistakes; a file of nothing else has nothing to train.
+    """
+    assert counted([3], ["not_to_train"] * 50).refusal(0.0) is None
+    assert "all 2 rows are marked" in counted([], ["not_to_train"] * 2).refusal(1.0)
+    mixed = counted([3], ["not_to_train", "not_json"]).refusal(0.05)
+    assert "1 of 3 lines are rejected" in mixed
+    assert "not_to_train" not in mixed
+
+
+def test_unused_keys_are_counted_by_row():
+    """
+    "context in 2 of 3 rows"; a file with another key in each row lists the most frequent.
+    """
+    report = Report("a.jsonl", "d1", 100, max_length=50)
+    for unused in (("context",), ("context", "mood"), ()):
+        report.count_accepted("text", [], unused)
+
+    assert {"context": 2, "mood": 1} == report.as_dict()["unused_keys"]
+    assert "context in 2 of 3 rows, mood in 1 of 3 rows" == unused_keys(report.unused_keys, 3)
+    for n in range(1000):
+        report.count_accepted("text", [], (f"key{n}",))
+    assert MAX_UNUSED_KEYS == len(report.unused_keys)
+    assert "and 15 more keys" in unused_keys(report.unused_keys, 1003)

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from finetuned.core.unused_keys import unused_keys
 from finetuned.files.status_file import DaemonState, Presence
 from finetuned.layout import Layout
 
 MAX_PROBLEMS = 5
 """Files of the inbox that are named."""
+
+MAX_UNUSED_KEYS = 2
+"""Files whose unused keys are named, the newest first."""
 
 
 def attention(status: dict[str, Any]) -> list[str]:
@@ -32,6 +36,16 @@ def attention(status: dict[str, Any]) -> list[str]:
     if len(problems) > MAX_PROBLEMS:
         found.append(f"inbox/: {len(problems) - MAX_PROBLEMS} more files are ignored")
     return found
+
+
+def keys_unused(status: dict[str, Any]) -> list[str]:
+    """
+    Return which keys of the newest files are not trained because nobody knows them.
+    """
+    return [
+        f"{file['name']}: {unused_keys(file['keys'], file['rows'])}"
+        for file in (status["unused_keys"] or [])[:MAX_UNUSED_KEYS]
+    ]
 
 
 def next_steps(

@@ -23,6 +23,7 @@ SENTENCES = {
     "dataset_accepted": "{key}: {rows_accepted} rows accepted, {rows_rejected} rejected,"
     " {n_heldout} held out",
     "dataset_duplicate": "{key}: the same bytes as {duplicate_of}, not trained again",
+    "keys_unused": "{key}: unused keys: {keys}",
     "dataset_quarantined": "{key}: set aside, {reason}",
     "ingestion_started": "validating {files} file(s)",
     "ingestion_ended": "validation ended with exit status {exit_status}",

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from finetuned.cli.advice import attention, next_steps
+from finetuned.cli.advice import attention, keys_unused, next_steps
 from finetuned.core.text import printable
 from finetuned.files.status_file import DaemonState, Presence
 
@@ -268,6 +268,8 @@ def _head(status: dict[str, Any]) -> Iterator[Line]:
 def _trouble(status: dict[str, Any]) -> Iterator[Line]:
     for number, text in enumerate(attention(status)):
         yield Line("" if number else "problem", text, Tone.BAD)
+    for number, text in enumerate(keys_unused(status)):
+        yield Line("" if number else "unused", f"keys of {text}", Tone.WARN)
     if status["error_message"]:
         text = f"{status['error_type']}: {status['error_message']}"
         yield Line("last error", text, Tone.BAD)

@@ -143,6 +143,7 @@ DEFAULTS: dict[str, Any] = {
     "last_command": None,
     "config_error": None,
     "inbox_problems": [],
+    "unused_keys": [],
     "inbox_waiting": [],
     "restarts": 0,
     "host": {},

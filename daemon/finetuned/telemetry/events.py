@@ -53,6 +53,7 @@ EVENTS: Final = {
     "head_repaired": "The link models/head did not follow the journal; it was replaced.",
     "head_unreadable": "The link models/head does not lead to a version.",
     "journal_rebuilt": "The journal was rebuilt from the manifests of the versions.",
+    "keys_unused": "Rows of a file have keys that no reader knows; they are trained without them.",
     "orphan_killed": "A worker of a dead supervisor was killed at the start.",
     "page_not_made": "The page of a version could not be drawn.",
     "run_ended": "A training or evaluation run ended.",

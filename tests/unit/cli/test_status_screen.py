@@ -141,6 +141,29 @@ def test_every_state_of_the_daemon_has_a_first_line(state):
     assert state.alive != any("start it: finetuned run --root" in row for row, _ in rows)
 
 
+def test_keys_that_nobody_knows_are_shown_and_are_no_trouble():
+    """
+    The newest files, with how many of their rows have each key.
+    """
+    files = [
+        {"key": f"k{n}", "name": f"{n}.jsonl", "rows": 60, "keys": {"context": 60, "aside": n}}
+        for n in range(1, 4)
+    ]
+    shown = "\n".join(
+        row
+        for row, _ in render(
+            screen(ROOT, status(unused_keys=files), Presence(DaemonState.RUNNING, 7, 1.0)),
+            120,
+            cut_words=True,
+        )
+    )
+
+    assert "unused    keys of 1.jsonl: context in 60 of 60 rows, aside in 1 of 60 rows" in shown
+    assert "2.jsonl" in shown
+    assert "3.jsonl" not in shown
+    assert [] == attention(status(unused_keys=files))
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

@@ -17,6 +17,8 @@ from finetuned.core.action import StopCause
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.run_end import is_over, run_status
+from finetuned.core.text import printable
+from finetuned.core.unused_keys import unused_keys
 from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPFAIL, RecordError
 from finetuned.files.base_model import position_limit
 from finetuned.files.claims import claimed_file
@@ -39,6 +41,8 @@ log = structlog.get_logger()
 FILES_PER_RUN = 1000
 RESULTS_PER_TURN = 200
 CRASHES_PER_FILE = 2
+SHOWN_UNUSED_KEYS = 10
+"""Files whose unused keys the status shows, the newest first."""
 
 
 class Validation:
@@ -253,7 +257,18 @@ class Validation:
             rows_rejected=report.get("rows_rejected"),
             n_heldout=manifest.get("n_heldout"),
         )
+        if report.get("unused_keys"):
+            self._tell_unused_keys(key, report)
         publish_rejects(self._context, key, folder / "rejects.jsonl")
+
+    def _tell_unused_keys(self, key: str, report: dict[str, Any]) -> None:
+        """Say in log and status that rows of a file have keys of which nothing is made."""
+        counts, rows = report["unused_keys"], report["rows_accepted"]
+        log.warning("keys_unused", key=key, keys=printable(unused_keys(counts, rows)))
+        board = self._context.board
+        named = {"key": key, "name": report["source_name"], "rows": rows, "keys": counts}
+        earlier = [entry for entry in board.fields["unused_keys"] if entry["key"] != key]
+        board.update(unused_keys=[named, *earlier][:SHOWN_UNUSED_KEYS])
 
     def _quarantine(
         self, key: str, reason: str, report: dict[str, Any] | None, run_dir: Path
