@@ -336,6 +336,26 @@ def test_an_item_is_cut_when_its_batch_has_had_its_time(name: str) -> None:
     assert all(2 == len(found[i].ids) for i in (1, 3))
 
 
+def test_answers_are_counted_as_they_end() -> None:
+    """
+    Not only at the end of all: how long the rest takes is told from it.
+    """
+    model, calls = make_lm("qwen3"), []
+    prompts = prompts_of("equal")
+    found = answer_and_score(
+        model,
+        prompts,
+        [[] for _ in prompts],
+        stop_token_ids=frozenset(),
+        pad_token_id=0,
+        max_new_tokens=[2 + i for i in range(len(prompts))],
+        deadline=time.monotonic() + 60,
+        on_answered=calls.append,
+    )
+    assert [1] * len(prompts) == calls
+    assert [2 + i for i in range(len(prompts))] == [len(answer.ids) for answer, _ in found]
+
+
 def test_every_pass_gives_a_sign_of_life_and_its_error_ends_the_call() -> None:
     """
     That is how a worker that has to stop gets out.

@@ -47,6 +47,8 @@ class Examiner:
     """Where answers are looked up and kept; None asks every question again."""
     on_progress: Callable[[], None] | None = None
     """Called often while a model works; its exceptions end the examination."""
+    on_answered: Callable[[int], None] | None = None
+    """Called with the number of questions that were done with since the last call."""
     _keys: dict[str, dict[str, str]] = field(default_factory=dict)
     """Keys in the store by suite and item; suites of one examination have different names."""
 
@@ -77,11 +79,13 @@ class Examiner:
         }
         unknown = [q for q in suite.questions if q.id not in outcomes]
         n_cached, in_time = len(outcomes), True
+        self._count(n_cached)
         if unknown:
             fresh = self._ask(load(), unknown, deadline)
             if self.store is not None:
                 self.store.add(digest, {keys[i]: o.raw for i, o in fresh.items()})
             in_time = time.monotonic() < deadline
+            self._count(len(unknown) - len(fresh))
             outcomes |= fresh
             outcomes |= {
                 q.id: mark(q, NOT_REACHED, self.config.reasoning)
@@ -98,6 +102,10 @@ class Examiner:
                 q.id: question_key(self.renderer, q, limits) for q in suite.questions
             }
         return self._keys[suite.name]
+
+    def _count(self, n: int) -> None:
+        if n and self.on_answered is not None:
+            self.on_answered(n)
 
     def _ask(
         self, model: LanguageModel, questions: Sequence[Question], deadline: float
@@ -116,5 +124,6 @@ class Examiner:
                 item_seconds=self.config.item_timeout_seconds,
                 reasoning=self.config.reasoning,
                 on_progress=self.on_progress,
+                on_answered=self.on_answered,
             )
         }

@@ -78,7 +78,9 @@ class EvaluationRun:
         )
         builder = ReportBuilder(self.spec, suites)
         with closing(AnswerStore(self.spec.answers)) as store:
-            examiner = Examiner(renderer, self.config.evaluation, store, self._between_passes)
+            examiner = Examiner(
+                renderer, self.config.evaluation, store, self._between_passes, self._count
+            )
             measured: Mapping[str, MeasuredSubject] = self._measure(examiner, subjects, suites)
             created_at, interpolation = utc_now(), None
             if self.spec.job is not None:
@@ -156,7 +158,6 @@ class EvaluationRun:
                 measured[picked.suite.name] = examiner.measure(
                     lambda: self.models.get(subject), digest, picked.suite, deadline=deadline
                 )
-                self._count(len(picked.suite.questions))
         load_seconds = self.models.seconds - loading
         seconds = time.monotonic() - began - load_seconds
         return MeasuredSubject(subject.version, seconds, load_seconds, measured)

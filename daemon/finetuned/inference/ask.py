@@ -43,6 +43,7 @@ def ask(
     item_seconds: float | None = None,
     reasoning: str = STRIP,
     on_progress: Callable[[], None] | None = None,
+    on_answered: Callable[[int], None] | None = None,
 ) -> Iterator[Outcome]:
     """
     Yield the outcome of each question, shortest prompts first, until the deadline.
@@ -60,12 +61,16 @@ def ask(
         item_seconds: Longest time one answer may take; None sets no limit but the deadline.
         reasoning: How a reasoning block in an answer counts; see core.answer.
         on_progress: Called after every generated position and every batch.
+        on_answered: Called with the number of questions that were done with since the last call.
     """
     by_length = sorted(
         ((_prompt_ids(renderer, q), q) for q in questions), key=lambda pair: len(pair[0])
     )
     at_once = batch_size * _BATCHES_AT_ONCE
-    asker = _Asker(model, renderer, max_new_tokens, batch_size, deadline, item_seconds, on_progress)
+    count = _Count(on_answered)
+    asker = _Asker(
+        model, renderer, max_new_tokens, batch_size, deadline, item_seconds, on_progress, count
+    )
     with answering(model):
         for start in range(0, len(by_length), at_once):
             if time.monotonic() >= deadline:
@@ -74,7 +79,9 @@ def ask(
                 PreparedQuestion(question, prompt, renderer.render(question.example))
                 for prompt, question in by_length[start : start + at_once]
             ]
-            for prepared, raw in zip(part, asker.ask(part), strict=True):
+            raws = asker.ask(part)
+            count.reach(start + len(part))  # not every question is answered by generation
+            for prepared, raw in zip(part, raws, strict=True):
                 yield mark(prepared.question, raw, reasoning)
             if on_progress is not None:
                 on_progress()
@@ -82,6 +89,30 @@ def ask(
 
 def _prompt_ids(renderer: Renderer, question: Question) -> list[int]:
     return [] if question.example.kind == "text" else renderer.prompt_ids(question.example)
+
+
+@dataclass(slots=True)
+class _Count:
+    """
+    How many questions are done with.
+    """
+
+    on_answered: Callable[[int], None] | None
+    done: int = 0
+
+    def add(self, n: int) -> None:
+        """
+        Count *n* more, and report them.
+        """
+        self.done += n
+        if n and self.on_answered is not None:
+            self.on_answered(n)
+
+    def reach(self, done: int) -> None:
+        """
+        Count what is missing to *done*.
+        """
+        self.add(done - self.done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +128,7 @@ class _Asker:
     deadline: float
     item_seconds: float | None
     on_progress: Callable[[], None] | None
+    count: _Count
 
     def ask(self, part: Sequence[PreparedQuestion]) -> list[Raw]:
         """
@@ -151,6 +183,7 @@ class _Asker:
             deadline=self.deadline,
             item_seconds=self.item_seconds,
             on_token=self.on_progress,
+            on_answered=self.count.add,
             cut_loops=True,
         )
         return [(i, answer, loss) for i, (answer, loss) in zip(generated, found, strict=True)]

@@ -58,6 +58,7 @@ def answer_and_score(
     deadline: float,
     item_seconds: float | None = None,
     on_token: Callable[[], None] | None = None,
+    on_answered: Callable[[int], None] | None = None,
     batch_size: int = 32,
     reuse_agreement: bool = True,
     cut_loops: bool = False,
@@ -81,6 +82,7 @@ def answer_and_score(
         item_seconds: Longest wall time of the passes that an answer is part of, which it
             shares with its batch; an answer that has not ended by then is cut. None: no limit.
         on_token: Called after every pass through the model. Its exceptions end the call.
+        on_answered: Called after a pass with the number of answers that ended in it, if any did.
         batch_size: Most prompts run together, >= 1; fewer if the vocabulary is large.
         reuse_agreement: Take tokens on which the model agrees with the continuation from
             the pass that scores it. False generates all of them, to measure how fast
@@ -95,14 +97,24 @@ def answer_and_score(
         tokens of its continuation. A prompt that was not reached before the deadline has
         an empty, timed out answer and (0.0, 0).
     """
-    generation = Generation(
-        frozenset(stop_token_ids), pad_token_id, deadline, item_seconds, on_token, cut_loops
-    )
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     items = [
         PendingAnswer(prompt, continuation, limit)
         for prompt, continuation, limit in zip(prompts, continuations, limits, strict=True)
     ]
+    n_ended = 0
+
+    def passed() -> None:
+        nonlocal n_ended
+        if on_token is not None:
+            on_token()
+        before, n_ended = n_ended, sum(item.done for item in items)
+        if on_answered is not None and n_ended > before:
+            on_answered(n_ended - before)
+
+    generation = Generation(
+        frozenset(stop_token_ids), pad_token_id, deadline, item_seconds, passed, cut_loops
+    )
     with answering(model):
         lm = CachedLM(model)
         if not items or generation.is_late():
