@@ -204,6 +204,23 @@ def test_files_of_another_version_are_logged_once_and_the_run_still_ends(context
     assert 70 == run.observe().process
 
 
+def test_a_worker_that_stays_behind_an_exit_record_nobody_can_read_is_killed_at_once(
+    context, workers
+):
+    """
+    It waits for another run and would show no progress for the longest time that is allowed.
+    """
+    run = start_run(context, spec(context))
+    run.worker.finish(0, stays=True)
+    (run.folder / EXIT).write_text('{"status": 0, "key_of_tomorrow": 2}')
+    seen = run.observe()
+    assert (None, None) == (seen.said, seen.process)
+
+    assert "its exit record cannot be read" == run.kill_if_overdue(**LIMITS)
+    assert -9 == run.observe().process
+    assert run.asked is None
+
+
 def test_a_heartbeat_that_cannot_be_read_still_shows_progress(context, workers):
     """
     What its worker does is not known, but that it goes on is.

@@ -176,19 +176,26 @@ class SupervisedRun:
         cause = self._overdue(stuck_seconds, stop_seconds)
         if cause is None:
             return None
-        if self.asked is None and self.leaving_since is None:
+        if self.asked is None and self.leaving_since is None and not self._ended_unreadably:
             self._remember(StopCause.STUCK)
         self.worker.kill()
         return cause
 
     def _overdue(self, stuck_seconds: float, stop_seconds: float) -> str | None:
         now = time.monotonic()
+        if self._ended_unreadably:
+            return "its exit record cannot be read"  # its work is done: nothing is cut short
         if self.leaving_since is not None:
             late = now - self.leaving_since > stop_seconds
             return "did not leave after its run" if late else None
         if self.asked is not None:
             return "did not stop in time" if now - self.asked_at > stop_seconds else None
         return "no progress" if now - self.progress_at > stuck_seconds else None
+
+    @property
+    def _ended_unreadably(self) -> bool:
+        """Whether the run is over by a record that is not what this version writes."""
+        return str(self.folder / EXIT) in self.unreadable and self.has_exit_record
 
     def _remember(self, cause: StopCause) -> None:
         self.asked, self.asked_at = cause, time.monotonic()
