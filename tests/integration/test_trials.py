@@ -36,11 +36,17 @@ def adapter(folder: Path, value: float) -> Path:
 
 
 def run(
-    tmp_path: Path, right: Mapping[float, int], passing: set[float]
+    tmp_path: Path,
+    right: Mapping[float, int],
+    passing: set[float],
+    promoted: set[float] | None = None,
 ) -> tuple[Mapping[str, MeasuredSubject], float | None, list[tuple[float, bool, float | None]]]:
     """
     Try SHARES, each with so many right answers; return subjects, choice and trials.
+
+    Those of *passing* are not rejected; of them *promoted*, or all of them, show a gain.
     """
+    shown = passing if promoted is None else promoted
     seen: list[float] = []
 
     def examine(subject: Subject) -> MeasuredSubject:
@@ -53,8 +59,10 @@ def run(
             None, 1.0, 0.0, {"heldout-1": measure(NEW, ["yes"] * n + ["no"] * (4 - n))}
         )
 
-    def verdict(_: Mapping[str, MeasuredSubject]) -> Verdict:
-        return Verdict((Rule("gain", seen[-1] in passing, "", RuleKind.GAIN),))
+    def verdict(_: Mapping[str, MeasuredSubject], trial: int) -> Verdict:
+        assert SHARES[trial - 1] == seen[-1]
+        harm = Rule("old_loss", seen[-1] in passing, "", RuleKind.HARM)
+        return Verdict((harm, Rule("gain", seen[-1] in shown, "", RuleKind.GAIN)))
 
     base = tmp_path / "base"
     old = Subject("incumbent", base, adapter(tmp_path / "old", 0.0), "v0001")
@@ -88,6 +96,17 @@ def test_the_trial_with_most_right_answers_of_those_that_pass_is_the_candidate(
     assert chosen == found
     assert by_share[chosen] == subjects["candidate"].n_correct()
     assert [(a, a in passing, by_share[a] / 4) for a in SHARES] == tried
+
+
+def test_a_trial_that_shows_a_gain_comes_before_one_that_is_held(tmp_path: Path) -> None:
+    """
+    However many more answers of the other are right.
+    """
+    right = dict(zip(SHARES, (4, 2, 3), strict=True))
+    _, chosen, tried = run(tmp_path, right, {0.75, 0.5, 0.25}, promoted={0.5})
+
+    assert 0.5 == chosen
+    assert [True, True, True] == [passes for _, passes, _ in tried]
 
 
 def test_if_no_trial_passes_the_whole_candidate_is_judged(tmp_path: Path) -> None:

@@ -185,6 +185,7 @@ def make_report(
         "created_at": "2026-11-20T10:09:41.512Z",
         "base": "micro",
         "incumbent": incumbent,
+        "head": None,
         "version": version,
         "datasets": [
             {"dataset_id": "d-31c0", "name": "services-2026-11.jsonl", "n_examples": 1180}

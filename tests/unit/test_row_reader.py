@@ -172,7 +172,7 @@ def test_a_flag_is_0_or_1(database: Database, value: object) -> None:
         "SELECT 'j1' AS id, 'training' AS kind, 'low' AS priority, 'queued' AS state,"
         " '' AS created_at, '' AS updated_at, 0 AS attempts, NULL AS parent, NULL AS config,"
         " NULL AS candidate_run, NULL AS checkpoint, NULL AS version, NULL AS error_type,"
-        " NULL AS error_message, NULL AS reason, ? AS retired",
+        " NULL AS error_message, NULL AS reason, ? AS retired, 0 AS second_try",
         (value,),
     )
 

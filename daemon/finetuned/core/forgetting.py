@@ -85,3 +85,16 @@ def matrix(stages: Sequence[Stage]) -> tuple[list[str], list[list[float | None]]
     for stage in stages:
         suites += [s for s in stage.accuracy if s not in suites]
     return suites, [[stage.accuracy.get(suite) for suite in suites] for stage in stages]
+
+
+def second_replay_fraction(fraction: float) -> float:
+    """
+    Return the replay fraction of a second try, after a candidate forgot too much.
+
+    Four times as much, a fifth of the job at least and half of it at most; a fraction that
+    is more than half stays.
+
+    Args:
+        fraction: That of the first try, > 0 to 0.9.
+    """
+    return max(fraction, min(0.5, max(0.2, 4 * fraction)))

@@ -41,7 +41,7 @@ class JobEvent(StrEnum):
     SKIP = "skip"
     INTERRUPT = "interrupt"  # it was stopped, by us or by a power cut; costs no attempt
     RETRY = "retry"  # it failed and may try again; costs one attempt
-    RETRAIN = "retrain"  # the incumbent changed under it: start again from the new one
+    RETRAIN = "retrain"  # the head changed under it, or it forgot too much: start again
     FAIL = "fail"
 
 

@@ -43,6 +43,7 @@ class ReportBuilder:
             created_at=created_at,
             base=spec.config.model.base,
             incumbent=None if spec.incumbent is None else spec.incumbent.version,
+            head=None if spec.head is None else spec.head.version,
             datasets=() if job is None else job.datasets,
             suites=tuple(picked.record() for picked in self.suites),
             subjects={name: subject.scores() for name, subject in subjects.items()},

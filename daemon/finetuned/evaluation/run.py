@@ -31,6 +31,7 @@ from finetuned.evaluation.selected_suites import (
 from finetuned.evaluation.subjects import (
     BASE,
     CANDIDATE,
+    HEAD,
     INCUMBENT,
     Models,
     Subject,
@@ -97,6 +98,7 @@ class EvaluationRun:
         parts = {
             BASE: None if job is None else job.base,
             INCUMBENT: self.spec.incumbent,
+            HEAD: self.spec.head,
             CANDIDATE: self.spec.candidate,
         }
         return {
@@ -175,17 +177,18 @@ class EvaluationRun:
         builder: ReportBuilder,
         measured: Mapping[str, MeasuredSubject],
     ) -> tuple[Mapping[str, MeasuredSubject], Interpolation | None]:
-        """Try weights between incumbent and candidate if only what it forgot is against it."""
+        """Try weights between its parent and the candidate if only what it forgot is against it."""
         gate = self.config.gate
+        first_look = 1 if self.spec.job is None else self.spec.job.look
 
-        def verdict(measured: Mapping[str, MeasuredSubject]) -> Verdict:
+        def verdict(measured: Mapping[str, MeasuredSubject], trial: int) -> Verdict:
             report = builder.report(measured, created_at="")
-            return judge(evidence_of(to_json(report)), gate)
+            return judge(evidence_of(to_json(report)), gate, look=first_look + trial)
 
-        if not gate.shares or not verdict(measured).forgot:
+        if not gate.shares or not verdict(measured, 0).forgot:
             return measured, None
-        incumbent, candidate = subjects[INCUMBENT], subjects[CANDIDATE]
-        if not is_possible(incumbent, candidate):
+        parent, candidate = subjects.get(HEAD, subjects[INCUMBENT]), subjects[CANDIDATE]
+        if not is_possible(parent, candidate):
             return measured, None
         trials = Trials(
             shares=gate.shares,
@@ -193,7 +196,7 @@ class EvaluationRun:
             examine=lambda subject: self._examine(examiner, subject, builder.suites),
             verdict=verdict,
         )
-        return trials.run(incumbent, candidate, measured)
+        return trials.run(parent, candidate, measured)
 
     def _count(self, items: int) -> None:
         """Add *items* to the asked ones in the heartbeat."""

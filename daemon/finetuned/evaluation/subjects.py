@@ -28,6 +28,7 @@ _NO_SHAPE: Final = ("base_model_name_or_path", "revision", "peft_version")
 
 BASE: Final = "base"
 INCUMBENT: Final = "incumbent"
+HEAD: Final = "head"
 CANDIDATE: Final = "candidate"
 """The subjects of an evaluation; their order is that in which they are asked."""
 
@@ -39,7 +40,7 @@ class Subject:
     """
 
     name: str
-    """BASE, INCUMBENT or CANDIDATE in an evaluation; any other name for people."""
+    """BASE, INCUMBENT (the release), HEAD or CANDIDATE; any other name for people."""
     base: Path
     """Directory of the full model that its adapter sits on, or that it is itself."""
     folder: Path | None

@@ -162,7 +162,7 @@ class ShareTrial:
     a: float
     """Share of the candidate, 0 to 1."""
     passes: bool
-    """Whether the gate would promote them."""
+    """Whether the gate would promote or hold them."""
     accuracy_new: float | None
     accuracy_old: float | None
     """Shares of right answers on new and on older suites; None if nothing was asked."""
@@ -182,7 +182,7 @@ class Interpolation:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalReport:
     """
-    One evaluation of base, incumbent and candidate on the same items.
+    One evaluation of base, release, head and candidate on the same items.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -195,7 +195,9 @@ class EvalReport:
     base: str
     """``model.base``."""
     incumbent: str | None
-    """Its version; None if that is the base model."""
+    """The release; None if that is the base model."""
+    head: str | None = None
+    """The version that the candidate was trained on, if that is not the release."""
     version: str | None = None
     """The version that the candidate became; the worker does not know it."""
     datasets: tuple[TrainedDataset, ...]

@@ -25,6 +25,7 @@ from finetuned.files.tables.books import BookRecords
 from finetuned.files.tables.datasets import Datasets, EarlierDataset
 from finetuned.files.tables.heads import Heads
 from finetuned.files.tables.jobs import JobMove, Jobs
+from finetuned.files.tables.looks import Looks
 from finetuned.files.tables.orders import OrderRecords
 from finetuned.files.tables.runs import Runs
 from finetuned.files.tables.scores import Scores, Trained
@@ -60,6 +61,7 @@ class Journal:
         self.versions = Versions(self._database)
         self.promotions = Promotions(self._database)
         self.heads = Heads(self._database)
+        self.looks = Looks(self._database)
         self.orders = OrderRecords(self._database)
         self.books = BookRecords(self._database)
 
@@ -164,6 +166,20 @@ class Journal:
                 job_id = self.jobs.add(known[0].priority, [row.key for row in known])
             reason = f"{version} has learnt its rows already"
             return self.jobs.move(job_id, JobEvent.SKIP, reason=reason)
+
+    def next_look(self, run_id: str) -> int:
+        """
+        Return the number of the judgement of evaluation *run_id* among those against the release.
+
+        It is counted from 1, from the decision that made the release one.
+        """
+        return 1 + self.looks.before(self.promotions.number(), run_id=run_id)
+
+    def note_look(self, run_id: str, candidates: int) -> None:
+        """
+        Record how many candidates of evaluation *run_id* were judged against the release.
+        """
+        self.looks.add(run_id, self.promotions.number(), candidates)
 
     def finish_training(
         self, job_id: str, run_id: str, trained: Sequence[Trained], *, last_step: int

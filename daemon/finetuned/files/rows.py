@@ -111,6 +111,8 @@ class JobRow:
     reason: str | None
     retired: bool
     """Whether the originals of its datasets are in their last place."""
+    second_try: bool
+    """Whether it is trained once more, with more rehearsal: its first candidate forgot too much."""
 
     def resolved_config(self) -> Config:
         """

@@ -6,7 +6,7 @@ Columns are named once more as the fields of files/rows.py; a test compares them
 
 from __future__ import annotations
 
-VERSION = 4
+VERSION = 5
 """The schema of this version of the program."""
 
 FIRST = """
@@ -145,6 +145,15 @@ UPDATE datasets SET duplicate_of = (
     AND later.duplicate_of IS NULL AND later.state IN ('accepted', 'retired'))
     WHERE duplicate_of IS NULL AND state IN ('accepted', 'retired')
     AND job_id IN (SELECT id FROM jobs WHERE state IN ('failed', 'skipped'));
+""",
+    4: """
+ALTER TABLE jobs ADD COLUMN second_try INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE looks (
+    run_id TEXT PRIMARY KEY,       -- the evaluation whose report was judged
+    promotion INTEGER NOT NULL,    -- the decision on the release it was judged against, 0 for none
+    candidates INTEGER NOT NULL    -- the candidate and its interpolations that were judged
+) WITHOUT ROWID;
+CREATE INDEX looks_promotion ON looks (promotion);
 """,
 }
 """Version -> the statements that make the next one of it. A new file takes the same way."""

@@ -165,7 +165,9 @@ class JobQuestions:
     old: tuple[HeldOutRows, ...]
     """Held-out rows of the datasets that the release has learnt."""
     also: tuple[str, ...]
-    """Suites that the incumbent was asked, which must not be left out."""
+    """Suites that the release was asked, which must not be left out."""
+    look: int = 1
+    """Number of this judgement among those against the release, from 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

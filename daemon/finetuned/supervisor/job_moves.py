@@ -47,14 +47,14 @@ def move_job(
     )
 
 
-def retrain(journal: Journal, job_id: str, reason: str) -> None:
+def retrain(journal: Journal, job_id: str, reason: str, *, second_try: bool = False) -> None:
     """
-    Send a job back to the queue because the version that it went on from is no longer in use.
+    Send a job back to the queue: the head changed, or its candidate forgot too much.
 
     Raises:
         InvalidTransition, sqlite3.OperationalError: As move_job.
     """
-    _log(journal.jobs.retrain(job_id, reason))
+    _log(journal.jobs.retrain(job_id, reason, second_try=second_try))
 
 
 def finish_training(

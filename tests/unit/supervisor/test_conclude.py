@@ -18,17 +18,22 @@ from finetuned.layout import Priority
 from finetuned.registry.current_model import incumbent
 from finetuned.registry.head import linked_head
 from finetuned.registry.versions import list_versions, read_version
+from finetuned.supervisor.runs.specs import with_more_rehearsal
 from finetuned.supervisor.verdict.conclude import (
     RESOLVED_CONFIG,
+    chosen_trial,
     conclude,
+    deserves_second_try,
     outcome_of,
     required_suites,
 )
 from support.candidates import make_candidate
 from support.desk import configure
-from support.journals import TO_EVALUATING, add_accepted, add_job
+from support.journals import TO_EVALUATING, add_accepted, add_job, release
+from support.versions import commit
 
 TRAINING, EVALUATION = "r000001", "r000002"
+TRIED = {"tried": [{"a": 0.5}, {"a": 0.3}], "chosen": 0.3}
 
 
 @pytest.fixture
@@ -195,6 +200,81 @@ def test_the_merge_of_a_head_that_is_held_is_held(context, parent, outcome):
     job = context.journal.jobs.begin(job_id, config=context.config, parent=parent)
 
     assert outcome == outcome_of(better, job, "v0001")
+
+
+def forgetful():
+    """
+    A report of which the candidate is better on the new rows, and lost an older suite.
+    """
+    found = report()
+    older = f"heldout-{'c' * 16}"
+    found["suites"].append(found["suites"][0] | {"name": older, "origin": "old"})
+    for item in [dict(item) for item in found["items"]]:
+        outcomes = item["outcomes"]
+        swapped = {"base": outcomes["candidate"], "candidate": outcomes["base"]}
+        found["items"].append(item | {"suite": older, "outcomes": swapped})
+    for subject in ("base", "candidate"):
+        suites = found["subjects"][subject]["suites"]
+        suites[older] = dict(next(iter(suites.values())))
+    return found
+
+
+def test_a_candidate_that_only_forgot_is_tried_once_more_with_more_rehearsal(context, job):
+    """
+    No version is made of it, and the journal remembers: the second time it is rejected.
+    """
+    journal, run = context.journal, context.layout.runs / TRAINING
+    run.rename(run.with_name("kept"))
+    release(journal, commit(context.layout, run_id="r-earlier"), PromotionCause.GATE)
+    shutil.rmtree(run)
+    run.with_name("kept").rename(run)
+    journal.jobs.begin(job, config=context.config, parent="v0001")
+    judge(context, job, forgetful())
+    found = journal.jobs.get(job)
+    assert (JobState.QUEUED, True, None) == (found.state, found.second_try, found.parent)
+    assert found.reason.startswith("old_accuracy")
+    assert ["v0001"] == list_versions(context.layout)
+
+    more = with_more_rehearsal(context.config)
+    assert 0.2 == more.training.replay_fraction
+    journal.jobs.begin(job, config=more, parent="v0001")
+    for event in TO_EVALUATING:
+        journal.jobs.move(job, event)
+    judge(context, job, forgetful())
+    assert JobState.REJECTED is journal.jobs.get(job).state
+    assert "v0001" == journal.heads.version()
+
+
+@pytest.mark.parametrize(
+    ("values", "parent"),
+    [({"replay_fraction": 0.0}, "v0001"), ({"replay_rows": 0}, "v0001"), ({}, None)],
+)
+def test_without_anything_to_rehearse_there_is_no_second_try(context, job, values, parent):
+    """
+    More of nothing would end the same way.
+    """
+    configure(context, "training", **values)
+    begun = context.journal.jobs.begin(job, config=context.config, parent=parent)
+    lost = Verdict((Rule("old_loss", False, "", RuleKind.HARM),))
+
+    assert not deserves_second_try(lost, begun, context.config)
+
+
+def test_every_judgement_against_one_release_is_counted_once(context, job):
+    """
+    With the trials between parent and candidate; a report that is judged again is one look.
+    """
+    journal = context.journal
+    found = report(n_right=0)
+    found["interpolation"] = {"tried": [{"a": 0.5}, {"a": 0.3}], "chosen": None}
+    assert (1, 1) == (journal.next_look(EVALUATION), journal.next_look("r000009"))
+    judge(context, job, found)
+    assert (1, 4) == (journal.next_look(EVALUATION), journal.next_look("r000009"))
+    journal.note_look(EVALUATION, 3)
+    assert 4 == journal.next_look("r000009")
+    journal.put_in_use(None, PromotionCause.ROLLBACK)
+    assert 1 == journal.next_look("r000009")
+    assert [0, 2] == [chosen_trial(found), chosen_trial(found | {"interpolation": TRIED})]
 
 
 def test_a_report_without_the_required_suite_is_no_evidence(context, job):

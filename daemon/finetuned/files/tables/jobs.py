@@ -194,21 +194,28 @@ class Jobs:
 
     def start_over(self, job_id: str) -> None:
         """
-        Let a job begin again from the version in use: what its runs left does not count.
+        Let a job begin again from the head: what its runs left does not count.
         """
         with self._database.write() as db:
             db.execute("UPDATE runs SET outcome = 'superseded' WHERE job_id = ?", (job_id,))
             db.execute("UPDATE jobs SET config = NULL, parent = NULL WHERE id = ?", (job_id,))
 
-    def retrain(self, job_id: str, reason: str) -> JobMove:
+    def retrain(self, job_id: str, reason: str, *, second_try: bool = False) -> JobMove:
         """
-        Send a trained or evaluated job back to the queue, to begin again from the version in use.
+        Send a trained or evaluated job back to the queue, to begin again from the head.
+
+        Args:
+            job_id: The job.
+            reason: Why.
+            second_try: Whether it gets more rehearsal from now on.
 
         Raises:
             InvalidTransition: It is neither; nothing was changed.
         """
         with self._database.write():
             self.start_over(job_id)
+            if second_try:
+                self._database.change("UPDATE jobs SET second_try = 1 WHERE id = ?", (job_id,))
             return self.move(job_id, JobEvent.RETRAIN, reason=reason)
 
     def retire(self, job_id: str) -> None:

@@ -92,6 +92,13 @@ class Promotions:
         last = self.last()
         return None if last is None else last.version
 
+    def number(self) -> int:
+        """
+        Return the number of the decision in force, 0 if none was ever made.
+        """
+        last = self.last()
+        return 0 if last is None else last.seq
+
     def last_by_gate(self, version: str) -> PromotionRow | None:
         """
         Return the gate's last decision for *version*, or None.

@@ -36,6 +36,7 @@ from finetuned.supervisor.runs.specs import (
     evaluation_spec,
     launch_file,
     training_spec,
+    with_more_rehearsal,
 )
 
 log = structlog.get_logger()
@@ -149,7 +150,8 @@ class JobRunner:
                 return
             parent = journal.heads.version()
             check_lineage(context, parent)
-            job = journal.jobs.begin(job_id, config=context.config, parent=parent)
+            config = with_more_rehearsal(context.config) if job.second_try else context.config
+            job = journal.jobs.begin(job_id, config=config, parent=parent)
         try:
             config, launch = job.resolved_config(), None
             if job.kind is not JobKind.CONSOLIDATION:  # one process merges, however many train

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from finetuned.config import Config
+from finetuned.core.forgetting import second_replay_fraction
 from finetuned.core.job import JobKind
 from finetuned.core.promotion import HeadCause
 from finetuned.core.run import RunKind, RunOutcome
@@ -51,6 +52,14 @@ def check_lineage(context: Context, parent: str | None) -> None:
             f"model.base is {wanted!r}, but training goes on from {parent}, made on {base!r}; "
             "set model.base back, or start afresh: finetuned versions rollback --to-base --head"
         )
+
+
+def with_more_rehearsal(config: Config) -> Config:
+    """
+    Return the configuration of a second try: more of the rows are earlier ones.
+    """
+    fraction = second_replay_fraction(config.training.replay_fraction)
+    return replace(config, training=replace(config.training, replay_fraction=fraction))
 
 
 def launch_file(root: Path, name: str) -> Path | None:
@@ -173,11 +182,11 @@ def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpe
         head=None if job.parent == release else subject_spec(context, job.parent),
         benchmarks=layout.benchmarks,
         answers=layout.answers,
-        job=_questions(context, job, release),
+        job=_questions(context, job, release, run_id),
     )
 
 
-def _questions(context: Context, job: JobRow, release: str | None) -> JobQuestions:
+def _questions(context: Context, job: JobRow, release: str | None, run_id: str) -> JobQuestions:
     layout, journal = context.layout, context.journal
     datasets = own_datasets(context, job)
     trained = {t.dataset_id: t.n_examples for t in journal.scores.trained_on(job.id)}
@@ -195,6 +204,7 @@ def _questions(context: Context, job: JobRow, release: str | None) -> JobQuestio
         ),
         new=_held_out(layout, learnt_since(context, job, release)),
         old=_held_out(layout, learnt_before(context, job, release)),
+        look=journal.next_look(run_id),
         also=tuple(journal.scores.benchmarks_of(release)) if release else (),
     )
 

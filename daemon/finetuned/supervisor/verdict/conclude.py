@@ -27,7 +27,7 @@ from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_
 from finetuned.files.tables.scores import scores_of_report
 from finetuned.registry.commit import commit_version
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.job_moves import conclude_job
+from finetuned.supervisor.job_moves import conclude_job, retrain
 from finetuned.supervisor.learnt import learnt_since
 from finetuned.supervisor.verdict.follow import follow_journal
 from finetuned.supervisor.verdict.history import (
@@ -70,7 +70,15 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     scores = scores_of_report(
         report.get("suites", []), report.get("subjects", {}), source=str(run_dir / REPORT)
     )
-    verdict = judge(evidence_of(report, required=required, merge=made.get("merge")), config.gate)
+    evidence = evidence_of(report, required=required, merge=made.get("merge"))
+    first_look = context.journal.next_look(run_dir.name)
+    verdict = judge(evidence, config.gate, look=first_look + chosen_trial(report))
+    if any(rule.name == "gain" for rule in verdict.rules):
+        context.journal.note_look(run_dir.name, 1 + len(trials_of(report)))
+    if deserves_second_try(verdict, job, config):
+        retrain(context.journal, job.id, verdict.reason, second_try=True)
+        log.info("second_try", job_id=job.id, reason=verdict.reason)
+        return
     outcome = outcome_of(verdict, job, context.journal.promotions.incumbent())
     note_verdict(report, verdict, outcome)
     add_history(context, job, report)
@@ -119,6 +127,41 @@ def outcome_of(verdict: Verdict, job: JobRow, release: str | None) -> VersionVer
     if merged_head and verdict.outcome is VersionVerdict.PROMOTED:
         return VersionVerdict.HELD
     return verdict.outcome
+
+
+def deserves_second_try(verdict: Verdict, job: JobRow, config: Config) -> bool:
+    """
+    Return whether the job is trained once more, with more rehearsal, instead of being rejected.
+
+    Once, if what was forgotten is all that is against its candidate and there is something
+    to rehearse.
+    """
+    training = config.training
+    return (
+        verdict.outcome is VersionVerdict.REJECTED
+        and verdict.forgot
+        and job.kind is JobKind.TRAINING
+        and job.parent is not None
+        and not job.second_try
+        and training.replay_fraction > 0
+        and training.replay_rows > 0
+    )
+
+
+def trials_of(report: Mapping[str, Any]) -> list[float]:
+    """
+    Return the shares of the candidate that were tried, in order.
+    """
+    tried = (report.get("interpolation") or {}).get("tried") or []
+    return [trial["a"] for trial in tried]
+
+
+def chosen_trial(report: Mapping[str, Any]) -> int:
+    """
+    Return which trial became the candidate, from 1; 0 is the whole candidate.
+    """
+    chosen, shares = (report.get("interpolation") or {}).get("chosen"), trials_of(report)
+    return shares.index(chosen) + 1 if chosen in shares else 0
 
 
 def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
