@@ -13,6 +13,7 @@ from finetuned import __version__
 from finetuned.cli import (
     base,
     canary,
+    check,
     compare,
     completion,
     config,
@@ -29,13 +30,14 @@ from finetuned.cli.verb import UsageError, Verb, chosen_root
 VERBS: tuple[Verb, ...] = (
     run.VERB,
     status.VERB,
+    check.VERB,
+    convert.VERB,
     versions.VERB,
     canary.VERB,
     test.VERB,
     compare.VERB,
     report.VERB,
     config.VERB,
-    convert.VERB,
     make.VERB,
     base.VERB,
     completion.VERB,

@@ -43,6 +43,14 @@ class PromptIndex:
     def __init__(self) -> None:
         self._arrays: list[Hashes] = []
 
+    def copy(self) -> PromptIndex:
+        """
+        Return a set of the same hashes, to which others can be added.
+        """
+        other = PromptIndex()
+        other._arrays = list(self._arrays)
+        return other
+
     def add(self, hashes: Hashes) -> None:
         """
         Add sorted, distinct *hashes*; the array is kept, not copied, while it is large.

@@ -1,0 +1,225 @@
+"""
+What a person reads after ``finetuned check``.
+
+Knows what a check found; does not know files or how it was found.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from finetuned.core.text import printable, visible
+from finetuned.data.file_shape import FileShape, way_out
+from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN
+from finetuned.files.dataset_result import DatasetOutcome
+
+if TYPE_CHECKING:
+    from finetuned.ingestion.check import Checked
+
+TO_DO: Final = {
+    "not_utf8": "save the file as UTF-8; from Western Windows: iconv -f WINDOWS-1252 -t UTF-8",
+    "not_json": "write one whole JSON object on the line, with double quotes around keys and texts",
+    "duplicate_key": "keep one of the two",
+    "too_deep": "flatten the row, or write the inner part as text",
+    "not_a_number": "write null, or leave the key out",
+    "number_range": "write the number as a text",
+    "line_too_long": "split the row, or raise data.max_line_bytes",
+    "empty_content": "give the turn a text, or remove it",
+    "no_assistant": "end the row with the answer to learn, as a turn of the assistant",
+    "no_prompt": "put the question before the answer",
+}
+"""Code -> what to do, for codes whose reason does not say it."""
+
+PIECE_CHARACTERS: Final = 600
+"""Longest piece of a row that is shown whole."""
+
+TRAINED: Final = ("\u27e6", "\u27e7")
+PLAIN_TRAINED: Final = ("[[", "]]")
+"""What stands around trained tokens if there is no colour; the second on old terminals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """
+    With what a file was checked.
+    """
+
+    path: Path
+    base: str
+    """The base model, as model.base names it."""
+    root: Path | None
+    max_length: int
+    limited_by: str
+    """The name of the limit that max_length comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """
+    A part of a row as the model will see it.
+    """
+
+    text: str
+    trained: bool
+
+
+def verdict(checked: Checked, about: Circumstances) -> str:
+    """
+    Return what would become of the file, in one sentence.
+    """
+    name = about.path.name
+    if checked.shape is not FileShape.LINES:
+        advice = way_out(checked.shape, f"finetuned convert {shlex.quote(str(about.path))}")
+        return f"{name} would be set aside: it is {checked.shape}, not JSON lines; {advice}"
+    if checked.outcome is DatasetOutcome.DUPLICATE:
+        return f"{name} would not be trained again: {checked.reason}"
+    if checked.outcome is not DatasetOutcome.ACCEPTED:
+        # The codes that follow in a reason are listed below with their lines.
+        reason = (checked.reason or "").partition(": ")[0] if checked.rejected else checked.reason
+        return f"{name} would be set aside, with all of its rows: {reason}"
+    trained, held_out, left_out = checked.rows_of
+    if checked.every_row_is_used:
+        return (
+            f"{name} would be accepted with all of its {trained + held_out:,} rows: {trained:,} to "
+            f"train, {held_out:,} held out to measure the gain"
+        )
+    missing = [f"{checked.report.rows_rejected:,} rejected"] * bool(checked.rejected)
+    missing += [f"{left_out:,} left out"] * bool(left_out)
+    return (
+        f"{name} would be accepted with {trained + held_out:,} of its "
+        f"{checked.report.rows_read:,} rows: {trained:,} to train, {held_out:,} held out to "
+        f"measure the gain; {' and '.join(missing)}"
+    )
+
+
+def table(checked: Checked, about: Circumstances) -> list[str]:
+    """
+    Return the figures of a file of JSON lines, one line each.
+    """
+    found = checked.report.as_dict()
+    rows = [
+        ("base", f"{about.base} ({about.root or 'no root: all settings are the defaults'})"),
+        ("rows", f"{found['rows_accepted']:,} accepted, {found['rows_rejected']:,} rejected"),
+        ("formats", _counts(found["formats"])),
+        ("length", _lengths(checked, about)),
+        ("trained", f"{found['supervised_share']:.1%} of {found['tokens']:,} tokens"),
+        ("unused keys", _counts(found.get("unused_keys", {}), of=found["rows_accepted"])),
+        *_labelled("repeats", _repeats(checked)),
+        *_labelled("known", _seen(checked)),
+    ]
+    if not found["rows_accepted"]:
+        rows = rows[:2]
+    elif checked.no_heldout_because is not None:
+        rows.append(("held out", f"none: {checked.no_heldout_because}"))
+    return [f"  {label:12}{printable(text)}".rstrip() for label, text in rows if text]
+
+
+def rejected(checked: Checked) -> list[str]:
+    """
+    Return the reasons for which lines are rejected, with the numbers of the first lines.
+    """
+    lines = []
+    for code, kind in checked.rejected.items():
+        numbers = ", ".join(map(str, kind.lines))
+        more = ", ..." if kind.rows > len(kind.lines) else ""
+        word = "line" if kind.rows == 1 else "lines"
+        lines.append(f"  {kind.rows:,} {code}: {word} {numbers}{more}")
+        first = f"line {kind.lines[0]}: " if kind.rows > 1 else ""
+        lines.append(f"      {first}{printable(kind.reason)}")
+        if code in TO_DO:
+            lines.append(f"      {TO_DO[code]}")
+    return lines
+
+
+def shortened(text: str) -> str:
+    """
+    Return *text* as a terminal may show it, without the middle of a long one.
+    """
+    text = visible(text)
+    if len(text) <= PIECE_CHARACTERS:
+        return text
+    half = PIECE_CHARACTERS // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]} [... {left_out:,} characters ...] {text[-half:]}"
+
+
+def marked(pieces: Sequence[Piece], marks: tuple[str, str]) -> str:
+    """
+    Return pieces as one text, with *marks* around what is trained.
+    """
+    begin, end = marks
+    return "".join(f"{begin}{p.text}{end}" if p.trained else p.text for p in pieces)
+
+
+def _counts(counts: dict[str, int], *, of: int | None = None) -> str:
+    share = "" if of is None else f" of {of:,} rows"
+    return ", ".join(
+        f"{name} in {n:,}{share}" if of is not None else f"{name} {n:,}"
+        for name, n in counts.items()
+    )
+
+
+def _lengths(checked: Checked, about: Circumstances) -> str:
+    lengths = checked.report.as_dict()["length_tokens"]
+    if lengths is None or checked.longest is None:
+        return ""
+    return (
+        f"{lengths['min']:,} to {lengths['max']:,} tokens (line {checked.longest[1]:,} is the "
+        f"longest); half at most {lengths['p50']:,}, 90% at most {lengths['p90']:,}, 99% at most "
+        f"{lengths['p99']:,}; {about.max_length:,} are allowed ({about.limited_by})"
+    )
+
+
+def _labelled(label: str, texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Return a row of the table for each text; the first has the label."""
+    return [(label if i == 0 else "", text) for i, text in enumerate(texts)]
+
+
+def _rows(n: int, verb: str, plural: str) -> str:
+    """Return a count of rows with the verb that fits it."""
+    return f"1 row {verb}" if n == 1 else f"{n:,} rows {plural}"
+
+
+def _is(n: int) -> str:
+    return "is" if n == 1 else "are"
+
+
+def _repeats(checked: Checked) -> Iterator[str]:
+    repeats = checked.repeats
+    if repeats.rows:
+        pairs = ", ".join(f"line {line:,} is line {first:,}" for line, first in repeats.examples)
+        count = _rows(repeats.rows, "repeats", "repeat")
+        more = ", ..." if repeats.rows > len(repeats.examples) else ""
+        yield f"{count} an earlier row of the file ({pairs}{more})"
+    if repeats.other_answers:
+        count = _rows(repeats.other_answers, "asks", "ask")
+        yield f"{count} what an earlier row of the file asks, with another answer"
+
+
+def _seen(checked: Checked) -> Iterator[str]:
+    seen = checked.seen
+    if n := seen.trained:
+        yield f"{_rows(n, 'asks', 'ask')} what earlier files of this root trained"
+    if n := seen.held_out:
+        yield f"{_rows(n, 'asks', 'ask')} what earlier files hold out, which {_is(n)} never trained"
+    for name, n in seen.suites.items():
+        yield f"{_rows(n, 'asks', 'ask')} what the suite {name} asks, which {_is(n)} never trained"
+    for problem in seen.unreadable_suites:
+        yield f"not compared with a suite: {problem}"
+    if n := checked.rows_of[RESERVED]:
+        yield (
+            f"{_rows(n, 'is', 'are')} left out: others are held out already, and more would not "
+            "be asked"
+        )
+
+
+def used(checked: Checked) -> dict[str, int]:
+    """
+    Return how many rows are trained, held out and left out.
+    """
+    counts = checked.rows_of
+    return {"train": counts[TRAIN], "held_out": counts[HELD_OUT], "left_out": counts[RESERVED]}
