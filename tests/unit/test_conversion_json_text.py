@@ -9,7 +9,7 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.data.strict_json import Oversized
@@ -30,6 +30,7 @@ def split(data: bytes, *, in_array: bool, size: int = 7, limit: int = 10_000) ->
     return [v for piece in pieces for v in splitter.feed(piece)] + list(splitter.close())
 
 
+@settings(deadline=None)
 @given(ROWS, st.sampled_from([None, 1, "\t"]), st.booleans(), st.integers(1, 40), st.booleans())
 def test_every_value_comes_out_once_and_on_one_line(
     rows: list[dict[str, object]], indent: int | str | None, in_array: bool, size: int, mark: bool

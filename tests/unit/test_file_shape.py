@@ -8,7 +8,7 @@ import json
 import lzma
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.data.file_shape import (
@@ -99,6 +99,7 @@ def test_bad_lines_are_left_to_the_reader_of_lines(data):
     assert FileShape.LINES == shape(data)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.lists(st.integers())),

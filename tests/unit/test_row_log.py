@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.data.training_sequence import TrainingSequence
@@ -20,6 +20,7 @@ def logged(log: RowLog, rows: Sequence[tuple[int, int]]) -> None:
         log.add(line=2 * i + 1, offset=0, n_bytes=0, prompt_hash=prompt, sequences=[sequence])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=30))
 def test_repeats_are_rows_that_stood_before(rows: list[tuple[int, int]]) -> None:
     """

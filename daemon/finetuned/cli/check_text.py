@@ -28,9 +28,14 @@ TO_DO: Final = {
     "not_a_number": "write null, or leave the key out",
     "number_range": "write the number as a text",
     "line_too_long": "split the row, or raise data.max_line_bytes",
+    "not_an_object": 'write the row as an object, such as {"prompt": "...", "completion": "..."}',
     "empty_content": "give the turn a text, or remove it",
+    "bad_tool_call": "write arguments as an object, or as JSON text of one",
     "no_assistant": "end the row with the answer to learn, as a turn of the assistant",
     "no_prompt": "put the question before the answer",
+    "no_stop_token": "use a base model whose chat template ends each answer",
+    "template_error": "write the row as the base's chat template allows, or use another base",
+    "too_slow": "shorten the row, or use another base",
 }
 """Code -> what to do, for codes whose reason does not say it."""
 
@@ -107,7 +112,7 @@ def table(checked: Checked, about: Circumstances) -> list[str]:
         ("formats", _counts(found["formats"])),
         ("length", _lengths(checked, about)),
         ("trained", f"{found['supervised_share']:.1%} of {found['tokens']:,} tokens"),
-        ("unused keys", _counts(found.get("unused_keys", {}), of=found["rows_accepted"])),
+        ("unused keys", _counts(checked.report.unused_keys, of=checked.report.rows_accepted)),
         *_labelled("repeats", _repeats(checked)),
         *_labelled("known", _seen(checked)),
     ]

@@ -18,6 +18,7 @@ import numpy as np
 from finetuned.config import DataConfig
 from finetuned.data.file_shape import FileShape
 from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN, Hashes, Holdout, choose_holdout
+from finetuned.data.reader import UnknownKeys
 from finetuned.data.render import Renderer
 from finetuned.data.suite import suite_files, suite_prompts
 from finetuned.errors import SuiteError
@@ -167,7 +168,9 @@ def check(
             return Checked(DatasetOutcome.QUARANTINED, None, shape, report, {})
         kinds = _Kinds()
         with RowLog(n_shown=n_shown) as rows:
-            digest = FirstPass(renderer, config.max_line_bytes, rows, report, kinds).run(fd, tick)
+            unknown_keys = UnknownKeys(config.unknown_keys)
+            first = FirstPass(renderer, config.max_line_bytes, unknown_keys, rows, report, kinds)
+            digest = first.run(fd, tick)
             require_unchanged(path, fd, before, digest, digest)
             outcome, reason = _verdict_of_file(digest, report, renderer, config, known)
             rows_of, no_heldout_because = (0, 0, 0), None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from finetuned.cli.check_text import PIECE_CHARACTERS, Piece, marked, shortened
+from finetuned.cli.check_text import PIECE_CHARACTERS, TO_DO, Piece, marked, shortened
 from finetuned.cli.program import main
 from finetuned.config import DataConfig
 from finetuned.core.phase import Phase
@@ -211,6 +211,15 @@ def test_a_check_loads_no_torch_and_is_read_without_colour(layout: Layout) -> No
 
     assert b"[[It is 1.<|im_end|>]]" in found.stdout
     assert b"\x1b" not in found.stdout
+
+
+def test_advice_is_for_codes_that_exist() -> None:
+    """
+    Each is explained on the page of rows.
+    """
+    page = (PACKAGE.parent / "docs" / "reference" / "rows.md").read_text()
+
+    assert [] == [code for code in TO_DO if f"`{code}`" not in page]
 
 
 def test_a_long_piece_is_shown_without_its_middle() -> None:

@@ -15,6 +15,7 @@ from typing import IO, Final
 import orjson
 
 from finetuned.data.file_shape import Table, table_of
+from finetuned.data.formats.keys import MARKS
 from finetuned.data.strict_json import parse_line
 from finetuned.errors import MalformedExample
 from finetuned.sources.conversion.row import CannotConvert, RefusedRow, Row
@@ -32,9 +33,7 @@ ENOUGH: Final = (
 JSON_COLUMNS: Final = frozenset(("messages", "conversations", "tools", "functions", "history"))
 """Their cells must be JSON text; an empty cell is left out."""
 
-MARK_COLUMNS: Final = frozenset(
-    ("weight", "label", "kto_tag", "loss", "train", "training", "trainable", "masked")
-)
+MARK_COLUMNS: Final = frozenset((*MARKS, "label", "kto_tag"))
 """Their cells say what is trained: true, false and numbers are read as such."""
 
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,15})(\.\d{1,15})?")
