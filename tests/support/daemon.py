@@ -49,7 +49,7 @@ max_new_tokens = 8
 {evaluation}
 
 [gate]
-on_equal = "promote"
+release = "no-harm"
 {gate}
 
 [watch]

@@ -84,6 +84,7 @@ def make_item(dice: random.Random, suite: str, number: int, subjects: list[str])
         "system": "You turn requests into commands. Answer with JSON only.",
         "prompt": f"{verb} {service} on {host}, please",
         "golden": golden,
+        "cluster": f"{suite}/{number}",
         "outcomes": outcomes,
     }
 
@@ -114,7 +115,8 @@ def make_rules(promoted: bool) -> list[dict[str, Any]]:
             "name": "gain",
             "passed": True,
             "required": True,
-            "kind": "harm",
+            "kind": "gain",
+            "against": "release",
             "detail": "8 got better, 2 got worse of 14",
             "suite": None,
             "numbers": {
@@ -130,6 +132,7 @@ def make_rules(promoted: bool) -> list[dict[str, Any]]:
             "passed": promoted,
             "required": True,
             "kind": "harm",
+            "against": "release",
             "detail": "accuracy 62% -> 85%" if promoted else "accuracy 85% -> 62%",
             "suite": "old-lights",
             "numbers": {"allowed_drop": 2.5},
@@ -139,6 +142,7 @@ def make_rules(promoted: bool) -> list[dict[str, Any]]:
             "passed": False,
             "required": False,
             "kind": "advice",
+            "against": "release",
             "detail": "96% of answers ended by themselves, 98% wanted",
             "suite": None,
             "numbers": {"stop_rate": 0.9625},

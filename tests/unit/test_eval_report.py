@@ -19,7 +19,7 @@ from finetuned.core.record import to_json
 from finetuned.core.run import RunKind
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.evaluation.measured import Measured, MeasuredSubject, score
-from finetuned.evaluation.report import ReportBuilder
+from finetuned.evaluation.report import ReportBuilder, clusters_of
 from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.files.eval_report import (
     SCHEMA_VERSION,
@@ -68,11 +68,15 @@ def subject(*measured: Measured, **facts: Any) -> MeasuredSubject:
     return MeasuredSubject(None, 1.23456, 0.5, {m.suite.name: m for m in measured}, **facts)
 
 
+def builder_of(suites: list[PickedSuite]) -> ReportBuilder:
+    return ReportBuilder(spec(), suites, clusters_of(suites))
+
+
 def make(interpolation: Interpolation | None = None) -> EvalReport:
     base = subject(measure(NEW, ["yes", "no", "no", "no"]), measure(OBJECTS, ["no", "{}"]))
     candidate = subject(measure(NEW, ["yes"] * 3 + ["no"]), measure(OBJECTS, ['"yes"', "{}"]))
     incumbent = MeasuredSubject(None, base.seconds, base.load_seconds, base.suites, same_as="base")
-    builder = ReportBuilder(spec(), [PickedSuite(NEW), PickedSuite(OBJECTS), BROKEN])
+    builder = builder_of([PickedSuite(NEW), PickedSuite(OBJECTS), BROKEN])
     return builder.report(
         {"base": base, "incumbent": incumbent, "candidate": candidate},
         created_at="2026-11-28T12:00:00Z",
@@ -152,7 +156,7 @@ def test_a_loss_that_is_no_number_is_written_as_null(tmp_path: Path) -> None:
     JSON has no NaN; readers take null as missing.
     """
     broken = subject(measure(NEW, ["yes"] * 4, loss_sum=float("nan")))
-    report = ReportBuilder(spec(), [PickedSuite(NEW)]).report({"candidate": broken}, created_at="")
+    report = builder_of([PickedSuite(NEW)]).report({"candidate": broken}, created_at="")
 
     write_eval_report(tmp_path, report)
 

@@ -7,26 +7,35 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import simulate_gate
 from finetuned.config import GateConfig
+from finetuned.core import statistics
 from finetuned.core.evidence import Evidence, ItemPair, Merge, SuiteEvidence
 from finetuned.core.gate.judge import judge
 from finetuned.core.gate.verdict import FORGETTING, Rule, RuleKind, Verdict
 from finetuned.core.promotion import VersionVerdict
-from finetuned.core.statistics import sign_flip
+
+pytestmark = pytest.mark.usefixtures("_no_intervals")
 
 DEFAULT = GateConfig()
-ON_EQUAL = GateConfig(on_equal="promote")
+NO_HARM = GateConfig(release="no-harm")
+EVERY = GateConfig(release="every")
 TOKENS = 10
 
 
+@pytest.fixture(scope="module")
+def _no_intervals():
+    """The bootstrap intervals take most of the time and decide nothing."""
+    with simulate_gate.without_intervals():
+        yield
+
+
 def pair(i, before, now, *, loss=(5.0, 5.0), stopped=(True, True), n_tokens=TOKENS):
-    return ItemPair(str(i), now, before, stopped[1], stopped[0], loss[1], loss[0], n_tokens)
+    return ItemPair(str(i), now, before, stopped[1], stopped[0], loss[1], loss[0], n_tokens, str(i))
 
 
 def suite(name, pairs, *, origin=None, **changes):
@@ -36,7 +45,7 @@ def suite(name, pairs, *, origin=None, **changes):
         origin=origin or name.rstrip("0123456789"),
         required=True,
         n_items=len(pairs),
-        pairs=tuple(pairs),
+        pairs=tuple(replace(p, cluster=f"{name}/{p.cluster}") for p in pairs),
         problem=None,
     )
     return replace(whole, **changes)
@@ -93,9 +102,9 @@ def test_an_identical_candidate_is_rejected_for_showing_no_gain():
 
     assert {"gain"} == failed(judge(same, DEFAULT))
     assert "no gain is shown at 95%" in judge(same, DEFAULT).reason
-    verdict = judge(same, ON_EQUAL)
+    verdict = judge(same, NO_HARM)
     assert verdict.promote
-    assert 'gate.on_equal = "promote"' in verdict.reason
+    assert 'gate.release = "no-harm"' in verdict.reason
 
 
 def test_either_answers_or_loss_can_show_a_gain():
@@ -127,11 +136,10 @@ def test_candidates_of_equal_quality_are_promoted_no_more_often_than_promised():
             pairs.append(pair(i, sides[0] > 0, sides[1] > 0, loss=losses))
         return evidence(suite("new", pairs))
 
-    with simulate_gate.looked_up({}):  # without the intervals, which decide nothing
-        promoted = sum(judge(draw(), DEFAULT).promote for _ in range(trials))
+    promoted = sum(judge(draw(), DEFAULT).promote for _ in range(trials))
 
-    # 13 of 100 would be seen less than twice in a thousand at 5%.
-    assert 0 < promoted < 13
+    # 9 of 100 would be seen less than once in a thousand at the first look's 2.5%.
+    assert promoted < 9
 
 
 items = st.lists(
@@ -163,7 +171,7 @@ def test_what_is_nowhere_better_is_never_promoted(new, old):
     assert not judge(evidence(drawn("new", worse), drawn("old", old)), DEFAULT).promote
 
 
-@pytest.mark.parametrize("config", [DEFAULT, ON_EQUAL], ids=["reject", "promote"])
+@pytest.mark.parametrize("config", [DEFAULT, NO_HARM], ids=["proven", "no-harm"])
 @pytest.mark.parametrize(
     ("new", "rule"),
     [
@@ -175,7 +183,7 @@ def test_what_is_nowhere_better_is_never_promoted(new, old):
 )
 def test_what_is_shown_to_be_worse_is_rejected_whatever_equal_means(config, new, rule):
     """
-    gate.on_equal is for what shows neither.
+    gate.release = "no-harm" is for what shows neither.
     """
     assert rule in failed(judge(evidence(new), config))
 
@@ -193,7 +201,7 @@ def test_one_more_right_answer_never_breaks_a_rule(rows, data):
     config = GateConfig(
         ship_gates="old >= 0.5, overall >= 0.8",
         min_gain=data.draw(st.sampled_from([0.0, 0.1])),
-        on_equal=data.draw(st.sampled_from(["reject", "promote"])),
+        release=data.draw(st.sampled_from(["proven", "no-harm", "every"])),
     )
     wrong = [(s, i) for s in range(4) for i, row in enumerate(rows[s]) if not row[1]]
     if not wrong:
@@ -201,11 +209,10 @@ def test_one_more_right_answer_never_breaks_a_rule(rows, data):
     s, i = data.draw(st.sampled_from(wrong))
     mended = [list(r) for r in rows]
     mended[s][i] = (mended[s][i][0], True, *mended[s][i][2:])
-    with simulate_gate.looked_up({}):  # without the intervals, which decide nothing
-        was, now = (
-            judge(evidence(*(drawn(n, r) for n, r in zip(names, found, strict=True))), config)
-            for found in (rows, mended)
-        )
+    was, now = (
+        judge(evidence(*(drawn(n, r) for n, r in zip(names, found, strict=True))), config)
+        for found in (rows, mended)
+    )
 
     assert [(r.name, r.suite) for r in was.rules] == [(r.name, r.suite) for r in now.rules]
     assert [] == [
@@ -228,14 +235,13 @@ def test_a_lower_loss_on_one_item_never_breaks_a_rule(rows, data):
     before, now, old, new = lower[s][i]
     lower[s][i] = (before, now, old, data.draw(st.integers(0, new)))
     names = ("new", "old", "benchmark")
-    with simulate_gate.looked_up({}):
-        was, then = (
-            judge(
-                evidence(*(drawn(n, r) for n, r in zip(names, found, strict=True))),
-                GateConfig(min_loss_gain=0.05),
-            )
-            for found in (rows, lower)
+    was, then = (
+        judge(
+            evidence(*(drawn(n, r) for n, r in zip(names, found, strict=True))),
+            GateConfig(min_loss_gain=0.05),
         )
+        for found in (rows, lower)
+    )
 
     assert [] == [
         a.name for a, b in zip(was.rules, then.rules, strict=True) if a.passed and not b.passed
@@ -245,7 +251,7 @@ def test_a_lower_loss_on_one_item_never_breaks_a_rule(rows, data):
 # -- missing evidence ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [DEFAULT, ON_EQUAL], ids=["reject", "promote"])
+@pytest.mark.parametrize("config", [DEFAULT, NO_HARM], ids=["proven", "no-harm"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -267,16 +273,19 @@ def test_a_lower_loss_on_one_item_never_breaks_a_rule(rows, data):
 )
 def test_a_suite_that_is_not_whole_never_promotes(changes, config):
     """
-    New or old; and where it is not required, what is left of it counts for nothing.
+    New or old; and if it is not required, what is left of it counts for nothing. A loss of the
+    candidate that is no number rejects it, wherever it is: such a model has diverged.
     """
     broken = replace(BETTER, **changes)
+    diverged = any(not abs(p.candidate_loss) < 1e12 for p in broken.pairs)
     whole = judge(evidence(broken, CANARIES), config)
+    assert diverged is (whole.outcome is VersionVerdict.REJECTED)
     assert {"required_suites"} <= failed(whole)
     assert not judge(evidence(replace(broken, required=False)), config).promote
 
     old = replace(broken, name="old", origin=changes.get("origin", "old"))
     assert not judge(evidence(BETTER, old), config).promote
-    assert judge(evidence(BETTER, replace(old, required=False)), config).promote
+    assert diverged is not judge(evidence(BETTER, replace(old, required=False)), config).promote
 
 
 def test_a_required_suite_that_is_missing_fails():
@@ -301,7 +310,7 @@ def test_without_new_rows_nothing_is_promoted(nothing):
     """
     Also where equal is enough: nothing was compared.
     """
-    assert "new_evidence" in failed(judge(nothing, ON_EQUAL))
+    assert "new_evidence" in failed(judge(nothing, NO_HARM))
 
 
 def test_a_verdict_without_rules_is_no_promotion():
@@ -330,15 +339,212 @@ def test_harm_rejects_and_what_was_not_shown_holds(rules):
 
 
 @pytest.mark.parametrize("n", range(1, 10))
-def test_fewer_than_six_rows_cannot_show_a_gain(n):
+def test_fewer_than_seven_rows_cannot_show_a_gain(n):
     """
-    Even all of them better; the reason says what to do.
+    Even all of them better; the reason says how many more would.
     """
     verdict = judge(evidence(answers("new", gained=n, loss=(9.0, 1.0))), DEFAULT)
 
-    assert (n >= 6) is verdict.promote
-    assert (n < 6) is ("fewer than 6 held-out rows" in verdict.reason)
-    assert judge(evidence(answers("new", gained=n, loss=(9.0, 1.0))), ON_EQUAL).promote
+    assert (n >= 7) is verdict.promote
+    assert (n < 7) is ("fewer than 7 held-out rows" in verdict.reason)
+    # The next look needs 8 that are all better.
+    assert (n < 7) is (f"about {8 - n} more held-out rows would show" in verdict.reason)
+    assert judge(evidence(answers("new", gained=n, loss=(9.0, 1.0))), NO_HARM).promote
+
+
+# -- looks ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("look", "least"), [(1, 7), (2, 8), (3, 9), (10, 13), (1000, 26)])
+def test_each_look_asks_for_more(look, least):
+    """
+    alpha / (k (k + 1)), halved for two chances: the least rows, all better, that show it.
+    """
+    enough = judge(evidence(answers("new", gained=least, loss=(9.0, 1.0))), DEFAULT, look=look)
+    short = judge(evidence(answers("new", gained=least - 1, loss=(9.0, 1.0))), DEFAULT, look=look)
+
+    assert enough.promote
+    assert VersionVerdict.HELD is short.outcome
+    assert f"fewer than {least} held-out rows" in short.reason
+    assert f"(look {look}, " in short.reason
+
+
+def test_harm_is_looked_for_at_every_look_alike():
+    """
+    A candidate that is shown to be worse is not kept because many were tried before it.
+    """
+    worse = evidence(answers("new", kept=30, lost=8))
+
+    assert VersionVerdict.REJECTED is judge(worse, DEFAULT, look=1000).outcome
+
+
+def test_an_undecided_verdict_says_how_many_more_rows_would_show_the_gain():
+    """
+    So many more of the same kind are then enough, in nearly every case of four in five.
+    """
+    new = [*([(False, True)] * 6), *([(True, False)] * 2), *([(True, True)] * 32)]
+    pairs = [pair(i, before, now, n_tokens=0) for i, (before, now) in enumerate(new)]
+    verdict = judge(evidence(suite("new", pairs)), DEFAULT)
+    (rule,) = rules(verdict, "gain")
+
+    assert VersionVerdict.HELD is verdict.outcome
+    more = round(rule.numbers["rows_needed"])
+    assert f"about {more} more held-out rows would show the gain that was seen" in verdict.reason
+    times = 1 + more / 40
+    grown = answers("new", gained=round(6 * times), lost=round(2 * times), kept=round(32 * times))
+    assert judge(evidence(grown), DEFAULT, look=2).promote
+
+
+def test_a_candidate_that_is_nowhere_better_is_told_so():
+    """
+    No number of rows shows a gain that is not there.
+    """
+    verdict = judge(evidence(SAME), DEFAULT)
+
+    assert verdict.reason.endswith("(look 1, p at most 0.013): nothing is better than before")
+    assert "rows_needed" not in rules(verdict, "gain")[0].numbers
+
+
+# -- clusters ---------------------------------------------------------
+
+
+def families(n, each, better):
+    """n families of *each* items; in the first *better* of them the candidate gains them all."""
+    pairs = [
+        replace(pair(i, False, i // each < better, n_tokens=0), cluster=str(i // each))
+        for i in range(n * each)
+    ]
+    return suite("new", pairs)
+
+
+def test_items_of_one_template_count_as_one():
+    """
+    Twenty better items of one family of twenty show what one item shows.
+    """
+    alone = [replace(p, cluster=f"new/{i}") for i, p in enumerate(families(30, 20, 1).pairs)]
+
+    assert judge(evidence(suite("new", alone)), DEFAULT).promote
+    verdict = judge(evidence(families(30, 20, 1)), DEFAULT)
+    assert VersionVerdict.HELD is verdict.outcome
+    assert "more kinds would show the gain" in verdict.reason
+    assert judge(evidence(families(30, 20, 12)), DEFAULT).promote
+
+
+def test_few_families_that_all_gain_show_it():
+    """
+    Five signs show little; five sums that hardly differ show much.
+    """
+    assert judge(evidence(families(5, 20, 5)), DEFAULT, look=30).promote
+    assert not judge(evidence(families(5, 20, 3)), DEFAULT).promote
+
+
+@given(suites_drawn, st.randoms(use_true_random=False), st.integers(2, 6))
+@settings(deadline=None, max_examples=30)
+def test_neither_names_of_clusters_nor_the_order_of_items_matter(rows, shuffle, n):
+    """
+    The same partition gives the same verdict and figures.
+    """
+    names = ("new", "old", "benchmark", "canary")
+    found, other = [], []
+    for name, r in zip(names, rows, strict=True):
+        pairs = [replace(p, cluster=f"{name}/{i % n}") for i, p in enumerate(drawn(name, r).pairs)]
+        found.append(replace(drawn(name, r), pairs=tuple(pairs)))
+        renamed = [replace(p, cluster=f"other {p.cluster}") for p in pairs]
+        shuffle.shuffle(renamed)
+        other.append(replace(drawn(name, r), pairs=tuple(renamed)))
+    was, now = judge(evidence(*found), DEFAULT), judge(evidence(*other), DEFAULT)
+
+    assert was.outcome is now.outcome
+    for a, b in zip(was.rules, now.rules, strict=True):
+        assert (a.name, a.suite, a.passed) == (b.name, b.suite, b.passed)
+        assert a.numbers == pytest.approx(b.numbers)
+
+
+# -- the head ---------------------------------------------------------
+
+
+def test_a_candidate_worse_than_the_head_is_rejected_though_better_than_the_release():
+    """
+    A bad file must not hide behind what ten good ones gained since the release.
+    """
+    worse = answers("new", kept=20, lost=20)
+    verdict = judge(replace(GOOD, head=(worse,)), DEFAULT)
+
+    assert judge(GOOD, DEFAULT).promote
+    assert VersionVerdict.REJECTED is verdict.outcome
+    assert {"new_accuracy"} == failed(verdict)
+    assert ["head"] == [rule.against for rule in verdict.failed]
+    assert "(against the head)" in verdict.reason
+
+
+def test_no_gain_over_the_head_is_asked_for():
+    """
+    The head has learnt most of it already; the release has not.
+    """
+    same = (SAME, answers("old", kept=90, failed=10), CANARIES)
+
+    assert judge(replace(GOOD, head=same), DEFAULT).promote
+
+
+def test_a_head_that_was_not_asked_everything_is_missing_evidence():
+    """
+    Held, not promoted: harm may hide in what was not asked.
+    """
+    verdict = judge(replace(GOOD, head=(replace(BETTER, problem="cut"),)), NO_HARM)
+
+    assert VersionVerdict.HELD is verdict.outcome
+    assert "new.jsonl: cut (against the head)" in verdict.reason
+
+
+def test_what_was_asked_whole_rejects_though_something_is_missing():
+    """
+    A suite that was cut may hide nothing that another one shows.
+    """
+    cut = answers("benchmark", kept=9, problem="cut by its deadline")
+    worse = answers("new", kept=25, lost=15)
+
+    assert VersionVerdict.REJECTED is judge(evidence(worse, cut), DEFAULT).outcome
+    assert VersionVerdict.HELD is judge(evidence(BETTER, cut), DEFAULT).outcome
+
+
+@given(suites_drawn, suites_drawn, st.integers(1, 40), st.data())
+@settings(deadline=None, max_examples=60)
+def test_harm_always_rejects_and_gaps_never_promote(rows, head, look, data):
+    """
+    Whatever else is in the evidence, and whatever gate.release says but "every".
+    """
+    names = ("new", "old", "benchmark", "canary")
+    gap = data.draw(st.sampled_from([None, *names]))
+    config = data.draw(st.sampled_from([DEFAULT, NO_HARM]))
+    sides = [
+        tuple(
+            replace(drawn(n, r), problem="cut" if n == gap else None)
+            for n, r in zip(names, found, strict=True)
+        )
+        for found in (rows, head)
+    ]
+    verdict = judge(Evidence(suites=sides[0], head=sides[1]), config, look=look)
+
+    harm = [r for r in verdict.rules if r.kind is RuleKind.HARM and not r.passed]
+    assert bool(harm) is (verdict.outcome is VersionVerdict.REJECTED)
+    assert not (verdict.promote and gap)
+    lost = any(p.incumbent_correct and not p.candidate_correct for s in sides for p in s[3].pairs)
+    assert verdict.outcome is VersionVerdict.REJECTED or not lost or gap == "canary"
+
+
+# -- what is released ---------------------------------------------------------
+
+
+def test_every_candidate_that_is_not_damaged_may_be_released():
+    """
+    Harm is then advice; a loss that is no number, and a report of nothing, are not.
+    """
+    worse = evidence(answers("new", kept=25, lost=15), answers("canary", lost=3))
+    diverged = replace(BETTER, pairs=(pair(0, True, True, loss=(5.0, float("nan"))),), n_items=1)
+
+    assert judge(worse, EVERY).promote
+    assert VersionVerdict.REJECTED is judge(evidence(diverged), EVERY).outcome
+    assert VersionVerdict.HELD is judge(evidence(), EVERY).outcome
 
 
 # -- least gains ---------------------------------------------------------
@@ -363,12 +569,12 @@ def test_a_least_gain_of_zero_asks_for_none():
     assert [] == rules(judge(GOOD, DEFAULT), "minimum_gain")
 
 
-@pytest.mark.parametrize("config", ["reject", "promote"])
+@pytest.mark.parametrize("config", ["proven", "no-harm"])
 def test_the_least_gain_in_loss_is_asked_of_every_candidate(config):
     """
     Also of one that shows its gain by answers, of one whose loss is not known, and of equals.
     """
-    least = GateConfig(min_loss_gain=0.5, on_equal=config)
+    least = GateConfig(min_loss_gain=0.5, release=config)
     not_scored = suite("new", [pair(i, False, True, n_tokens=0) for i in range(20)])
 
     for new in (BETTER, answers("new", kept=20, gained=20), not_scored, SAME):
@@ -464,8 +670,7 @@ def test_fifty_older_suites_rarely_fail_by_chance():
             )
             for k in range(50)
         ]
-        with simulate_gate.looked_up({}):
-            verdict = judge(evidence(BETTER, *olds), DEFAULT)
+        verdict = judge(evidence(BETTER, *olds), DEFAULT)
         fallen += "old_accuracy" in failed(verdict)
         alone += any(r.numbers["p_value"] <= 0.05 for r in rules(verdict, "old_accuracy"))
 
@@ -646,7 +851,7 @@ def test_a_merge_that_was_not_compared_is_not_promoted(merge):
     """
     Or that differs, or whose figures are none.
     """
-    assert "merge" in failed(judge(merged(merge), ON_EQUAL))
+    assert "merge" in failed(judge(merged(merge), NO_HARM))
 
 
 @pytest.mark.parametrize("origin", ["old", "benchmark", "new"])
@@ -666,7 +871,8 @@ def test_a_merged_model_that_was_asked_nothing_is_not_promoted():
     """
     verdict = judge(Evidence(suites=(), consolidation=True, merge=MERGE), DEFAULT)
 
-    assert "nothing was asked of the merged model" in verdict.reason
+    assert "asked: no suite was asked whole of both models" == verdict.reason
+    assert VersionVerdict.REJECTED is verdict.outcome
 
 
 # -- what is said ---------------------------------------------------------
@@ -714,14 +920,14 @@ def test_the_same_evidence_gives_the_same_verdict():
     )
 
 
-@pytest.mark.parametrize("n", [15, 16, 33])
-def test_the_simulation_judges_by_the_gates_own_p_values(n):
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=50)
+def test_the_simulation_leaves_out_only_what_decides_nothing(gains):
     """
-    experiments/simulate_gate.py computes many at once: the same signs, the same figures.
+    experiments/simulate_gate.py computes p-values exactly unless no rule could find them small.
     """
-    gains = np.random.default_rng(n).normal(0.1, 1, (20, n))
-    known = simulate_gate.p_values(gains)
+    exact = statistics.sign_flip(gains)
+    with simulate_gate.quick():
+        found = statistics.sign_flip(gains)
 
-    assert 40 == len(known)
-    for row, p in known.items():
-        assert sign_flip(row) == p
+    assert found == exact or min(found, exact) > 0.09

@@ -79,7 +79,7 @@ class DataConfig:
     holdout_min_rows: int = 8
     """
     Least held-out rows of one dataset, 1 to 1000, but at most a fifth of its prompts.
-    Fewer than six rows cannot show a gain at 95%.
+    Fewer than seven rows cannot show a gain at 95% alone.
     """
 
     holdout_max_rows: int = 200

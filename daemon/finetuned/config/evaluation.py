@@ -102,14 +102,15 @@ class EvaluationConfig:
 class GateConfig:
     confidence: float = 0.95
     """
-    How sure a difference must be before it counts, 0.5 to 0.999: of candidates exactly as
-    good as the incumbent, at most one minus this is promoted.
+    How sure a difference must be before it counts, 0.5 to 0.999: of releases whose
+    candidates are no better, at most one minus this is ever replaced, however many are tried.
     """
 
-    on_equal: str = "reject"
+    release: str = "proven"
     """
-    The verdict on a candidate that is shown to be neither better nor worse: "reject", or
-    "promote" for a stream whose files are too small to show anything.
+    Which candidates become current_model: "proven" (those shown to be better), "no-harm" (also
+    those not shown to be worse), or "every" (all that are not damaged). Training goes on from
+    every candidate that is not shown to be worse, whatever this says.
     """
 
     min_loss_gain: float = 0.0
@@ -150,7 +151,7 @@ class GateConfig:
     """
 
     def __post_init__(self) -> None:
-        words("gate", self, on_equal=("reject", "promote"))
+        words("gate", self, release=("proven", "no-harm", "every"))
         ranges(
             "gate",
             self,

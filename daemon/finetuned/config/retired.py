@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _RETIRED: Final[Mapping[tuple[str, str], str]] = {
+    ("gate", "on_equal"): 'gate.release = "no-harm" does what "promote" did',
     ("gate", "max_new_accuracy_drop"): "new rows are judged by a paired test",
     ("inbox", "share_run_max_files"): "a shared run has at most 2000 datasets",
     ("supervisor", "log_backups"): "five rotated log files are kept",

@@ -7,17 +7,23 @@ default fills a gap.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 Report = Mapping[str, Any]
+
+HEAD: Final = "head"
+"""The subject of a report that is the head, absent if the head is the release."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemPair:
     """
     The outcomes of candidate and incumbent on one item; None if nothing is generated for it.
+
+    The incumbent is the model that the candidate is compared with: the release, or the head.
     """
 
     id: str
@@ -26,10 +32,12 @@ class ItemPair:
     candidate_stopped: bool | None
     incumbent_stopped: bool | None
     candidate_loss: float
-    """Summed over the expected answer, in nats."""
+    """Summed over the expected answer, in nats; NaN if the report has no number."""
     incumbent_loss: float
     n_tokens: int
     """Tokens of the expected answer; 0 if the item has none to score."""
+    cluster: str
+    """Items of one template or near-duplicates have the same (core/clusters.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,9 @@ class Evidence:
     """
 
     suites: tuple[SuiteEvidence, ...]
+    """The candidate against the release."""
+    head: tuple[SuiteEvidence, ...] = ()
+    """The candidate against the head that it started from; empty if that is the release."""
     missing: tuple[str, ...] = ()
     """Required suites of which the report holds nothing."""
     consolidation: bool = False
@@ -77,7 +88,11 @@ class Evidence:
 
 
 def evidence_of(
-    report: Report, *, required: Iterable[str] = (), merge: Mapping[str, Any] | None = None
+    report: Report,
+    *,
+    required: Iterable[str] = (),
+    head: bool = False,
+    merge: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """
     Return what *report* proves about its candidate.
@@ -86,6 +101,7 @@ def evidence_of(
         report: An eval report (docs/reference/eval_report.schema.json). Anything else
             proves nothing.
         required: Names of suites that must be in it, whatever it says of them itself.
+        head: Whether the head is another version than the release, so that it must be in it.
         merge: For a consolidation, how the merged weights were compared.
     """
     report = report if isinstance(report, Mapping) else {}
@@ -96,17 +112,24 @@ def evidence_of(
             items.setdefault(str(item.get("suite")), []).append(item)
     subjects = report.get("subjects")
     subjects = subjects if isinstance(subjects, Mapping) else {}
-    suites: dict[str, SuiteEvidence] = {}
-    for suite in _list(report.get("suites")):
-        if isinstance(suite, Mapping) and "name" in suite:
-            found = _suite(suite, items.get(str(suite["name"]), []), subjects, required)
-            if found.name in suites:
+    suites = [s for s in _list(report.get("suites")) if isinstance(s, Mapping) and "name" in s]
+
+    def against(subject: str) -> tuple[SuiteEvidence, ...]:
+        found: dict[str, SuiteEvidence] = {}
+        for suite in suites:
+            one = _suite(suite, items.get(str(suite["name"]), []), subjects, required, subject)
+            if one.name in found:
                 # Its items would count twice.
-                found = replace(found, required=True, problem="it is in the report twice")
-            suites[found.name] = found
+                one = replace(one, required=True, problem="it is in the report twice")
+            found[one.name] = one
+        return tuple(found.values())
+
+    release = incumbent_key({"subjects": subjects})
+    other = HEAD in subjects and _key({"subjects": subjects}, HEAD) != release
     return Evidence(
-        suites=tuple(suites.values()),
-        missing=tuple(sorted(required - suites.keys())),
+        suites=against("incumbent"),
+        head=against(HEAD) if head or other else (),
+        missing=tuple(sorted(required - {str(s["name"]) for s in suites})),
         consolidation=report.get("job_kind") == "consolidation",
         merge=_merge(merge),
     )
@@ -116,11 +139,16 @@ def incumbent_key(report: Report) -> str:
     """
     Return the key of the incumbent's outcome in an item: ``base`` if the incumbent is the base.
     """
+    return _key(report, "incumbent")
+
+
+def _key(report: Report, subject: str) -> str:
+    """Return the subject whose outcomes are those of *subject*; never the candidate."""
     try:
-        same = report["subjects"]["incumbent"]["same_as"]
+        same = report["subjects"][subject]["same_as"]
     except (KeyError, TypeError):
         same = None
-    return "base" if same == "base" else "incumbent"
+    return str(same) if same in ("base", "incumbent") else subject
 
 
 def together(report: Report, subject: str, origin: str) -> dict[str, Any] | None:
@@ -142,10 +170,14 @@ def together(report: Report, subject: str, origin: str) -> dict[str, Any] | None
 
 
 def _suite(
-    suite: Mapping[str, Any], items: list[Any], subjects: Mapping[str, Any], needed: set[str]
+    suite: Mapping[str, Any],
+    items: list[Any],
+    subjects: Mapping[str, Any],
+    needed: set[str],
+    against: str,
 ) -> SuiteEvidence:
     name = str(suite["name"])
-    incumbent = incumbent_key({"subjects": subjects})
+    incumbent = _key({"subjects": subjects}, against)
     problem = suite.get("problem")
     pairs: dict[str, ItemPair] = {}
     for item in items:
@@ -186,15 +218,19 @@ def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
         told = [o[key] for o in (new, old) for key in ("correct", "stopped")]
         if type(new["n_tokens"]) is not int or (asked and any(type(t) is not bool for t in told)):
             return None
+        cluster = item["cluster"]
+        if not isinstance(cluster, str):
+            return None
         return ItemPair(
             id=str(item["id"]),
             candidate_correct=new["correct"] is True if asked else None,
             incumbent_correct=old["correct"] is True if asked else None,
             candidate_stopped=new["stopped"] is True if asked else None,
             incumbent_stopped=old["stopped"] is True if asked else None,
-            candidate_loss=_number(new["loss"]),
-            incumbent_loss=_number(old["loss"]),
+            candidate_loss=_loss(new["loss"]),
+            incumbent_loss=_loss(old["loss"]),
             n_tokens=new["n_tokens"],
+            cluster=cluster,
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
@@ -209,6 +245,13 @@ def _merge(merge: Mapping[str, Any] | None) -> Merge | None:
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _loss(value: object) -> float:
+    try:
+        return _number(value)
+    except (ValueError, OverflowError):  # JSON has no NaN: the loss of a diverged model is null
+        return math.nan
 
 
 def _number(value: object) -> float:

@@ -7,13 +7,42 @@ Pure; does not know models, files or the gate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from finetuned.core.clusters import ItemText, cluster_items
 from finetuned.core.job import JobKind
+from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.suite import Question
 from finetuned.evaluation.measured import MeasuredSubject, item_record
 from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.files.eval_report import EvalReport, Interpolation, ItemRecord
 from finetuned.files.spec import EvaluationSpec
+
+
+def clusters_of(suites: Sequence[PickedSuite]) -> dict[tuple[str, str], str]:
+    """
+    Return the cluster of each item, by its suite and id.
+
+    The new rows of all datasets are looked at together, every other suite on its own, as the
+    gate judges them.
+    """
+    pools: dict[str, list[tuple[str, Question]]] = {}
+    for picked in suites:
+        suite = picked.suite
+        pool = str(suite.origin) if suite.origin is SuiteOrigin.NEW else suite.name
+        pools.setdefault(pool, []).extend((suite.name, q) for q in suite.questions)
+    return {
+        (suite, question.id): f"{pool}/{number}"
+        for pool, found in pools.items()
+        for (suite, question), number in zip(
+            found, cluster_items([_text_of(q) for _, q in found]), strict=True
+        )
+    }
+
+
+def _text_of(question: Question) -> ItemText:
+    prompt = question.prompt if question.example.text is None else question.example.text
+    return ItemText(prompt, question.golden or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +53,8 @@ class ReportBuilder:
 
     spec: EvaluationSpec
     suites: Sequence[PickedSuite]
+    clusters: Mapping[tuple[str, str], str]
+    """Of each item, by its suite and id; see clusters_of."""
 
     def report(
         self,
@@ -55,14 +86,17 @@ class ReportBuilder:
         """Return every item with the outcomes of the subjects that were asked themselves."""
         asked = {name: subject for name, subject in subjects.items() if subject.same_as is None}
         return tuple(
-            item_record(
-                picked.suite,
-                question,
-                {
-                    name: subject.suites[picked.suite.name]
-                    for name, subject in asked.items()
-                    if picked.suite.name in subject.suites
-                },
+            replace(
+                item_record(
+                    picked.suite,
+                    question,
+                    {
+                        name: subject.suites[picked.suite.name]
+                        for name, subject in asked.items()
+                        if picked.suite.name in subject.suites
+                    },
+                ),
+                cluster=self.clusters[picked.suite.name, question.id],
             )
             for picked in self.suites
             for question in picked.suite.questions

@@ -21,7 +21,7 @@ from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.interpolate import is_possible
 from finetuned.evaluation.measured import Measured, MeasuredSubject
-from finetuned.evaluation.report import ReportBuilder
+from finetuned.evaluation.report import ReportBuilder, clusters_of
 from finetuned.evaluation.selected_suites import (
     PickedSuite,
     pick_benchmarks,
@@ -77,7 +77,7 @@ class EvaluationRun:
         self.heartbeat.beat(
             force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
         )
-        builder = ReportBuilder(self.spec, suites)
+        builder = ReportBuilder(self.spec, suites, clusters_of(suites))
         with closing(AnswerStore(self.spec.answers)) as store:
             examiner = Examiner(
                 renderer, self.config.evaluation, store, self._between_passes, self._count

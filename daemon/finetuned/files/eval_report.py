@@ -149,6 +149,8 @@ class ItemRecord:
     prompt: str
     golden: str | None
     """The expected answer; None for a text, which is only scored."""
+    cluster: str | None = None
+    """Items of one template or near-duplicates have the same; None outside a job's report."""
     outcomes: Mapping[str, OutcomeRecord]
     """By subject; without those that have the numbers of another."""
 

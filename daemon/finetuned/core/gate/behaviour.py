@@ -10,7 +10,7 @@ from typing import Final
 
 from finetuned.core.evidence import ItemPair, Merge, SuiteEvidence
 from finetuned.core.gate.verdict import Rule, RuleKind
-from finetuned.core.statistics import mcnemar
+from finetuned.core.statistics import clustered_sign_flip
 
 _MAX_NAMED: Final = 5
 """Failed canaries that a detail names."""
@@ -43,9 +43,8 @@ def stop_rate(pairs: Sequence[ItemPair], alpha: float) -> Rule:
     Fail if fewer answers than before end with a stop token, shown at level *alpha*.
     """
     asked = [p for p in pairs if p.candidate_stopped is not None]
-    worse = sum(bool(p.incumbent_stopped and not p.candidate_stopped) for p in asked)
-    better = sum(bool(p.candidate_stopped and not p.incumbent_stopped) for p in asked)
-    p = mcnemar(worse, better)
+    worse = [bool(p.incumbent_stopped) - bool(p.candidate_stopped) for p in asked]
+    p = clustered_sign_flip(worse, [p.cluster for p in asked]) if asked else 1.0
     before = sum(bool(p.incumbent_stopped) for p in asked)
     now = sum(bool(p.candidate_stopped) for p in asked)
     detail = f"answers that ended by themselves {before} -> {now} of {len(asked)}, p(worse) {p:.3g}"

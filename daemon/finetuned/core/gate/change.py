@@ -9,7 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from finetuned.core.evidence import ItemPair, SuiteEvidence
-from finetuned.core.statistics import bootstrap_interval, mcnemar, sign_flip
+from finetuned.core.statistics import (
+    bootstrap_interval,
+    by_cluster,
+    clustered_sign_flip,
+    units_to_show,
+)
 
 
 def pairs_of(suites: Iterable[SuiteEvidence], origin: str | None = None) -> list[ItemPair]:
@@ -36,19 +41,20 @@ class Change:
     """Items for which both generated an answer."""
     right_before: int
     right_now: int
-    better: int
-    """Items that only the candidate got right."""
-    worse: int
-    """Items that only the incumbent got right."""
-    scored: int
-    """Items of which both have a loss."""
+    marks: tuple[int, ...]
+    """Per asked item: 1 if only the candidate got it right, -1 if only the incumbent, else 0."""
+    marked: tuple[str, ...]
+    """The cluster of each of these items."""
     gains: tuple[float, ...]
-    """Per scored item, how much lower the candidate's loss is, in nats per token of all items."""
+    """Per item of which both have a loss: how much lower the candidate's is, in nats per token
+    of all items."""
+    scored: tuple[str, ...]
+    """The cluster of each of these items."""
 
     @property
     def accuracy_change(self) -> float:
         """New minus old share of right answers, -1 to 1."""
-        return (self.right_now - self.right_before) / self.asked if self.asked else 0.0
+        return sum(self.marks) / self.asked if self.asked else 0.0
 
     @property
     def loss_gain(self) -> float:
@@ -60,29 +66,50 @@ class Change:
         """New minus old loss, in nats per token; never -0.0."""
         return 0 - self.loss_gain
 
+    @property
+    def n_clusters(self) -> int:
+        """Clusters among the items, asked or scored."""
+        return max(len(set(self.marked)), len(set(self.scored)))
+
     def p_better_loss(self) -> float:
         """
         Return the p-value of "the loss is not lower", 0 to 1; 1 if nothing was scored.
         """
-        return sign_flip(self.gains) if self.scored else 1.0
+        return clustered_sign_flip(self.gains, self.scored) if self.gains else 1.0
 
     def p_worse_loss(self) -> float:
         """
         Return the p-value of "the loss is not higher", 0 to 1; 1 if nothing was scored.
         """
-        return sign_flip([-gain for gain in self.gains]) if self.scored else 1.0
+        if not self.gains:
+            return 1.0
+        return clustered_sign_flip([-gain for gain in self.gains], self.scored)
 
     def p_better_answers(self) -> float:
         """
         Return the p-value of "no more answers are right", 0 to 1; 1 if nothing was asked.
         """
-        return mcnemar(self.better, self.worse) if self.asked else 1.0
+        return clustered_sign_flip(self.marks, self.marked) if self.asked else 1.0
 
     def p_worse_answers(self) -> float:
         """
         Return the p-value of "no fewer answers are right", 0 to 1; 1 if nothing was asked.
         """
-        return mcnemar(self.worse, self.better) if self.asked else 1.0
+        return clustered_sign_flip([-m for m in self.marks], self.marked) if self.asked else 1.0
+
+    def rows_to_show(self, level: float) -> tuple[int, int] | None:
+        """
+        Return about how many rows, and clusters, would show the gain that is seen, at *level*.
+
+        The smaller number of what answers and losses need, 4 times in 5; None if neither is
+        better than before.
+        """
+        found = [
+            _rows_to_show(values, clusters, level)
+            for values, clusters in ((self.marks, self.marked), (self.gains, self.scored))
+            if math.fsum(values) > 0
+        ]
+        return min(found, default=None)
 
     def answers(self) -> str:
         """
@@ -94,19 +121,18 @@ class Change:
         """
         Return what a report shows of this change; keys of what was not measured are absent.
         """
-        found: dict[str, float] = {"items": float(max(self.asked, self.scored))}
+        items = float(max(self.asked, len(self.gains)))
+        found: dict[str, float] = {"items": items, "clusters": self.n_clusters}
         if self.asked:
-            signs = [1.0] * self.better + [-1.0] * self.worse
-            signs += [0.0] * (self.asked - len(signs))
-            low, high = bootstrap_interval(signs)
+            low, high = bootstrap_interval(self.marks, self.marked)
             found |= {
                 "accuracy_change": round(self.accuracy_change, 4),
-                "better": self.better,
-                "worse": self.worse,
+                "better": self.marks.count(1),
+                "worse": self.marks.count(-1),
                 "accuracy_change_low": round(low, 4),
                 "accuracy_change_high": round(high, 4),
             }
-        if self.scored:
+        if self.gains:
             found["loss_gain"] = round(self.loss_gain, 6)
         return found
 
@@ -122,8 +148,19 @@ def change_over(pairs: Sequence[ItemPair]) -> Change:
         asked=len(asked),
         right_before=sum(bool(p.incumbent_correct) for p in asked),
         right_now=sum(bool(p.candidate_correct) for p in asked),
-        better=sum(bool(p.candidate_correct and not p.incumbent_correct) for p in asked),
-        worse=sum(bool(p.incumbent_correct and not p.candidate_correct) for p in asked),
-        scored=len(scored),
+        marks=tuple(bool(p.candidate_correct) - bool(p.incumbent_correct) for p in asked),
+        marked=tuple(p.cluster for p in asked),
         gains=tuple((p.incumbent_loss - p.candidate_loss) / tokens for p in scored),
+        scored=tuple(p.cluster for p in scored),
     )
+
+
+def _rows_to_show(
+    values: Sequence[float], clusters: Sequence[str], level: float
+) -> tuple[int, int]:
+    sums, _ = by_cluster(values, clusters)
+    n = len(sums)
+    mean = math.fsum(sums) / n
+    spread = math.sqrt(math.fsum((s - mean) ** 2 for s in sums) / max(1, n - 1))
+    needed = units_to_show(mean, spread, level)
+    return math.ceil(needed * len(values) / n), needed

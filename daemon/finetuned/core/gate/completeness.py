@@ -4,6 +4,7 @@ Rules about the evidence itself: every required suite complete, and some new row
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from finetuned.core.evidence import Evidence, SuiteEvidence
@@ -17,30 +18,47 @@ _LARGEST: Final = 1e12
 
 def completeness(evidence: Evidence) -> list[Rule]:
     """
-    Return a failed rule for each gap in the evidence, or one passed rule if there is none.
+    Return a failed rule for each gap in the evidence, or passed rules if there is none.
     """
     rules = [
-        Rule("required_suites", False, f"{name}: there is no evidence", RuleKind.GAIN, suite=name)
+        missing("required_suites", f"{name}: there is no evidence", name)
         for name in evidence.missing
     ]
-    for suite in evidence.suites:
-        problem = problem_of(suite)
-        if problem is not None and suite.required:
-            detail = f"{suite.title}: {problem}"
-            rules.append(Rule("required_suites", False, detail, RuleKind.GAIN, suite=suite.name))
+    for model, suites in (("", evidence.suites), (" (against the head)", evidence.head)):
+        for suite in suites:
+            problem = problem_of(suite)
+            if problem is not None and suite.required:
+                detail = f"{suite.title}: {problem}{model}"
+                rules.append(missing("required_suites", detail, suite.name))
     if not rules:
         n = sum(s.n_items for s in evidence.suites)
         detail = f"{len(evidence.suites)} suites, {n} items, all asked of both"
         rules.append(Rule("required_suites", True, detail, RuleKind.GAIN, numbers={"items": n}))
     complete = [s for s in evidence.suites if problem_of(s) is None]
+    if not complete:
+        rules.append(missing("asked", "no suite was asked whole of both models"))
     asked_new = any(p.n_tokens or was_asked(p) for p in pairs_of(complete, SuiteOrigin.NEW))
     if not evidence.consolidation and not asked_new:
         detail = "no held-out row of the new datasets was asked: nothing can show that it is better"
-        rules.append(Rule("new_evidence", False, detail, RuleKind.GAIN))
-    if evidence.consolidation and not complete:
-        detail = "nothing was asked of the merged model"
-        rules.append(Rule("required_suites", False, detail, RuleKind.GAIN))
+        rules.append(missing("new_evidence", detail))
     return rules
+
+
+def finite_loss(suites: Iterable[SuiteEvidence]) -> Rule:
+    """
+    Fail if the loss of the candidate on some item is no number: it diverged, or is damaged.
+    """
+    pairs = pairs_of(suites)
+    bad = [p.id for p in pairs if not abs(p.candidate_loss) < _LARGEST]
+    detail = f"the loss on {len(bad)} of {len(pairs)} items is not a finite number"
+    return Rule("finite_loss", not bad, detail, RuleKind.HARM, numbers={"damaged": len(bad)})
+
+
+def missing(name: str, detail: str, suite: str | None = None) -> Rule:
+    """
+    Return a failed rule: something was not asked, which shows neither gain nor harm.
+    """
+    return Rule(name, False, detail, RuleKind.GAIN, suite=suite)
 
 
 def problem_of(suite: SuiteEvidence) -> str | None:

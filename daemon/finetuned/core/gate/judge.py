@@ -4,49 +4,80 @@ The order in which the rules are applied, and to which suites.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
 from finetuned.config import GateConfig
-from finetuned.core.evidence import Evidence
+from finetuned.core.evidence import HEAD, Evidence, SuiteEvidence
 from finetuned.core.gate.absolute import absolute
 from finetuned.core.gate.behaviour import canaries, merge_is_exact, stop_rate
 from finetuned.core.gate.change import pairs_of
-from finetuned.core.gate.completeness import completeness, problem_of
+from finetuned.core.gate.completeness import completeness, finite_loss, problem_of
 from finetuned.core.gate.new_rows import gain, minimum_gain, not_worse
 from finetuned.core.gate.older import older_suites
-from finetuned.core.gate.verdict import RuleKind, Verdict
+from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
 from finetuned.core.suite_origin import SuiteOrigin
+
+_ALWAYS: Final = ("asked", "finite_loss", "merge")
+"""Rules that hold whatever gate.release says: without them a candidate is damaged or unknown."""
 
 
 def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
     """
     Decide on a candidate.
 
+    Rules of harm are applied to whatever was asked whole, against the release and against the
+    head; rules of gain only if nothing is missing, against the release.
+
     Args:
         evidence: Both models on the same items; see Evidence.
-        config: Margins, confidence and absolute gates.
+        config: Margins, confidence, absolute gates, and what is released.
         look: Number of this judgement among those against the same release, from 1.
-
-    Returns:
-        The verdict with every rule that was checked. If evidence is missing,
-        only the rules that say so.
     """
     rules = completeness(evidence)
-    if not all(rule.passed for rule in rules):
-        return Verdict(tuple(rules))
-    alpha = 1 - config.confidence
+    whole = all(rule.passed for rule in rules)
     # An incomplete suite proves nothing, even if it is not required.
     suites = [s for s in evidence.suites if problem_of(s) is None]
-    new = pairs_of(suites, SuiteOrigin.NEW)
-    older = [s for s in suites if s.origin in (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)]
+    rules.append(finite_loss(evidence.suites))
     if evidence.consolidation:
-        older += [s for s in suites if s.origin == SuiteOrigin.NEW]
         rules.append(merge_is_exact(evidence.merge))
-    else:
-        rules += [*not_worse(new, alpha), gain(new, alpha, config)]
+    elif whole:
+        new = pairs_of(suites, SuiteOrigin.NEW)
+        rules.append(gain(new, look, config))
         if config.min_gain > 0:
             rules.append(minimum_gain(new, config.min_gain))
+    rules += _harm(suites, config, consolidation=evidence.consolidation)
+    head = [s for s in evidence.head if problem_of(s) is None]
+    rules += [
+        replace(rule, against=HEAD, detail=f"{rule.detail} (against the head)")
+        for rule in _harm(head, config, consolidation=evidence.consolidation)
+    ]
+    if whole:
+        rules += absolute("ship", config.ship_gates, suites, config.confidence, RuleKind.GAIN)
+        rules += absolute(
+            "quality", config.quality_gates, suites, config.confidence, RuleKind.ADVICE
+        )
+    if evidence.consolidation:  # a merge learns nothing, so nothing is lost if it is refused
+        rules = [replace(r, kind=RuleKind.HARM) if r.kind is RuleKind.GAIN else r for r in rules]
+    elif config.release == "every":
+        rules = [r if r.name in _ALWAYS else replace(r, kind=RuleKind.ADVICE) for r in rules]
+    return Verdict(tuple(rules))
+
+
+def _harm(
+    suites: Sequence[SuiteEvidence], config: GateConfig, *, consolidation: bool
+) -> list[Rule]:
+    """Return the rules that fail if something is shown to be worse than before."""
+    if not suites:
+        return []
+    alpha = 1 - config.confidence
+    older = [s for s in suites if s.origin in (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)]
+    rules = []
+    if consolidation:
+        older += [s for s in suites if s.origin == SuiteOrigin.NEW]
+    else:
+        rules += not_worse(pairs_of(suites, SuiteOrigin.NEW), alpha)
     rules += older_suites(older, alpha, config)
     rules += canaries([s for s in suites if s.origin == SuiteOrigin.CANARY])
-    rules.append(stop_rate(pairs_of(suites), alpha))
-    rules += absolute("ship", config.ship_gates, suites, config.confidence, RuleKind.GAIN)
-    rules += absolute("quality", config.quality_gates, suites, config.confidence, RuleKind.ADVICE)
-    return Verdict(tuple(rules))
+    return [*rules, stop_rate(pairs_of(suites), alpha)]

@@ -44,7 +44,7 @@ def _kept(
         detail = f"{title}: {change.answers()}, p(worse) {p:.3g} at level {level:.3g}"
         numbers = {**change.numbers(), "p_value": p, "level": level}
         rules.append(Rule("old_accuracy", held, detail, RuleKind.HARM, suite=name, numbers=numbers))
-    if change.scored:
+    if change.gains:
         p = change.p_worse_loss()
         held = p > level or change.loss_rise <= config.max_old_loss_rise
         detail = f"{title}: loss {change.loss_rise:+.4f} nats per token, p(worse) {p:.3g}"

@@ -37,6 +37,8 @@ class Rule:
     kind: RuleKind
     suite: str | None = None
     numbers: dict[str, float] = field(default_factory=dict)
+    against: str = "release"
+    """The model that the candidate is compared with: release or head."""
 
     @property
     def required(self) -> bool:

@@ -49,6 +49,7 @@ def rules_of(verdict: Verdict) -> list[dict[str, Any]]:
             "passed": rule.passed,
             "required": rule.required,
             "kind": rule.kind,
+            "against": rule.against,
             "detail": rule.detail,
             "suite": rule.suite,
             "numbers": rule.numbers,
