@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_no_run_time_data_weights_or_environment_is_tracked():
     ]
 
     assert [] == stray
+
+
+def test_every_test_file_has_a_name_of_its_own():
+    """
+    pytest takes a file's name for its module: the second of two equal ones is not collected.
+    """
+    names = Counter(p.name for p in tracked() if p.name.startswith("test_") and p.suffix == ".py")
+
+    assert [] == [name for name, n in names.items() if n > 1]
 
 
 def test_the_base_model_fits_in_16_mb():
