@@ -47,23 +47,24 @@ class DatasetResult:
     """report.json of the dataset."""
 
 
-def counts_of_report(report: Mapping[str, Any] | None) -> RowCounts | None:
+def counts_of_report(report: Mapping[str, object] | None) -> RowCounts | None:
     """
     Return how a dataset's report.json divides the rows of its file, None if it does not say.
     """
     if report is None:
         return None
-    split = report.get("split") or {}
-    try:
-        return RowCounts(
-            read=int(report["rows_read"]),
-            refused=int(report["rows_rejected"]),
-            held_out=int(split.get("heldout_rows", 0)),
-            reserved=int(split.get("reserved_rows", 0)),
-            to_train=int(split.get("train_rows", 0)),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+    split = report.get("split")
+    if not isinstance(split, dict):  # null for a file that was refused before it was split
+        split = {}
+    numbers = [
+        report.get("rows_read"),
+        report.get("rows_rejected"),
+        split.get("heldout_rows", 0),
+        split.get("reserved_rows", 0),
+        split.get("train_rows", 0),
+    ]
+    known = [number for number in numbers if isinstance(number, int)]
+    return RowCounts(*known) if len(known) == len(numbers) else None
 
 
 def result_path(run_dir: Path, dataset_key: str) -> Path:
