@@ -31,6 +31,8 @@ def attention(status: dict[str, Any]) -> list[str]:
         found.append(str(status["waiting_reason"]))
     if status["config_error"]:
         found.append(f"{status['config_error']} (the last good configuration is used)")
+    if (status["books"] or {}).get("balanced") is False:
+        found.append("the rows that were dropped do not add up: see finetuned datasets")
     problems = status["inbox_problems"] or []
     found += [f"inbox/{p['name']}: {p['problem']}" for p in problems[:MAX_PROBLEMS]]
     if len(problems) > MAX_PROBLEMS:
@@ -74,6 +76,8 @@ def next_steps(
     if status["config_error"]:
         yield f"correct {layout.config}; it is read again before the next job"
     counts, verdict = status["queue"] or {}, status["last_verdict"] or {}
+    if (status["books"] or {}).get("not_learnt"):
+        yield f"what was not learnt, and why: {program} datasets --unlearnt {where}"
     if counts.get("quarantined"):
         yield f"why files were set aside: ls {shlex.quote(str(layout.quarantine))}"
     if verdict.get("promoted") is not None:

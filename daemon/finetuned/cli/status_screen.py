@@ -97,6 +97,7 @@ def screen(
         lines += [
             _queue(status),
             *_waiting(status),
+            *_books(status),
             *_versions(status, alive=seen.state.alive),
             *_trouble(status),
         ]
@@ -227,6 +228,16 @@ def _waiting(status: dict[str, Any]) -> Iterator[Line]:
     for file in (status["inbox_waiting"] or [])[:MAX_WAITING]:
         tone = Tone.PLAIN if file["command"] is None else Tone.WARN
         yield Line("", f"inbox/{file['name']} is not read yet: {file['reason']}", tone)
+
+
+def _books(status: dict[str, Any]) -> Iterator[Line]:
+    books = status["books"] or {}
+    if not books.get("dropped"):
+        return
+    words = ("learnt", "held_out", "refused", "not_learnt", "duplicate", "waiting")
+    counts = [f"{books[word]:,} {word.replace('_', ' ')}" for word in words if books[word]]
+    tone = Tone.WARN if books["not_learnt"] or not books["balanced"] else Tone.PLAIN
+    yield Line("rows", f"{books['dropped']:,} dropped: {', '.join(counts)}", tone)
 
 
 def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:

@@ -12,4 +12,4 @@ class DatasetState(StrEnum):
     ACCEPTED = "accepted"  # validated; waits for a job, or belongs to one
     DUPLICATE = "duplicate"  # same bytes as an earlier dataset; not trained again
     QUARANTINED = "quarantined"  # refused; its original is in inbox/rejected/
-    RETIRED = "retired"  # its job is over and its original is in inbox/done/ or rejected/
+    RETIRED = "retired"  # its original is in inbox/done/ or rejected/; a retry changes no state

@@ -85,6 +85,17 @@ class Jobs:
             " AND state IN ('promoted', 'held', 'rejected', 'skipped', 'failed') ORDER BY id",
         )
 
+    def of_dataset(self, key: str) -> list[JobRow]:
+        """
+        Return every job that a dataset was ever given to, oldest first.
+        """
+        return self._database.read(
+            JobRow,
+            "SELECT j.* FROM jobs j JOIN dataset_jobs g ON g.job_id = j.id WHERE g.key = ?"
+            " ORDER BY j.id",
+            (key,),
+        )
+
     def counts(self) -> dict[JobState, int]:
         """
         Return how many jobs are in each state; states without one are left out.

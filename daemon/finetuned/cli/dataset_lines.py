@@ -1,0 +1,208 @@
+"""
+What became of dropped files, in words: one line for each, or all that is known of one.
+
+Pure: entries of the books in, text out. Knows words; does not know terminals or the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from finetuned.core.books import Books, Fate, Rows, rows_of
+from finetuned.core.dataset_state import DatasetState
+from finetuned.core.job import JobState
+from finetuned.core.text import printable
+from finetuned.files.rows import JobRow
+from finetuned.files.tables.books import Entry
+from finetuned.reports.wording import shorten
+
+NAME_CELLS = 32
+"""Longest name that is shown whole in a list."""
+REASON_CHARS = 160
+"""Longest reason that is shown whole in a list; ``finetuned datasets KEY`` shows all of it."""
+
+Command = Callable[[str], str]
+"""Arguments of finetuned -> the command as a person types it for this root."""
+
+
+def rows_in_words(rows: Rows, learnt_by: str | None = None) -> str:
+    """
+    Return the rows of one file, or of all, by what became of them; words of no row are left out.
+
+    Args:
+        rows: At least one, or "no rows" is returned.
+        learnt_by: The version that learnt them, if it is one.
+    """
+    by = f" by {learnt_by}" if learnt_by else ""
+    words = (
+        (rows.learnt, f"learnt{by}"),
+        (rows.held_out, "held out"),
+        (rows.refused, "refused"),
+        (rows.not_learnt, "not learnt"),
+        (rows.duplicate, "duplicate" if rows.duplicate == 1 else "duplicates"),
+        (rows.waiting, "waiting"),
+    )
+    return ", ".join(f"{n:,} {word}" for n, word in words if n) or "no rows"
+
+
+def books_in_words(books: Books) -> str:
+    """
+    Return one sentence about all rows that were dropped.
+    """
+    text = f"{books.dropped:,} rows dropped: {rows_in_words(books.rows)}"
+    if books.uncounted_files:
+        n, word = books.uncounted_files, "file" if books.uncounted_files == 1 else "files"
+        text += f"; {n:,} {word} not read yet, or not readable"
+    if not books.balanced:
+        missing = books.dropped - books.rows.total
+        text += f"; THE BOOKS DO NOT BALANCE: {missing:+,} rows; please report this"
+    return text
+
+
+def reason_of(entry: Entry) -> str | None:
+    """
+    Return why the rows of a file were not learnt yet, in full; None if they were.
+    """
+    row, job = entry.dataset, entry.job
+    match entry.fate:
+        case Fate.LEARNT:
+            return None
+        case Fate.DUPLICATE:
+            return f"the same bytes as {row.duplicate_of}"
+        case Fate.REFUSED:
+            return row.reason
+        case Fate.WAITING:
+            if row.state is DatasetState.CLAIMED:
+                return "it is being validated"
+            return "it waits for a job" if job is None else f"its job {job.id} is {job.state}"
+    return None if job is None else _why_in_vain(job)
+
+
+def _why_in_vain(job: JobRow) -> str:
+    """Return why a job that is over taught the head nothing."""
+    match job.state:
+        case JobState.REJECTED:
+            return f"{job.version} was rejected: {job.reason}"
+        case JobState.FAILED:
+            return f"job {job.id} failed: {job.error_message or job.reason}"
+        case JobState.SKIPPED:
+            return f"job {job.id} was skipped: {job.reason or 'no reason is recorded'}"
+    return f"{job.version}, which learnt it, was taken back"
+
+
+def advice_of(entry: Entry, command: Command) -> str | None:
+    """
+    Return what a person can do about a file, None if nothing is needed.
+
+    Args:
+        entry: The file.
+        command: Spells a command of this root.
+    """
+    row = entry.dataset
+    match entry.fate:
+        case Fate.NOT_LEARNT:
+            return command(f"retry {row.key}")
+        case Fate.REFUSED:
+            return f"correct it, and drop it again: {row.final_path or 'inbox/rejected/'}"
+    return None
+
+
+def line_of(entry: Entry, command: Command, cells: int) -> str:
+    """
+    Return what became of one file in one line.
+
+    Args:
+        entry: The file.
+        command: Spells a command of this root.
+        cells: Width of the column of names.
+    """
+    row, counts = entry.dataset, entry.dataset.counts
+    name = shorten(row.name, NAME_CELLS)
+    if counts is None:
+        text = "rows not counted"
+    else:
+        rows = rows_of(entry.fate, counts)
+        text = f"{counts.read:,} rows: {rows_in_words(rows, entry.learnt_by)}"
+    if (reason := reason_of(entry)) is not None:
+        text += f" ({shorten(reason, REASON_CHARS)})"
+    if (advice := advice_of(entry, command)) is not None:
+        text += f"; {advice}"
+    return f"{row.key}  {name:{cells}}  {printable(text)}"
+
+
+def list_of(entries: list[Entry], command: Command) -> Iterator[str]:
+    """
+    Yield one line for each file, names in a column.
+    """
+    cells = max((len(shorten(entry.dataset.name, NAME_CELLS)) for entry in entries), default=0)
+    for entry in entries:
+        yield line_of(entry, command, cells)
+
+
+def all_of(entry: Entry, jobs: list[JobRow], command: Command) -> Iterator[str]:
+    """
+    Yield all that is known of one file, a fact on each line.
+
+    Args:
+        entry: The file.
+        jobs: Every job that it was given to, oldest first.
+        command: Spells a command of this root.
+    """
+    row, counts = entry.dataset, entry.dataset.counts
+    facts: list[tuple[str, str | None]] = [
+        (row.key, f"{row.name}, {row.bytes:,} bytes, taken from inbox/ at {row.claimed_at}"),
+    ]
+    if counts is None:
+        facts.append(("rows", "not counted"))
+    else:
+        words = rows_in_words(rows_of(entry.fate, counts), entry.learnt_by)
+        facts.append(("rows", f"{counts.read:,}: {words}"))
+        if counts.reserved and entry.fate not in (Fate.REFUSED, Fate.DUPLICATE):
+            facts.append(("", f"held out by earlier files: {counts.reserved:,} of them"))
+    facts += [
+        ("why", reason_of(entry)),
+        ("to do", advice_of(entry, command)),
+        *(("job", _job_line(job)) for job in jobs),
+        ("original", row.final_path or "inbox/processing/, until its job is over"),
+    ]
+    if counts is not None and counts.refused:
+        facts.append(("refused", f"line by line: inbox/rejected/*.{row.key}.rejects.jsonl"))
+    if entry.job is not None and entry.job.version is not None:
+        facts.append(("report", command(f"report {entry.job.version}")))
+    for label, text in facts:
+        if text is not None:
+            yield f"{label:<10} {printable(text)}"
+
+
+def _job_line(job: JobRow) -> str:
+    made = "" if job.version is None else f", made {job.version}"
+    return f"{job.id} {job.state}{made}, {job.updated_at}"
+
+
+def entry_json(entry: Entry) -> dict[str, object]:
+    """
+    Return one file as plain JSON.
+    """
+    row, counts = entry.dataset, entry.dataset.counts
+    rows = None if counts is None else rows_of(entry.fate, counts)
+    return {
+        "key": row.key,
+        "name": row.name,
+        "fate": entry.fate,
+        "rows": None
+        if rows is None or counts is None
+        else {
+            "dropped": counts.read,
+            "learnt": rows.learnt,
+            "held_out": rows.held_out,
+            "refused": rows.refused,
+            "not_learnt": rows.not_learnt,
+            "duplicate": rows.duplicate,
+            "waiting": rows.waiting,
+        },
+        "version": entry.learnt_by,
+        "job_id": row.job_id,
+        "reason": reason_of(entry),
+        "claimed_at": row.claimed_at,
+        "original": row.final_path,
+    }

@@ -1,0 +1,117 @@
+"""
+``finetuned datasets``: what became of every file that was dropped, and of its rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import TYPE_CHECKING
+
+from finetuned.cli.root import default_root
+from finetuned.cli.session import DONE, REFUSED, on_root
+from finetuned.cli.terminal import program
+from finetuned.cli.verb import UsageError, Verb, add_common
+from finetuned.core.books import Fate
+from finetuned.errors import DatasetError
+
+if TYPE_CHECKING:
+    from finetuned.cli.dataset_lines import Command
+    from finetuned.files.journal import Journal
+    from finetuned.files.tables.books import Entry
+    from finetuned.layout import Layout
+
+DETAILS = """examples:
+  finetuned datasets                   every file that was dropped, one line each
+  finetuned datasets --unlearnt        files whose rows were not learnt, and why
+  finetuned datasets --waiting         files that are not trained or judged yet
+  finetuned datasets my_rows.jsonl     all that is known of one file
+  finetuned datasets d00000012         the same, by its key
+  finetuned datasets --json | jq -r '.datasets[] | select(.fate == "refused").name'
+
+A row counts as learnt if the head, the version that the next job starts from, or one that
+the head was trained on top of, was trained on it. The sum over all words is what was dropped.
+
+exit status: 0 done, 1 no such file, or the rows do not add up, 2 wrong usage
+"""
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    add_common(parser)
+    parser.add_argument("file", nargs="?", metavar="KEY_OR_NAME", help="one file (default: all)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--unlearnt", action="store_true", help="files that were not learnt")
+    which.add_argument("--waiting", action="store_true", help="files that wait")
+
+
+def spelled(args: argparse.Namespace) -> Command:
+    """
+    Return how a person types a command for the root of *args*: with --root only if it is needed.
+    """
+    default = default_root()
+    known = default is not None and default.resolve() == args.root.resolve()
+    where = "" if known else f" --root {shlex.quote(str(args.root))}"
+    return lambda words: f"{program()} {words}{where}"
+
+
+def _wanted(entries: list[Entry], args: argparse.Namespace) -> list[Entry]:
+    if args.file is not None:
+        entries = [e for e in entries if args.file in (e.dataset.key, e.dataset.name)]
+        if not entries:
+            raise DatasetError(f"{args.file} is neither the key nor the name of a dropped file")
+    if args.unlearnt:
+        return [entry for entry in entries if entry.fate is Fate.NOT_LEARNT]
+    if args.waiting:
+        return [entry for entry in entries if entry.fate is Fate.WAITING]
+    return entries
+
+
+def _print(journal: Journal, args: argparse.Namespace) -> int:
+    import orjson
+
+    from finetuned.cli.dataset_lines import all_of, books_in_words, entry_json, list_of
+
+    with journal.together():  # one picture, though the daemon goes on
+        entries = _wanted(journal.books.entries(journal.head_lineage()), args)
+        books = journal.books.balance(journal.head_lineage)
+        jobs = [journal.jobs.of_dataset(e.dataset.key) for e in entries] if args.file else []
+    if args.json:
+        files = [entry_json(entry) for entry in entries]
+        print(orjson.dumps({"books": books.as_dict(), "datasets": files}).decode())
+    elif args.file:
+        for entry, made in zip(entries, jobs, strict=True):
+            print("\n".join(all_of(entry, made, spelled(args))))
+    else:
+        print("\n".join([*list_of(entries, spelled(args)), books_in_words(books)]))
+    return DONE if books.balanced else REFUSED
+
+
+def _datasets(layout: Layout, args: argparse.Namespace) -> int:
+    from finetuned.files.journal import Journal
+
+    if not layout.journal.exists():
+        raise DatasetError(f"nothing was dropped into {layout.inbox} yet: no daemon ever ran here")
+    journal = Journal(layout.journal)
+    try:
+        return _print(journal, args)
+    finally:
+        journal.close()
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.file is not None and (args.unlearnt or args.waiting):
+        raise UsageError("a file is shown whatever became of it: leave --unlearnt or --waiting out")
+    # Before on_root(): the root's owner may not be allowed to read the code.
+    from finetuned.cli import dataset_lines  # noqa: F401
+    from finetuned.files import journal  # noqa: F401
+
+    return on_root(args, _datasets)
+
+
+VERB = Verb(
+    name="datasets",
+    summary="Show what became of every dropped file, and which version learnt its rows.",
+    details=DETAILS,
+    configure=_configure,
+    run=_run,
+)
