@@ -85,12 +85,15 @@ def verdict(checked: Checked, about: Circumstances) -> str:
     if checked.outcome is not DatasetOutcome.ACCEPTED:
         # The codes that follow in a reason are listed below with their lines.
         reason = (checked.reason or "").partition(": ")[0] if checked.rejected else checked.reason
-        return f"{name} would be set aside, with all of its rows: {reason}"
+        advice = ""
+        if checked.report.rows_accepted and checked.rejected:
+            advice = "; correct them, or raise that limit to train the other rows"
+        return f"{name} would be set aside, with all of its rows: {reason}{advice}"
     trained, held_out, left_out = checked.rows_of
     if checked.every_row_is_used:
         return (
-            f"{name} would be accepted with all of its {trained + held_out:,} rows: {trained:,} to "
-            f"train, {held_out:,} held out to measure the gain"
+            f"{name} would be accepted with every row: {trained:,} to train, {held_out:,} held "
+            "out to measure the gain"
         )
     missing = [f"{checked.report.rows_rejected:,} rejected"] * bool(checked.rejected)
     missing += [f"{left_out:,} left out"] * bool(left_out)
@@ -107,7 +110,7 @@ def table(checked: Checked, about: Circumstances) -> list[str]:
     """
     found = checked.report.as_dict()
     rows = [
-        ("base", f"{about.base} ({about.root or 'no root: all settings are the defaults'})"),
+        ("base", f"{about.base}, with {_settings(about)}"),
         ("rows", f"{found['rows_accepted']:,} accepted, {found['rows_rejected']:,} rejected"),
         ("formats", _counts(found["formats"])),
         ("length", _lengths(checked, about)),
@@ -160,6 +163,12 @@ def marked(pieces: Sequence[Piece], marks: tuple[str, str]) -> str:
     return "".join(f"{begin}{p.text}{end}" if p.trained else p.text for p in pieces)
 
 
+def _settings(about: Circumstances) -> str:
+    if about.root is None:
+        return "the default settings, as there is no root"
+    return f"the settings of {about.root}"
+
+
 def _counts(counts: dict[str, int], *, of: int | None = None) -> str:
     share = "" if of is None else f" of {of:,} rows"
     return ", ".join(
@@ -172,10 +181,13 @@ def _lengths(checked: Checked, about: Circumstances) -> str:
     lengths = checked.report.as_dict()["length_tokens"]
     if lengths is None or checked.longest is None:
         return ""
+    allowed = f"{about.max_length:,} are allowed ({about.limited_by})"
+    if lengths["min"] == lengths["max"]:
+        return f"{lengths['max']:,} tokens; {allowed}"
     return (
         f"{lengths['min']:,} to {lengths['max']:,} tokens (line {checked.longest[1]:,} is the "
         f"longest); half at most {lengths['p50']:,}, 90% at most {lengths['p90']:,}, 99% at most "
-        f"{lengths['p99']:,}; {about.max_length:,} are allowed ({about.limited_by})"
+        f"{lengths['p99']:,}; {allowed}"
     )
 
 

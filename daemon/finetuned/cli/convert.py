@@ -15,6 +15,7 @@ from finetuned.cli.session import DONE, INTERRUPTED, REFUSED
 from finetuned.cli.terminal import byte_bar, complain, shown
 from finetuned.cli.verb import UsageError, Verb, add_json, named_file
 from finetuned.core.text import printable
+from finetuned.layout import Priority
 
 if TYPE_CHECKING:
     from finetuned.sources.conversion import Conversion
@@ -35,6 +36,9 @@ usage
 
 SHOWN = 20
 """Refused rows that are shown."""
+
+INBOX = ("inbox", *Priority)
+"""Folders from which the daemon takes the new file at once, so that there is no next step."""
 
 _ENDS = (
     *(".gz", ".bz2", ".xz", ".json", ".jsonl", ".ndjson", ".jsonlines"),
@@ -81,7 +85,7 @@ def _summary(result: Conversion) -> list[str]:
         lines += [f"  {word} {row.place}: {row.reason}" for row in result.refused[:SHOWN]]
         if (more := result.rows_refused - SHOWN) > 0:
             lines.append(f"  and {more} more")
-    if result.target is not None:
+    if result.target is not None and result.target.resolve().parent.name not in INBOX:
         lines.append(f"next: finetuned check {shlex.quote(shown(result.target))}")
     return lines
 

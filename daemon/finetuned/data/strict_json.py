@@ -123,7 +123,10 @@ def _parse_slowly(line: bytes) -> object:
         found = "the end of the line"
         if error.pos < len(text):
             found = f"{text[error.pos : error.pos + 20]!r}"
-        expected = error.msg[0].lower() + error.msg[1:]
+        # The position that some messages announce is given in front of them.
+        expected = error.msg[0].lower() + error.msg[1:].removesuffix(" at").removesuffix(
+            " starting"
+        )
         raise MalformedExample(
             "not_json", f"column {error.pos + 1}: found {found}; {expected}"
         ) from None

@@ -189,7 +189,7 @@ def test_without_a_root_the_defaults_hold(
 
     assert 0 == main(["check", "a.txt"])
     out = capsys.readouterr().out
-    assert "micro (no root: all settings are the defaults)" in out
+    assert "micro, with the default settings, as there is no root" in out
     assert "the daemon reads only names that end in .jsonl" in out
 
 

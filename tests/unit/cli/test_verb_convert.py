@@ -54,6 +54,17 @@ def test_rows_go_beside_the_file_and_the_next_step_is_named(
     assert 2 == len((tmp_path / "my rows.jsonl").read_text().splitlines())
 
 
+def test_the_daemon_takes_what_appears_in_its_inbox(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    There is no next step to name.
+    """
+    Path("inbox").mkdir()
+    Path("a.json").write_text(ARRAY)
+
+    assert 0 == main(["convert", "a.json", "-o", "inbox/a.jsonl"])
+    assert "all 2 rows are now in inbox/a.jsonl" == capsys.readouterr().out.splitlines()[-1]
+
+
 def test_refused_rows_are_listed_and_end_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     """
     For people and for programs.
