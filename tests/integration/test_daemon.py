@@ -23,7 +23,7 @@ import pytest
 
 from finetuned.files.run import read_json, read_metrics
 from support.daemon import Daemon, make_root
-from support.disk import log_events
+from support.disk import ended, log_events
 from support.tiny_base import write_rows
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -140,7 +140,7 @@ def test_orders_are_obeyed_at_the_next_step_and_survive_a_restart(
         time.sleep(1.0)
         assert [] == daemon.workers()
         (root / "control" / ".resume").touch()
-        daemon.wait_for(lambda s: s["queue"]["promoted"] + s["queue"]["rejected"] == 1, "the end")
+        daemon.wait_for(lambda s: ended(s) == 1, "the end")
         (root / "control" / "stop").touch()
         assert 0 == daemon.wait_exit()
 
@@ -290,15 +290,13 @@ def test_equal_bytes_train_once_and_equal_names_never_meet(root: Path) -> None:
     """
     drop(root, "a.jsonl", 40, "a")
     with Daemon(root) as daemon:
-        daemon.wait_for(lambda s: s["queue"]["promoted"] + s["queue"]["rejected"], "first job")
+        daemon.wait_for(lambda s: ended(s), "first job")
         done = root / "inbox" / "done"
         daemon.wait_for(lambda _: list(done.iterdir()), "the original in done/")
         shutil.copy(next(done.iterdir()), root / "inbox" / "copy.jsonl")
         daemon.wait_for(lambda s: s["queue"]["duplicate"] == 1, "the duplicate")
         drop(root, "a.jsonl", 40, "b")
-        daemon.wait_for(
-            lambda s: s["queue"]["promoted"] + s["queue"]["rejected"] == 2, "the namesake"
-        )
+        daemon.wait_for(lambda s: ended(s) == 2, "the namesake")
     rows = journal(root, "SELECT key, state, duplicate_of FROM datasets ORDER BY key")
     assert [None, rows[0][0], None] == [r[2] for r in rows]
     assert 3 == len(list((root / "inbox" / "done").iterdir()))
@@ -389,9 +387,7 @@ def test_readers_in_a_tight_loop_never_see_half_a_status(root: Path) -> None:
         reader = threading.Thread(target=read)
         reader.start()
         try:
-            daemon.wait_for(
-                lambda s: s["queue"]["promoted"] + s["queue"]["rejected"], "the end", seconds=240
-            )
+            daemon.wait_for(lambda s: ended(s), "the end", seconds=240)
         finally:
             done.set()
             reader.join()

@@ -109,7 +109,7 @@ def test_every_job_of_an_older_root_comes_to_its_end(opened: tuple[Path, Before]
     Live, queued, without a job and not even claimed: each file is trained and judged.
     """
     root, before = opened
-    judged = {"promoted", "rejected"}
+    judged = {"promoted", "held", "rejected"}
     jobs = {row["id"]: row for row in journal(root, "SELECT * FROM jobs")}
 
     assert {"training", "queued"} == set(before.states.values()) - judged

@@ -36,7 +36,7 @@ LAYERS = [
 FLOORS_OF_THE_SUPERVISOR = [
     {"status", "pages", "job_moves"},
     {"context"},
-    {"attempts", "learnt", "recover"},
+    {"attempts", "learnt", "old_heads", "recover"},
     {"verdict"},
     {"runs"},
     {"inbox", "incidents", "merges", "orders"},

@@ -306,6 +306,21 @@ def test_a_roll_back_goes_to_the_parent(layout):
     assert ["v0001", "v0002", "v0003"] == list_versions(layout)
 
 
+def test_a_roll_back_leaves_held_versions_out(layout):
+    """
+    It goes to what was in use when the version was judged, not to the head that it came from.
+    """
+    committed(layout, None, promoted=True)
+    folder = candidate(layout, "r-9")
+    facts = {"run_id": "r-9", "parent": "v0001", "release": "v0001", "verdict": "held"}
+    held = commit_version(layout, folder, facts)
+    folder = candidate(layout, "r-10")
+    facts = {"run_id": "r-10", "parent": held, "release": "v0001"}
+    promote(layout, commit_version(layout, folder, facts))
+
+    assert "v0001" == rollback(layout) == incumbent(layout)
+
+
 def test_the_first_version_has_nothing_to_roll_back_to(layout):
     """
     Going back to the bare base model must be asked for in so many words.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from finetuned.core.retention import (
     Trashed,
     built_on,
+    over_budget,
     plan_emptying,
     plan_prune,
     version_name,
@@ -156,8 +157,8 @@ def test_the_reason_names_the_strongest_rule():
     )
 
     assert {
-        "v0001": "ancestor of v0003: in use",
-        "v0002": "ancestor of v0003: in use",
+        "v0001": "needed by v0003: in use",
+        "v0002": "needed by v0003: in use",
         "v0003": "in use",
         "v0004": "pinned",
         "v0007": "one of the last 1",
@@ -195,10 +196,46 @@ def test_a_consolidated_version_stays_while_adapters_sit_on_it():
     )
 
     assert [] == plan.remove
-    assert "ancestor of v0003: in use" == plan.keep["v0002"]
+    assert "needed by v0003: in use" == plan.keep["v0002"]
     assert ["v0001", "v0002"] == sorted(
         built_on("v0003", {**dict.fromkeys(plan.keep)}, {"v0003": "v0002", "v0002": "v0001"})
     )
+
+
+def test_old_heads_go_and_the_newest_stay():
+    """
+    Although nothing else protects them, however many other versions are kept; what the release
+    is on the way back from, what is pinned and what something sits on stay.
+    """
+    versions = {
+        "v0001": None,
+        **{f"v{n:04d}": "v0001" for n in range(2, 9)},
+        "v0009": "v0008",  # promoted by hand over a held one
+    }
+    plan = plan_prune(
+        versions,
+        bases={"v0007": "v0003"},
+        in_use={"v0007": "the head of training", "v0009": "in use"},
+        pinned={"v0002"},
+        held={f"v{n:04d}" for n in range(2, 9)},
+        keep_last=99,
+        keep_heads=2,
+        last_backup=None,
+    )
+
+    assert ["v0006", "v0005", "v0004"] == plan.remove
+    assert "needed by v0009: in use" == plan.keep["v0008"]
+
+
+def test_the_oldest_go_until_the_rest_fits():
+    """
+    A budget of nothing keeps nothing; one that is not reached keeps all.
+    """
+    sizes = {"a": 5, "b": 3, "c": 2}
+
+    assert [[], ["a"], ["a", "b"], ["a", "b", "c"]] == [
+        over_budget(sizes, budget) for budget in (10, 5, 2, 0)
+    ]
 
 
 @st.composite
@@ -213,8 +250,8 @@ def trashes(draw):
         f"{version_name(n)}-t{i}": Trashed(
             version_name(n),
             known=draw(st.booleans()),
-            verdict=draw(st.sampled_from(["rejected", "promoted", None])),
-            parent=draw(some),
+            verdict=draw(st.sampled_from(["rejected", "promoted", "held", None])),
+            way_back=draw(some),
             base_version=draw(some),
         )
         for i, n in enumerate(numbers)
@@ -227,6 +264,7 @@ def trashes(draw):
         "copies": dict.fromkeys(draw(chosen), "backups/it"),
         "protected": dict.fromkeys(draw(chosen), "in use"),
         "confirmed": draw(confirmed),
+        "learnt_by": dict.fromkeys(draw(chosen), "v0009"),
     }
 
 
@@ -244,16 +282,18 @@ def test_every_folder_of_the_trash_stays_or_goes(case):
 @given(trashes())
 def test_an_only_copy_is_never_deleted_unasked(case):
     """
-    What goes by itself has an intact copy elsewhere, or was rejected, surely and by the gate.
+    What goes by itself has an intact copy elsewhere, was rejected, surely and by the gate, or was
+    held and is below an intact head that has learnt all that it learnt.
     """
     trash, facts = case
     for folder in plan_emptying(trash, **facts).delete:
         found = trash[folder]
-        rejected = found.known and found.verdict == "rejected"
+        held = found.verdict == "held" and found.version in facts["learnt_by"]
+        dispensable = found.known and (found.verdict == "rejected" or held)
         assert (
             folder in facts["confirmed"]
             or found.version in facts["copies"]
-            or (rejected and found.version not in facts["protected"])
+            or (dispensable and found.version not in facts["protected"])
         )
 
 
@@ -265,7 +305,7 @@ def test_what_stays_in_the_trash_keeps_what_it_was_built_on(case):
     trash, facts = case
     plan = plan_emptying(trash, **facts)
     for folder in plan.stay:
-        for below in {trash[folder].parent, trash[folder].base_version} - {None}:
+        for below in {trash[folder].way_back, trash[folder].base_version} - {None}:
             for gone in plan.delete:
                 if trash[gone].version == below and below < (trash[folder].version or ""):
                     assert gone in facts["confirmed"] or below in facts["copies"]
@@ -282,7 +322,7 @@ def test_a_confirmed_name_goes_and_nothing_else_with_it_that_would_have_stayed_a
 
     assert facts["confirmed"] <= with_it.delete.keys()
     for folder in with_it.delete.keys() - without.delete.keys() - facts["confirmed"]:
-        assert trash[folder].verdict == "rejected"  # nothing that is left needs it now
+        assert trash[folder].verdict in ("rejected", "held")  # nothing that is left needs it now
 
 
 @given(st.integers(1, 10**7))

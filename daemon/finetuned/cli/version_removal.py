@@ -10,6 +10,7 @@ from typing import Final
 from finetuned.cli.terminal import ask, complain
 from finetuned.cli.version_answer import Answer
 from finetuned.config import load_sections
+from finetuned.core.head import Parents
 from finetuned.core.text import printable
 from finetuned.errors import RegistryError
 from finetuned.files.journal import Journal
@@ -68,7 +69,7 @@ def _delete(layout: Layout, args: argparse.Namespace) -> Answer:
 
 
 def _empty_trash(layout: Layout, args: argparse.Namespace, dry: str) -> Answer:
-    plan = empty_trash(layout, confirm=args.confirm, apply=args.yes)
+    plan = empty_trash(layout, confirm=args.confirm, parents=_parents(layout), apply=args.yes)
     verb = "deleted" if args.yes else "delete "
     lines = [f"{printable(n):30} {verb} {why}" for n, why in plan.delete.items()]
     lines += [f"{printable(n):30} stays   {why}" for n, why in plan.stay.items()]
@@ -79,13 +80,24 @@ def _empty_trash(layout: Layout, args: argparse.Namespace, dry: str) -> Answer:
     return Answer(data, dry + "\n".join(lines or ["the trash is empty"]))
 
 
-def _keep_last(layout: Layout, given: int | None) -> int:
-    if given is not None:
-        return given
+def _parents(layout: Layout) -> Parents:
+    """Return what each version was trained on, by the journal; nothing if there is none."""
+    if not layout.journal.exists():
+        return {}
+    journal = Journal(layout.journal)
+    try:
+        return journal.versions.parents()
+    finally:
+        journal.close()
+
+
+def _keep(layout: Layout, given: int | None) -> tuple[int, int]:
+    """Return how many other versions and how many heads a prune keeps."""
     config, mistakes = load_sections(layout.config, ("registry",))
     for mistake in mistakes:
         complain("versions", f"{mistake} (not needed here, but the daemon will refuse it)")
-    return config.registry.keep_last
+    registry = config.registry
+    return registry.keep_last if given is None else given, registry.keep_heads
 
 
 def _prune(layout: Layout, args: argparse.Namespace) -> Answer:
@@ -93,9 +105,11 @@ def _prune(layout: Layout, args: argparse.Namespace) -> Answer:
     dry = "" if args.yes else "dry run, nothing was changed; add --yes to do it\n"
     if args.empty_trash:
         return _empty_trash(layout, args, dry)
+    keep_last, keep_heads = _keep(layout, args.keep_last)
     plan = prune(
         layout,
-        keep_last=_keep_last(layout, args.keep_last),
+        keep_last=keep_last,
+        keep_heads=keep_heads,
         last_backup=last_verified_backup(layout),
         apply=args.yes,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DETAILS = """examples:
   finetuned versions list                          what is there, and which one is in use
   finetuned versions show                          how the version in use came to be
-  finetuned versions rollback                      back to the parent of the version in use
+  finetuned versions rollback                      back to what was in use before
   finetuned versions rollback --to v0003           back to a certain version
   finetuned versions rollback --to-base            back to the bare base model
   finetuned versions rollback --head               training goes back there as well
@@ -54,7 +54,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     put = command("promote", "Verify a version and put it in use.")
     put.add_argument("version")
     put.add_argument("--anyway", action="store_true", help="also one that the gate rejected")
-    back = command("rollback", "Put the parent of the version in use back in use.")
+    back = command("rollback", "Put back what was in use before.")
     target = back.add_mutually_exclusive_group()
     target.add_argument("--to", metavar="VERSION", help="to this version instead")
     target.add_argument("--to-base", action="store_true", help="to the bare base model instead")

@@ -14,9 +14,21 @@ from finetuned.config.checks import check, ranges
 class RegistryConfig:
     keep_last: int = 5
     """
-    Versions outside the incumbent's ancestry that prune keeps, newest first, >= 0.
-    The incumbent, its ancestors, pinned versions and the last verified backup are
-    always kept.
+    Promoted and rejected versions that prune keeps although nothing needs them, newest
+    first, >= 0. Release and head, their way back, pinned versions and the last verified
+    backup are always kept.
+    """
+
+    keep_heads: int = 3
+    """
+    Held versions that are kept, newest first, >= 1. Older ones go to models/trash/ by
+    themselves: the newer ones were trained on top of them and have learnt what they learnt.
+    """
+
+    held_trash_bytes: int = 1 << 30
+    """
+    Most bytes of old held versions in models/trash/, >= 0. Above it the oldest are deleted
+    for good, if an intact head was trained on top of them.
     """
 
     backup: bool = True
@@ -33,7 +45,14 @@ class RegistryConfig:
     """Promotions since the last merge before the nightly one is worth it, >= 1."""
 
     def __post_init__(self) -> None:
-        ranges("registry", self, keep_last=(0, None), consolidate_after=(1, None))
+        ranges(
+            "registry",
+            self,
+            keep_last=(0, None),
+            keep_heads=(1, None),
+            held_trash_bytes=(0, None),
+            consolidate_after=(1, None),
+        )
         if self.consolidate_at:
             try:
                 local = time.fromisoformat(self.consolidate_at).tzinfo is None

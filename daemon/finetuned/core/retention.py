@@ -2,7 +2,7 @@
 Which versions may be removed. A decision on names and parents; touches no file.
 
 A version that a person or a restart may still need is never removed: the release, the head
-and every version it was trained on, pinned versions, and the version with the last
+and every version on their way back, pinned versions, and the version with the last
 verified backup. Removing moves a version into the trash. Emptying the trash is a
 decision of its own: a version is deleted for good only if an intact copy is left
 elsewhere, or if the gate rejected it.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 
 _NAME = re.compile(r"v(?:0\d{3}|[1-9]\d{3,})")
 
@@ -59,7 +60,7 @@ class Trashed:
     """Whether its manifest is intact: without it the gate's verdict is unknown."""
 
     verdict: str | None = None
-    parent: str | None = None
+    way_back: str | None = None
     base_version: str | None = None
 
 
@@ -82,25 +83,30 @@ def plan_prune(
     bases: Mapping[str, str | None],
     in_use: Mapping[str, str],
     pinned: Set[str],
+    held: Set[str] = frozenset(),
     keep_last: int,
+    keep_heads: int = 1,
     last_backup: str | None,
 ) -> Plan:
     """
     Decide which versions stay and which are removed.
 
     Args:
-        versions: Every version that exists -> the version it was trained on top
-            of. A parent that no longer exists ends its chain.
+        versions: Every version that exists -> its way back, the version to go back to
+            from it. One that no longer exists ends its chain.
         bases: Version -> the full model that its adapter sits on, if that is
             a version too. Without it the adapter cannot be loaded.
         in_use: What the links name, with what each is: the release, the head.
         pinned: Versions a person wants kept.
+        held: Versions that were held: heads of training that were never released by the gate.
         keep_last: How many of the versions that nothing else protects stay,
-            newest first, >= 0.
+            newest first, >= 0; held ones are not among them.
+        keep_heads: How many held versions stay, newest first, >= 1. What older ones learnt,
+            newer ones have learnt too.
         last_backup: The newest version whose backup was verified, or None.
 
     Returns:
-        A plan that names each version once. Whatever is kept has its ancestors
+        A plan that names each version once. Whatever is kept has its way back
         and what it sits on kept as well: it can be loaded, and rolled back.
     """
     newest_first = sorted(versions, key=_order, reverse=True)
@@ -111,14 +117,15 @@ def plan_prune(
             reasons.setdefault(name, why)
         for name in names:
             for ancestor in built_on(name, versions, bases):
-                reasons.setdefault(ancestor, f"ancestor of {name}: {why}")
+                reasons.setdefault(ancestor, f"needed by {name}: {why}")
 
     for name in newest_first:
         if name in in_use:
             keep([name], in_use[name])
     keep([v for v in newest_first if v in pinned], "pinned")
     keep([v for v in newest_first if v == last_backup], "last verified backup")
-    unprotected = [v for v in newest_first if v not in reasons]
+    keep([v for v in newest_first if v in held][:keep_heads], f"one of the last {keep_heads} heads")
+    unprotected = [v for v in newest_first if v not in reasons and v not in held]
     keep(unprotected[:keep_last], f"one of the last {keep_last}")
     return Plan(
         keep={v: reasons[v] for v in reversed(newest_first) if v in reasons},
@@ -154,6 +161,7 @@ def plan_emptying(
     copies: Mapping[str, str],
     protected: Mapping[str, str],
     confirmed: Collection[str],
+    learnt_by: Mapping[str, str] = MappingProxyType({}),
 ) -> Emptying:
     """
     Decide which folders of the trash may be deleted for good.
@@ -164,6 +172,8 @@ def plan_emptying(
         protected: Version -> why even a rejected one stays: in use, pinned, or
             built upon by something outside the trash.
         confirmed: Folders whose names a person has typed; they are deleted whatever they are.
+        learnt_by: Version -> the intact version outside the trash that was trained on top of
+            it and has learnt all that it learnt. A held version may go then.
 
     Returns:
         A plan that names each folder once. Whatever stays has what it was built
@@ -181,14 +191,42 @@ def plan_emptying(
             plan.delete[folder] = f"{copies[found.version]} is intact"
         elif not found.known:
             plan.stay[folder] = "its manifest cannot be trusted, and there is no other intact copy"
-        elif found.verdict != "rejected":
-            plan.stay[folder] = "the only copy of a version that the gate did not reject"
-        elif found.version in needed:
-            plan.stay[folder] = f"rejected by the gate, but {needed[found.version]}"
         else:
-            plan.delete[folder] = "rejected by the gate"
+            why = _dispensable(found.version, found.verdict, learnt_by)
+            if why is None:
+                plan.stay[folder] = "the only copy of a version that the gate did not reject"
+            elif found.version in needed:
+                plan.stay[folder] = f"{why}, but {needed[found.version]}"
+            else:
+                plan.delete[folder] = why
         if folder in plan.stay:
-            for below in (found.parent, found.base_version):
+            for below in (found.way_back, found.base_version):
                 if below is not None:
                     needed.setdefault(below, f"{folder} was built on it")
     return plan
+
+
+def _dispensable(version: str, verdict: str | None, learnt_by: Mapping[str, str]) -> str | None:
+    """Return why the only copy of a version may go, None if it may not."""
+    if verdict == "rejected":
+        return "rejected by the gate"
+    if verdict == "held" and version in learnt_by:
+        return f"held, and {learnt_by[version]} has learnt all that it learnt"
+    return None
+
+
+def over_budget(sizes: Mapping[str, int], budget: int) -> list[str]:
+    """
+    Return which folders to delete so that the rest is at most *budget* bytes, oldest first.
+
+    Args:
+        sizes: Bytes by folder, the oldest first.
+        budget: >= 0.
+    """
+    total, gone = sum(sizes.values()), []
+    for name, size in sizes.items():
+        if total <= budget:
+            break
+        gone.append(name)
+        total -= size
+    return gone

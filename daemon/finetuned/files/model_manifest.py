@@ -56,6 +56,11 @@ class ModelManifest:
     job_id: str | None
     parent: str | None
     """The version it was trained on top of; None for one made from the base model."""
+    way_back: str | None
+    """
+    The version to go back to from it: the release when it was judged, its parent if the
+    manifest is older than heads; None is the base model.
+    """
     base: str | None
     """The configured base model, as ``model.base`` names it."""
     base_version: str | None
@@ -63,7 +68,7 @@ class ModelManifest:
     consolidates: str | None
     """The version whose adapter was merged into this full model; None for an adapter."""
     verdict: str | None
-    """promoted or rejected; None for a candidate."""
+    """promoted, held or rejected; None for a candidate."""
     reason: str | None
     """Why the gate decided so."""
     created_at: str | None
@@ -105,6 +110,7 @@ class ModelManifest:
             run_id=text("run_id"),
             job_id=text("job_id"),
             parent=name("parent"),
+            way_back=name("release") if "release" in document else name("parent"),
             base=text("base"),
             base_version=name("base_version"),
             consolidates=name("consolidates"),

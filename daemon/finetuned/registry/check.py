@@ -128,7 +128,7 @@ def _check_links(layout: Layout, findings: Findings) -> None:
 
 def _orphans(layout: Layout) -> list[str]:
     """
-    Name the versions whose parent or base is gone; they cannot be rolled back.
+    Name the versions whose way back or base is gone; they cannot be rolled back.
     """
     there = {*list_versions(layout), *version_names(layout.backups)}
     notes = []
@@ -136,7 +136,7 @@ def _orphans(layout: Layout) -> list[str]:
         manifest = known_manifest(layout, name)
         if manifest is None:
             continue
-        for what, other in (("parent", manifest.parent), ("base", manifest.base_version)):
+        for what, other in (("way back", manifest.way_back), ("base", manifest.base_version)):
             if other is not None and other not in there:
                 notes.append(f"{name}: its {what} {other} is neither a version nor a backup now")
     return notes

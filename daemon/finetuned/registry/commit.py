@@ -93,7 +93,7 @@ def _checked_run_id(facts: Mapping[str, Any]) -> str:
     run_id = facts.get("run_id")
     if not isinstance(run_id, str) or not run_id:
         raise RegistryError("a version needs the run_id of the run that made it")
-    for key in ("parent", "base_version"):
+    for key in ("parent", "base_version", "release"):
         if facts.get(key) is not None and valid_version_name(facts[key]) is None:
             raise RegistryError(f"{key} must be a version name or None, got {facts[key]!r}")
     return run_id

@@ -62,7 +62,7 @@ def promote(layout: Layout, name: str) -> None:
 
 def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) -> str | None:
     """
-    Go back to the parent of the version in use, to version *to*, or to the base model.
+    Go back to what was in use before, to version *to*, or to the base model.
 
     Nothing is deleted: the version that was in use can be promoted again.
 
@@ -71,7 +71,7 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
         wherever it points.
 
     Raises:
-        RegistryError: No version is in use, it has no parent or the parent is gone,
+        RegistryError: No version is in use, none was before it or that one is gone,
             or current_model is no link of the daemon's (with *to_base* any link will do).
         ModelError: The target is not intact. In both cases current_model is as before.
     """
@@ -84,29 +84,29 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
             remove_link(link)
             target = None
         else:
-            target = to or _parent_of(layout, old)
+            target = to or _before(layout, old)
             verify_usable(layout, target)
             point_to(layout, layout.current_model, target)
     log.warning("version_rolled_back", version=old, to=target)
     return target
 
 
-def _parent_of(layout: Layout, name: str) -> str:
+def _before(layout: Layout, name: str) -> str:
     manifest = known_manifest(layout, name)
     if manifest is None:
         raise RegistryError(
-            f"{name} is missing or its manifest is damaged, so its parent is not known; "
-            "name one with --to"
+            f"{name} is missing or its manifest is damaged, so what was in use before it is not "
+            "known; name a version with --to"
         )
-    parent = manifest.parent
-    if parent is None:
+    before = manifest.way_back
+    if before is None:
         raise RegistryError(
-            f"{name} is the first version and has no parent; "
+            f"{name} is the first version that was in use; "
             "to go back to the bare base model: finetuned versions rollback --to-base"
         )
-    if not (layout.versions / parent).is_dir():
+    if not (layout.versions / before).is_dir():
         raise RegistryError(
-            f"{parent}, the parent of {name}, is not in {layout.versions}; "
-            f"bring it back with: finetuned versions restore {parent}"
+            f"{before}, which was in use before {name}, is not in {layout.versions}; "
+            f"bring it back with: finetuned versions restore {before}"
         )
-    return parent
+    return before

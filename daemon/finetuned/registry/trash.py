@@ -12,9 +12,11 @@ import shutil
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import structlog
 
+from finetuned.core.head import Parents, ancestors
 from finetuned.core.retention import Emptying, Trashed, plan_emptying, version_number
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import fsync_dir, remove_tree
@@ -88,7 +90,14 @@ def trashed_version(folder: str) -> str | None:
     return valid_version_name(folder.partition("-")[0])
 
 
-def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = False) -> Emptying:
+def empty_trash(
+    layout: Layout,
+    *,
+    confirm: Collection[str] = (),
+    parents: Parents = MappingProxyType({}),
+    only: Collection[str] | None = None,
+    apply: bool = False,
+) -> Emptying:
     """
     Plan which folders of the trash may be deleted for good, and with *apply* delete them.
 
@@ -97,6 +106,9 @@ def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = 
 
     Args:
         confirm: Folders of the trash that a person named; they are deleted in any case.
+        parents: Version -> the version it was trained on, by the caller's own records; an old
+            head may be deleted if the head was trained on top of it.
+        only: The folders that may be deleted with *apply*; None for all.
         apply: False only plans and changes nothing. Either way every other copy of a
             version that would be deleted is read and verified.
 
@@ -105,9 +117,11 @@ def empty_trash(layout: Layout, *, confirm: Collection[str] = (), apply: bool = 
             the pins are out of order; nothing was deleted.
     """
     if not apply:
-        return _plan(layout, confirm)
+        return _plan(layout, confirm, parents)
     with registry_lock(layout):
-        plan = _plan(layout, confirm)
+        plan = _plan(layout, confirm, parents)
+        if only is not None:
+            plan = Emptying({n: why for n, why in plan.delete.items() if n in only}, plan.stay)
         remember_highest(layout)
         for rest in layout.trash.glob(f"{_REMOVING}*"):  # left by an emptying that was interrupted
             shutil.rmtree(rest)
@@ -125,7 +139,7 @@ def _remove(path: Path) -> None:
         path.unlink()  # a file that somebody put here, or the rest of a folder that a disk lost
 
 
-def _plan(layout: Layout, confirm: Collection[str]) -> Emptying:
+def _plan(layout: Layout, confirm: Collection[str], parents: Parents) -> Emptying:
     names = list_trash(layout)
     strange = sorted(set(confirm) - set(names))
     if strange:
@@ -137,7 +151,18 @@ def _plan(layout: Layout, confirm: Collection[str]) -> Emptying:
         copies={v: copy for v in versions if (copy := _other_copy(layout, v))},
         protected=_protected(layout),
         confirmed=confirm,
+        learnt_by=_learnt_by(layout, parents),
     )
+
+
+def _learnt_by(layout: Layout, parents: Parents) -> dict[str, str]:
+    """Return version -> the intact one, release or head, that was trained on top of it."""
+    return {
+        below: name
+        for name in in_use(layout)
+        if intact(layout.versions / name, name) is not None
+        for below in ancestors(name, parents)
+    }
 
 
 def _look_at(layout: Layout, folder: str) -> Trashed:
@@ -152,7 +177,7 @@ def _look_at(layout: Layout, folder: str) -> Trashed:
         version,
         known=True,
         verdict=manifest.verdict,
-        parent=manifest.parent,
+        way_back=manifest.way_back,
         base_version=manifest.base_version,
     )
 
@@ -178,7 +203,7 @@ def _protected(layout: Layout) -> dict[str, str]:
                     f"restore or delete {name} first"
                 )
             continue
-        for below in (manifest.parent, manifest.base_version):
+        for below in (manifest.way_back, manifest.base_version):
             if below is not None:
                 why[below] = f"{name} was built on it"
     why |= dict.fromkeys(read_pins(layout), "pinned")

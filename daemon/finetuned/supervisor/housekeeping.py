@@ -15,6 +15,7 @@ from finetuned.files.inbox import make_folders
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import retire_job
 from finetuned.supervisor.merges import consolidate_nightly
+from finetuned.supervisor.old_heads import OldHeads
 from finetuned.supervisor.verdict.follow import follow_journal
 
 log = structlog.get_logger()
@@ -30,6 +31,7 @@ class Housekeeping:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._old_heads = OldHeads(context)
         self._last = float("-inf")
         self._checkpoint_bytes = 0
         self.low_disk: str | None = None
@@ -65,6 +67,7 @@ class Housekeeping:
         self.low_disk = self._disk_shortage()
         follow_journal(self._context)  # a person may have promoted or rolled back
         self.retire()
+        self._old_heads.look()
         if self._context.config.registry.consolidate_at:
             consolidate_nightly(self._context, idle=is_idle(), now=datetime.now())
         return True

@@ -55,6 +55,7 @@ EVENTS: Final = {
     "head_unreadable": "The link models/head does not lead to a version.",
     "journal_rebuilt": "The journal was rebuilt from the manifests of the versions.",
     "keys_unused": "Rows of a file have keys that no reader knows; they are trained without them.",
+    "old_heads_kept": "Old held versions stay, as a link, the pins or a manifest cannot be read.",
     "orphan_killed": "A worker of a dead supervisor was killed at the start.",
     "page_not_made": "The page of a version could not be drawn.",
     "run_ended": "A training or evaluation run ended.",

@@ -213,6 +213,7 @@ def _commit(
             "kind": "version",
             "verdict": report["verdict"]["outcome"],
             "reason": report["verdict"]["reason"],
+            "release": context.journal.promotions.incumbent(),
             "eval_report": REPORT,
             "suites": [
                 {key: suite[key] for key in ("name", "origin", "title")}

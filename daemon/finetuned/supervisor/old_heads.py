@@ -1,0 +1,85 @@
+"""
+Held versions do not pile up: the newest stay, older ones go to the trash, and from there for good.
+
+What an old head learnt, the newer ones were trained on top of. The rows that it was made on
+stay in the journal.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from finetuned.core.promotion import VersionVerdict
+from finetuned.core.retention import over_budget
+from finetuned.errors import ModelError, RegistryError
+from finetuned.layout import Layout
+from finetuned.registry.backup import last_verified_backup
+from finetuned.registry.check import folder_bytes
+from finetuned.registry.folder import read_sealed
+from finetuned.registry.prune import prune
+from finetuned.registry.trash import empty_trash, list_trash, trashed_version
+from finetuned.registry.versions import known_manifest, list_versions
+from finetuned.supervisor.context import Context
+
+log = structlog.get_logger()
+
+
+class OldHeads:
+    """
+    Looks after held versions whenever the head has changed.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked: int | None = None
+        """Number of the decision on the head at the last look."""
+
+    def look(self) -> None:
+        """
+        Move old heads to the trash, and delete the oldest there above registry.held_trash_bytes.
+
+        While a link, the pins or a manifest cannot be read nothing is moved.
+
+        Raises:
+            OSError: The file system refused; it is done at the next look.
+        """
+        last = self._context.journal.heads.last()
+        if last is None or last.seq == self._looked:
+            return
+        try:
+            if len(_held(self._context.layout)) > self._context.config.registry.keep_heads:
+                self._tidy()
+        except (RegistryError, ModelError) as error:
+            log.warning("old_heads_kept", error=str(error))  # a person has to mend that first
+        self._looked = last.seq
+
+    def _tidy(self) -> None:
+        layout, config = self._context.layout, self._context.config.registry
+        prune(
+            layout,
+            keep_last=None,
+            keep_heads=config.keep_heads,
+            last_backup=last_verified_backup(layout),
+            apply=True,
+        )
+        folders = [name for name in list_trash(layout) if _was_held(layout, name)]
+        sizes = {name: folder_bytes(layout.trash / name) for name in folders}
+        gone = over_budget(sizes, config.held_trash_bytes)
+        if gone:
+            parents = self._context.journal.versions.parents()
+            empty_trash(layout, parents=parents, only=gone, apply=True)
+
+
+def _held(layout: Layout) -> list[str]:
+    found = ((name, known_manifest(layout, name)) for name in list_versions(layout))
+    return [n for n, manifest in found if manifest and manifest.verdict == VersionVerdict.HELD]
+
+
+def _was_held(layout: Layout, folder: str) -> bool:
+    version = trashed_version(folder)
+    try:
+        return version is not None and (
+            read_sealed(layout.trash / folder, version).verdict == VersionVerdict.HELD
+        )
+    except (ModelError, OSError):
+        return False

@@ -1,0 +1,83 @@
+"""
+Held versions do not pile up on the disk, and nothing that they learnt is lost.
+"""
+
+import pytest
+from structlog.testing import capture_logs
+
+from finetuned.core.promotion import HeadCause, PromotionCause
+from finetuned.registry.trash import list_trash
+from finetuned.registry.versions import list_versions
+from finetuned.supervisor.old_heads import OldHeads
+from finetuned.supervisor.verdict.follow import follow_journal
+from support.desk import configure
+from support.journals import release
+from support.versions import commit
+
+
+@pytest.fixture
+def heads(context):
+    """
+    v0001, the release, and five held versions on top of it, each on the one before.
+    """
+    configure(context, "registry", backup=False)
+    journal = context.journal
+    parent = commit(context.layout)
+    journal.versions.add(parent, "promoted", parent=None)
+    release(journal, parent, PromotionCause.GATE)
+    for _ in range(5):
+        name = commit(context.layout, parent, verdict="held", release="v0001")
+        journal.versions.add(name, "held", parent=parent)
+        journal.heads.add(name, HeadCause.HELD)
+        parent = name
+    follow_journal(context)
+    return OldHeads(context)
+
+
+def in_trash(context):
+    return [name[:5] for name in list_trash(context.layout)]
+
+
+def test_the_newest_few_stay_and_older_ones_go_to_the_trash(context, heads):
+    """
+    The release stays, whatever its age. It is done once for each head.
+    """
+    heads.look()
+    assert ["v0001", "v0004", "v0005", "v0006"] == list_versions(context.layout)
+    assert ["v0002", "v0003"] == in_trash(context)
+    configure(context, "registry", keep_heads=1)
+    heads.look()
+    assert 4 == len(list_versions(context.layout))
+    context.journal.heads.add("v0006", HeadCause.HELD)
+    heads.look()
+
+    assert ["v0001", "v0006"] == list_versions(context.layout)
+
+
+def test_above_the_budget_the_oldest_are_deleted_for_good(context, heads):
+    """
+    The head was trained on top of them. Head and newest held version stay.
+    """
+    configure(context, "registry", held_trash_bytes=0)
+    aside = commit(context.layout, "v0001", verdict="held", release="v0001")
+    context.journal.versions.add(aside, "held", parent="v0001")
+    configure(context, "registry", keep_heads=1)
+    heads.look()
+
+    assert ["v0001", "v0006", aside] == list_versions(context.layout)
+    assert [] == in_trash(context)
+
+
+def test_while_a_manifest_is_damaged_nothing_is_moved(context, heads):
+    """
+    What it needs is not known. It is said once, and the other rounds go on.
+    """
+    manifest = context.layout.versions / "v0003" / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_text("{")
+    with capture_logs() as logs:
+        heads.look()
+        heads.look()
+
+    assert ["old_heads_kept"] == [entry["event"] for entry in logs]
+    assert 6 == len(list_versions(context.layout))
