@@ -107,6 +107,7 @@ def report(n_right=40, n_items=40, *, chosen=None):
             {
                 "suite": f"heldout-{'a' * 16}",
                 "id": str(i),
+                "cluster": str(i),
                 "outcomes": {"base": outcome(False), "candidate": outcome(i < n_right)},
             }
             for i in range(n_items)

@@ -70,7 +70,10 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     scores = scores_of_report(
         report.get("suites", []), report.get("subjects", {}), source=str(run_dir / REPORT)
     )
-    evidence = evidence_of(report, required=required, merge=made.get("merge"))
+    release = context.journal.promotions.incumbent()
+    evidence = evidence_of(
+        report, required=required, head=job.parent != release, merge=made.get("merge")
+    )
     first_look = context.journal.next_look(run_dir.name)
     verdict = judge(evidence, config.gate, look=first_look + chosen_trial(report))
     if any(rule.name == "gain" for rule in verdict.rules):
@@ -79,7 +82,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
         retrain(context.journal, job.id, verdict.reason, second_try=True)
         log.info("second_try", job_id=job.id, reason=verdict.reason)
         return
-    outcome = outcome_of(verdict, job, context.journal.promotions.incumbent())
+    outcome = outcome_of(verdict, job, release)
     note_verdict(report, verdict, outcome)
     add_history(context, job, report)
     version = _commit(context, candidate, made, report, config)
