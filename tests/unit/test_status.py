@@ -74,6 +74,36 @@ def test_a_list_that_is_none_in_the_snapshot_does_not_end_the_daemon(tmp_path):
     assert {name: [] for name in lists} == {name: board.fields[name] for name in lists}
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"job": 5},
+        {"eval_samples": [1]},
+        {"recent_examples": [{"prompt": "p"}]},
+        {"active_alerts": [None]},
+        {"train_loss_history": ["a"]},
+        {"restarts": "many"},
+        {"fixed_eval_em": "x"},
+        {"last_verdict": [1]},
+        {"queue": 3, "phase": None, "loss": {}},
+    ],
+)
+def test_nothing_in_a_strange_snapshot_ends_the_daemon(tmp_path, strange):
+    """
+    It would be read again at the next start, and end that one too.
+    """
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({**DEFAULTS, "current_step": 7, **strange}))
+    board = StatusBoard(path)
+    board.take_heartbeat(beat())
+    board.show_job({"id": "j000001"})
+    board.write(durable=False)
+
+    assert 7 == board.fields["current_step"]
+    assert isinstance(board.fields["restarts"], int)
+    assert isinstance(board.fields["queue"], dict)
+
+
 def test_an_unknown_field_is_a_bug(tmp_path):
     """
     What the schema does not know is not written.

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from finetuned.core.unused_keys import unused_keys
-from finetuned.files.status_file import DaemonState, Presence
+from finetuned.files.status_file import STRANGE, DaemonState, Presence
 from finetuned.layout import Layout
 
 MAX_PROBLEMS = 5
 """Files of the inbox that are named."""
+
+UNREADABLE = (
+    "the status file has values that this version of the program does not write; "
+    "is the daemon of another version, or the file not its own?"
+)
+"""Said once in place of what cannot be shown."""
 
 MAX_UNUSED_KEYS = 2
 """Files whose unused keys are named, the newest first."""
@@ -26,6 +32,13 @@ def attention(status: dict[str, Any]) -> list[str]:
     """
     Return what stands in the way now and does not go away by itself, one sentence each.
     """
+    try:
+        return _attention(status)
+    except STRANGE:
+        return [UNREADABLE]
+
+
+def _attention(status: dict[str, Any]) -> list[str]:
     found = []
     if status["waiting_reason"] and status["phase"] != "recovering":
         found.append(str(status["waiting_reason"]))
@@ -52,9 +65,9 @@ def keys_unused(status: dict[str, Any]) -> list[str]:
 
 def next_steps(
     root: Path, status: dict[str, Any] | None, seen: Presence, program: str
-) -> Iterator[str]:
+) -> list[str]:
     """
-    Yield what a person can do next, as commands that can be copied.
+    Return what a person can do next, as commands that can be copied.
 
     Args:
         root: Absolute.
@@ -62,6 +75,15 @@ def next_steps(
         seen: Whether its daemon is alive.
         program: How the person starts finetuned, quoted for a shell.
     """
+    try:
+        return list(_next_steps(root, status, seen, program))
+    except STRANGE:
+        return list(_next_steps(root, None, seen, program))
+
+
+def _next_steps(
+    root: Path, status: dict[str, Any] | None, seen: Presence, program: str
+) -> Iterator[str]:
     layout, where = Layout(root), f"--root {shlex.quote(str(root))}"
     if seen.state is DaemonState.SILENT:
         yield f"look into {layout.logs}/supervisor.log; it may wait for a slow disk"

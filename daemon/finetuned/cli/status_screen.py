@@ -7,15 +7,15 @@ Pure: status document in, lines out. Knows words; does not know terminals, files
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from finetuned.cli.advice import attention, keys_unused, next_steps
+from finetuned.cli.advice import UNREADABLE, attention, keys_unused, next_steps
 from finetuned.core.text import printable
-from finetuned.files.status_file import DaemonState, Presence
+from finetuned.files.status_file import STRANGE, DaemonState, Presence
 
 BAR_CELLS = 30
 LABEL_CELLS = 10
@@ -92,19 +92,28 @@ def screen(
     """
     lines = [_daemon(root, seen)]
     if status is not None:
-        if seen.state.alive:
-            lines += _now(status)
-        lines += [
-            _queue(status),
-            *_waiting(status),
-            *_books(status),
-            *_versions(status, alive=seen.state.alive),
-            *_trouble(status),
+        alive = seen.state.alive
+        parts: list[Callable[[], Iterable[Line]]] = [
+            lambda: _now(status) if alive else (),
+            lambda: [_queue(status)],
+            lambda: _waiting(status),
+            lambda: _books(status),
+            lambda: _versions(status, alive=alive),
+            lambda: _trouble(status),
+            lambda: [Line("order", text) for text in _order(status)],
         ]
-        lines += [Line("order", text) for text in _order(status)]
+        lines += [line for part in parts for line in _as_far_as_possible(part)]
     for number, step in enumerate(next_steps(root, status, seen, program)):
         lines.append(Line("" if number else "to do", step))
     return lines
+
+
+def _as_far_as_possible(part: Callable[[], Iterable[Line]]) -> Iterator[Line]:
+    """Yield the lines of a part of the screen, up to a value that no such line can be made of."""
+    try:
+        yield from part()
+    except STRANGE:
+        yield Line("", UNREADABLE, Tone.BAD)
 
 
 def render(lines: list[Line], width: int, *, cut_words: bool) -> list[tuple[str, Tone]]:
@@ -120,7 +129,7 @@ def render(lines: list[Line], width: int, *, cut_words: bool) -> list[tuple[str,
     rows: list[tuple[str, Tone]] = []
     for line in lines:
         pieces = textwrap.wrap(
-            printable(line.text),
+            printable(str(line.text)),
             max(20, width - LABEL_CELLS),
             break_long_words=cut_words,
             break_on_hyphens=False,

@@ -25,6 +25,10 @@ _CLOCK_SECONDS = 2.0
 """How far the wall clock and the kernel's start time of a process may disagree."""
 
 
+STRANGE = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What a reader may meet in a status file whose fields are not of the types of today."""
+
+
 class DaemonState(StrEnum):
     """
     Whether the daemon of a root is alive.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
 from finetuned.core.books import Books
 from finetuned.core.job import JobState
@@ -24,7 +25,10 @@ from finetuned.core.remaining_time import RemainingTime
 from finetuned.files.atomic import write_atomic
 from finetuned.files.heartbeat import Beat, known_fields
 from finetuned.files.run import read_json, utc_now
-from finetuned.files.status_file import boot_id
+from finetuned.files.status_file import STRANGE, boot_id
+from finetuned.supervisor.last_status import restored
+
+log = structlog.get_logger()
 
 SCHEMA_VERSION = 1
 
@@ -201,15 +205,6 @@ _OF_THE_JOB: dict[str, Any] = {
 """Fields that belong to one job, with their values while no job runs."""
 
 
-def _verdict_of(previous: object) -> dict[str, Any]:
-    """Return the last verdict as an earlier status file has it, complete."""
-    if not isinstance(previous, dict):
-        return NO_VERDICT
-    promoted = previous.get("promoted")
-    outcome = None if promoted is None else "promoted" if promoted is True else "rejected"
-    return {**NO_VERDICT, "outcome": outcome, **previous}  # a file from before "held" has none
-
-
 class StatusBoard:
     """
     The one writer of the status file.
@@ -218,15 +213,20 @@ class StatusBoard:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._evaluation: RemainingTime | None = None
-        previous = read_json(path) or {}
-        self.fields: dict[str, Any] = {
-            name: previous.get(name, default) for name, default in DEFAULTS.items()
-        }
-        self.fields.update(schema_version=SCHEMA_VERSION, pid=os.getpid(), boot_id=boot_id())
-        self.fields["last_verdict"] = _verdict_of(self.fields["last_verdict"])
-        for name, default in DEFAULTS.items():
-            if isinstance(default, list) and not isinstance(self.fields[name], list):
-                self.fields[name] = []
+        self.fields = self._restored(path)
+
+    def _restored(self, path: Path) -> dict[str, Any]:
+        """Return the fields of the last snapshot, or of none if nothing can follow on it."""
+        own = {"schema_version": SCHEMA_VERSION, "pid": os.getpid(), "boot_id": boot_id()}
+        fields = restored(read_json(path) or {}, DEFAULTS, NO_VERDICT) | own
+        self.fields = dict(fields)
+        try:
+            self._derive(Beat(pid=0))
+            self.show_job({"id": ""})
+        except STRANGE as error:  # its lists and objects may hold anything
+            log.warning("status_begun_anew", error=f"{type(error).__name__}: {error}")
+            return {**DEFAULTS, **own}
+        return fields
 
     def update(self, **fields: Any) -> None:
         """

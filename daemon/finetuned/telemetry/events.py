@@ -63,6 +63,7 @@ EVENTS: Final = {
     "run_file_unreadable": "A file of a run folder is of another version; it counts as missing.",
     "run_started": "A training or evaluation run was given to a worker.",
     "second_try": "A candidate forgot too much; its job is trained again with more rehearsal.",
+    "status_begun_anew": "The last status file is not what this program writes; it is not gone on.",
     "status_not_written": "The status file could not be replaced.",
     "supervisor_cut_short": "A second SIGTERM: the daemon leaves at once.",
     "supervisor_started": "The daemon runs.",

@@ -303,3 +303,27 @@ def test_an_event_without_a_sentence_is_shown_by_its_name():
 
     assert "--:--:--  warning: page not made  version=v1\\x1b[2J" == event_line(event)
     assert "--:--:--  ?: found in the inbox" == event_line({"event": "dataset_claimed"})
+
+
+KINDS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.sampled_from(["id", "name", "version", "keys"]), st.integers(), max_size=2),
+)
+ANYTHING = st.one_of(KINDS, st.lists(KINDS, max_size=2))
+PARTS = st.sampled_from(sorted(DEFAULTS))
+
+
+@given(st.dictionaries(PARTS, ANYTHING, min_size=1, max_size=6), st.sampled_from(list(DaemonState)))
+def test_no_status_file_of_a_stranger_ends_the_screen_with_a_traceback(fields, state):
+    """
+    Each part is shown as far as it can be read; what cannot be is said in one sentence.
+    """
+    strange, seen = StatusDocument({**DEFAULTS, **fields}), Presence(state, 7, 1.0)
+    rows = render(screen(ROOT, strange, seen), 80, cut_words=True)
+
+    assert rows[0][0].startswith("daemon")
+    assert all(isinstance(problem, str) for problem in attention(strange))
