@@ -34,6 +34,7 @@ LAYERS = [
 """Floors, the lowest first. Some rooms are drawn here and not built yet."""
 
 FLOORS_OF_THE_SUPERVISOR = [
+    {"last_status"},
     {"status", "pages", "job_moves"},
     {"context"},
     {"attempts", "learnt", "old_heads", "recover"},

@@ -25,7 +25,7 @@ MOST = {
     "registry": 3,
     "reports": 16,
     "sources": 3,
-    "supervisor": 15,
+    "supervisor": 16,
     "telemetry": 1,
     "training": 5,
 }
