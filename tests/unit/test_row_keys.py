@@ -5,6 +5,7 @@ Every key of a row is used, kept, refused with what to do, or counted: none is d
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from finetuned.data.formats.turns import TURN_KEYS
 from finetuned.data.reader import FORMATS, ReadRow, UnknownKeys, read_line
 from finetuned.errors import MalformedExample
 
+REPORTED = Path(__file__).parents[3] / "shared" / "data" / "reported"
 ASKED = {"role": "user", "content": "Which tower?"}
 SAID = {"role": "assistant", "content": "The left one."}
 ROWS: dict[str, dict[str, Any]] = {
@@ -344,3 +346,67 @@ def test_kept_keys_are_none_that_a_format_refuses_for_all() -> None:
     for found in FORMATS:
         refusals = {key for key, use in found.keys.items() if isinstance(use, Refused)}
         assert set() == KEPT & refusals
+
+
+def reported(name: str) -> list[ReadRow | MalformedExample]:
+    """
+    Return what is read of a file of reported inputs; skip the test if they are not here.
+    """
+    if not REPORTED.is_dir():
+        pytest.skip("shared/data/reported is not here")
+    return [read_line(line) for line in (REPORTED / name).read_bytes().splitlines()]
+
+
+def codes(found: list[ReadRow | MalformedExample]) -> list[str]:
+    return [row.code if isinstance(row, MalformedExample) else "" for row in found]
+
+
+def test_reported_labels_are_refused() -> None:
+    """
+    Bad answers are never learned.
+    """
+    assert {"preference_row"} == set(codes(reported("01_preference_labels.jsonl")))
+
+
+def test_reported_marks_are_honoured() -> None:
+    """
+    The wrong turn carries no loss, and the wrong row is left out.
+    """
+    *turns, row = reported("02_turns_not_to_train.jsonl")
+
+    assert ["not_to_train"] == codes([row])
+    for found in turns:
+        assert isinstance(found, ReadRow)
+        assert ("5", "No, 4.") == tuple(found.example.messages[i]["content"] for i in (1, 3))
+        assert (1,) == found.example.untrained
+
+
+def test_reported_system_prompts_and_functions_are_in_the_prompt() -> None:
+    """
+    Beside the turns, in every format.
+    """
+    for found in reported("03_system_beside_messages.jsonl"):
+        assert isinstance(found, ReadRow)
+        assert {"role": "system", "content": "Answer in French."} == found.example.messages[0]
+    (found,) = reported("04_functions_legacy.jsonl")
+    assert isinstance(found, ReadRow)
+    assert "lamp" == (found.example.tools or [{}])[0]["function"]["name"]
+
+
+def test_reported_columns_are_counted_or_refused() -> None:
+    """
+    A context is seen in the counts; an answer beside a text and an image are not lost.
+    """
+    context, again, *others = reported("07_columns_that_change_meaning.jsonl")
+
+    for found in (context, again):
+        assert isinstance(found, ReadRow)
+        assert ("context",) == found.unused
+    assert ["answer_beside_text", "answer_beside_text", "media_row"] == codes(others)
+
+
+def test_reported_empty_parts_are_accepted() -> None:
+    """
+    None of them is a fault of its row.
+    """
+    assert {""} == set(codes(reported("15_empty_parts.jsonl")))

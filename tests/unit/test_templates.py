@@ -17,6 +17,7 @@ from finetuned.data.render import Renderer
 from finetuned.errors import MalformedExample
 
 MICRO = Path(__file__).parents[2] / "models" / "base" / "micro"
+REPORTED = Path(__file__).parents[3] / "shared" / "data" / "reported"
 TURN = "{{ '<|im_start|>' + message.role + '\\n' }}"
 END = "{{ '<|im_end|>\\n' }}"
 ASKS = "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -319,3 +320,48 @@ def test_a_shape_is_rendered_with_markers_once(load: Load) -> None:
     for i in range(50):
         renderer.render(to_example(row(f"{i}?", f"<think>{i}</think>{i}")))
     assert 2 == len(check._losses)
+
+
+def reported(name: str) -> list[dict[str, Any]]:
+    """
+    Return the rows of a file of reported inputs; skip the test if they are not here.
+    """
+    if not REPORTED.is_dir():
+        pytest.skip("shared/data/reported is not here")
+    return [json.loads(line) for line in (REPORTED / name).read_text().splitlines()]
+
+
+def test_reported_contents_that_are_dropped_are_noticed(load: Load) -> None:
+    """
+    They also stand in the question, or in the call.
+    """
+    for given in reported("06_dropped_content_found_elsewhere.jsonl"):
+        error = refusal(load(CALLS_WITHOUT_CONTENT), given)
+        assert "drops the content of message 1" in error.reason
+
+
+def test_reported_reasoning_is_trained_or_refused(load: Load) -> None:
+    """
+    Never an empty block in its place.
+    """
+    *fields, inline = reported("05_reasoning_fields.jsonl")
+    expected = ["<think>\nThree fours are twelve.\n</think>\n\n12<|im_end|>"]
+    for given in fields:
+        assert expected == learned(load(REASONS, enable_thinking=True), given)
+        assert "think_conflict" == refusal(load(REASONS), given).code
+        assert "template_drops" == refusal(load(CALLS_WITHOUT_CONTENT), given).code
+    assert expected == learned(load(CALLS_WITHOUT_CONTENT), inline)
+
+
+def test_every_reported_row_is_trained_after_an_opened_think_block(load: Load) -> None:
+    """
+    Each answer of each row closes the block that the prompt opened.
+    """
+    for given in reported("11_template_opens_think.jsonl"):
+        answers = [m["content"] for m in given["messages"] if m["role"] == "assistant"]
+        texts = learned(load(OPENS_THINK), given)
+        assert len(answers) == len(texts)
+        for answer, text in zip(answers, texts, strict=True):
+            _, closing, rest = text.partition("</think>\n\n")
+            assert closing
+            assert answer.rpartition("</think>")[2].lstrip("\n") + "<|im_end|>" == rest
