@@ -188,6 +188,7 @@ def make_report(
         "job_kind": "training",
         "created_at": "2026-11-20T10:09:41.512Z",
         "base": "micro",
+        "chat_template": "base",
         "incumbent": incumbent,
         "head": None,
         "version": version,

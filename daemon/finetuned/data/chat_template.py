@@ -52,6 +52,10 @@ _THINKING: Final = (
 )
 """Before a published template that knows the switch: its value when nobody sets it."""
 
+BASE: Final = "base"
+FALLBACK: Final = "fallback"
+"""Whose template is used: the base model's own, or FALLBACK_TEMPLATE."""
+
 DEFAULT: Final = "default"
 """Name of the one template that is used if a tokenizer has several."""
 
@@ -109,9 +113,10 @@ class ChatTemplate:
         self._stop = _any_of(self._tokenizer.convert_ids_to_tokens(sorted(stops)))
 
     @property
-    def is_fallback(self) -> bool:
-        """Whether the tokenizer has no template of its own."""
-        return isinstance(self.source, str) and self.source.endswith(FALLBACK_TEMPLATE)
+    def origin(self) -> str:
+        """BASE, or FALLBACK if the base model has no template."""
+        is_own = not isinstance(self.source, str) or not self.source.endswith(FALLBACK_TEMPLATE)
+        return BASE if is_own else FALLBACK
 
     def published(self) -> dict[str, str]:
         """

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from finetuned.core.clusters import ItemText, cluster_items
 from finetuned.core.job import JobKind
 from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.chat_template import BASE
 from finetuned.data.suite import Question
 from finetuned.evaluation.measured import MeasuredSubject, item_record
 from finetuned.evaluation.selected_suites import PickedSuite
@@ -55,6 +56,8 @@ class ReportBuilder:
     suites: Sequence[PickedSuite]
     clusters: Mapping[tuple[str, str], str]
     """Of each item, by its suite and id; see clusters_of."""
+    chat_template: str = BASE
+    """As data.chat_template.ChatTemplate.origin."""
 
     def report(
         self,
@@ -73,6 +76,7 @@ class ReportBuilder:
             job_kind=JobKind.TRAINING if job is None else job.job_kind,
             created_at=created_at,
             base=spec.config.model.base,
+            chat_template=self.chat_template,
             incumbent=None if spec.incumbent is None else spec.incumbent.version,
             head=None if spec.head is None else spec.head.version,
             datasets=() if job is None else job.datasets,

@@ -77,7 +77,8 @@ class EvaluationRun:
         self.heartbeat.beat(
             force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
         )
-        builder = ReportBuilder(self.spec, suites, clusters_of(suites))
+        origin = renderer.template.origin
+        builder = ReportBuilder(self.spec, suites, clusters_of(suites), origin)
         with closing(AnswerStore(self.spec.answers)) as store:
             examiner = Examiner(
                 renderer, self.config.evaluation, store, self._between_passes, self._count

@@ -196,6 +196,8 @@ class EvalReport:
     """RFC 3339, UTC."""
     base: str
     """``model.base``."""
+    chat_template: str
+    """Whose it is: base, or fallback if the base model has none."""
     incumbent: str | None
     """The release; None if that is the base model."""
     head: str | None = None

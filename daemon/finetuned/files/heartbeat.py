@@ -51,6 +51,7 @@ class Beat:
     """When the first step began; before it the fields below may still change."""
     optimizer_state: str | None = None
     warm_up: str | None = None
+    chat_template: str | None = None
     kernels: str | None = None
     kernels_timed: dict[str, Any] | None = None
     kernels_refused: dict[str, Any] | None = None

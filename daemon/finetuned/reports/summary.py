@@ -54,9 +54,17 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("job", f"{visible(report['job_id'])}, {visible(report['job_kind'])}"),
         ("run", visible(report["run_id"])),
         ("base", visible(report["base"])),
+        *_template(report),
         ("evaluated", visible(report["created_at"])),
         ("took", f"{number(seconds, digits=1)} s and {number(loading, digits=1)} s of loading"),
     ]
+
+
+def _template(report: Report) -> list[tuple[str, str]]:
+    """Return the fact that the base has no chat template, if it has none."""
+    if report.get("chat_template") != "fallback":
+        return []
+    return [("chat template", "finetuned's own: the base model has none")]
 
 
 def rule_rows(report: Report) -> list[dict[str, Any]]:

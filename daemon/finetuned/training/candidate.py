@@ -119,6 +119,7 @@ def _facts(job: Job, state: RunState) -> dict[str, Any]:
         "lineage_step": state.lineage_step,
         "plan_digest": state.plan_digest,
         "early_stop": early_stop.evidence(state.plan_digest) if early_stop.patience else None,
+        "chat_template": job.renderer.template.origin,
         "kernels": str(job.loaded.model.kernels),
         "precision": state.precision or None,
         "totals": {k: round(v, 3) for k, v in state.totals.items()},

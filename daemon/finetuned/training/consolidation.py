@@ -53,7 +53,7 @@ _CHANGED = (LoraLayer, ModulesToSaveWrapper)
 _SPARE = 1.25
 """Memory of the merge, as a multiple of the weights."""
 
-_KEPT_FACTS = ("base", "kernels", "precision", "torch")
+_KEPT_FACTS = ("base", "chat_template", "kernels", "precision", "torch")
 """Facts of the adapter's manifest that are true of the merged model too."""
 
 

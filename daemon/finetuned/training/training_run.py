@@ -76,7 +76,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
     loaded, parent, moments = keeper.get(
         spec.base, spec.parent, config, pad_token_id=renderer.pad_token_id
     )
-    heartbeat.beat(optimizer_state=moments.text)
+    heartbeat.beat(optimizer_state=moments.text, chat_template=renderer.template.origin)
     _stop_if_asked(lifeline)
     seed = job_seed(config.training.seed, spec.job_id)
     rows = job_rows(spec, seed, parent.replay)

@@ -253,6 +253,7 @@ class JobRunner:
             job_id=now.job_id,
             optimizer_state=beat.optimizer_state,
             warm_up=beat.warm_up,
+            chat_template=beat.chat_template,
             kernels=beat.kernels,
             precision=beat.precision,
             max_batch_tokens=beat.max_batch_tokens,
