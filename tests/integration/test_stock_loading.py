@@ -154,12 +154,13 @@ def stock_answers(model: Any, folder: Path, asked: Sequence[Messages]) -> list[s
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     settings = GenerationConfig.from_pretrained(folder)
+    settings.max_new_tokens = LIMIT
     found = []
     for messages in asked:
         prompt = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt"
         )
-        output = model.generate(**prompt, generation_config=settings, max_new_tokens=LIMIT)
+        output = model.generate(**prompt, generation_config=settings)
         found.append(tokenizer.decode(output[0, prompt["input_ids"].shape[1] :]))
     return found
 
