@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -19,6 +20,7 @@ from finetuned.errors import CorruptFile
 from finetuned.files.run import EVALS, read_json, read_metrics
 from finetuned.layout import Layout
 from finetuned.supervisor.recover import open_journal
+from support.answers import answers
 from support.daemon import Daemon, make_root
 from support.disk import log_events
 from support.tiny_base import write_rows
@@ -84,6 +86,23 @@ def test_the_merged_version_says_what_base_and_adapter_say(root: Path, tiny_base
     manifest = read_json(versions / "v0002" / "manifest.json") or {}
     assert ("v0001", "v0001") == (manifest["consolidates"], manifest["parent"])
     assert manifest["merge"]["difference"] <= manifest["merge"]["tolerance"]
+
+
+def test_the_page_that_says_how_to_load_a_version_is_right(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Its lines, run in the root, print what the evaluation is answered by an adapter on a merge.
+    """
+    page = (SCHEMA.parent / "files.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (asked,) = re.findall(r'"content": "(.*?)"', code)
+    monkeypatch.chdir(root)
+
+    exec(code.replace(asked, "say b3").replace("tokens = 256", "tokens = 8"), {})  # noqa: S102
+
+    expected = answers(root, "v0003", ["say b3"])["say b3"]
+    assert [expected.strip()] == [capsys.readouterr().out.strip()]
 
 
 def test_the_gate_judged_the_merge_without_asking_for_a_gain(root: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from finetuned.data.examples import Example
 from finetuned.inference.outcome import Raw
 
 pytestmark = [
@@ -24,6 +25,8 @@ pytestmark = [
 
 LIMIT = 24
 """Longest answer, in tokens."""
+
+QWEN3 = Path(__file__).resolve().parents[3] / "shared" / "data" / "tokenizers" / "qwen3"
 
 Messages = list[dict[str, Any]]
 
@@ -240,6 +243,88 @@ def test_a_full_model_answers_as_it_was_judged(full: Published) -> None:
     from transformers import AutoModelForCausalLM
 
     assert_same(full, AutoModelForCausalLM.from_pretrained(full.folder))
+
+
+def test_a_template_keeps_the_value_of_thinking_that_was_trained(tmp_path: Path) -> None:
+    """
+    Whoever does not set it sees the prompt that was trained; whoever sets it decides.
+    """
+    from transformers import AutoTokenizer
+
+    from finetuned.data.render import Renderer
+    from finetuned.training.stock_files import write_stock_files
+
+    if not QWEN3.is_dir():
+        pytest.skip("shared/data/tokenizers is not here")
+    asked = [{"role": "user", "content": "Why?"}]
+    whole = [*asked, {"role": "assistant", "content": "So."}]
+    for thinking in (False, True):
+        renderer = Renderer.load(QWEN3, max_length=512, enable_thinking=thinking)
+        write_stock_files(tmp_path, QWEN3, renderer)
+        stock = AutoTokenizer.from_pretrained(tmp_path)
+        prompts = [
+            stock.apply_chat_template(asked, add_generation_prompt=True, return_dict=False, **set_)
+            for set_ in ({}, {"enable_thinking": thinking}, {"enable_thinking": not thinking})
+        ]
+        expected = renderer.prompt_ids(Example("conversation", "messages", whole))
+        assert [expected, expected] == prompts[:2]
+        assert expected != prompts[2]
+
+
+def test_a_tokenizer_class_that_splits_otherwise_is_not_published(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    """
+    tokenizer.json is what was trained with; the class of the base may make another of it.
+    """
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    from finetuned.data.render import Renderer
+    from finetuned.training.stock_files import write_stock_files
+
+    base, folder = tmp_path / "base", tmp_path / "folder"
+    shutil.copytree(tiny_base, base)
+    folder.mkdir()
+    edit(base / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    renderer = Renderer.load(base, max_length=512)
+
+    write_stock_files(folder, base, renderer)
+
+    stock = AutoTokenizer.from_pretrained(folder)
+    assert renderer.text_ids("It's 3.") == stock("It's 3.").input_ids
+
+
+def test_no_stock_file_names_a_folder_of_this_machine(
+    adapter: Published, full: Published, merged: Published
+) -> None:
+    """
+    A version may be copied to another machine.
+    """
+    for published in (adapter, full, merged):
+        for path in published.folder.iterdir():
+            if path.is_file() and path.suffix in (".json", ".jinja"):
+                assert str(published.base.parent) not in path.read_text(), path
+
+
+def test_a_merge_of_a_weight_that_others_share_is_refused(tiny_base: Path) -> None:
+    """
+    Head and embedding can be parted; layers that share a weight in another way cannot.
+    """
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from finetuned.errors import ModelError
+    from finetuned.training.consolidation import untie
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    first, second = (layer.mlp for layer in model.model.layers)
+    second.up_proj.weight = first.up_proj.weight
+    wrapped = get_peft_model(model, LoraConfig(target_modules=["up_proj"]))
+
+    with pytest.raises(ModelError, match="a weight that other layers"):
+        untie(wrapped)
 
 
 def test_a_merged_model_answers_as_it_was_judged(merged: Published, adapter: Published) -> None:

@@ -5,7 +5,7 @@ Where a base model is looked for, in which order, and what is said if it is nowh
 import pytest
 
 from finetuned.errors import BaseModelMissing
-from finetuned.files.base_model import find_base, position_limit
+from finetuned.files.base_model import BaseName, find_base, portable_name, position_limit
 from finetuned.layout import Layout
 
 HUB_ID = "org/model"
@@ -113,3 +113,33 @@ def test_the_limit_of_positions_is_what_the_model_says(tmp_path, config, limit):
         (tmp_path / "config.json").write_text(config)
 
     assert limit == position_limit(tmp_path)
+
+
+def test_adapters_name_a_base_by_its_path_from_the_root(layout, tmp_path):
+    """
+    Never by a path of this machine, wherever the model really lies.
+    """
+    model(layout.bases / "own")
+    model(layout.root / "beside" / "m")
+    model(tmp_path / "disk" / "m")
+    (layout.bases / "linked").symlink_to(tmp_path / "disk" / "m")
+    named = {
+        "own": "models/base/own",
+        "linked": "models/base/linked",
+        "micro": "models/base/micro",
+        "beside/m": "beside/m",
+        str(tmp_path / "disk" / "m"): "models/base/m",
+    }
+
+    assert named == {name: portable_name(layout, name, None).name for name in named}
+    assert "models/versions/v0002" == portable_name(layout, "own", "v0002").name
+
+
+def test_adapters_name_a_hub_model_by_id_and_commit(layout, tmp_path):
+    """
+    The commit that was trained on: the model may be changed on the hub later.
+    """
+    model(snapshot(tmp_path, "abc"))
+    assert BaseName(name=HUB_ID, revision="abc") == portable_name(layout, HUB_ID, None)
+    model(layout.bases / "org" / "model")
+    assert BaseName(name="models/base/org/model") == portable_name(layout, HUB_ID, None)
