@@ -83,6 +83,7 @@ def test_a_shape_is_told_from_the_first_bytes(data, expected):
         "\n\n",
         '{"prompt": "a\n' + LINES,  # a first line that was cut
         "# rows of May\n" + LINES,
+        "{\n" + LINES,
         "prompt, completion\n" + LINES,
         "[1, 2]\n" + LINES,
         "[1, 2]",

@@ -206,7 +206,7 @@ def _unlike_lines(text: str, first: str, *, whole: bool) -> FileShape | None:
         return FileShape.OBJECTS
     if not text.startswith("{"):
         return None
-    if first == "{":
+    if first == "{" and text[1:].lstrip(_SPACE)[:1] in ('"', "}"):
         return FileShape.OBJECTS
     try:
         _, end = json.JSONDecoder().raw_decode(text)

@@ -11,7 +11,6 @@ Knows shapes and files; whether a row can be trained is for ``finetuned check`` 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,8 +19,7 @@ from typing import IO, Final
 
 from finetuned.data.file_shape import CONVERTIBLE, FileShape, way_out
 from finetuned.data.strict_json import lines_of
-from finetuned.files.atomic import fsync_dir
-from finetuned.files.rename import rename_noreplace
+from finetuned.files.new_file import NewFile
 from finetuned.sources.conversion import parquet, table
 from finetuned.sources.conversion.json_text import Read, values_of
 from finetuned.sources.conversion.row import CannotConvert, RefusedRow, Row, row_of
@@ -83,19 +81,11 @@ def convert(
     with source.open("rb") as raw, telling_damage(), closing(open_text(raw)) as text:
         result = Conversion(source, text.shape, text.wrapped)
         rows = _rows(text, max_bytes)
-        fd, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".converting.tmp")
-        try:
-            with open(fd, "wb") as out:
-                _write(rows, out, result, lambda: on_progress and on_progress(raw.tell()))
-                out.flush()
-                os.fchmod(fd, 0o644)
-                os.fsync(fd)
+        with NewFile(target.parent) as new:
+            _write(rows, new.file, result, lambda: on_progress and on_progress(raw.tell()))
             if result.rows_out:
-                rename_noreplace(Path(temporary), target)
-                fsync_dir(target.parent)
+                new.publish(target.name)
                 result.target = target
-        finally:
-            Path(temporary).unlink(missing_ok=True)
     return result
 
 

@@ -46,30 +46,30 @@ def rows_of(text: IO[str], *, max_bytes: int) -> Iterator[Row | RefusedRow]:
 
     Args:
         text: The table from its first line, with its line ends as they are.
-        max_bytes: Longest cell, in characters.
+        max_bytes: Longest line and longest cell, in characters.
 
     Raises:
         CannotConvert: The columns make no row, or a quote is not closed.
     """
     before = csv.field_size_limit(max_bytes)
     try:
-        yield from _rows(text)
+        yield from _rows(text, max_bytes)
     except csv.Error as error:
         raise CannotConvert(f"the table cannot be read: {error}") from error
     finally:
         csv.field_size_limit(before)
 
 
-def _rows(text: IO[str]) -> Iterator[Row | RefusedRow]:
-    first = text.readline()
-    blank = 0
+def _rows(text: IO[str], max_bytes: int) -> Iterator[Row | RefusedRow]:
+    lines = _lines(text, max_bytes)
+    first, blank = next(lines, ""), 0
     while first and not first.strip():
-        first, blank = text.readline(), blank + 1
+        first, blank = next(lines, ""), blank + 1
     table = table_of(first)
     if table is None:
         raise CannotConvert("its first line must name the columns")
     columns = _checked(table)
-    reader = csv.reader(text, delimiter=table.delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=table.delimiter, strict=True)
     line = blank + 1
     while True:
         begins = line + reader.line_num + 1
@@ -83,6 +83,16 @@ def _rows(text: IO[str]) -> Iterator[Row | RefusedRow]:
             ) from error
         if any(cell.strip() for cell in cells):
             yield _row(begins, columns, cells)
+
+
+def _lines(text: IO[str], longest: int) -> Iterator[str]:
+    """Yield the lines of a table; one that is too long to be held ends it."""
+    number = 0
+    while line := text.readline(longest + 1):
+        number += 1
+        if len(line) > longest:
+            raise CannotConvert(f"line {number} has more than {longest} characters")
+        yield line
 
 
 def _checked(table: Table) -> tuple[str, ...]:

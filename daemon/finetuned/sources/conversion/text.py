@@ -93,7 +93,8 @@ def telling_damage() -> Iterator[None]:
         raise CannotConvert(f"the compressed data is damaged or cut: {error}") from error
     except UnicodeError as error:
         raise CannotConvert(
-            f"the text is not {getattr(error, 'encoding', 'of its encoding')}: {error}"
+            f"the text is not {getattr(error, 'encoding', 'of its encoding')} ({error}); if it "
+            "was made on Windows: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
         ) from error
 
 
