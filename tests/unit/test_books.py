@@ -208,7 +208,7 @@ class History:
 
     def read(self, key: str) -> None:
         file, datasets = self.truth.files[key], self.journal.datasets
-        earlier = datasets.earlier_copy(file.dataset_id, before=key)
+        earlier = datasets.earlier_copy(file.dataset_id, than=key)
         if earlier is not None:
             datasets.mark_duplicate(
                 key, dataset_id=file.dataset_id, sha256=None, of=earlier, counts=file.counts

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from finetuned.core.books import Fate
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobKind, JobState
 from finetuned.core.promotion import VersionVerdict
@@ -204,3 +205,18 @@ def test_what_cannot_be_recorded_leaves_nothing(journal: Journal, scores: Any) -
 
     assert [] == journal.versions.all()
     assert [] == journal.jobs.in_states()
+
+
+def test_rows_that_two_versions_were_trained_on_are_on_the_books_once(journal: Journal) -> None:
+    """
+    A retry after a rejection: the file was learnt, and is not queued or dropped again.
+    """
+    rejected = manifest(version="v0001", job_id="j000003", parent=None, verdict="rejected")
+    restore_version(journal, "v0001", rejected)
+    restore_version(journal, "v0002", manifest(job_id="j000005", parent=None, verdict="held"))
+    fates = [entry.fate for entry in journal.books.entries(["v0002"])]
+    copy = journal.datasets.earlier_copy("aa", than="d00000001")
+
+    assert [Fate.DUPLICATE] * 2 + [Fate.LEARNT] * 2 == fates
+    assert copy is not None
+    assert "v0002-000000" == copy.key

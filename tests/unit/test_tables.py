@@ -211,11 +211,11 @@ def test_the_same_bytes_are_found_again_unless_their_job_came_to_nothing(
     Dropping the bytes of a failed or skipped job again is how to ask for another try.
     """
     job_id = add_job(journal, "d1", "aa")
-    earlier = journal.datasets.earlier_copy("aa", before="d2")
+    earlier = journal.datasets.earlier_copy("aa", than="d2")
     assert earlier is not None
     assert "d1" == earlier.key
-    assert journal.datasets.earlier_copy("aa", before="d1") is None
-    assert journal.datasets.earlier_copy("bb", before="d2") is None
+    assert journal.datasets.earlier_copy("aa", than="d1") is None
+    assert journal.datasets.earlier_copy("bb", than="d2") is None
 
     journal.datasets.add([Claim("d2", "again.jsonl", b"y", Priority.LOW, 1)])
     journal.datasets.mark_duplicate("d2", dataset_id="aa", sha256="aa" * 4, of=earlier)
@@ -225,7 +225,7 @@ def test_the_same_bytes_are_found_again_unless_their_job_came_to_nothing(
     assert "same bytes as d1.jsonl (d1)" == row.reason
 
     journal.jobs.move(job_id, JobEvent.SKIP)
-    assert journal.datasets.earlier_copy("aa", before="d3") is None
+    assert journal.datasets.earlier_copy("aa", than="d3") is None
 
 
 def test_a_copy_that_was_dropped_at_the_same_time_is_found_as_well(journal: Journal) -> None:
@@ -233,7 +233,7 @@ def test_a_copy_that_was_dropped_at_the_same_time_is_found_as_well(journal: Jour
     The first of the two is accepted and has no job yet: one job would train both.
     """
     add_accepted(journal, "d1", "aa")
-    earlier = journal.datasets.earlier_copy("aa", before="d2")
+    earlier = journal.datasets.earlier_copy("aa", than="d2")
 
     assert earlier is not None
     assert "d1" == earlier.key

@@ -75,7 +75,6 @@ def describe(
             **{str(state): jobs_in.get(state, 0) for state in JobState},
         },
         "inbox_waiting": to_json(intake.waiting(time.monotonic())),
-        "books": context.journal.books.balance(context.journal.head_lineage).as_dict(),
         "batch_queue_size": jobs_in.get(JobState.QUEUED, 0),
         "context_window": context.config.data.max_length,
         "max_output_tokens": context.config.evaluation.max_new_tokens,

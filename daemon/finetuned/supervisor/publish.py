@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -103,6 +104,7 @@ class Publisher:
         """
         Replace the status file; return whether that worked.
         """
+        self._balance_books()
         try:
             self._context.board.write(durable=durable)
         except OSError as error:
@@ -113,3 +115,9 @@ class Publisher:
             return False
         self._problem = None
         return True
+
+    def _balance_books(self) -> None:
+        """Bring the books on the board up to date; with many files that is too much for a turn."""
+        journal = self._context.journal
+        with suppress(CorruptRow, sqlite3.OperationalError):  # which the next description says
+            self._context.board.update(books=journal.books.balance(journal.head_lineage).as_dict())

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from finetuned.core.books import RowCounts
 from finetuned.supervisor import publish as module
 from finetuned.supervisor.inbox.intake import Intake
 from finetuned.supervisor.promotion_watch import PromotionWatch
@@ -176,3 +177,22 @@ def test_a_refused_write_is_logged_once_and_tried_at_every_turn(
     with capture_logs() as logs:
         assert not publisher.write(durable=True)
     assert ["status_not_written"] == [entry["event"] for entry in logs]
+
+
+def test_every_status_that_is_written_has_the_books_of_that_moment(context, publisher, clock):
+    """
+    Also between two turns that change nothing else.
+    """
+    add_job(context.journal, "d00000001", "a" * 16)
+    counts = RowCounts(read=10, refused=1, held_out=2, reserved=1, to_train=6)
+    context.journal.datasets.note_counts("d00000001", counts)
+    publisher.write(durable=False)
+    books = orjson.loads(context.layout.status_file.read_bytes())["books"]
+
+    assert (True, 10, 6, 3, 1) == (
+        books["balanced"],
+        books["dropped"],
+        books["waiting"],
+        books["held_out"],
+        books["refused"],
+    )

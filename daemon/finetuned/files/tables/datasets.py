@@ -4,13 +4,14 @@ Dropped files in the journal: claimed, validated, given to a job, retired.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 import orjson
 
 from finetuned.core.books import RowCounts
 from finetuned.core.dataset_state import DatasetState
+from finetuned.core.job import FINAL_STATES, JobState
 from finetuned.core.situation import Accepted
 from finetuned.files.database import Database
 from finetuned.files.rows import DatasetRow
@@ -119,9 +120,9 @@ class Datasets:
             DatasetRow, "SELECT * FROM datasets WHERE job_id = ? ORDER BY key", (job_id,)
         )
 
-    def earlier_copy(self, dataset_id: str, *, before: str) -> DatasetRow | None:
+    def earlier_copy(self, dataset_id: str, *, than: str) -> DatasetRow | None:
         """
-        Return the earliest accepted dataset with these bytes, claimed before claim *before*.
+        Return the earliest accepted dataset with these bytes, other than claim *than*.
 
         A dataset whose job failed or was skipped does not count: dropping its bytes
         again is how a person asks for another try.
@@ -129,10 +130,10 @@ class Datasets:
         return self._database.read_one(
             DatasetRow,
             "SELECT d.* FROM datasets d LEFT JOIN jobs j ON j.id = d.job_id"
-            " WHERE d.dataset_id = ? AND d.key < ? AND d.state IN ('accepted', 'retired')"
+            " WHERE d.dataset_id = ? AND d.key <> ? AND d.state IN ('accepted', 'retired')"
             " AND d.duplicate_of IS NULL"
             " AND coalesce(j.state, 'queued') NOT IN ('failed', 'skipped') ORDER BY d.key LIMIT 1",
-            (dataset_id, before),
+            (dataset_id, than),
         )
 
     def learnt_by(self, versions: Sequence[str]) -> list[EarlierDataset]:
@@ -238,18 +239,23 @@ class Datasets:
                 " n_heldout = ? WHERE key = ?",
                 (dataset_id, sha256, n_train, n_heldout, key),
             )
-            db.execute(
-                "UPDATE datasets SET duplicate_of = ?1 WHERE dataset_id = ?2 AND key <> ?1"
-                " AND duplicate_of IS NULL AND state IN ('accepted', 'retired') AND job_id IN"
-                " (SELECT id FROM jobs WHERE state IN ('failed', 'skipped'))",
-                (key, dataset_id),
-            )
-            db.execute(
-                "INSERT OR IGNORE INTO dataset_jobs SELECT ?1, o.job_id FROM dataset_jobs o"
-                " JOIN datasets d ON d.key = o.key WHERE d.duplicate_of = ?1",
-                (key,),
-            )
+            self._replace_copies(key, dataset_id, [JobState.FAILED, JobState.SKIPPED])
             self.note_counts(key, counts)
+
+    def _replace_copies(self, key: str, dataset_id: str, ended: Collection[JobState]) -> None:
+        """Mark other files with these bytes, whose jobs so *ended*, as copies; take their jobs."""
+        states = orjson.dumps(list(ended)).decode()
+        self._database.change(
+            "UPDATE datasets SET duplicate_of = ?1 WHERE dataset_id = ?2 AND key <> ?1"
+            " AND duplicate_of IS NULL AND state IN ('accepted', 'retired') AND job_id IN"
+            " (SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?3)))",
+            (key, dataset_id, states),
+        )
+        self._database.change(
+            "INSERT OR IGNORE INTO dataset_jobs SELECT ?1, o.job_id FROM dataset_jobs o"
+            " JOIN datasets d ON d.key = o.key WHERE d.duplicate_of = ?1",
+            (key,),
+        )
 
     def mark_duplicate(
         self,
@@ -288,16 +294,9 @@ class Datasets:
         """
         if counts is not None:
             self._database.change(
-                "UPDATE datasets SET n_rows = ?, n_refused = ?, n_heldout = ?, n_reserved = ?,"
-                " n_train_rows = ? WHERE key = ?",
-                (
-                    counts.read,
-                    counts.refused,
-                    counts.held_out,
-                    counts.reserved,
-                    counts.to_train,
-                    key,
-                ),
+                "UPDATE datasets SET n_rows = :read, n_refused = :refused, n_heldout = :held_out,"
+                " n_reserved = :reserved, n_train_rows = :to_train WHERE key = :key",
+                {**asdict(counts), "key": key},
             )
 
     def note_failure(self, key: str, reason: str) -> None:
@@ -324,6 +323,8 @@ class Datasets:
         """
         Record a dataset of which only a version's manifest knows; a recorded one is left alone.
 
+        Earlier versions may have been trained on the same bytes: it goes on with their history.
+
         Args:
             key: Of no claim that was ever made.
             name: File name as dropped.
@@ -333,10 +334,12 @@ class Datasets:
             at: RFC 3339 UTC of the version.
         """
         with self._database.write() as db:
-            db.execute(
+            added = db.execute(
                 "INSERT OR IGNORE INTO datasets (key, name, inbox_path, priority, bytes,"
                 " claimed_at, state, dataset_id, sha256, job_id)"
                 " VALUES (?, ?, x'', 'normal', 0, ?, 'retired', ?, ?, ?)",
                 (key, name, at, dataset_id, sha256, job_id),
             )
-            db.execute("INSERT OR IGNORE INTO dataset_jobs VALUES (?, ?)", (key, job_id))
+            if added.rowcount:
+                db.execute("INSERT INTO dataset_jobs VALUES (?, ?)", (key, job_id))
+                self._replace_copies(key, dataset_id, FINAL_STATES)

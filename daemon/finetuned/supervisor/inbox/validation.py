@@ -223,7 +223,7 @@ class Validation:
         """Put a file aside whose bytes an earlier job was trained on; False if none was."""
         journal = self._context.journal
         assert result.dataset_id is not None  # noqa: S101  seen to by the caller
-        earlier = journal.datasets.earlier_copy(result.dataset_id, before=key)
+        earlier = journal.datasets.earlier_copy(result.dataset_id, than=key)
         if earlier is None:
             return False
         journal.datasets.mark_duplicate(
