@@ -20,6 +20,7 @@ from finetuned.layout import Layout
 from finetuned.registry.backup import backup
 from finetuned.registry.commit import commit_version
 from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.head import move_head
 from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import list_versions
 from support.candidates import make_candidate
@@ -71,6 +72,14 @@ def test_list_marks_the_version_in_use(layout):
 
     assert ["  v0001", "* v0002", "  v0003"] == [line[:7] for line in lines]
     assert "v0002" == as_json(layout, "list")["current"]
+    move_head(layout, "v0003")
+    lines = tool(layout, "list").splitlines()
+    assert ["* v0002", "> v0003", "> is the head, from which training goes on"] == [
+        lines[2][:7],
+        lines[3][:7],
+        lines[4][:42],
+    ]
+    assert "v0003" == as_json(layout, "list")["head"]
 
 
 def test_a_version_can_be_promoted_and_rolled_back(layout):

@@ -23,6 +23,7 @@ from finetuned.files.model_manifest import ModelManifest
 from finetuned.layout import Layout
 from finetuned.registry.check import check_all, check_versions, count_bytes, folder_bytes
 from finetuned.registry.current_model import incumbent
+from finetuned.registry.head import linked_head
 from finetuned.registry.pins import read_pins
 from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import list_versions, read_version
@@ -70,7 +71,7 @@ class _Row:
             "verdict": found.verdict,
         }
 
-    def line(self, *, in_use: bool) -> str:
+    def line(self, *, in_use: bool, head: bool) -> str:
         """Return what a person reads of it."""
         found = self.manifest
         notes = [found.verdict] if found and found.verdict else []
@@ -80,7 +81,7 @@ class _Row:
         parent = (found.parent if found else None) or "-"
         created = ((found.created_at if found else None) or "?")[:19]
         return (
-            f"{'*' if in_use else ' '} {self.version:9}{parent:9}{created:22}"
+            f"{'*' if in_use else '>' if head else ' '} {self.version:9}{parent:9}{created:22}"
             f"{size(found.size_bytes if found else None):>12}  {', '.join(notes)}"
         )
 
@@ -93,15 +94,22 @@ def _list(layout: Layout, _: argparse.Namespace) -> Answer:
         current = incumbent(layout)
     except RegistryError as error:
         current, problem = None, f"\n{error}"
+    try:
+        head = linked_head(layout)
+    except RegistryError as error:
+        head, problem = None, f"{problem}\n{error}"
     lines = [f"  {'version':9}{'parent':9}{'created':22}{'size':>12}  notes"]
-    lines += [row.line(in_use=row.version == current) for row in rows]
+    lines += [row.line(in_use=row.version == current, head=row.version == head) for row in rows]
     if not rows:
         lines = ["no versions yet: drop a JSONL file into inbox/ and let the daemon run"]
     data = {
         "current": current,
+        "head": head,
         "versions": [row.as_json() for row in rows],
         "trash": list_trash(layout),
     }
+    if head not in (None, current):
+        lines.append("> is the head, from which training goes on; it is not released yet")
     return Answer(data, "\n".join(lines) + problem)
 
 

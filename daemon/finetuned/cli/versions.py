@@ -48,7 +48,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         sub.set_defaults(command=name)
         return sub
 
-    command("list", "List all versions; * marks the one in use.")
+    command(
+        "list",
+        "List all versions; * marks the one in use, > the head of training if it is another.",
+    )
     show = command("show", "Print a version's manifest.")
     show.add_argument("version", nargs="?", help="default: the version in use")
     put = command("promote", "Verify a version and put it in use.")

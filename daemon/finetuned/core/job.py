@@ -17,7 +17,7 @@ from finetuned.errors import InvalidTransition
 
 class JobKind(StrEnum):
     TRAINING = "training"  # datasets towards a better version
-    CONSOLIDATION = "consolidation"  # the adapter in use merged into a full model
+    CONSOLIDATION = "consolidation"  # the adapter of the head merged into a full model
 
 
 class JobState(StrEnum):

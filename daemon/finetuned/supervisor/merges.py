@@ -1,5 +1,5 @@
 """
-Merging the adapter in use into a full model, by order or at a time of day.
+Merging the adapter of the head into a full model, by order or at a time of day.
 
 Only queues the job; training and evaluation workers do it like any other, and
 the gate judges it. Does not know how merging works.
@@ -23,14 +23,17 @@ log = structlog.get_logger()
 
 def ask_for_consolidation(context: Context) -> str:
     """
-    Queue the merge of the adapter in use, and say so; or why there is nothing to merge.
+    Queue the merge of the head's adapter, and say so; or why there is nothing to merge.
+
+    The head and not the release: training goes on from the merged model, and must not lose
+    what it learnt since. The merge is released only if the head is the release.
 
     Raises:
-        RegistryError, ModelError: The version in use is not there.
+        RegistryError, ModelError: The head is not there.
     """
-    journal, version = context.journal, context.journal.promotions.incumbent()
+    journal, version = context.journal, context.journal.heads.version()
     if version is None:
-        return "nothing to do: no version is in use"
+        return "nothing to do: there is no version yet"
     if weights_of(context.layout, version, context.config.model.base).base_version == version:
         return f"nothing to do: {version} is consolidated already"
     adapter = context.layout.versions / version / "adapter_config.json"
@@ -45,6 +48,10 @@ def ask_for_consolidation(context: Context) -> str:
             return f"nothing to do: {job.id} is about to"
     job_id = journal.jobs.add(Priority.LOW, (), kind=JobKind.CONSOLIDATION)
     log.info("job_created", job_id=job_id, datasets=[], count=0)
+    released = journal.promotions.incumbent()
+    if version != released:
+        stays = f"current_model stays {released or 'the base model'} until what is made is proven"
+        return f"queued as {job_id}: it merges {version}, the head of training; {stays}"
     return f"queued as {job_id}"
 
 
@@ -55,7 +62,7 @@ def lacks_space(context: Context) -> str | None:
     A merged model is kept twice, as version and backup, and is as large as its base.
     """
     layout, config = context.layout, context.config
-    weights = weights_of(layout, context.journal.promotions.incumbent(), config.model.base)
+    weights = weights_of(layout, context.journal.heads.version(), config.model.base)
     size = sum(p.stat().st_size for p in weights.base.glob("*.safetensors"))
     disk = os.statvfs(layout.models)
     free = disk.f_bavail * disk.f_frsize

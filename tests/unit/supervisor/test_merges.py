@@ -7,7 +7,7 @@ from datetime import date, datetime
 import pytest
 
 from finetuned.core.job import JobEvent, JobKind, JobState
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.layout import Priority
 from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly, lacks_space
 from support.desk import configure
@@ -46,6 +46,19 @@ def test_the_adapter_in_use_is_queued_behind_everything_else(context):
     assert [] == context.journal.datasets.of_job(job.id)
 
 
+def test_a_head_that_is_ahead_of_the_release_is_what_is_merged(context):
+    """
+    Merging the release would lose what the head learnt; the answer says what stays in use.
+    """
+    use(context, commit(context.layout))
+    context.journal.heads.add(commit(context.layout, "v0001"), HeadCause.HELD)
+
+    assert (
+        "queued as j000001: it merges v0002, the head of training; "
+        "current_model stays v0001 until what is made is proven"
+    ) == ask_for_consolidation(context)
+
+
 def test_one_merge_at_a_time(context):
     """
     While one waits or runs, a second order changes nothing; after its end it may.
@@ -64,7 +77,7 @@ def test_what_has_no_adapter_is_not_merged(context):
     """
     The base model, a version that was merged, and one that was trained whole.
     """
-    assert "nothing to do: no version is in use" == ask_for_consolidation(context)
+    assert "nothing to do: there is no version yet" == ask_for_consolidation(context)
     first = commit(context.layout)
     use(context, commit(context.layout, first, full=True, consolidates=first))
     assert "nothing to do: v0002 is consolidated already" == ask_for_consolidation(context)

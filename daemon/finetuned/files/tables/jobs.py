@@ -104,12 +104,12 @@ class Jobs:
 
     def promotions_since_merge(self) -> int:
         """
-        Return how many trainings were promoted after the last promoted merge.
+        Return how many trainings were promoted after the last merge that training goes on from.
         """
         row = self._database.db.execute(
             "SELECT count(*) FROM jobs WHERE state = 'promoted' AND kind = 'training' AND id >"
             " coalesce((SELECT max(id) FROM jobs"
-            " WHERE state = 'promoted' AND kind = 'consolidation'), '')"
+            " WHERE state IN ('promoted', 'held') AND kind = 'consolidation'), '')"
         ).fetchone()
         return int(row[0])
 
