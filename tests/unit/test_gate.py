@@ -920,7 +920,7 @@ def test_the_same_evidence_gives_the_same_verdict():
     )
 
 
-@given(st.lists(st.integers(-9, 9), min_size=1, max_size=30))
+@given(st.lists(st.integers(-3, 9), min_size=1, max_size=60))
 @settings(deadline=None, max_examples=50)
 def test_the_simulation_leaves_out_only_what_decides_nothing(gains):
     """
@@ -930,4 +930,4 @@ def test_the_simulation_leaves_out_only_what_decides_nothing(gains):
     with simulate_gate.quick():
         found = statistics.sign_flip(gains)
 
-    assert found == exact or min(found, exact) > 0.09
+    assert found == exact or min(found, exact) > 0.09 or max(found, exact) < 2e-8

@@ -18,7 +18,7 @@ _EXACT_SIGNS = 14
 _MANY = 1_000
 """Above so many differences the normal limit of their sum is accurate enough."""
 
-_STEPS = 50
+_STEPS = 20
 """Steps of the mean size of a difference, to which sizes are rounded above _EXACT_SIGNS."""
 
 _LANE, _UNIT = 128, 64
@@ -130,8 +130,8 @@ def sign_flip(differences: Sequence[float]) -> float:
 
     At equal quality each difference is as likely to have the other sign; how
     often do random signs sum to at least as much? All sign patterns are counted: one by one
-    up to 14 differences, beyond by sums of sizes that are rounded to a fiftieth of their
-    mean (signs are exchangeable whatever the sizes are, so the test stays exact); the
+    up to 14 differences, beyond by sums of sizes that are rounded to a twentieth of
+    their mean (signs are exchangeable whatever the sizes are, so the test stays exact); the
     normal limit beyond 1,000.
 
     Args:

@@ -47,11 +47,12 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
         rules.append(gain(new, look, config))
         if config.min_gain > 0:
             rules.append(minimum_gain(new, config.min_gain))
-    rules += _harm(suites, config, consolidation=evidence.consolidation)
     head = [s for s in evidence.head if problem_of(s) is None]
+    alpha = (1 - config.confidence) / (2 if head else 1)  # two models, two chances
+    rules += _harm(suites, alpha, config, consolidation=evidence.consolidation)
     rules += [
         replace(rule, against=HEAD, detail=f"{rule.detail} (against the head)")
-        for rule in _harm(head, config, consolidation=evidence.consolidation)
+        for rule in _harm(head, alpha, config, consolidation=evidence.consolidation)
     ]
     if whole:
         rules += absolute("ship", config.ship_gates, suites, config.confidence, RuleKind.GAIN)
@@ -66,12 +67,11 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
 
 
 def _harm(
-    suites: Sequence[SuiteEvidence], config: GateConfig, *, consolidation: bool
+    suites: Sequence[SuiteEvidence], alpha: float, config: GateConfig, *, consolidation: bool
 ) -> list[Rule]:
     """Return the rules that fail if something is shown to be worse than before."""
     if not suites:
         return []
-    alpha = 1 - config.confidence
     older = [s for s in suites if s.origin in (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)]
     rules = []
     if consolidation:

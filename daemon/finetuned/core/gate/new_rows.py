@@ -16,18 +16,21 @@ from finetuned.core.looks import level_of_look
 
 def not_worse(pairs: Sequence[ItemPair], alpha: float) -> list[Rule]:
     """
-    Fail if the new rows are shown to be worse, in loss or in answers, at level *alpha*.
+    Fail if the new rows are shown to be worse, in loss or in answers.
+
+    Each of the two is tested at half the level *alpha* (Bonferroni).
     """
+    level = alpha / 2
     change = change_over(pairs)
     rules = []
     if change.gains:
         p = change.p_worse_loss()
         detail = f"loss {change.loss_rise:+.4f} nats per token, p(worse) {p:.3g}"
-        rules.append(Rule("new_loss", p > alpha, detail, RuleKind.HARM, numbers={"p_value": p}))
+        rules.append(Rule("new_loss", p > level, detail, RuleKind.HARM, numbers={"p_value": p}))
     if change.asked:
         p = change.p_worse_answers()
         detail = f"{change.answers()}, p(worse) {p:.3g}"
-        rules.append(Rule("new_accuracy", p > alpha, detail, RuleKind.HARM, numbers={"p_value": p}))
+        rules.append(Rule("new_accuracy", p > level, detail, RuleKind.HARM, numbers={"p_value": p}))
     return rules
 
 
