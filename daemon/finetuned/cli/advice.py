@@ -59,7 +59,7 @@ def keys_unused(status: dict[str, Any]) -> list[str]:
     """
     return [
         f"{file['name']}: {unused_keys(file['keys'], file['rows'])}"
-        for file in (status["unused_keys"] or [])[:MAX_UNUSED_KEYS]
+        for file in (status.get("unused_keys") or [])[:MAX_UNUSED_KEYS]
     ]
 
 

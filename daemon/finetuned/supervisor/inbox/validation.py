@@ -267,7 +267,11 @@ class Validation:
         log.warning("keys_unused", key=key, keys=printable(unused_keys(counts, rows)))
         board = self._context.board
         named = {"key": key, "name": report["source_name"], "rows": rows, "keys": counts}
-        earlier = [entry for entry in board.fields["unused_keys"] if entry["key"] != key]
+        earlier = [  # the status file of an earlier run may hold anything
+            entry
+            for entry in board.fields["unused_keys"]
+            if isinstance(entry, dict) and entry.get("key") != key
+        ]
         board.update(unused_keys=[named, *earlier][:SHOWN_UNUSED_KEYS])
 
     def _quarantine(
