@@ -3,7 +3,8 @@ JSON values checked against a JSON Schema, in bounded time.
 
 The jsonschema package matches the patterns of a schema with the standard library's `re`,
 which cannot be stopped: on some patterns a short text takes years. Here the keywords that
-hold patterns are matched by the `regex` package with a time limit. Nothing is fetched.
+hold patterns are matched by the `regex` package with a time limit, and so is the descent into
+parts of the schema, which may refer to each other twice and twice again. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cache
 from typing import Any, Final
 
 MATCH_SECONDS: Final = 2.0
-"""Longest time that the patterns of a schema, all together, may take on one value."""
+"""Longest time that a schema, its patterns included, may take on one value."""
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 """When the patterns must have been matched, on the clock of time.monotonic."""
@@ -68,7 +69,10 @@ def schema_complaint(value: Any, schema: Mapping[str, Any]) -> str | None:
     except Unresolvable as unknown:
         return f"the schema refers to what is not in it: {unknown}"[:300]
     except TimeoutError:
-        return f"the patterns of the schema were not matched within {MATCH_SECONDS:g} s"
+        return (
+            f"the schema could not be checked within {MATCH_SECONDS:g} s; simplify its patterns, "
+            "and parts that refer to other parts more than once"
+        )
     except regex.error as problem:
         return f"the schema has a pattern that is not a regular expression: {problem}"[:300]
     finally:
@@ -80,10 +84,15 @@ def _search(pattern: str, text: str) -> bool:
     """Return whether *text* has a match of *pattern*; raise TimeoutError after the deadline."""
     import regex
 
+    return regex.search(pattern, text, timeout=_left()) is not None
+
+
+def _left() -> float:
+    """Return the seconds to the deadline; raise TimeoutError after it."""
     left = _deadline.get() - time.monotonic()
     if left <= 0:
         raise TimeoutError
-    return regex.search(pattern, text, timeout=left) is not None
+    return left
 
 
 @cache
@@ -107,6 +116,7 @@ def _limited(validator_class: Any) -> Any:
 
     def evolve_limited(validator: Any, **changes: Any) -> Any:
         # A part of a schema that names its draft gets the unlimited class of that draft.
+        _left()
         made = evolve(validator, **changes)
         if isinstance(made, limited):
             return made

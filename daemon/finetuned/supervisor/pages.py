@@ -21,6 +21,9 @@ log = structlog.get_logger()
 DELAY_SECONDS = 15.0
 """After a verdict the next file's start wants the processor; nobody waits for a page."""
 
+MAKE_SECONDS = 600.0
+"""Longest time that one page may take; then its process is killed, and the next is made."""
+
 _NICE = 15
 
 
@@ -35,6 +38,7 @@ class Pages:
         """Versions, and when their pages are due on the monotonic clock."""
         self._process: subprocess.Popen[bytes] | None = None
         self._version = ""
+        self._began = 0.0
 
     def ask(self, version: str) -> None:
         """
@@ -51,6 +55,9 @@ class Pages:
         """
         if self._process is not None:
             status = self._process.poll()
+            if status is None and time.monotonic() - self._began > MAKE_SECONDS:
+                self._process.kill()
+                status = self._process.wait()
             if status is None:
                 return
             if status != 0:
@@ -74,6 +81,7 @@ class Pages:
     def _start(self) -> None:
         layout = self._layout
         layout.reports.mkdir(exist_ok=True)
+        self._began = time.monotonic()
         command = [sys.executable, "-m", "finetuned.reports.page"]
         with (layout.logs / "workers.log").open("ab") as output:
             self._process = subprocess.Popen(

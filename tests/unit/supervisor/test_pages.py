@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from finetuned.supervisor import pages as module
-from finetuned.supervisor.pages import DELAY_SECONDS
+from finetuned.supervisor.pages import DELAY_SECONDS, MAKE_SECONDS
 
 
 class PaperProcess:
@@ -22,6 +22,12 @@ class PaperProcess:
         self.command, self.options, self.status = command, options, None
 
     def poll(self):
+        return self.status
+
+    def kill(self):
+        self.status = -9
+
+    def wait(self):
         return self.status
 
 
@@ -147,3 +153,24 @@ def test_a_page_is_made_by_this_python_at_low_priority_for_this_root(context, st
     assert folder == process.options["cwd"]
     assert folder.is_dir()
     assert str(folder / ".matplotlib") == process.options["env"]["MPLCONFIGDIR"]
+
+
+def test_a_page_that_is_never_done_is_given_up(context, started, clock):
+    """
+    The pages of later versions would wait for ever.
+    """
+    context.pages.ask("v0001")
+    context.pages.ask("v0002")
+    clock[0] += DELAY_SECONDS
+    context.pages.look()
+    clock[0] += MAKE_SECONDS
+    context.pages.look()
+    assert ["v0001"] == versions(started)
+    clock[0] += 0.1
+    with capture_logs() as logs:
+        context.pages.look()
+
+    assert ["v0001", "v0002"] == versions(started)
+    assert [("page_not_made", "v0001", -9)] == [
+        (e["event"], e["version"], e["exit_status"]) for e in logs
+    ]
