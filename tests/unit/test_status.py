@@ -174,10 +174,14 @@ def test_what_was_said_of_a_job_ends_with_it(tmp_path):
     board = StatusBoard(tmp_path / "s.json")
     board.show_job({"id": "j000001"})
     job = {"batch_step": 3, "batch_total_steps": 9, "total_steps": 13, "current_file": "a.jsonl"}
-    board.take_heartbeat(beat(eta_seconds=4.5, **job))
+    alerts = ({"name": "kl_to_incumbent", "detail": "0.5"},)
+    board.take_heartbeat(beat(eta_seconds=4.5, active_alerts=alerts, kl_to_incumbent=0.5, **job))
     board.show_job({"id": "j000001"})
     assert "a.jsonl" == board.fields["current_file"]
+    assert "kl_to_incumbent" == board.fields["alert_summary"]
     board.show_job(None)
+    in_force = ("active_alerts", "alert_summary", "kl_to_incumbent")
+    assert [[], None, None] == [board.fields[name] for name in in_force]
 
     shown = [board.fields[name] for name in (*job, "eta_seconds", "job")]
     assert [0, 0, 7, None, None, None] == shown

@@ -96,7 +96,7 @@ def screen(
         parts: list[Callable[[], Iterable[Line]]] = [
             lambda: _now(status) if alive else (),
             lambda: [_queue(status)],
-            lambda: _waiting(status),
+            lambda: _waiting(status) if alive else (),
             lambda: _books(status),
             lambda: _versions(status, alive=alive),
             lambda: _trouble(status),

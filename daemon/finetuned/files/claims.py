@@ -90,6 +90,32 @@ def claimed_keys(layout: Layout) -> list[str]:
     return sorted(p.name for p in layout.processing.iterdir() if p.is_dir())
 
 
+def put_back_strangers(layout: Layout) -> list[str]:
+    """
+    Move what lies in processing/ and is no claim back into the inbox.
+
+    The daemon puts one file into a folder of its own there. Whatever else is there a person, or
+    a restore from a copy, has put; it would be read by nobody.
+
+    Returns:
+        The names that were moved; one whose name is taken in the inbox stays.
+    """
+    strangers: list[Path] = []
+    for path in sorted(layout.processing.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            strangers += sorted(path.iterdir())[1:]
+        else:
+            strangers.append(path)
+    moved = []
+    for path in strangers:
+        try:
+            rename_noreplace(path, layout.inbox / path.name)
+        except FileExistsError:
+            continue
+        moved.append(path.name)
+    return moved
+
+
 def last_claim(layout: Layout) -> int:
     """
     Return the highest claim number in the name of any file on disk, or 0 if there is none.

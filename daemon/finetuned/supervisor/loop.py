@@ -168,6 +168,8 @@ class Supervisor:
             phase="recovering",
             context_window=context.config.data.max_length,
             max_output_tokens=context.config.evaluation.max_new_tokens,
+            validating=None,  # of the daemon before, as is an error in a file read since
+            config_error=None,
         )
         self._publisher.write(durable=True)
         self._recovering("ending the workers that the last start left")

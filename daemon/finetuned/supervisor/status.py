@@ -200,7 +200,8 @@ _OF_THE_JOB: dict[str, Any] = {
     "current_file": None,
     "batch_step": 0,
     "batch_total_steps": 0,
-    **dict.fromkeys(_NOW),
+    "active_alerts": [],
+    **dict.fromkeys((*_NOW, "alert_summary", "kl_to_incumbent")),
 }
 """Fields that belong to one job, with their values while no job runs."""
 
@@ -235,10 +236,9 @@ class StatusBoard:
         Raises:
             KeyError: A field that the schema does not know.
         """
-        for name, value in fields.items():
-            if name not in DEFAULTS:
-                raise KeyError(name)
-            self.fields[name] = value
+        if unknown := fields.keys() - DEFAULTS.keys():
+            raise KeyError(*unknown)
+        self.fields.update(fields)
 
     def take_heartbeat(self, beat: Beat) -> None:
         """

@@ -34,6 +34,7 @@ EVENTS: Final = {
     "dataset_continued": "Rows appended to a claimed file were put into the inbox as a new file.",
     "dataset_duplicate": "A file has the bytes of an earlier one; it is not trained again.",
     "dataset_queued_again": "A person asked for another try of a file that was not learnt.",
+    "dataset_put_back": "A file in inbox/processing/ that no claim put there is in the inbox now.",
     "dataset_quarantined": "A file was set aside whole.",
     "dataset_waits": "A file is not read yet because somebody has it open for writing.",
     "datasets_claimed": "More than ten files were taken out of the inbox at once.",

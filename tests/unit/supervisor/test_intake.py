@@ -382,3 +382,22 @@ def test_what_was_refused_reaches_its_last_place_after_a_crash(context, intake):
     assert "inbox/rejected/a.d00000001.jsonl" == datasets.get("d00000001").final_path
     assert "inbox/done/b.d00000002.jsonl" == datasets.get("d00000002").final_path
     assert claimed_file(context.layout, "d00000001") is None
+
+
+def test_what_somebody_put_into_processing_goes_back_into_the_inbox(context, intake):
+    """
+    A file beside the claims, or a second one in the folder of a claim, would be read by nobody.
+    """
+    folder = context.layout.processing
+    (folder / "d00000003").mkdir()
+    for name in ("d00000003/a.jsonl", "d00000003/b.jsonl", "c.jsonl", "d.jsonl"):
+        (folder / name).write_text("{}\n")
+    drop(context, "d.jsonl")
+    with capture_logs() as logs:
+        intake.recover()
+
+    inbox = sorted(path.name for path in context.layout.inbox.glob("*.jsonl"))
+    assert ["b.jsonl", "c.jsonl", "d.jsonl"] == inbox
+    assert ["c.jsonl", "b.jsonl"] == [e["name"] for e in logs if e["event"] == "dataset_put_back"]
+    assert ["d.jsonl"] == [path.name for path in folder.iterdir() if path.is_file()]
+    assert ["a.jsonl"] == names(context)

@@ -2,6 +2,7 @@
 One turn of the loop, on a root without processes: what ends it, and what does not.
 """
 
+import json
 import sqlite3
 
 import pytest
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 from finetuned.config import Config
 from finetuned.errors import EXIT_CONFIG, CorruptRow
 from finetuned.layout import Layout
+from finetuned.supervisor.context import check_root
 from finetuned.supervisor.loop import Supervisor
 from support.journals import add_accepted
 
@@ -90,3 +92,18 @@ def test_a_start_that_finds_such_a_row_is_not_repeated():
     configuration.
     """
     assert EXIT_CONFIG == CorruptRow.exit_status
+
+
+def test_a_start_says_nothing_of_the_daemon_before(layout, workers):
+    """
+    It was killed while it read a file, with a wrong config.toml that somebody put right since.
+    """
+    check_root(layout)
+    last = {"phase": "validating", "validating": {"file": "a.jsonl"}, "config_error": "no"}
+    layout.status_file.write_text(json.dumps(last))
+    supervisor = Supervisor(layout, Config(), until_idle=False)
+    supervisor._recover()
+    fields = supervisor._board.fields
+    supervisor._context.journal.close()
+
+    assert (1, None, None) == (fields["restarts"], fields["validating"], fields["config_error"])

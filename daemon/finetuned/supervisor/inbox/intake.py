@@ -13,7 +13,7 @@ import structlog
 
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.stability import StabilityTracker
-from finetuned.files.claims import claim, claimed_file, claimed_keys, unclaim
+from finetuned.files.claims import claim, claimed_file, claimed_keys, put_back_strangers, unclaim
 from finetuned.files.inbox import InboxEntry, complete, scan, unchanged
 from finetuned.files.inbox_names import decode_name, escape_name
 from finetuned.files.tables.datasets import Claim
@@ -246,6 +246,8 @@ class Intake:
             OSError: The file system refused.
         """
         layout, journal = self._context.layout, self._context.journal
+        for name in put_back_strangers(layout):
+            log.warning("dataset_put_back", name=escape_name(os.fsencode(name)))
         known = journal.datasets.keys()
         lost = []
         for key in claimed_keys(layout):
