@@ -81,22 +81,29 @@ def _check(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.cli.base_facts import read_facts
     from finetuned.cli.terminal import complain
     from finetuned.core.text import printable
+    from finetuned.data.chat_template import FALLBACK
     from finetuned.files.base_model import find_base
 
     name = args.name or _configured(layout)
     facts = read_facts(name, find_base(layout, name))
-    problem = facts.problem or _tokenizer_problem(facts)
+    problem, template = (facts.problem, None) if facts.problem else _tokenizer_facts(facts)
     if args.json:
-        print(orjson.dumps({**facts.as_json(), "problem": problem}).decode())
+        more = {"problem": problem, "chat_template": template}
+        print(orjson.dumps({**facts.as_json(), **more}).decode())
     elif problem is None:
         print(printable(f"{name}: can be used ({facts.architecture}, {facts.path})"))
+        if template == FALLBACK:
+            print(
+                "It has no chat template: finetuned's own is trained, and published with "
+                "each version."
+            )
     if problem is not None:
         complain("base", f"{name} cannot be used: {problem} ({facts.path})")
     return DONE if problem is None else REFUSED
 
 
-def _tokenizer_problem(facts: BaseFacts) -> str | None:
-    """Return why a conversation cannot be rendered for this model, None if it can be."""
+def _tokenizer_facts(facts: BaseFacts) -> tuple[str | None, str | None]:
+    """Return why a conversation cannot be rendered for this model, and whose template does it."""
     from pathlib import Path
 
     from finetuned.data.reader import to_example
@@ -107,8 +114,8 @@ def _tokenizer_problem(facts: BaseFacts) -> str | None:
         renderer = Renderer.load(Path(facts.path), max_length=facts.max_positions or 512)
         renderer.render(to_example({"prompt": "Say yes.", "completion": "yes"}))
     except FinetunedError as error:
-        return str(error)
-    return None
+        return str(error), None
+    return None, renderer.template.origin
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -123,3 +123,19 @@ def test_a_missing_directory_is_not_to_be_downloaded(layout: Layout) -> None:
         find_base(layout, "/no/such/folder")
 
     assert "download" not in str(caught.value)
+
+
+def test_a_base_without_a_chat_template_is_said_to_have_none(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It can be used, with a template that a reader of its model card does not expect.
+    """
+    assert 0 == run(layout, "check", "copy", "--json")
+    assert "base" == json.loads(capsys.readouterr().out)["chat_template"]
+    (layout.bases / "copy" / "chat_template.jinja").unlink()
+
+    assert 0 == run(layout, "check", "copy")
+    assert "It has no chat template" in capsys.readouterr().out
+    assert 0 == run(layout, "check", "copy", "--json")
+    assert "fallback" == json.loads(capsys.readouterr().out)["chat_template"]
