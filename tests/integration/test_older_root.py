@@ -242,3 +242,18 @@ def test_every_original_of_an_older_root_ends_in_its_last_place(
     left = [path for path in (root / "inbox").rglob("*.jsonl") if path.parent.name != "done"]
     assert ["rejected"] == sorted({path.parent.name for path in left})
     assert [] == list((root / "inbox" / "processing").iterdir())
+
+
+def test_the_books_of_an_older_root_balance(opened: tuple[Path, Before]) -> None:
+    """
+    Rows that an older version read are counted from its reports: no file is without a count.
+    """
+    root, _ = opened
+    status = json.loads((root / "status" / "training_status.json").read_bytes())
+    books = status["books"]
+    words = ("learnt", "held_out", "refused", "not_learnt", "duplicate", "waiting")
+
+    assert (True, 0, 0) == (books["balanced"], books["uncounted_files"], books["waiting"])
+    assert 0 < books["dropped"] == sum(books[word] for word in words)
+    assert 8 == sum(books["files"].values())
+    assert (1, 1) == (books["files"]["refused"], books["files"]["duplicate"])

@@ -245,17 +245,18 @@ class Datasets:
     def _replace_copies(self, key: str, dataset_id: str, ended: Collection[JobState]) -> None:
         """Mark other files with these bytes, whose jobs so *ended*, as copies; take their jobs."""
         states = orjson.dumps(list(ended)).decode()
-        self._database.change(
+        replaced = self._database.change(
             "UPDATE datasets SET duplicate_of = ?1 WHERE dataset_id = ?2 AND key <> ?1"
             " AND duplicate_of IS NULL AND state IN ('accepted', 'retired') AND job_id IN"
             " (SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?3)))",
             (key, dataset_id, states),
         )
-        self._database.change(
-            "INSERT OR IGNORE INTO dataset_jobs SELECT ?1, o.job_id FROM dataset_jobs o"
-            " JOIN datasets d ON d.key = o.key WHERE d.duplicate_of = ?1",
-            (key,),
-        )
+        if replaced:
+            self._database.change(
+                "INSERT OR IGNORE INTO dataset_jobs SELECT ?1, o.job_id FROM dataset_jobs o"
+                " JOIN datasets d ON d.key = o.key WHERE d.dataset_id = ?2 AND d.duplicate_of = ?1",
+                (key, dataset_id),
+            )
 
     def mark_duplicate(
         self,
