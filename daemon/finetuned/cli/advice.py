@@ -106,7 +106,7 @@ def _next_steps(
         yield f"why it was judged so: {layout.reports / verdict['version']}.html"
     if not seen.state.alive or status["phase"] != "idle":
         return
-    if status["version"] is None:
+    if status["version"] is None and status.get("head") is None:
         yield from first_rows(root, program)
     else:
         yield f"train more: drop a .jsonl file into {layout.inbox}/"

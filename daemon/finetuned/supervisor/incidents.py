@@ -37,6 +37,8 @@ class Incident:
     version: str
     back_to: str | None
     """The version in use since; None is the base model."""
+    head: str | None = None
+    """The version that training goes on from since, likewise."""
     signal: str
     """What showed it: health, canaries or files."""
     reason: str
@@ -102,11 +104,13 @@ class Incidents:
             follow_journal(context)
         finally:
             incident.back_to = context.journal.promotions.incumbent()
+            incident.head = context.journal.heads.version()
             incident.seconds = round(time.monotonic() - began, 3)
             log.error(
                 "version_taken_back",
                 version=incident.version,
                 back_to=incident.back_to,
+                head=incident.head,
                 signal=incident.signal,
                 reason=incident.reason,
                 seconds=incident.seconds,

@@ -19,6 +19,7 @@ from finetuned.registry.current_model import incumbent
 from finetuned.registry.head import linked_head
 from finetuned.registry.versions import list_versions, read_version
 from finetuned.supervisor.runs.specs import with_more_rehearsal
+from finetuned.supervisor.verdict import conclude as conclude_module
 from finetuned.supervisor.verdict.conclude import (
     RESOLVED_CONFIG,
     chosen_trial,
@@ -27,6 +28,7 @@ from finetuned.supervisor.verdict.conclude import (
     outcome_of,
     required_suites,
 )
+from finetuned.supervisor.verdict.follow import follow_journal
 from support.candidates import make_candidate
 from support.desk import configure
 from support.journals import TO_EVALUATING, add_accepted, add_job, release
@@ -318,6 +320,41 @@ def test_a_crash_between_the_steps_makes_no_second_version(context, job, monkeyp
 
     assert ["v0001"] == list_versions(context.layout)
     assert JobState.PROMOTED is context.journal.jobs.get(job).state
+
+
+@pytest.mark.parametrize("n_right", [40, 0])
+@pytest.mark.parametrize("step", ["_commit", "conclude_job", "follow_journal"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_verdict_that_ends_between_two_steps_moves_head_and_release_once(
+    context, job, monkeypatch, n_right, step, after
+):
+    """
+    Killed before or after a step: the next start evaluates again, or follows the journal.
+    """
+    whole = getattr(conclude_module, step)
+
+    def killed(*arguments, **more):
+        if after:
+            whole(*arguments, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conclude_module, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            judge(context, job, report(n_right=n_right))
+    journal, layout = context.journal, context.layout
+    if journal.jobs.get(job).state is JobState.EVALUATING:
+        journal.jobs.move(job, JobEvent.INTERRUPT)
+        journal.jobs.move(job, JobEvent.START)
+        judge(context, job, report(n_right=n_right))
+    follow_journal(context)
+
+    assert ["v0001"] == list_versions(layout)
+    last, released = journal.heads.last(), "v0001" if n_right else None
+    assert (1, "v0001", job) == (last.seq, last.version, last.job_id)
+    assert ("v0001", released) == (linked_head(layout), incumbent(layout))
+    assert released == journal.promotions.incumbent()
+    assert (1 if n_right else 2) == journal.next_look("r000009")  # a new release is looked at anew
 
 
 def test_damaged_scores_make_no_version(context, job):
