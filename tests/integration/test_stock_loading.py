@@ -308,6 +308,54 @@ def test_no_stock_file_names_a_folder_of_this_machine(
                 assert str(published.base.parent) not in path.read_text(), path
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+    ],
+    ids=["head", "embedding", "both", "saved head", "saved embedding"],
+)
+def test_what_an_adapter_does_to_a_tied_head_survives_the_merge(
+    tiny_base: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """
+    Base and adapter in peft, and the stored merge in transformers, give the same logits.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from finetuned.config import ModelConfig
+    from finetuned.training.consolidation import merge
+    from finetuned.training.merge_check import MergeCheck
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_base)
+    made = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **changes))
+    torch.manual_seed(0)
+    for parameter in made.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    made.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    place = ModelConfig(device="cpu")
+
+    merged, evidence = merge(tiny_base, tmp_path / "adapter", MergeCheck.of(tiny_base, None), place)
+    merged.save_pretrained(tmp_path / "merged")
+
+    assert evidence["untied_head"]
+    ids = torch.arange(60)[None]
+    base = AutoModelForCausalLM.from_pretrained(tiny_base)
+    models = (
+        PeftModel.from_pretrained(base, tmp_path / "adapter"),
+        AutoModelForCausalLM.from_pretrained(tmp_path / "merged"),
+    )
+    with torch.no_grad():
+        expected, found = (model.eval()(input_ids=ids).logits for model in models)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_merge_of_a_weight_that_others_share_is_refused(tiny_base: Path) -> None:
     """
     Head and embedding can be parted; layers that share a weight in another way cannot.

@@ -4,6 +4,7 @@ Weights between two adapters, tried one share after another: which of them is re
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
 from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.evaluation.interpolate import is_possible
 from finetuned.evaluation.measured import MeasuredSubject
 from finetuned.evaluation.subjects import Subject
 from finetuned.evaluation.trials import Trials
@@ -107,6 +109,24 @@ def test_a_trial_that_shows_a_gain_comes_before_one_that_is_held(tmp_path: Path)
 
     assert 0.5 == chosen
     assert [True, True, True] == [passes for _, passes, _ in tried]
+
+
+def test_adapters_of_one_shape_may_name_their_base_otherwise(tmp_path: Path) -> None:
+    """
+    A version of an earlier release names it by an absolute path, and another peft wrote it.
+    """
+    made = {"r": 8, "target_modules": ["q_proj", "v_proj"], "base_model_name_or_path": "/srv/m"}
+    other = {**made, "target_modules": ["v_proj", "q_proj"], "peft_version": "0.21.2"}
+    other["base_model_name_or_path"] = "models/base/m"
+    subjects = []
+    for name, config in (("old", made), ("new", other), ("larger", {**other, "r": 16})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config))
+        subjects.append(Subject(name, tmp_path / "base", tmp_path / name))
+    old, new, larger = subjects
+
+    assert is_possible(old, new)
+    assert not is_possible(new, larger)
 
 
 def test_if_no_trial_passes_the_whole_candidate_is_judged(tmp_path: Path) -> None:

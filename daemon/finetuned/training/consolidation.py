@@ -85,7 +85,7 @@ def consolidate(run_dir: Path, spec: TrainingSpec) -> Path:
     check = MergeCheck.of(spec.base, state.replay)
     heartbeat.beat(force=True, phase=Phase.MERGING)
     place = _place(spec.base, spec.config.model)
-    merged, merge = _merge(spec.base, version, check, place)
+    merged, evidence = merge(spec.base, version, check, place)
     building = new_building(run_dir)
     try:
         with disk_errors():
@@ -97,7 +97,7 @@ def consolidate(run_dir: Path, spec: TrainingSpec) -> Path:
             raise ModelError(f"the merged model was stored otherwise than it is: {other} differs")
         _write_state(version, building)
         facts = _facts(spec, version, {name: made.get(name) for name in _KEPT_FACTS})
-        write_manifest(building, {**facts, "lineage_step": state.lineage_step, "merge": merge})
+        write_manifest(building, {**facts, "lineage_step": state.lineage_step, "merge": evidence})
         publish_dir(building, final)
     except OSError:
         shutil.rmtree(building, ignore_errors=True)
@@ -124,11 +124,20 @@ def _place(base: Path, config: ModelConfig) -> ModelConfig:
     return config if needed <= free else replace(config, device="cpu")
 
 
-def _merge(
+def merge(
     base: Path, version: Path, check: MergeCheck, place: ModelConfig
 ) -> tuple[LanguageModel, dict[str, Any]]:
     """
     Return the merged model, as it is to be stored, and the manifest's evidence that it is right.
+
+    Args:
+        base: Directory of the full model.
+        version: Folder of the adapter on it.
+        check: Has probes; gets the logits of base and adapter.
+        place: Its device is used.
+
+    Raises:
+        ModelError: The merged model computes something else, or the adapter cannot be merged.
     """
     model = load_full(base, place, torch.float32)
     wrapped = PeftModel.from_pretrained(model, version).eval()
