@@ -32,14 +32,14 @@ def entries(layout):
 
 def test_only_jsonl_files_one_level_deep_are_seen(layout):
     """
-    Drafts, hidden files and deeper folders are nobody's dataset.
+    In any case; drafts, hidden files and deeper folders are nobody's dataset.
     """
-    for name in ("a.jsonl", ".b.jsonl", "c.jsonl.part", "d.jsonl.tmp", "e.json", "high/f.jsonl"):
+    for name in ("a.jsonl", ".b.jsonl", "c.jsonl.part", "d.jsonl.tmp", "e.json", "high/F.JSONL"):
         (layout.inbox / name).write_text("{}")
     (layout.inbox / "other").mkdir()
     (layout.inbox / "other" / "g.jsonl").write_text("{}")
 
-    assert {b"a.jsonl": "normal", b"high/f.jsonl": "high"} == {
+    assert {b"a.jsonl": "normal", b"high/F.JSONL": "high"} == {
         p: e.priority for p, e in entries(layout).items() if e.problem is None
     }
 

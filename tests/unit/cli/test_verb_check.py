@@ -92,14 +92,14 @@ def test_a_check_says_what_ingestion_says(
     after what earlier files of the root and its suites hold.
     """
     write("root/config.toml", ["[data]\nmax_length = 512"])
-    write("root/benchmarks/asked.jsonl", [*rows(0, 3)])
+    write("root/benchmarks/asked.jsonl", [*rows(0, 3), *rows(500, 503)])
     assert "accepted" == ingested(layout, write("first.jsonl", [*rows(0, 60)]))["result"]
     cases = {
         "clean.jsonl": rows(100, 160),
         "mixed.jsonl": [*rows(50, 150), *rows(50, 52), "{", {"prompt": "a", "completion": 7}],
         "broken.jsonl": [*rows(200, 210), "{", '{"text": "a\\ud800"}'],
         "long.jsonl": [*rows(0, 9), {"prompt": "a", "completion": "word " * 900}],
-        "asked.jsonl": rows(0, 3),
+        "asked.jsonl": rows(500, 503),
         "blank.jsonl": ["", " "],
         "again.jsonl": rows(0, 60),
     }
