@@ -29,6 +29,7 @@ CSV = (
 )
 JSONL = "".join(json.dumps(row) + "\n" for row in ROWS)
 TARGET = "out.jsonl"
+REPORTED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "reported"
 
 
 def converted(folder: Path, data: bytes | str, *, max_bytes: int = 10_000) -> Conversion:
@@ -74,6 +75,18 @@ def test_every_shape_gives_the_same_rows(tmp_path: Path, data: bytes | str) -> N
     assert ROWS == rows_of(tmp_path)
     assert (3, 3, []) == (result.rows_in, result.rows_out, result.refused)
     assert 0o644 == (tmp_path / TARGET).stat().st_mode & 0o777
+
+
+@pytest.mark.skipif(not REPORTED.is_dir(), reason="shared/data is not here")
+@pytest.mark.parametrize("name", ["array_one_line", "array_pretty", "objects_pretty", "gzip"])
+def test_files_that_people_reported_give_their_rows(tmp_path: Path, name: str) -> None:
+    """
+    60 rows each, all of which the reader knows.
+    """
+    result = convert(REPORTED / f"12_{name}.jsonl", tmp_path / TARGET, max_bytes=10_000)
+
+    assert (60, 60) == (result.rows_in, result.rows_out)
+    assert 60 == len([to_example(row) for row in rows_of(tmp_path)])
 
 
 def test_rows_in_are_rows_out_and_refused(tmp_path: Path) -> None:

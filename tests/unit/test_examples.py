@@ -264,3 +264,13 @@ def test_an_unknown_row_is_told_which_formats_there_are() -> None:
     reason = _refusal({"a": 1}).reason
 
     assert [] == [f.title for f in FORMATS if f.title not in reason]
+
+
+def test_an_object_that_holds_a_whole_dataset_says_how_to_take_it_out() -> None:
+    """
+    Exports often wrap their rows: {"version": 1, "data": [...]}.
+    """
+    error = _refusal({"version": 1, "my data": [{"prompt": "a", "completion": "b"}]})
+
+    assert "jq -c --arg k 'my data' '.[$k][]' FILE > NEW.jsonl" in error.hint
+    assert "" == _refusal({"version": 1, "data": ["a"]}).hint

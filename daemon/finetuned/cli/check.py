@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from finetuned.ingestion.check import Checked
 
 DETAILS = """examples:
-  finetuned check rows.jsonl                  what the daemon of the root would do with it
-  finetuned check rows.jsonl --base Qwen3-0.6B    as another base model would read it
-  finetuned check rows.jsonl --show 0         without rows
+  finetuned check rows.jsonl                     what the daemon of the root would do with it
+  finetuned check rows.jsonl --base Qwen3-0.6B   as another base model would read it
+  finetuned check rows.jsonl --show 0            without rows
   finetuned check rows.jsonl --json | jq .verdict
 
 The file is read as the daemon reads it: with the settings, the base model, the earlier files and
@@ -37,13 +37,14 @@ the suites of the root; without a root, with the defaults. Nothing is written. W
 shown in colour, or between marks if there is no colour.
 
 exit status: 0 every row would be used, 1 some rows would be rejected or left out, or the whole
-file set aside, 2 wrong usage, 78 the configuration or the base model cannot be used
+file set aside, or it cannot be read, 2 wrong usage, 78 the configuration or the base model cannot
+be used
 """
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
-    parser.add_argument("file", metavar="FILE", type=named_file, help="is only read")
+    parser.add_argument("file", metavar="FILE", type=named_file, help="the file; it is only read")
     parser.add_argument(
         "--base", metavar="NAME", help="as model.base names it (default: the configured)"
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from finetuned.sources.conversion import Conversion
 
 DETAILS = """examples:
-  finetuned convert export.json                 makes export.jsonl beside it
+  finetuned convert export.json                   makes export.jsonl beside it
   finetuned convert rows.csv -o inbox/may.jsonl   into an inbox: it appears there whole
 
 Read are one JSON array, JSON objects in any layout, CSV and TSV (the first line names the columns:
@@ -47,7 +47,7 @@ _ENDS = (
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=named_file, help="is only read")
+    parser.add_argument("file", metavar="FILE", type=named_file, help="the file; it is only read")
     parser.add_argument(
         "-o",
         "--output",

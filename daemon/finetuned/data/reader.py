@@ -10,6 +10,7 @@ Knows the formats; does not know templates, tokens or files.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -129,8 +130,22 @@ def _format_of(row: Mapping[str, object]) -> RowFormat:
     listed = ", ".join(sorted(repr(str(k)[:40]) for k in row)[:20]) or "none"
     titles = "; or ".join(found.title for found in FORMATS)
     raise MalformedExample(
-        "unknown_format", f"no known format: keys are {listed}; expected {titles}"
+        "unknown_format",
+        f"no known format: keys are {listed}; expected {titles}",
+        hint=_hint_of_wrapper(row),
     )
+
+
+def _hint_of_wrapper(row: Mapping[str, object]) -> str:
+    """Return what to do with an object that holds a whole dataset in a list; else nothing."""
+    for key, value in row.items():
+        if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+            path = f"--arg k {shlex.quote(key)} '.[$k][]'"
+            return (
+                f"If the rows are the {len(value)} objects in its list {key!r}: "
+                f"jq -c {path} FILE > NEW.jsonl"
+            )
+    return ""
 
 
 _PAIRS: Final = "Drop rows with the good answer alone: a prompt and its completion"
