@@ -21,6 +21,7 @@ import jsonschema
 import psutil
 import pytest
 
+from finetuned.cli.program import main
 from finetuned.files.run import read_json, read_metrics
 from support.daemon import Daemon, make_root
 from support.disk import ended, log_events
@@ -156,6 +157,8 @@ def test_orders_are_obeyed_at_the_next_step_and_survive_a_restart(
 def test_skip_ends_the_dataset_for_good_also_while_paused(tmp_path: Path, tiny_base: Path) -> None:
     """
     Skip is bound to the job that runs, consumed once, and the next file trains.
+
+    Until a person asks for another try: a running daemon sees it at once.
     """
     root = make_root(
         tmp_path / "root",
@@ -179,10 +182,16 @@ def test_skip_ends_the_dataset_for_good_also_while_paused(tmp_path: Path, tiny_b
         daemon.wait_for(lambda s: s["queue"]["skipped"] == 2, "skip while paused")
         (root / "control" / "skip").touch()
         time.sleep(1.0)
+        assert 0 == main(["retry", "--all-unlearnt", "--root", str(root)])
+        found = daemon.wait_for(lambda s: s["queue"]["queued"] == 2, "both again", seconds=10)
+        books = found["books"]
+        assert (400, 0, True) == (books["dropped"], books["not_learnt"], books["balanced"])
+        assert 400 == books["waiting"] + books["held_out"]
         daemon.terminate()
         assert 0 == daemon.wait_exit()
 
-    assert [("skipped",), ("skipped",)] == journal(root, "SELECT state FROM jobs ORDER BY id")
+    states = [state for (state,) in journal(root, "SELECT state FROM jobs ORDER BY id")]
+    assert ["skipped", "skipped", "queued", "queued"] == states
     outcomes = [o for (o,) in journal(root, "SELECT outcome FROM commands WHERE command = 'skip'")]
     assert "nothing to do: no dataset is being trained" == outcomes[-1]
     assert 2 == len(list((root / "inbox" / "done").iterdir()))
