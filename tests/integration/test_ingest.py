@@ -259,7 +259,7 @@ def test_a_file_set_aside_for_long_rows_names_the_limit_and_the_way_out(
         (b"\n \r\n\n", "blank"),
         (b"\n\0\n", "the file is binary data, not JSON lines"),
         (
-            gzip.compress(json.dumps(_rows(9)).encode()),
+            gzip.compress(json.dumps(_rows(9)).encode(), mtime=0),
             "the file is compressed with gzip, not JSON lines; make JSON lines of it: "
             "finetuned convert inbox/rejected/a.r1k0.jsonl -o inbox/a.jsonl",
         ),

@@ -61,9 +61,9 @@ def rows_of(folder: Path) -> list[object]:
         CSV,
         "\ufeff\n" + CSV.replace("Ann; at", "'Ann; at'").replace("'", ""),
         CSV.encode("utf-16"),
-        gzip.compress(CSV.encode()),
+        gzip.compress(CSV.encode(), mtime=0),
         bz2.compress(json.dumps(ROWS).encode()),
-        lzma.compress(gzip.compress(JSONL.encode("utf-16"))),
+        lzma.compress(gzip.compress(JSONL.encode("utf-16"), mtime=0)),
     ],
 )
 def test_every_shape_gives_the_same_rows(tmp_path: Path, data: bytes | str) -> None:
@@ -158,8 +158,11 @@ def test_the_columns_of_a_table_are_those_of_a_format(columns: tuple[str, ...]) 
         ("prompt,,completion\na,b,c\n", "a column without a name"),
         ('prompt,completion\na,b\nc,"d\n', "line 3: the row that begins here cannot be read"),
         ('[{"a": 1}, {"a": ', "line 1: the value that begins here is not closed"),
-        (gzip.compress(JSONL.encode())[:-20], "the compressed data is damaged or cut"),
-        (gzip.compress(JSONL.encode())[:-4] + b"aaaa", "the compressed data is damaged or cut"),
+        (gzip.compress(JSONL.encode(), mtime=0)[:-20], "the compressed data is damaged or cut"),
+        (
+            gzip.compress(JSONL.encode(), mtime=0)[:-4] + b"aaaa",
+            "the compressed data is damaged or cut",
+        ),
         (JSONL.encode("utf-16") + b"\0", "the text is not utf-16"),
         (b"prompt,completion\n\xe4,b\n", "iconv -f WINDOWS-1252 -t UTF-8"),
         ("prompt,completion\n" + "a" * 20_000, "line 2 has more than 10000 characters"),

@@ -56,7 +56,7 @@ def shape(data: bytes | str) -> FileShape:
         (LINES.encode("utf-16-le"), FileShape.UTF16),
         (LINES.encode("utf-16-be"), FileShape.UTF16),
         (LINES.encode("utf-32"), FileShape.UTF32),
-        (gzip.compress(LINES.encode()), FileShape.GZIP),
+        (gzip.compress(LINES.encode(), mtime=0), FileShape.GZIP),
         (bz2.compress(LINES.encode()), FileShape.BZIP2),
         (lzma.compress(LINES.encode()), FileShape.XZ),
         (b"\x28\xb5\x2f\xfd rest", FileShape.ZSTD),
