@@ -276,6 +276,23 @@ def test_a_file_that_just_changed_shows_how_long_it_must_be_still(context, intak
     assert [WaitingFile("a.jsonl", reason, 3.0, None, None)] == intake.waiting(103.0)
 
 
+def test_a_file_that_is_written_without_a_pause_shows_its_writer_as_well(context, intake):
+    """
+    It is not stable, so nothing is asked before a claim; it is asked for the status.
+    """
+    drop(context, "a.jsonl")
+    with (context.layout.inbox / "a.jsonl").open("a"):
+        look(intake, 100.0)
+        (shown,) = intake.waiting(100.0)
+        assert os.getpid() == shown.pid
+        assert 0 == intake.files_held
+    look(intake, 101.0, woken=True)
+    assert os.getpid() == intake.waiting(101.0)[0].pid
+    look(intake, 131.0)
+
+    assert intake.waiting(131.0)[0].pid is None
+
+
 def test_what_changed_after_the_scan_is_looked_for_again_before_the_inbox_counts_as_empty(
     context, intake
 ):
@@ -322,8 +339,8 @@ def test_a_file_is_overdue_after_the_time_that_until_idle_waits(context, intake)
         assert intake.is_overdue(1060.0)
         assert not intake.is_overdue(1059.0)
         left = intake.left_behind(1060.0)
-    assert left.startswith("1 of the files in the inbox were not read: a.jsonl, open for writing")
-    assert left.endswith(", waiting 60 s")
+    assert left.startswith("left in the inbox and not read: a.jsonl (open for writing by ")
+    assert left.endswith("; waiting 60 s)")
     shutil.rmtree(context.layout.inbox)
     context.layout.inbox.symlink_to("gone")
     look(intake, 2000.0, woken=True)

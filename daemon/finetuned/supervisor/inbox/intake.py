@@ -93,9 +93,9 @@ class Intake:
         left = self._waiting.describe(self._entries, now)
         if not left:
             return None
-        named = "; ".join(f"{f.name}, {f.reason}, waiting {f.seconds:.0f} s" for f in left[:5])
+        named = "; ".join(f"{f.name} ({f.reason}; waiting {f.seconds:.0f} s)" for f in left[:5])
         more = f"; and {len(left) - 5} more" if len(left) > 5 else ""
-        return f"{len(left)} of the files in the inbox were not read: {named}{more}"
+        return f"left in the inbox and not read: {named}{more}"
 
     def next_due(self, now: float) -> float | None:
         """
@@ -158,7 +158,7 @@ class Intake:
         self.scanned = True
         self._entries = {e.path: e for e in entries if e.problem is None}
         self._stable = self._tracker.observe({p: e.seen for p, e in self._entries.items()}, now)
-        self._waiting.take_scan(self._entries, set(self._stable))
+        self._waiting.take_scan(self._entries, set(self._stable), now)
         self._report_problems({e.path: e.problem for e in entries if e.problem is not None})
 
     def _report_problems(self, problems: dict[bytes, str]) -> None:

@@ -51,6 +51,9 @@ class WaitingFiles:
         self._tracker = tracker
         self._writers: dict[bytes, Writer] = {}
         self._logged: dict[bytes, Writer] = {}
+        self._changing: dict[bytes, Writer] = {}
+        """Writers of files that are not stable either; only shown."""
+        self._asked_at = float("-inf")
 
     @property
     def held(self) -> int:
@@ -61,9 +64,7 @@ class WaitingFiles:
         """
         Find out which of the stable files *paths* somebody still has open for writing.
         """
-        inbox = os.fsencode(self._context.layout.inbox)
-        full = {os.path.join(inbox, path): path for path in paths}
-        now = {full[path]: writer for path, writer in open_writers(full).items()}
+        now = self._find(paths)
         for path, writer in now.items():
             if self._logged.get(path) != writer:
                 self._logged[path] = writer
@@ -72,22 +73,32 @@ class WaitingFiles:
         kept = {p: w for p, w in self._writers.items() if p not in paths}
         self._writers = kept | now
 
+    def _find(self, paths: Collection[bytes]) -> dict[bytes, Writer]:
+        inbox = os.fsencode(self._context.layout.inbox)
+        full = {os.path.join(inbox, path): path for path in paths}
+        return {full[path]: writer for path, writer in open_writers(full).items()}
+
     def is_held(self, path: bytes) -> bool:
         """
         Return whether somebody had the file open when that was last asked.
         """
         return path in self._writers
 
-    def take_scan(self, paths: Collection[bytes], stable: Collection[bytes]) -> None:
+    def take_scan(self, paths: Collection[bytes], stable: Collection[bytes], now: float) -> None:
         """
-        Forget what is no longer true after a scan.
+        Forget what is no longer true after a scan, and see who writes what still changes.
 
         Args:
             paths: Every file that may be claimed one day.
             stable: Those that did not change: for the others the wait begins again anyway.
+            now: Monotonic time in seconds.
         """
         self._logged = {p: w for p, w in self._logged.items() if p in paths}
         self._writers = {p: w for p, w in self._writers.items() if p in stable}
+        if now - self._asked_at >= self._context.config.inbox.scan_seconds:
+            self._asked_at = now
+            changing = islice((path for path in paths if path not in stable), SHOWN_FILES)
+            self._changing = self._find(set(changing))
 
     def all_overdue(self, paths: Iterable[bytes], now: float) -> bool:
         """
@@ -110,9 +121,9 @@ class WaitingFiles:
         return self.describe(islice(chain(self._writers, others), SHOWN_FILES), now)
 
     def _describe(self, path: bytes, now: float) -> WaitingFile:
-        writer = self._writers.get(path)
         still = self._tracker.unchanged_for(path, now)
         needed = self._context.config.inbox.stability_seconds
+        writer = (self._changing if still < needed else self._writers).get(path)
         if writer is not None:
             reason = f"open for writing by {writer}"
         elif still < needed:
