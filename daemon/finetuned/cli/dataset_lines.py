@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from finetuned.core.books import Books, Fate, Rows, rows_of
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.job import JobState
+from finetuned.core.retry import LEARNT_ALREADY
 from finetuned.core.text import printable
 from finetuned.files.rows import JobRow
 from finetuned.files.tables.books import Entry
@@ -86,7 +87,9 @@ def _why_in_vain(job: JobRow) -> str:
         case JobState.FAILED:
             return f"job {job.id} failed: {job.error_message or job.reason}"
         case JobState.SKIPPED:
-            return f"job {job.id} was skipped: {job.reason or 'no reason is recorded'}"
+            reason = job.reason or "no reason is recorded"
+            since = ", and was taken back since" if reason.endswith(LEARNT_ALREADY) else ""
+            return f"job {job.id} was skipped: {reason}{since}"
     return f"{job.version}, which learnt it, was taken back"
 
 

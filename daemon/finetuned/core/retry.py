@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from finetuned.core.books import Fate
 
+LEARNT_ALREADY = "has learnt its rows already"
+"""After a version: why a job that was queued again is skipped when its turn comes."""
+
 
 def retry_refusal(
     label: str,

@@ -17,7 +17,7 @@ from finetuned.core.books import Fate
 from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
-from finetuned.core.retry import retry_refusal
+from finetuned.core.retry import LEARNT_ALREADY, retry_refusal
 from finetuned.errors import DatasetError
 from finetuned.files.database import Database
 from finetuned.files.rows import DatasetRow
@@ -164,7 +164,7 @@ class Journal:
             version = learnt[known[-1].key]
             if len(known) < len(rows):
                 job_id = self.jobs.add(known[0].priority, [row.key for row in known])
-            reason = f"{version} has learnt its rows already"
+            reason = f"{version} {LEARNT_ALREADY}"
             return self.jobs.move(job_id, JobEvent.SKIP, reason=reason)
 
     def next_look(self, run_id: str) -> int:

@@ -274,6 +274,24 @@ def test_the_rows_of_a_version_that_was_taken_back_can_be_tried_again(
     assert 0 == run(root, "retry", "d00000001")
 
 
+def test_a_job_that_was_skipped_as_learnt_says_so_after_the_version_is_taken_back(
+    root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Queued again, put in use again, skipped, and taken back once more.
+    """
+    journal = root.journal
+    release(journal, None, PromotionCause.ROLLBACK)
+    again = journal.retry(["d00000001"])["d00000001"]
+    release(journal, "v0001", PromotionCause.PROMOTE)
+    assert journal.set_learnt_aside(again) is not None
+    release(journal, None, PromotionCause.ROLLBACK)
+    assert 0 == run(root, "datasets", "good.jsonl")
+
+    words = f"job {again} was skipped: v0001 has learnt its rows already, and was taken back since"
+    assert words in capsys.readouterr().out
+
+
 def test_a_file_is_queued_once_however_many_ask_at_the_same_time(root: Root) -> None:
     """
     Each on a connection of its own, as a command beside the daemon is.

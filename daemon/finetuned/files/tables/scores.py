@@ -178,6 +178,7 @@ class Scores:
         """
         return self._database.texts(
             "SELECT d.name FROM datasets d JOIN dataset_jobs g ON g.key = d.key"
-            " JOIN jobs j ON j.id = g.job_id WHERE j.version = ? ORDER BY d.key LIMIT 20",
+            " JOIN jobs j ON j.id = g.job_id WHERE j.version = ? AND d.duplicate_of IS NULL"
+            " ORDER BY d.key LIMIT 20",
             (version,),
         )
