@@ -39,7 +39,7 @@ USES: Final = {
     "value": "what is said: a text or text parts",
     "tool_calls": 'calls of an assistant turn; no arguments, `""` and null are `{}`',
     "function_call": "read as one of `tool_calls`",
-    "name": "given to the chat template",
+    "name": "given to the chat template; counted as unused if that shows no names",
     "tool_call_id": "given to the chat template",
     "reasoning_content": "rendered before the answer; refused if the base's template drops it, or "
     "closes the think block in the prompt (`model.enable_thinking`)",

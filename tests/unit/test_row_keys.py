@@ -297,6 +297,8 @@ def test_a_prompt_that_is_rendered_already_is_refused(name: str, mark: str) -> N
 
     assert "template_markup" == refused({**ROWS[name], key: f"{mark}Which tower?"}).code
     accepted({**ROWS[name], key: "What does [INST] mean?"})
+    turn = {"role": "user", "content": f"{mark}Which tower?"}
+    assert "template_markup" == refused({"messages": [turn, SAID]}).code
 
 
 def test_empty_parts_are_left_out() -> None:

@@ -284,6 +284,16 @@ def test_the_fallback_template_begins_as_the_tokenizer_does(load: Load) -> None:
     assert 1 not in load(None).render(example)[0].input_ids
 
 
+def test_whether_names_are_shown_is_known(load: Load) -> None:
+    """
+    If they are not, rows with names are counted: who speaks is left out.
+    """
+    named = CUTS_BEFORE.replace(TURN, TURN + "{{ message.name or '' }}")
+
+    assert not load(CUTS_BEFORE).shows_names
+    assert load(named).shows_names
+
+
 @pytest.mark.parametrize("adds_bos", [True, False])
 def test_a_text_that_begins_with_the_first_token_has_it_once(load: Load, adds_bos: bool) -> None:
     """

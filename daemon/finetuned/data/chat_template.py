@@ -134,6 +134,17 @@ class ChatTemplate:
             for name, text in named.items()
         }
 
+    def shows_names(self) -> bool:
+        """
+        Return whether the ``name`` of a turn comes into the prompt.
+        """
+        name = "k7q0z"
+        message = {"role": "user", "name": name, "content": _PROBE}
+        try:
+            return name in self._render([message], None, asks=True)
+        except MalformedExample:
+            return True  # it has an opinion on names
+
     def turns(self, example: Example) -> list[Turn]:
         """
         Return every assistant turn of a conversation that carries loss.

@@ -8,7 +8,7 @@ Does not know which row formats exist.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from finetuned.errors import MalformedExample
 
@@ -17,6 +17,10 @@ Message = dict[str, Any]
 
 Tool = dict[str, Any]
 """A function schema as OpenAI writes it: ``{"type": "function", "function": {"name", ...}}``."""
+
+
+_TEXT_PARTS: Final = ("text", "input_text", "output_text")
+"""Types of content parts that hold text, in OpenAI's chat and in its responses."""
 
 
 def kind_of(value: object) -> str:
@@ -48,7 +52,7 @@ def text_of(value: object, where: str) -> str:
 def _part(part: object, where: str) -> str:
     if isinstance(part, str):
         return part
-    if not isinstance(part, dict) or part.get("type", "text") != "text":
+    if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_PARTS:
         kind = part.get("type") if isinstance(part, dict) else kind_of(part)
         raise MalformedExample("bad_content", f"{where} must be a text part, got {kind!s:.40}")
     if not isinstance(part.get("text"), str):

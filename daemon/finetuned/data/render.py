@@ -72,6 +72,8 @@ class Renderer:
         self._adds_bos = adds_bos(tokenizer)
         self._template = ChatTemplate(tokenizer, enable_thinking=enable_thinking)
         self.stop_token_ids: frozenset[int] = frozenset({self.eos_token_id})
+        self.shows_names = True
+        """Whether the chat template shows the ``name`` of a turn."""
         self.fingerprint = ""
         """12 hex digits that differ if the same example would give other ids or another mask."""
 
@@ -125,6 +127,7 @@ class Renderer:
                 f"answer, so no row could be read: {error.reason}"
             ) from error
         renderer.stop_token_ids = template.stop_token_ids
+        renderer.shows_names = template.shows_names()
         facts: list[object] = [template.source, enable_thinking, max_length, RENDER_VERSION]
         facts += [sorted(renderer.stop_token_ids), renderer.pad_token_id]
         digest = sha256((path / "tokenizer.json").read_bytes())

@@ -33,6 +33,9 @@ BATCH_BYTES: Final = 1 << 20
 MOST_SLOW_ROWS: Final = 10
 """Lines of one file that may each take longer than the chat template may; then it is set aside."""
 
+UNSHOWN_NAMES: Final = "messages[].name (the chat template shows no names)"
+"""Among the unused keys: who speaks is told to the template, which leaves it out."""
+
 _SHOWN_CHARACTERS: Final = 200
 """Longest part of a rejected line that is shown."""
 
@@ -160,7 +163,12 @@ class FirstPass:
         row: ReadRow,
         sequences: list[TrainingSequence],
     ) -> None:
-        self.report.count_accepted(row.example.format, sequences, row.unused)
+        unused = row.unused
+        if not self.renderer.shows_names and any(
+            "name" in m and m["role"] != "tool" for m in row.example.messages
+        ):
+            unused = (*unused, UNSHOWN_NAMES)
+        self.report.count_accepted(row.example.format, sequences, unused)
         self.writer.add(
             line=number,
             offset=offset,

@@ -23,7 +23,10 @@ def refuse_markup(prompt: str, where: str) -> None:
     Raises:
         MalformedExample: template_markup.
     """
-    if prompt[:64].lstrip()[:1] in "[<" and (match := _ROLE_MARK.match(prompt)) is not None:
+    if not prompt[:64].lstrip().startswith(("[", "<")):
+        return
+    match = _ROLE_MARK.match(prompt)
+    if match is not None:
         raise MalformedExample(
             "template_markup",
             f"{where} begins with {match[1]!r}: a chat template has rendered it already, and the "

@@ -11,6 +11,7 @@ from typing import Final
 
 from finetuned.data.formats.draft import Draft, is_trained
 from finetuned.data.formats.keys import MARKS, REFUSED_TURNS, TURN_KEPT, Keys, Row, table
+from finetuned.data.formats.markup import refuse_markup
 from finetuned.data.formats.tools import embedded, tool_calls
 from finetuned.data.messages import Message, kind_of, rename_hint, required_text, text_of
 from finetuned.errors import MalformedExample
@@ -163,6 +164,8 @@ def _message(value: Row, role: str, where: str) -> Message:
             message["content"] = text_of(content, place)
         else:
             message["content"] = required_text(content, place)
+            if role == "user":
+                refuse_markup(message["content"], place)
     return message
 
 
