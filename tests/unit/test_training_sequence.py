@@ -77,7 +77,9 @@ def test_a_conversation_that_only_grows_is_one_sequence():
         ),
         (TrainingSequence([1, STOP], [False, False]), "no_supervised_token", "no token to learn"),
         (TrainingSequence([1, 2], [False, True]), "no_stop_token", "not a stop token"),
-        (TrainingSequence([1, STOP], [True, False]), "no_stop_token", "not a stop token"),
+        (TrainingSequence([1, 2, STOP], [False, True, False]), "no_stop_token", "not a stop token"),
+        (TrainingSequence([STOP], [True]), "no_supervised_token", "predicted by nothing"),
+        (TrainingSequence([STOP, 1], [True, False]), "no_supervised_token", "predicted by nothing"),
     ],
 )
 def test_a_sequence_that_teaches_nothing_useful_is_refused(sequence, code, says):
