@@ -7,9 +7,9 @@ Pure: status document in, sentences out.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from finetuned.core.unused_keys import unused_keys
 from finetuned.files.status_file import STRANGE, DaemonState, Presence
@@ -53,13 +53,26 @@ def _attention(status: dict[str, Any]) -> list[str]:
     return found
 
 
-def keys_unused(status: dict[str, Any]) -> list[str]:
+class UnusedKeys(TypedDict):
+    """
+    Keys of one file that no reader knows, as the status file gives them.
+    """
+
+    name: str
+    """The file's name in the inbox."""
+    keys: dict[str, int]
+    """Key -> rows that have it."""
+    rows: int
+    """Rows of the file."""
+
+
+def keys_unused(files: Sequence[UnusedKeys]) -> list[str]:
     """
     Return which keys of the newest files are not trained because nobody knows them.
     """
     return [
         f"{file['name']}: {unused_keys(file['keys'], file['rows'])}"
-        for file in (status.get("unused_keys") or [])[:MAX_UNUSED_KEYS]
+        for file in files[:MAX_UNUSED_KEYS]
     ]
 
 

@@ -288,7 +288,7 @@ def _head(status: dict[str, Any]) -> Iterator[Line]:
 def _trouble(status: dict[str, Any]) -> Iterator[Line]:
     for number, text in enumerate(attention(status)):
         yield Line("" if number else "problem", text, Tone.BAD)
-    for number, text in enumerate(keys_unused(status)):
+    for number, text in enumerate(keys_unused(status.get("unused_keys") or [])):
         yield Line("" if number else "unused", f"keys of {text}", Tone.WARN)
     if status["error_message"]:
         text = f"{status['error_type']}: {status['error_message']}"

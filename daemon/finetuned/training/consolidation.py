@@ -126,7 +126,7 @@ def _place(base: Path, config: ModelConfig) -> ModelConfig:
 
 def merge(
     base: Path, version: Path, check: MergeCheck, place: ModelConfig
-) -> tuple[LanguageModel, dict[str, Any]]:
+) -> tuple[LanguageModel, dict[str, object]]:
     """
     Return the merged model, as it is to be stored, and the manifest's evidence that it is right.
 

@@ -77,7 +77,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     first_look = context.journal.next_look(run_dir.name)
     verdict = judge(evidence, config.gate, look=first_look + chosen_trial(report))
     if any(rule.name == "gain" for rule in verdict.rules):
-        context.journal.note_look(run_dir.name, 1 + len(trials_of(report)))
+        context.journal.note_look(run_dir.name, 1 + len(_trials_of(report)))
     if deserves_second_try(verdict, job, config):
         retrain(context.journal, job.id, verdict.reason, second_try=True)
         log.info("second_try", job_id=job.id, reason=verdict.reason)
@@ -151,7 +151,7 @@ def deserves_second_try(verdict: Verdict, job: JobRow, config: Config) -> bool:
     )
 
 
-def trials_of(report: Mapping[str, Any]) -> list[float]:
+def _trials_of(report: Mapping[str, Any]) -> list[float]:
     """
     Return the shares of the candidate that were tried, in order.
     """
@@ -163,7 +163,7 @@ def chosen_trial(report: Mapping[str, Any]) -> int:
     """
     Return which trial became the candidate, from 1; 0 is the whole candidate.
     """
-    chosen, shares = (report.get("interpolation") or {}).get("chosen"), trials_of(report)
+    chosen, shares = (report.get("interpolation") or {}).get("chosen"), _trials_of(report)
     return shares.index(chosen) + 1 if chosen in shares else 0
 
 
