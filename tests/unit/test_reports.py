@@ -219,8 +219,16 @@ def test_an_incomplete_suite_is_marked():
             {"backward_transfer": None, "worst_drop": None, "matrix": None},
             "There is no backward transfer",
         ),
-        ("interpolation", None, "No mixture of incumbent and candidate was tried"),
-        ("interpolation", {"tried": [], "chosen": None}, "No mixture of incumbent and candidate"),
+        (
+            "interpolation",
+            None,
+            "it was trained on was tried",
+        ),
+        (
+            "interpolation",
+            {"tried": [], "chosen": None},
+            "No mixture of the candidate and the version",
+        ),
         ("items", [], "No answer was judged"),
         ("suites", [], "No suite was asked"),
         ("subjects", {"candidate": {"suites": {}}}, "not asked"),
@@ -237,6 +245,21 @@ def test_what_is_missing_is_a_sentence(part, value, sentence):
     assert sentence in " ".join(text.split())
 
 
+def test_a_held_version_is_called_held_and_the_head_is_named():
+    """
+    In the headline and in the history; it is neither promoted nor rejected.
+    """
+    report = make_report(promoted=False)
+    report["verdict"]["outcome"] = "held"
+    report["head"] = "v0002"
+    page = evaluation_page(report, history=[])
+    text = Reader(page).text
+
+    assert "v0004 was held, v0003 stays in use and training goes on from v0004" in text
+    assert "v0002, the head" in text
+    assert 'class="verdict held"' in page
+
+
 def test_an_incumbent_that_is_the_base_was_asked_once():
     """
     Its scores are the base's, its answers are not shown twice.
@@ -245,7 +268,7 @@ def test_an_incumbent_that_is_the_base_was_asked_once():
     text = Reader(evaluation_page(report, history=[])).text
 
     assert "promoted over the base model micro" in text
-    assert "The incumbent is the base model" in text
+    assert "The release is the base model" in text
     assert 2 <= text.count(accuracy(report["subjects"]["base"]["suites"]["old-lights"]))
 
 

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from finetuned.core.text import visible
 from finetuned.reports import wording
+from finetuned.reports.subjects import outcome_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -34,6 +35,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         visible=visible,
+        outcome=outcome_of,
         number=wording.number,
         nats=wording.nats,
         percent=wording.percent,

@@ -22,12 +22,12 @@ def names(report: Report) -> dict[str, str]:
     """
     Return subject -> its name on the page, for the subjects that were asked.
 
-    The incumbent is left out if it is the base model.
+    The release (``incumbent``) is left out if it is the base model.
     """
     subjects = report.get("subjects") or {}
     called = {
         "base": f"base {visible(report.get('base') or '')}".strip(),
-        "incumbent": f"incumbent {visible(report.get('incumbent') or '')}".strip(),
+        "incumbent": f"release {visible(report.get('incumbent') or '')}".strip(),
         "candidate": f"candidate {visible(report.get('version') or '')}".strip(),
     }
     return {
@@ -35,6 +35,14 @@ def names(report: Report) -> dict[str, str]:
         for key in SUBJECTS
         if subjects.get(key) and not subjects[key].get("same_as")
     }
+
+
+def outcome_of(verdict: Mapping[str, Any]) -> str:
+    """
+    Return promoted, held or rejected; a report from before versions were held has two of them.
+    """
+    old = "promoted" if verdict.get("promoted") else "rejected"
+    return str(verdict.get("outcome") or old)
 
 
 def scores_of(report: Report, subject: str) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from finetuned.core.retention import version_number
 from finetuned.core.text import visible
-from finetuned.reports.subjects import Report, scores_of
+from finetuned.reports.subjects import Report, outcome_of, scores_of
 from finetuned.reports.wording import accuracy, count, number
 
 MAX_HISTORY = 12
@@ -27,12 +27,11 @@ def headline(report: Report) -> str:
     verdict = report["verdict"]
     version = visible(report["version"])
     before = visible(report.get("incumbent") or f"the base model {report.get('base')}")
-    if verdict["promoted"]:
-        outcome = f"{version} was promoted over {before}"
-    elif verdict.get("outcome") == "held":
-        outcome = f"{version} was held: training goes on from it, {before} stays in use"
-    else:
-        outcome = f"{version} was rejected, {before} stays in use"
+    said = {
+        "promoted": f"{version} was promoted over {before}",
+        "held": f"{version} was held, {before} stays in use and training goes on from {version}",
+    }
+    outcome = said.get(outcome_of(verdict), f"{version} was rejected, {before} stays in use")
     return f"{outcome}: {visible(verdict['reason']).rstrip('.')}."
 
 
@@ -54,6 +53,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("job", f"{visible(report['job_id'])}, {visible(report['job_kind'])}"),
         ("run", visible(report["run_id"])),
         ("base", visible(report["base"])),
+        *([("trained on", f"{visible(report['head'])}, the head")] if report.get("head") else []),
         *_template(report),
         ("evaluated", visible(report["created_at"])),
         ("took", f"{number(seconds, digits=1)} s and {number(loading, digits=1)} s of loading"),
