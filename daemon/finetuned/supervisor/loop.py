@@ -82,7 +82,7 @@ class Supervisor:
         self._context.note_config()
         self._intake = Intake(self._context)
         self._jobs = JobRunner(self._context)
-        self._watch = PromotionWatch(self._context)
+        self._watch = PromotionWatch(self._context, self._jobs.spares)
         self._orders = Orders(
             self._context,
             self._jobs.skippable,

@@ -19,12 +19,13 @@ import structlog
 from finetuned.core.promotion import PromotionCause
 from finetuned.core.promotion_watch import is_unhealthy, lost_canaries, watch_is_over
 from finetuned.core.run import RunOutcome
-from finetuned.core.run_end import is_over, run_status
+from finetuned.core.run_end import is_over, run_status, should_reassign
 from finetuned.errors import EXIT_OK
 from finetuned.files.health import read_health
 from finetuned.files.run import REPORT, read_json
 from finetuned.files.tables.settings import WatchMark
 from finetuned.layout import CANARIES
+from finetuned.process.spares import WaitingWorkers
 from finetuned.registry.fallback import is_intact
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.incidents import Incident, Incidents, incident_now
@@ -76,8 +77,15 @@ class PromotionWatch:
     Owns at most one run, which asks the canaries.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, spares: WaitingWorkers | None = None) -> None:
+        """
+        Args:
+            context: Shared state.
+            spares: Where an evaluation worker may wait, which the canaries are asked by and
+                given back to; None starts one each time.
+        """
         self._context = context
+        self._spares = spares
         self._incidents = Incidents(context)
         self._run: SupervisedRun | None = None
         self._question: _Question | None = None
@@ -169,7 +177,7 @@ class PromotionWatch:
             before=before,
             compare=before is None or is_intact(context.layout, before),
         )
-        self._run, self._question = start_run(context, spec), question
+        self._run, self._question = start_run(context, spec, spares=self._spares), question
         log.info("canaries_asked", run_id=spec.run_id, version=found.version)
 
     def _before(self, found: Watched) -> str | None:
@@ -239,6 +247,10 @@ class PromotionWatch:
             return False
         seen = run.observe()
         run.read_heartbeat()
+        if should_reassign(seen, reused=run.reused):  # it died while it waited: no try was made
+            self.dismiss()
+            self._not_before = 0.0
+            return False
         if not is_over(seen):
             self._check_patience(run)
             return False
@@ -247,7 +259,10 @@ class PromotionWatch:
         outcome = RunOutcome.ASKED if asked else RunOutcome.FAILED
         self._context.journal.runs.end(run.id, outcome, exit_status=status)
         self._run = None  # not before: a refusal of the journal is tried again
-        run.worker.close()
+        if seen.process is None and self._spares is not None:
+            self._spares.keep(run.worker)
+        else:
+            run.worker.close()
         if not asked or report is None:
             return self._not_asked(found, run)
         return self._judge(found, report)

@@ -8,10 +8,13 @@ import orjson
 import pytest
 
 from finetuned.core.promotion import HeadCause, PromotionCause
+from finetuned.core.run import RunKind
 from finetuned.files.run import REPORT
 from finetuned.files.tables.settings import WatchMark
+from finetuned.process.spares import WaitingWorkers
 from finetuned.supervisor import incidents, promotion_watch
 from finetuned.supervisor.promotion_watch import MOST_FAILURES, PromotionWatch
+from support.desk import PaperWorker
 from support.journals import release
 
 CANARY = '{"id": "c1", "prompt": "p", "expected": "a", "scorer": "exact"}\n'
@@ -54,7 +57,6 @@ def watch(context, workers, flips, monkeypatch, tmp_path):
 
 
 def incidents_spec(run_id):
-    from finetuned.core.run import RunKind
     from finetuned.files.spec import RunSpec
 
     return RunSpec(kind=RunKind.WATCH, run_id=run_id)
@@ -282,3 +284,39 @@ def test_an_end_that_the_journal_refuses_is_recorded_at_the_next_look(
     assert [] == context.journal.runs.unfinished()
     assert not watch.busy
     assert not watch.is_due()
+
+
+def test_a_waiting_evaluation_worker_asks_the_canaries_and_waits_on(context, watch, workers):
+    """
+    The start of a process is seconds that the next file would wait for.
+    """
+    worker, spares = PaperWorker(RunKind.EVALUATION), WaitingWorkers()
+    spares.keep(worker)
+    watch = PromotionWatch(context, spares)
+    workers.append(worker)
+    watch.start()
+    assert [1] == [len(w.runs) for w in workers]
+    report = {"suites": [], "items": [item(candidate=True, incumbent=True)], "subjects": {}}
+    (worker.runs[-1] / REPORT).write_bytes(orjson.dumps(report))
+    worker.finish(stays=True)
+    watch.look()
+
+    assert not watch.busy
+    assert worker is spares.take(RunKind.EVALUATION)
+
+
+def test_a_worker_that_died_while_it_waited_costs_no_try(context, watch, workers):
+    """
+    The canaries are asked again by a fresh one, and nothing is counted against the version.
+    """
+    worker, spares = PaperWorker(RunKind.EVALUATION), WaitingWorkers()
+    spares.keep(worker)
+    watch = PromotionWatch(context, spares)
+    watch.start()
+    worker.kill()
+    watch.look()
+
+    assert not watch.busy
+    assert watch.is_due()
+    watch.start()
+    assert [RunKind.EVALUATION] == [w.kind for w in workers]

@@ -26,6 +26,7 @@ from finetuned.errors import ConfigError
 from finetuned.files.heartbeat import Beat
 from finetuned.files.spec import EvaluationSpec, TrainingSpec
 from finetuned.layout import Priority
+from finetuned.process.spares import WaitingWorkers
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import move_job, retrain, set_learnt_aside
 from finetuned.supervisor.runs.ahead import WorkersAhead
@@ -80,6 +81,11 @@ class JobRunner:
         """
         now = self._current
         return None if now is None else WorkerView(now.run.kind, now.job_id, now.run.asked)
+
+    @property
+    def spares(self) -> WaitingWorkers:
+        """The workers that wait for a run."""
+        return self._ahead.spares
 
     @property
     def keeps_worker(self) -> bool:

@@ -266,10 +266,12 @@ def start_run(
     """
     folder = context.layout.runs / spec.run_id
     create_run(folder, spec)
-    worker = None if spares is None or launch is not None else spares.take(spec.kind)
+    # The canaries of a watch are asked by an evaluation worker.
+    kind = RunKind.EVALUATION if spec.kind is RunKind.WATCH else spec.kind
+    worker = None if spares is None or launch is not None else spares.take(kind)
     reused = worker is not None
     if worker is None:
-        worker = spawn(context, spec.kind, launch=launch, run_dir=folder)
+        worker = spawn(context, kind, launch=launch, run_dir=folder)
     try:
         runs = context.journal.runs
         runs.add(spec.run_id, spec.kind, job_id=job_id, resumed_from=resumed_from)

@@ -244,6 +244,7 @@ def watch_spec(
     return EvaluationSpec(
         kind=RunKind.WATCH,
         run_id=run_id,
+        worker_growth=_worker_growth(context, context.config),
         config=context.config,
         candidate=through_link,
         incumbent=subject_spec(context, before) if compare else None,
