@@ -247,6 +247,7 @@ def make_report(
             "n_items": sum(item["suite"] == name for item in report["items"]),
             "required": origin != "benchmark",
             "problem": None,
+            "n_unasked": 0,
         }
         for name, origin, title in SUITES
     ]

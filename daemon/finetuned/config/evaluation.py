@@ -54,6 +54,13 @@ class EvaluationConfig:
     asked by then are missing evidence, which fails the gate.
     """
 
+    first_items: int = 32
+    """
+    Questions of each benchmark, and of all earlier datasets together, that a candidate is
+    asked first, 0 to 100000. The others follow only if it shows a gain or may be worse, and at
+    every eighth candidate; nothing is promoted without them. 0 always asks all.
+    """
+
     suites: str = "*"
     """
     Which files of benchmarks/ every candidate is asked: names without .jsonl, separated by
@@ -93,6 +100,7 @@ class EvaluationConfig:
             timeout_seconds=(0.1, 3600),
             max_new_tokens=(1, 8192),
             final_max_rows=(2, 100000),
+            first_items=(0, 100000),
             final_timeout_seconds=(1, 86400),
             batch_size=(1, 1024),
         )

@@ -56,6 +56,8 @@ class SuiteEvidence:
     pairs: tuple[ItemPair, ...]
     problem: str | None
     """Why it is incomplete; None if both were asked every item in time."""
+    n_unasked: int = 0
+    """Items beside these that were left out of a first look, >= 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,9 @@ def _suite(
     for subject in (incumbent, "candidate"):
         if problem is None and not _complete(subjects.get(subject), name):
             problem = f"the {subject} was not asked everything in time"
-    n_items = suite.get("n_items")
+    n_items, n_unasked = suite.get("n_items"), suite.get("n_unasked", 0)
+    if type(n_unasked) is not int or n_unasked < 0:
+        n_unasked, problem = 0, problem or "how much of it was left out is not known"
     return SuiteEvidence(
         name=name,
         title=str(suite.get("title") or name),
@@ -198,6 +202,7 @@ def _suite(
         n_items=n_items if type(n_items) is int else -1,
         pairs=tuple(pairs.values()),
         problem=None if problem is None else str(problem),
+        n_unasked=n_unasked,
     )
 
 

@@ -53,7 +53,13 @@ class Examiner:
     """Keys in the store by suite and item; suites of one examination have different names."""
 
     def measure(
-        self, load: Callable[[], LanguageModel], digest: str, suite: Suite, *, deadline: float
+        self,
+        load: Callable[[], LanguageModel],
+        digest: str,
+        suite: Suite,
+        *,
+        deadline: float,
+        known_only: bool = False,
     ) -> Measured:
         """
         Ask a model every question of *suite*.
@@ -64,6 +70,7 @@ class Examiner:
             suite: Any.
             deadline: On the clock of time.monotonic, in seconds; the time limit of a suite
                 applies as well.
+            known_only: Whether what is not known already is left out.
 
         Raises:
             MalformedExample: A question cannot be rendered for this model.
@@ -80,7 +87,9 @@ class Examiner:
         unknown = [q for q in suite.questions if q.id not in outcomes]
         n_cached, in_time = len(outcomes), True
         self._count(n_cached)
-        if unknown:
+        if known_only:
+            self._count(len(unknown))
+        elif unknown:
             fresh = self._ask(load(), unknown, deadline)
             if self.store is not None:
                 self.store.add(digest, {keys[i]: o.raw for i, o in fresh.items()})

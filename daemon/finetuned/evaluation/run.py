@@ -10,8 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 from finetuned.core.evidence import evidence_of
+from finetuned.core.gate.first_look import may_settle, settles
 from finetuned.core.gate.judge import judge
 from finetuned.core.gate.verdict import Verdict
+from finetuned.core.job import JobKind
 from finetuned.core.phase import Phase
 from finetuned.core.record import to_json
 from finetuned.data.render import Renderer
@@ -24,6 +26,7 @@ from finetuned.evaluation.measured import Measured, MeasuredSubject
 from finetuned.evaluation.report import ReportBuilder, clusters_of
 from finetuned.evaluation.selected_suites import (
     PickedSuite,
+    first_part,
     pick_benchmarks,
     pick_held_out,
     renderable,
@@ -73,17 +76,11 @@ class EvaluationRun:
         subjects = self._subjects()
         renderer = self._renderer(subjects[CANDIDATE].base)
         suites = [renderable(picked, renderer) for picked in self._pick()]
-        n_questions = sum(len(s.suite.questions) for s in suites)
-        self.heartbeat.beat(
-            force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
-        )
-        origin = renderer.template.origin
-        builder = ReportBuilder(self.spec, suites, clusters_of(suites), origin)
         with closing(AnswerStore(self.spec.answers)) as store:
             examiner = Examiner(
                 renderer, self.config.evaluation, store, self._between_passes, self._count
             )
-            measured: Mapping[str, MeasuredSubject] = self._measure(examiner, subjects, suites)
+            builder, measured = self._look(examiner, subjects, suites)
             created_at, interpolation = utc_now(), None
             if self.spec.job is not None:
                 measured, interpolation = self._try_shares(examiner, subjects, builder, measured)
@@ -125,15 +122,58 @@ class EvaluationRun:
             *pick_benchmarks(folder, config.suites, also=job.also),
         ]
 
-    def _measure(
+    def _look(
         self, examiner: Examiner, subjects: Mapping[str, Subject], suites: Sequence[PickedSuite]
+    ) -> tuple[ReportBuilder, Mapping[str, MeasuredSubject]]:
+        """Ask a part first if that may settle the verdict; ask everything unless it does."""
+        origin = examiner.renderer.template.origin
+        part = first_part(suites, self.config.evaluation.first_items) if self._asks_part() else []
+        if any(picked.n_unasked for picked in part):
+            builder = ReportBuilder(self.spec, part, clusters_of(part), origin)
+            measured = self._measure(examiner, subjects, part, known_base=True)
+            if settles(self._verdict(builder, measured), self.config.gate):
+                return builder, measured
+        builder = ReportBuilder(self.spec, suites, clusters_of(suites), origin)
+        return builder, self._measure(examiner, subjects, suites)
+
+    def _asks_part(self) -> bool:
+        job = self.spec.job
+        return (
+            job is not None
+            and job.job_kind is JobKind.TRAINING
+            and self.config.evaluation.first_items > 0
+            and may_settle(self.config.gate, job.look)
+        )
+
+    def _measure(
+        self,
+        examiner: Examiner,
+        subjects: Mapping[str, Subject],
+        suites: Sequence[PickedSuite],
+        *,
+        known_base: bool = False,
     ) -> dict[str, MeasuredSubject]:
-        """Examine each subject; one with the weights of an earlier subject has its numbers."""
+        """
+        Examine each subject; one with the weights of an earlier subject has its numbers.
+
+        Args:
+            examiner: Asks.
+            subjects: By part.
+            suites: What each is asked.
+            known_base: Whether the base is left alone if no other subject is the base: no rule
+                compares with it, and a report shows what is known of it.
+        """
+        n_questions = sum(len(s.suite.questions) for s in suites)
+        self.heartbeat.beat(
+            force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
+        )
         found: dict[str, MeasuredSubject] = {}
         for name, subject in subjects.items():
             same = next((s for s in found if subjects[s].is_same(subject)), None)
             if same is None or name == CANDIDATE:
-                found[name] = self._examine(examiner, subject, suites)
+                is_alone = not any(s.is_same(subject) for n, s in subjects.items() if n != name)
+                known_only = known_base and name == BASE and is_alone
+                found[name] = self._examine(examiner, subject, suites, known_only=known_only)
                 continue
             one = found[same]
             found[name] = MeasuredSubject(
@@ -143,7 +183,12 @@ class EvaluationRun:
         return found
 
     def _examine(
-        self, examiner: Examiner, subject: Subject, suites: Sequence[PickedSuite]
+        self,
+        examiner: Examiner,
+        subject: Subject,
+        suites: Sequence[PickedSuite],
+        *,
+        known_only: bool = False,
     ) -> MeasuredSubject:
         """Ask one model every suite that has no problem."""
         began, loading = time.monotonic(), self.models.seconds
@@ -159,7 +204,11 @@ class EvaluationRun:
             )
             if picked.problem is None:
                 measured[picked.suite.name] = examiner.measure(
-                    lambda: self.models.get(subject), digest, picked.suite, deadline=deadline
+                    lambda: self.models.get(subject),
+                    digest,
+                    picked.suite,
+                    deadline=deadline,
+                    known_only=known_only,
                 )
         load_seconds = self.models.seconds - loading
         seconds = time.monotonic() - began - load_seconds
@@ -180,13 +229,7 @@ class EvaluationRun:
     ) -> tuple[Mapping[str, MeasuredSubject], Interpolation | None]:
         """Try weights between its parent and the candidate if only what it forgot is against it."""
         gate = self.config.gate
-        first_look = 1 if self.spec.job is None else self.spec.job.look
-
-        def verdict(measured: Mapping[str, MeasuredSubject], trial: int) -> Verdict:
-            report = builder.report(measured, created_at="")
-            return judge(evidence_of(to_json(report)), gate, look=first_look + trial)
-
-        if not gate.shares or not verdict(measured, 0).forgot:
+        if not gate.shares or not self._verdict(builder, measured).forgot:
             return measured, None
         parent, candidate = subjects.get(HEAD, subjects[INCUMBENT]), subjects[CANDIDATE]
         if not is_possible(parent, candidate):
@@ -195,9 +238,17 @@ class EvaluationRun:
             shares=gate.shares,
             run_dir=self.run_dir,
             examine=lambda subject: self._examine(examiner, subject, builder.suites),
-            verdict=verdict,
+            verdict=lambda measured, trial: self._verdict(builder, measured, trial),
         )
         return trials.run(parent, candidate, measured)
+
+    def _verdict(
+        self, builder: ReportBuilder, measured: Mapping[str, MeasuredSubject], trial: int = 0
+    ) -> Verdict:
+        """Return what the gate says of the candidate, or of a trial, the first being 1."""
+        look = 1 if self.spec.job is None else self.spec.job.look
+        report = builder.report(measured, created_at="")
+        return judge(evidence_of(to_json(report)), self.config.gate, look=look + trial)
 
     def _count(self, items: int) -> None:
         """Add *items* to the asked ones in the heartbeat."""

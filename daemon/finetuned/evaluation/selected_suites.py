@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.render import Renderer
@@ -40,6 +41,8 @@ class PickedSuite:
     suite: Suite
     problem: str | None = None
     """Why it cannot be asked; None if it can."""
+    n_unasked: int = 0
+    """Questions that were left out of it; see first_part()."""
 
     def record(self) -> SuiteRecord:
         """
@@ -53,7 +56,9 @@ class PickedSuite:
             dataset_id=suite.dataset_id,
             sha256=suite.sha256,
             n_items=len(suite.questions),
+            required=bool(suite.questions) or not self.n_unasked,
             problem=self.problem,
+            n_unasked=self.n_unasked,
         )
 
 
@@ -78,6 +83,38 @@ def spread(counts: Sequence[int], limit: int) -> list[int]:
             taken[i] += more
             left -= more
     return taken
+
+
+def first_part(suites: Sequence[PickedSuite], limit: int) -> list[PickedSuite]:
+    """
+    Return the suites as a first look asks them: all new rows and canaries, and some of the rest.
+
+    A larger limit keeps what a smaller one asks, so that models which were asked before know
+    most answers.
+
+    Args:
+        suites: Whole.
+        limit: Most questions of each benchmark, and of all older datasets together, >= 1.
+    """
+    older = [s for s in suites if s.suite.origin is SuiteOrigin.OLD]
+    shares = spread([len(s.suite.questions) for s in older], limit)
+    share_of = dict(zip([s.suite.name for s in older], shares, strict=True))
+    return [
+        _part(s, share_of.get(s.suite.name, limit))
+        if s.suite.origin in (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)
+        else s
+        for s in suites
+    ]
+
+
+def _part(picked: PickedSuite, n: int) -> PickedSuite:
+    questions = picked.suite.questions
+    if len(questions) <= n:
+        return picked
+    ranked = sorted(questions, key=lambda q: (crc32(q.id.encode()), q.id))
+    kept = {q.id for q in ranked[:n]}
+    part = replace(picked.suite, questions=tuple(q for q in questions if q.id in kept))
+    return replace(picked, suite=part, n_unasked=len(questions) - n)
 
 
 def pick_held_out(

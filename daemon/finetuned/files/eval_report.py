@@ -46,6 +46,8 @@ class SuiteRecord:
     """Whether the gate fails without it."""
     problem: str | None = None
     """Why it could not be asked; None if it could."""
+    n_unasked: int = 0
+    """Items beside n_items that were left out: a first look settled the verdict."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

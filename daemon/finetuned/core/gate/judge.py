@@ -14,12 +14,13 @@ from finetuned.core.gate.absolute import absolute
 from finetuned.core.gate.behaviour import canaries, merge_is_exact, stop_rate
 from finetuned.core.gate.change import pairs_of
 from finetuned.core.gate.completeness import completeness, finite_loss, problem_of
+from finetuned.core.gate.first_look import asked_whole
 from finetuned.core.gate.new_rows import gain, minimum_gain, not_worse
 from finetuned.core.gate.older import older_suites
 from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
 from finetuned.core.suite_origin import SuiteOrigin
 
-_ALWAYS: Final = ("asked", "finite_loss", "merge")
+_ALWAYS: Final = ("asked", "asked_whole", "finite_loss", "merge")
 """Rules that hold whatever gate.release says: without them a candidate is damaged or unknown."""
 
 
@@ -59,6 +60,7 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
         rules += absolute(
             "quality", config.quality_gates, suites, config.confidence, RuleKind.ADVICE
         )
+    rules += asked_whole(evidence.suites)
     if evidence.consolidation:  # a merge learns nothing, so nothing is lost if it is refused
         rules = [replace(r, kind=RuleKind.HARM) if r.kind is RuleKind.GAIN else r for r in rules]
     elif config.release == "every":

@@ -79,7 +79,7 @@ def _scores(suites: Sequence[Mapping[str, Any]], subjects: Mapping[str, Any]) ->
                 n_exact=int(score["n_exact"]),
                 n_correct=int(score["n_correct"]),
                 loss=score["loss"],
-                complete=bool(score["complete"]),
+                complete=bool(score["complete"]) and not known[name].get("n_unasked"),
                 stop_rate=score["stop_rate"],
                 n_timed_out=int(score["n_timed_out"]),
             )
@@ -157,9 +157,16 @@ class Scores:
     def of_version(self, version: str) -> list[ScoreRow]:
         """
         Return the scores of a version, oldest first; none if it was never evaluated.
+
+        Suites that it was asked in part are left out: accuracies of different questions do
+        not compare.
         """
         return self._database.read(
-            ScoreRow, "SELECT * FROM matrix WHERE version = ? ORDER BY at, suite", (version,)
+            ScoreRow,
+            "SELECT * FROM matrix m WHERE version = ? AND NOT EXISTS (SELECT 1 FROM evals e"
+            " WHERE e.job_id = m.job_id AND e.suite = m.suite AND e.at = m.at"
+            " AND e.subject = 'candidate' AND e.complete = 0) ORDER BY at, suite",
+            (version,),
         )
 
     def benchmarks_of(self, version: str) -> list[str]:

@@ -219,7 +219,10 @@ def _commit(
             "release": context.journal.promotions.incumbent(),
             "eval_report": REPORT,
             "suites": [
-                {key: suite[key] for key in ("name", "origin", "title")}
+                {
+                    **{key: suite[key] for key in ("name", "origin", "title")},
+                    "n_unasked": suite.get("n_unasked", 0),
+                }
                 for suite in report.get("suites", [])
             ],
             "scores": report.get("subjects", {}),

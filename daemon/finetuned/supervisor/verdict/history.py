@@ -111,6 +111,7 @@ def lineage_stages(journal: Journal, version: str | None) -> tuple[list[Stage], 
 
 def _candidate_stage(report: dict[str, Any]) -> Stage:
     scores = report.get("subjects", {}).get("candidate", {}).get("suites", {})
+    parts = {s["name"] for s in report.get("suites", []) if s.get("n_unasked")}
     return Stage(
         version=CANDIDATE_ROW,
         titles=tuple(d["name"] for d in report.get("datasets", [])[:20]),
@@ -118,7 +119,7 @@ def _candidate_stage(report: dict[str, Any]) -> Stage:
         accuracy={
             name: score["accuracy"]
             for name, score in scores.items()
-            if score["accuracy"] is not None
+            if score["accuracy"] is not None and name not in parts
         },
     )
 

@@ -1,0 +1,74 @@
+"""
+The first look at a candidate: what of it settles a verdict without asking everything.
+
+A candidate that shows no gain on the new rows is held, and nothing that older suites could
+say would promote it. So they are asked in part first. All of it is asked before a candidate
+is promoted or rejected, if any rule of harm is in doubt, and at every eighth look, so that
+what the parts do not show is found. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from finetuned.config import GateConfig
+from finetuned.core.evidence import SuiteEvidence
+from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
+from finetuned.core.promotion import VersionVerdict
+
+WHOLE_EVERY: Final = 8
+"""Every so manieth look at the same release everything is asked, whatever the first look says."""
+
+
+def may_settle(config: GateConfig, look: int) -> bool:
+    """
+    Return whether a part of the older suites may be enough at this look.
+
+    Only if what is held is not released: a release is asked everything.
+
+    Args:
+        config: Says what is released.
+        look: Number of this judgement among those against the same release, from 1.
+    """
+    return config.release == "proven" and look % WHOLE_EVERY != 0
+
+
+def settles(verdict: Verdict, config: GateConfig) -> bool:
+    """
+    Return whether the candidate is held whatever else it would be asked.
+
+    Its new rows show no gain, nothing that was asked for is missing, and no comparison shows
+    it worse at the level of the gate, even by less than its margin.
+    """
+    alpha = 1 - config.confidence
+    gains = [rule for rule in verdict.rules if rule.name == "gain"]
+    doubts = [r for r in verdict.rules if r.kind is RuleKind.HARM and _p_value(r) <= alpha]
+    return (
+        verdict.outcome is VersionVerdict.HELD
+        and bool(gains)
+        and not any(rule.passed for rule in gains)
+        and not doubts
+    )
+
+
+def asked_whole(suites: Iterable[SuiteEvidence]) -> list[Rule]:
+    """
+    Return a failed rule if a part of some suite was not asked, else none.
+    """
+    parts = [suite for suite in suites if suite.n_unasked]
+    if not parts:
+        return []
+    n = sum(suite.n_unasked for suite in parts)
+    detail = f"{n} items of {_named(parts)} are asked before anything is promoted"
+    return [Rule("asked_whole", False, detail, RuleKind.GAIN, numbers={"unasked": n})]
+
+
+def _named(suites: Sequence[SuiteEvidence]) -> str:
+    shown = [suite.title for suite in suites[:3]]
+    more = f" and {len(suites) - len(shown)} more" if len(suites) > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def _p_value(rule: Rule) -> float:
+    return rule.numbers.get("p_value", 1.0)

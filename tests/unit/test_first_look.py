@@ -1,0 +1,144 @@
+"""
+What of a first look settles a verdict: never a promotion, never a doubt, never each eighth look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from finetuned.config import GateConfig
+from finetuned.core.evidence import Evidence, ItemPair, SuiteEvidence
+from finetuned.core.gate.first_look import WHOLE_EVERY, may_settle, settles
+from finetuned.core.gate.judge import judge
+from finetuned.core.gate.verdict import RuleKind
+from finetuned.core.promotion import VersionVerdict
+from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.suite import load_suite
+from finetuned.evaluation.selected_suites import PickedSuite, first_part
+
+GATE = GateConfig()
+
+
+def suite(origin, *, before, now, n_unasked=0):
+    """A suite of which the first *before* items were right, and the first *now* are."""
+    pairs = tuple(
+        ItemPair(str(i), i < now, i < before, True, True, 5.0, 5.0, 10, f"{origin}/{i}")
+        for i in range(32)
+    )
+    return SuiteEvidence(origin, origin, origin, True, 32, pairs, None, n_unasked)
+
+
+NEW, GAINED = suite("new", before=16, now=16), suite("new", before=0, now=16)
+KEPT = suite("old", before=16, now=16, n_unasked=168)
+
+
+def verdict(*suites, config=GATE, head=()):
+    return judge(Evidence(suites, head=head), config)
+
+
+def test_no_gain_and_no_doubt_settles():
+    """
+    What the parts cannot change is not asked; the verdict names what was left out.
+    """
+    found = verdict(NEW, KEPT)
+
+    assert settles(found, GATE)
+    assert VersionVerdict.HELD is found.outcome
+    assert found.reason.startswith("gain: ")
+    assert "168 items of old are asked before anything is promoted" in [
+        rule.detail for rule in found.rules if rule.name == "asked_whole"
+    ]
+
+
+@pytest.mark.parametrize("release", ["proven", "no-harm", "every"])
+def test_nothing_is_promoted_on_a_part(release):
+    """
+    However much was gained and whatever is released, a part of a suite promotes nothing.
+    """
+    config = GateConfig(release=release)
+    found = verdict(GAINED, KEPT, config=config)
+
+    assert VersionVerdict.HELD is found.outcome
+    assert not settles(found, config)
+
+
+def test_harm_within_the_margin_is_a_doubt():
+    """
+    A loss that is shown has everything asked, even if its size is allowed.
+    """
+    lost = suite("old", before=32, now=24, n_unasked=168)
+    config = GateConfig(max_old_accuracy_drop=1.0)
+    found = verdict(NEW, lost, config=config)
+
+    assert VersionVerdict.HELD is found.outcome
+    assert not settles(found, config)
+
+
+def test_harm_settles_nothing():
+    """
+    A candidate that a part shows worse is asked everything before it is rejected.
+    """
+    for sides in ({"suites": (suite("old", before=32, now=20),)}, {"head": (GAINED,)}):
+        worse = suite("new", before=32, now=10)
+        found = verdict(NEW, *sides.get("suites", ()), head=(worse,) if "head" in sides else ())
+        assert VersionVerdict.REJECTED is found.outcome
+        assert not settles(found, GATE)
+
+
+def test_missing_evidence_settles_nothing():
+    """
+    A suite that could not be asked is no reason to leave others out.
+    """
+    assert not settles(verdict(NEW, KEPT, replace(NEW, name="x", problem="gone")), GATE)
+
+
+def test_when_a_part_may_be_enough():
+    """
+    Only if the held are not released, and not at every eighth look.
+    """
+    looks = [look for look in range(1, 18) if not may_settle(GATE, look)]
+
+    assert [WHOLE_EVERY, 2 * WHOLE_EVERY] == looks
+    assert not may_settle(GateConfig(release="no-harm"), 1)
+    assert not may_settle(GateConfig(release="every"), 1)
+
+
+def test_a_part_counts_what_it_leaves_out_and_grows_by_adding(tmp_path):
+    """
+    New rows and canaries stay whole; a larger part holds a smaller one, so answers are known.
+    """
+    path = tmp_path / "b.jsonl"
+    path.write_text("".join(f'{{"prompt": "{i} + 0?", "completion": "{i}"}}\n' for i in range(50)))
+    whole = [
+        PickedSuite(replace(load_suite(path), name=f"{origin}{i}", origin=origin))
+        for i, origin in enumerate([*SuiteOrigin, SuiteOrigin.OLD])
+    ]
+    ids = {}
+    for limit in (1, 20, 31):
+        part = first_part(whole, limit)
+        assert [50] * len(whole) == [len(p.suite.questions) + p.n_unasked for p in part]
+        for picked in part:
+            asked = {q.id for q in picked.suite.questions}
+            assert ids.get(picked.suite.name, set()) <= asked
+            ids[picked.suite.name] = asked
+            assert picked.record().required == bool(asked)
+    n = {p.suite.origin: 0 for p in part}
+    for picked in part:
+        n[picked.suite.origin] += len(picked.suite.questions)
+    assert n == {
+        SuiteOrigin.NEW: 50,
+        SuiteOrigin.OLD: 31,
+        SuiteOrigin.BENCHMARK: 31,
+        SuiteOrigin.CANARY: 50,
+    }
+
+
+def test_the_rule_of_parts_is_one_of_gain():
+    """
+    What was not asked shows no harm.
+    """
+    (rule,) = [r for r in verdict(NEW, KEPT).rules if r.name == "asked_whole"]
+
+    assert RuleKind.GAIN is rule.kind
