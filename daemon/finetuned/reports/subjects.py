@@ -37,7 +37,7 @@ def names(report: Report) -> dict[str, str]:
     }
 
 
-def outcome_of(verdict: Mapping[str, Any]) -> str:
+def outcome_of(verdict: Mapping[str, object]) -> str:
     """
     Return promoted, held or rejected; a report from before versions were held has two of them.
     """
