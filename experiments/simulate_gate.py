@@ -270,7 +270,7 @@ def main(argv: list[str] | None = None) -> int:
         "  python -m experiments.simulate_gate --json --seed 1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--candidates", type=int, default=500, help="per line (default 500)")
+    parser.add_argument("--candidates", type=int, default=200, help="per line (default 200)")
     parser.add_argument("--accuracy", type=float, default=0.8, help="incumbent's (default 0.8)")
     parser.add_argument(
         "--correlation", type=float, default=0.8, help="of the two models' z, 0 to 1 (default 0.8)"

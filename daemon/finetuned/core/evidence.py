@@ -185,7 +185,9 @@ def _suite(
     for item in items:
         pair = _pair(item, incumbent)
         if pair is None or pair.id in pairs:
-            problem = problem or f"an item without an outcome of both: {item.get('id')!r}"
+            problem = (
+                problem or f"an item without a cluster or an outcome of both: {item.get('id')!r}"
+            )
         else:
             pairs[pair.id] = pair
     for subject in (incumbent, "candidate"):

@@ -222,6 +222,8 @@ def by_cluster(
         differences: One per item.
         clusters: The cluster of each item.
     """
+    if len(set(clusters)) == len(clusters):
+        return list(differences), [1] * len(clusters)
     sums: dict[Hashable, list[float]] = {}
     for difference, cluster in zip(differences, clusters, strict=True):
         sums.setdefault(cluster, []).append(difference)
