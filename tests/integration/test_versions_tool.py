@@ -304,7 +304,7 @@ def test_verify_says_what_is_missing_below_a_version(layout):
     shutil.rmtree(layout.versions / "v0001")
     found = as_json(layout, "verify")
 
-    assert ["v0002: its parent v0001 is neither a version nor a backup now"] == found["notes"]
+    assert ["v0002: its way back v0001 is neither a version nor a backup now"] == found["notes"]
     assert {} == found["damaged"]
     shutil.rmtree(layout.versions / "v0002")
     assert "restore v0002" in as_json(layout, "verify", status=1)["damaged"]["current_model"]
