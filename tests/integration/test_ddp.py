@@ -37,7 +37,7 @@ def whole(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return uninterrupted(tmp_path_factory.mktemp("whole"), tiny_base, "ddp")
 
 
-@pytest.fixture(scope="module", params=["full", "lora"])
+@pytest.fixture(scope="module")
 def alone(
     request: pytest.FixtureRequest, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
@@ -49,7 +49,16 @@ def alone(
     return {**found, "method": method}
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize(
+    ("alone", "kind"),
+    [
+        ("full", "ddp"),
+        pytest.param("full", "fsdp", marks=pytest.mark.long),
+        pytest.param("lora", "ddp", marks=pytest.mark.long),
+        ("lora", "fsdp"),
+    ],
+    indirect=["alone"],
+)
 def test_two_processes_train_what_one_does(
     alone: dict[str, Any], tiny_base: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -118,7 +127,7 @@ def test_a_pause_stops_all_ranks_after_the_same_step(
         assert_as_if_whole(whole, world, candidate)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_rank_is_a_crash_that_is_tried_again(
     whole: dict[str, Any], tiny_base: Path, tmp_path: Path, victim: int
 ) -> None:
@@ -252,7 +261,7 @@ def test_early_stopping_and_live_evals_keep_the_ranks_together(
         assert [] == ranks(daemon)
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
 def test_a_rank_with_nothing_to_do_takes_part(tiny_base: Path, tmp_path: Path, kind: str) -> None:
     """
     A step of one row is one rank's; the other exchanges gradients of nothing and goes on.
@@ -307,7 +316,9 @@ def test_a_second_machine_is_joined_by_hand(tiny_base: Path, tmp_path: Path) -> 
     ("kind", "old", "new"),
     [
         ("fsdp", "fsdp_version: 2", "fsdp_version: 1"),
-        ("ddp", "mixed_precision: 'no'", "mixed_precision: bf16"),
+        pytest.param(
+            "ddp", "mixed_precision: 'no'", "mixed_precision: bf16", marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_launch_file_that_cannot_be_trained_with_waits_for_another(

@@ -26,7 +26,9 @@ from support.disk import drop, ended, journal, log_events
 
 TRAINING = "finetuned.training.worker"
 EVALUATION = "finetuned.evaluation.worker"
-KINDS = pytest.mark.parametrize("module", [TRAINING, EVALUATION])
+KINDS = pytest.mark.parametrize(
+    "module", [TRAINING, pytest.param(EVALUATION, marks=pytest.mark.long)]
+)
 ONE_JOB_PER_FILE = "share_run_max_examples = 0"
 
 pytestmark = pytest.mark.slow
