@@ -26,14 +26,13 @@ import json
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,10 @@ import psutil
 
 from experiments.cpu_usage import Usage
 from experiments.stream_page import RUNS, Dropped, costs, keep, page, text
+from finetuned.core.job import FINAL_STATES, JobState
 from finetuned.files.atomic import write_atomic
+from finetuned.files.journal import Journal
+from finetuned.files.rows import JobRow
 from finetuned.files.run import REPORT, read_json
 from finetuned.layout import Layout
 from finetuned.process.environment import child_environment
@@ -55,7 +57,6 @@ BAD_FILES = 3
 """Beside 24 good files, in the shape ``mix``."""
 LOOK_SECONDS = 0.1
 WAIT_SECONDS = 1800.0
-FINAL = ("promoted", "held", "rejected", "failed", "skipped")
 
 CONFIG = """\
 [inbox]
@@ -224,13 +225,13 @@ def follow(root: Path, process: psutil.Process, file: Dropped, rows: list[dict[s
             by[kind] += seconds
             by[f"phase {phase}"] += seconds
         found = jobs(layout)
-        if len(found) > known and found[-1]["state"] in FINAL:
+        if len(found) > known and found[-1].state in FINAL_STATES:
             job = found[-1]
             file.seconds = round(time.monotonic() - began, 2)
-            file.verdict, file.version = job["state"], job["version"]
-            file.reason = job["reason"] or job["error_message"] or ""
+            file.verdict, file.version = job.state, job.version
+            file.reason = job.reason or job.error_message or ""
             file.cpu = {k: round(v, 2) for k, v in sorted(by.items()) if v >= 0.005}
-            file.asked = asked(layout, job["version"])
+            file.asked = asked(layout, job.version)
             return
         time.sleep(LOOK_SECONDS)
     raise Failed(f"{file.name}: no verdict in {WAIT_SECONDS:.0f} s")
@@ -243,18 +244,17 @@ def status(root: Path) -> dict[str, Any] | None:
     return read_json(root / "status" / "training_status.json")
 
 
-def jobs(layout: Layout) -> list[dict[str, Any]]:
+def jobs(layout: Layout) -> list[JobRow]:
     """
     Return the jobs of the journal, oldest first.
     """
     if not layout.journal.exists():
         return []
-    with closing(sqlite3.connect(f"file:{layout.journal}?mode=ro", uri=True)) as db:
-        db.row_factory = sqlite3.Row
-        try:
-            return [dict(row) for row in db.execute("SELECT * FROM jobs ORDER BY id")]
-        except sqlite3.OperationalError:  # the daemon is making its tables
-            return []
+    journal = Journal(layout.journal)
+    try:
+        return sorted(journal.jobs.in_states(*JobState), key=lambda job: job.id)
+    finally:
+        journal.close()
 
 
 def asked(layout: Layout, version: str | None) -> dict[str, int]:

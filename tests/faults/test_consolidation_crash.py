@@ -20,7 +20,7 @@ from support.daemon import Daemon, make_root
 from support.journals import release
 from support.tiny_base import write_rows
 
-KILLS = max(4, int(os.environ.get("FINETUNED_KILLS", "0")) // 10)
+KILLS = max(2, int(os.environ.get("FINETUNED_KILLS", "0")) // 10)
 
 pytestmark = pytest.mark.slow
 

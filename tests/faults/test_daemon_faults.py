@@ -53,6 +53,7 @@ def originals(root: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 def test_every_file_of_a_flood_that_no_watcher_saw_is_claimed(root: Path) -> None:
     """
     Dropped while the supervisor is stopped, more files than the kernel queues events for.
@@ -204,6 +205,7 @@ def test_a_damaged_journal_or_version_is_mended_or_named_at_the_start(root: Path
             assert "finetuned versions rollback --to-base" in daemon.output()
 
 
+@pytest.mark.long
 def test_a_thousand_orders_end_in_a_defined_state(tmp_path: Path, tiny_base: Path) -> None:
     """
     Pause and resume in a tight loop while training, and orders that are no plain files.
@@ -279,6 +281,7 @@ def test_no_row_of_a_writer_that_pauses_or_comes_late_is_lost(root: Path) -> Non
     ]
 
 
+@pytest.mark.long
 def test_a_version_damaged_under_a_running_daemon_is_refused_and_mended(root: Path) -> None:
     """
     Damage is seen before a byte is trained on; from the backup, or from the parent.

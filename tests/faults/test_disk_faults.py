@@ -152,6 +152,7 @@ def test_folders_that_go_away_are_waited_for_or_made_again(root: Path) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_folder_that_refuses_is_waited_for(root: Path) -> None:
     """
     Nobody may write models/runs/, not even root: a reason, no attempt, then on by itself.

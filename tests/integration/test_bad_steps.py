@@ -157,6 +157,7 @@ def test_too_many_in_a_row_end_the_job_on_the_last_good_weights(
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_daemon_goes_on_after_bad_steps_and_puts_a_hopeless_dataset_aside(
     tmp_path: Path, tiny_base: Path

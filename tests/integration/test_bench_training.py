@@ -78,6 +78,7 @@ def expected_digest() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_figure_of_every_contestant_is_in_the_json(against_trainer: Any) -> None:
     """
     What the docs quote can be read by a program, with the machine and versions beside it.
@@ -101,6 +102,7 @@ def test_every_figure_of_every_contestant_is_in_the_json(against_trainer: Any) -
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_contestant_trains_the_same_rows_in_the_same_number_of_steps(
     against_trainer: Any,
 ) -> None:
@@ -114,6 +116,7 @@ def test_every_contestant_trains_the_same_rows_in_the_same_number_of_steps(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_training_changes_the_held_out_loss(against_trainer: Any) -> None:
     """
     Equal losses would say nothing if nobody had learned anything.
@@ -163,6 +166,7 @@ def test_in_the_same_order_ours_and_trainer_end_at_the_same_loss(method: str) ->
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_trl_trains_the_same_rows_whether_padded_or_packed(tmp_path: Path) -> None:
     """
     Packing keeps every row whole, and the number of steps; where it cuts them the table says so.

@@ -151,11 +151,8 @@ def test_training_goes_on_from_the_new_base_with_a_fresh_adapter(root: Path) -> 
 
 def test_a_job_shows_its_distance_and_the_report_its_curve(root: Path) -> None:
     """
-    From the first look on: in the status, in the run, in the report; and it warns.
+    From the first look on: in the run and in the report.
     """
-    status = read_json(root / "status" / "training_status.json") or {}
-    assert 0 < status["kl_to_incumbent"]
-    assert "drift" == status["active_alerts"][0]["name"]
     run = [str(e["run_id"]) for e in log_events(root) if e["event"] == "training_ready"][-1]
     records = read_metrics(root / "models" / "runs" / run, EVALS)
     report = read_json(root / "models" / "versions" / "v0003" / "eval_report.json") or {}

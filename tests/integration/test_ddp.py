@@ -147,6 +147,7 @@ def test_a_killed_rank_is_a_crash_that_is_tried_again(
         assert_as_if_whole(whole, world, candidate)
 
 
+@pytest.mark.long
 def test_no_rank_outlives_its_supervisor(
     whole: dict[str, Any], tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_memory_that_ends_in_a_step_of_one_rank_halves_the_budget_of_all(
         assert world.note("weights-0") == world.note("weights-1") != ""
 
 
+@pytest.mark.long
 def test_a_row_that_fits_on_no_less_than_all_ranks_ends_the_job(
     tiny_base: Path, tmp_path: Path
 ) -> None:

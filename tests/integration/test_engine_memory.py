@@ -185,6 +185,7 @@ def test_memory_that_ends_inside_a_step_costs_nothing_but_time(
 # -- through the daemon -----------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_dataset_that_memory_cannot_hold_is_put_aside_and_the_next_one_trained(
     tmp_path: Path, faults: Path
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_dataset_that_memory_cannot_hold_is_put_aside_and_the_next_one_trained
     assert "does not fit in memory" in reason
 
 
+@pytest.mark.long
 def test_a_run_that_the_kernel_killed_rehearsing_is_tried_with_half(
     tmp_path: Path, tiny_base: Path, faults: Path
 ) -> None:

@@ -17,6 +17,7 @@ from support.ranks import LAUNCH_FILES, assert_as_if_whole, make_world, ranks, u
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_sharded_run_goes_on_after_a_pause_and_a_kill(tiny_base: Path, tmp_path: Path) -> None:
     """
     Checkpoints of a model that no process holds whole: bit-identical to the run left alone.
@@ -40,6 +41,7 @@ def test_a_sharded_run_goes_on_after_a_pause_and_a_kill(tiny_base: Path, tmp_pat
         assert_as_if_whole(whole, world, candidate)
 
 
+@pytest.mark.long
 def test_a_sharded_run_stops_early_by_its_held_out_loss(tiny_base: Path, tmp_path: Path) -> None:
     """
     Every rank scores the held-out rows, since a sharded model computes with all or not at all.

@@ -151,6 +151,7 @@ def test_consecutive_files_share_one_process_of_each_kind(tmp_path: Path, tiny_b
         assert event["max_batch_tokens"] > 0
 
 
+@pytest.mark.long
 def test_the_first_evaluation_finds_its_worker_there(tmp_path: Path, tiny_base: Path) -> None:
     """
     It is started beside the last steps of the training, and not by the end of it.
@@ -337,6 +338,7 @@ def test_a_worker_is_let_go_after_its_time(tmp_path: Path, tiny_base: Path) -> N
         assert [] == daemon.workers()
 
 
+@pytest.mark.long
 def test_no_worker_is_kept_where_none_is_wanted(tmp_path: Path, tiny_base: Path) -> None:
     """
     warm_worker_seconds = 0: every run has its own process, which leaves with the run.

@@ -108,6 +108,7 @@ def test_a_failing_server_takes_the_version_back_within_seconds(root: Path) -> N
     assert "6 of 100" in incident["reason"]
 
 
+@pytest.mark.long
 def test_a_version_whose_files_are_damaged_is_taken_back(root: Path) -> None:
     """
     What is served is read through current_model, so damage shows even where nothing else does.
@@ -145,6 +146,7 @@ def test_a_quiet_watch_ends_and_what_fails_later_is_not_taken_back(
     assert [] == incidents(root)
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_is_no_reason_to_go_back_and_canaries_are_asked_after_all(
     tmp_path: Path, tiny_base: Path
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_worker_that_dies_is_no_reason_to_go_back_and_canaries_are_asked_after
     assert [] == incidents(root)
 
 
+@pytest.mark.long
 def test_a_version_that_comes_back_is_watched_to_its_end(root: Path) -> None:
     """
     Two promotions in a window, both bad: each step back is taken.

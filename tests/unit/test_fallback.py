@@ -142,7 +142,7 @@ def test_a_changed_fact_in_a_manifest_is_damage(layout):
     with pytest.raises(CorruptFile, match="facts"):
         verify_version(layout, "v0004")
     layout.current_model.symlink_to("models/versions/v0004")
-    with pytest.raises(RegistryError, match="parent is not known"):
+    with pytest.raises(RegistryError, match="what was in use before it is not known"):
         rollback(layout)
 
 

@@ -56,7 +56,7 @@ def journal() -> Iterator[Journal]:
 
 def test_every_way_of_moving_a_job_is_tested() -> None:
     """
-    A new one is held to the same.
+    A new one is held to the same; set_learnt_aside, which needs rows, in supervisor/test_jobs.py.
     """
     public = {
         name
@@ -64,7 +64,7 @@ def test_every_way_of_moving_a_job_is_tested() -> None:
         if not name.startswith("_") and inspect.getmodule(getattr(job_moves, name)) is job_moves
     }
 
-    assert public == MOVES.keys()
+    assert public == MOVES.keys() | {"set_learnt_aside"}
 
 
 @pytest.mark.parametrize("way", MOVES)

@@ -112,7 +112,7 @@ def test_what_cannot_be_merged_says_why(context: Context, tmp_path: Path) -> Non
     """
     The answer to the order is the answer to the person.
     """
-    assert "no version is in use" in ask_for_consolidation(context)
+    assert "nothing to do: there is no version yet" == ask_for_consolidation(context)
     release(context.journal, "v0001", PromotionCause.PROMOTE)
     assert ask_for_consolidation(context).startswith("queued as j")
     assert "about to" in ask_for_consolidation(context)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from finetuned.core.promotion import VersionVerdict
 from finetuned.core.text import visible
 
 Report = Mapping[str, Any]
@@ -40,9 +41,11 @@ def names(report: Report) -> dict[str, str]:
 def outcome_of(verdict: Mapping[str, object]) -> str:
     """
     Return promoted, held or rejected; a report from before versions were held has two of them.
+
+    Nothing else: the word becomes the name of a style on the page.
     """
-    old = "promoted" if verdict.get("promoted") else "rejected"
-    return str(verdict.get("outcome") or old)
+    said, old = verdict.get("outcome"), "promoted" if verdict.get("promoted") else "rejected"
+    return said if isinstance(said, str) and said in tuple(VersionVerdict) else old
 
 
 def scores_of(report: Report, subject: str) -> Mapping[str, Any]:
