@@ -47,6 +47,7 @@ EVENTS: Final = {
     "ingestion_crashed": "The ingestion worker died on a file.",
     "ingestion_ended": "An ingestion worker ended.",
     "ingestion_started": "An ingestion worker began to validate files.",
+    "job_begins_again": "The head changed since a job began; the job begins again on it.",
     "job_created": "Datasets were queued as one job, or a merge was queued.",
     "job_state_changed": "A job moved from one state to another.",
     "journal_corrupt": "The journal is damaged; it is kept under another name.",

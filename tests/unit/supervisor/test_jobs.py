@@ -100,6 +100,31 @@ def test_a_job_trains_only_what_the_head_has_not_learnt(context, jobs, workers):
     assert Fate.LEARNT is journal.books.entry("d00000001", journal.head_lineage()).fate
 
 
+def test_an_interrupted_job_whose_head_moved_on_begins_again_on_the_head(
+    context, jobs, workers, job
+):
+    """
+    A file of a better class went before it: its parent is an old head, and may be in the trash.
+    """
+    journal = context.journal
+    journal.heads.add(commit(context.layout, verdict="held"), HeadCause.HELD)
+    jobs.start_training(job)
+    workers[0].finish(75)
+    assert jobs.poll()
+    journal.heads.add(commit(context.layout, "v0001", verdict="held"), HeadCause.HELD)
+    (context.layout.versions / "v0001").rename(context.layout.trash / "v0001-20261120T095052Z")
+    jobs.start_training(job)
+    spec = read_spec(workers[-1].runs[-1], TrainingSpec)
+
+    assert context.layout.versions / "v0002" == spec.parent
+    assert ((), None) == (spec.resume_from, last_run(context, job).resumed_from)
+    assert (JobState.TRAINING, "v0002", 0) == (
+        state(context, job),
+        journal.jobs.get(job).parent,
+        journal.jobs.get(job).attempts,
+    )
+
+
 def test_what_cannot_be_started_as_configured_waits_for_the_mended_file(
     context, jobs, workers, job
 ):

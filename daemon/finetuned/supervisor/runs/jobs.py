@@ -143,21 +143,25 @@ class JobRunner:
         """
         Start, or go on with, the training of a queued job.
 
+        One that was begun on another version than the head, which may be gone, begins again.
+
         Raises:
             ConfigError, BaseModelMissing: It cannot be started as configured;
                 the job waits, no attempt is counted.
             OSError: The file system refused; likewise.
         """
         context, journal = self._context, self._context.journal
-        job = journal.jobs.get(job_id)
-        if job.config is None:
+        job, head = journal.jobs.get(job_id), journal.heads.version()
+        if begins_again := job.config is not None and job.parent != head:
+            journal.jobs.start_over(job_id)
+            log.info("job_begins_again", job_id=job_id, parent=job.parent, head=head)
+        if job.config is None or begins_again:
             context.reload_config()
             if set_learnt_aside(journal, job_id):
                 return
-            parent = journal.heads.version()
-            check_lineage(context, parent)
+            check_lineage(context, head)
             config = with_more_rehearsal(context.config) if job.second_try else context.config
-            job = journal.jobs.begin(job_id, config=config, parent=parent)
+            job = journal.jobs.begin(job_id, config=config, parent=head)
         try:
             config, launch = job.resolved_config(), None
             if job.kind is not JobKind.CONSOLIDATION:  # one process merges, however many train
