@@ -171,9 +171,9 @@ class Journal:
         """
         Return the number of the judgement of evaluation *run_id* among those against the release.
 
-        It is counted from 1, from the decision that made the release one.
+        It is counted from 1, over all times at which the release was in use.
         """
-        return 1 + self.looks.before(self.promotions.number(), run_id=run_id)
+        return 1 + self.looks.before(self.promotions.incumbent(), run_id=run_id)
 
     def note_look(self, run_id: str, candidates: int) -> None:
         """

@@ -275,9 +275,25 @@ def test_every_judgement_against_one_release_is_counted_once(context, job):
     assert (1, 4) == (journal.next_look(EVALUATION), journal.next_look("r000009"))
     journal.note_look(EVALUATION, 3)
     assert 4 == journal.next_look("r000009")
-    journal.put_in_use(None, PromotionCause.ROLLBACK)
+    journal.put_in_use("v0001", PromotionCause.PROMOTE)
     assert 1 == journal.next_look("r000009")
     assert [0, 2] == [chosen_trial(found), chosen_trial(found | {"interpolation": TRIED})]
+
+
+def test_a_release_that_comes_back_goes_on_with_its_count(context, job):
+    """
+    Else a roll-back to what is in use, or a watch that takes a version back, buys new chances.
+    """
+    journal = context.journal
+    judge(context, job, report(n_right=0))
+    journal.put_in_use(None, PromotionCause.ROLLBACK)
+    assert 2 == journal.next_look("r000009")
+    journal.put_in_use("v0001", PromotionCause.PROMOTE)
+    journal.note_look("r000003", 3)
+    journal.put_in_use("v0001", PromotionCause.ROLLBACK)
+    assert 4 == journal.next_look("r000009")
+    journal.put_in_use(None, PromotionCause.WATCH)
+    assert 2 == journal.next_look("r000009")
 
 
 def test_a_report_without_the_required_suite_is_no_evidence(context, job):

@@ -17,17 +17,21 @@ class Looks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def before(self, promotion: int, *, run_id: str) -> int:
+    def before(self, release: str | None, *, run_id: str) -> int:
         """
-        Return how many candidates were judged against a release, without those of run *run_id*.
+        Return how many candidates were judged against *release*, without those of run *run_id*.
+
+        A version that is put in use a second time goes on with its count: the rows are the same.
 
         Args:
-            promotion: Number of the decision that made it the release, 0 before the first.
+            release: A version; None is the base model.
             run_id: An evaluation.
         """
         row = self._database.db.execute(
-            "SELECT coalesce(sum(candidates), 0) FROM looks WHERE promotion = ? AND run_id != ?",
-            (promotion, run_id),
+            "SELECT coalesce(sum(l.candidates), 0) FROM looks l"
+            " LEFT JOIN promotions p ON p.seq = l.promotion"
+            " WHERE p.version IS ? AND l.run_id != ?",
+            (release, run_id),
         ).fetchone()
         return int(row[0])
 
