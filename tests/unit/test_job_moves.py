@@ -13,13 +13,19 @@ from structlog.testing import capture_logs
 
 from finetuned.core.job import JobEvent, JobState
 from finetuned.errors import InvalidTransition
-from finetuned.files.journal import Journal
+from finetuned.files.journal import Journal, Judgement
 from finetuned.files.tables.scores import Trained
 from finetuned.layout import Priority
 from finetuned.supervisor import job_moves
-from finetuned.supervisor.job_moves import conclude_job, finish_training, move_job, retrain
+from finetuned.supervisor.job_moves import (
+    conclude_job,
+    finish_training,
+    move_job,
+    retrain,
+    try_again,
+)
 
-MOVES: dict[str, tuple[list[JobEvent], JobEvent, Callable[[Journal, str], None]]] = {
+MOVES: dict[str, tuple[list[JobEvent], JobEvent, Callable[[Journal, str], object]]] = {
     "move_job": (
         [],
         JobEvent.START,
@@ -29,6 +35,11 @@ MOVES: dict[str, tuple[list[JobEvent], JobEvent, Callable[[Journal, str], None]]
         [JobEvent.START, JobEvent.FINISH],
         JobEvent.RETRAIN,
         lambda journal, job_id: retrain(journal, job_id, "the incumbent changed"),
+    ),
+    "try_again": (
+        [JobEvent.START, JobEvent.FINISH, JobEvent.START],
+        JobEvent.RETRAIN,
+        lambda journal, job_id: try_again(journal, job_id, "forgot", Judgement("r2", None, 1)),
     ),
     "finish_training": (
         [JobEvent.START],

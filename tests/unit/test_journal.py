@@ -16,7 +16,7 @@ from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent, JobState, can, next_state
 from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
 from finetuned.errors import InvalidTransition, ModelError
-from finetuned.files.journal import Journal
+from finetuned.files.journal import Journal, Judgement
 from finetuned.files.tables.scores import Trained
 from finetuned.layout import Priority
 from support.journals import TO_EVALUATING, add_accepted, add_job, open_journal, promote_job
@@ -39,6 +39,9 @@ STEPS: dict[str, Callable[[Journal, str], object]] = {
     ),
     "conclude": accept,
     "move": lambda journal, job_id: journal.jobs.move(job_id, JobEvent.ACCEPT, version="v0001"),
+    "try_again": lambda journal, job_id: journal.try_again(
+        job_id, "forgot", Judgement("r2", None, 1)
+    ),
     "retrain": lambda journal, job_id: journal.jobs.retrain(job_id, "the incumbent changed"),
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from finetuned.core.books import Fate
@@ -38,6 +39,20 @@ VERDICTS = {
     JobState.REJECTED: VersionVerdict.REJECTED,
 }
 """What the gate said of a candidate, by the state that its job ended in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """
+    What the gate judged, beside the candidate.
+    """
+
+    run_id: str
+    """The evaluation whose report was judged."""
+    release: str | None
+    """What it was judged against; None is the base model."""
+    candidates: int
+    """Candidates that were looked at for a gain, its interpolations included; 0 for a merge."""
 
 
 class Journal:
@@ -218,13 +233,38 @@ class Journal:
             if head is not None and (last is None or last.version != head.version):
                 self.heads.add(head.version, head.cause)
 
+    def try_again(self, job_id: str, reason: str, judged: Judgement) -> JobMove:
+        """
+        Record, in one step, that a judged candidate is trained once more, with more rehearsal.
+
+        Args:
+            job_id: The job, in EVALUATING.
+            reason: Why, in the gate's words.
+            judged: The judgement, which counts as a look.
+
+        Raises:
+            InvalidTransition: The job is in another state; nothing was changed.
+        """
+        with self._database.write():
+            self.note_look(judged.run_id, judged.candidates)
+            return self.jobs.retrain(job_id, reason, second_try=True)
+
     def conclude(
-        self, job_id: str, event: JobEvent, *, version: str, parent: str | None, reason: str
+        self,
+        job_id: str,
+        event: JobEvent,
+        *,
+        version: str,
+        parent: str | None,
+        reason: str,
+        judged: Judgement | None = None,
     ) -> JobMove:
         """
-        Record the gate's verdict in one step: job, version, head and version in use.
+        Record the gate's verdict in one step: job, version, head, version in use, and the look.
 
         A version that is held becomes the head; one that is promoted, head and version in use.
+        If a person has changed head or release since the evaluation began, the verdict is on
+        something that is past: the job rests, to be evaluated or trained again.
 
         Args:
             job_id: The job, in EVALUATING.
@@ -232,11 +272,22 @@ class Journal:
             version: The committed version folder of its candidate.
             parent: The version it was trained on; None is the base model.
             reason: Why, in the gate's words.
+            judged: What was judged; None if there is no record of it.
+
+        Returns:
+            The move; by INTERRUPT if head or release were changed.
 
         Raises:
             InvalidTransition: The job is in another state; nothing was changed.
         """
         with self._database.write():
+            if judged is not None:
+                past = (parent, judged.release)
+                if past != (self.heads.version(), self.promotions.incumbent()):
+                    reason = "head or release were changed while the verdict was recorded"
+                    return self.jobs.move(job_id, JobEvent.INTERRUPT, reason=reason)
+                if judged.candidates:
+                    self.note_look(judged.run_id, judged.candidates)
             move = self.jobs.move(job_id, event, version=version, reason=reason)
             verdict = VERDICTS[move.new]
             self.versions.add(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from finetuned.core.job import JobEvent
-from finetuned.files.journal import Journal
+from finetuned.files.journal import Journal, Judgement
 from finetuned.files.tables.jobs import JobFailure, JobMove
 from finetuned.files.tables.scores import Trained
 
@@ -47,14 +47,24 @@ def move_job(
     )
 
 
-def retrain(journal: Journal, job_id: str, reason: str, *, second_try: bool = False) -> None:
+def retrain(journal: Journal, job_id: str, reason: str) -> None:
     """
-    Send a job back to the queue: the head changed, or its candidate forgot too much.
+    Send a job back to the queue: the head changed.
 
     Raises:
         InvalidTransition, sqlite3.OperationalError: As move_job.
     """
-    _log(journal.jobs.retrain(job_id, reason, second_try=second_try))
+    _log(journal.jobs.retrain(job_id, reason))
+
+
+def try_again(journal: Journal, job_id: str, reason: str, judged: Judgement) -> None:
+    """
+    Send a job back to the queue whose candidate forgot too much; see Journal.try_again.
+
+    Raises:
+        InvalidTransition, sqlite3.OperationalError: As move_job.
+    """
+    _log(journal.try_again(job_id, reason, judged))
 
 
 def finish_training(
@@ -77,14 +87,22 @@ def conclude_job(
     version: str,
     parent: str | None,
     reason: str,
-) -> None:
+    judged: Judgement | None = None,
+) -> bool:
     """
     Move a job that the gate judged; see Journal.conclude.
+
+    Returns:
+        Whether the verdict is in force; False if head or release were changed meanwhile.
 
     Raises:
         InvalidTransition, sqlite3.OperationalError: As move_job.
     """
-    _log(journal.conclude(job_id, event, version=version, parent=parent, reason=reason))
+    move = journal.conclude(
+        job_id, event, version=version, parent=parent, reason=reason, judged=judged
+    )
+    _log(move)
+    return move.event is event
 
 
 def set_learnt_aside(journal: Journal, job_id: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
 from finetuned.core.job import JobEvent, JobKind, JobState
-from finetuned.core.promotion import PromotionCause
+from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.errors import ModelError
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import REPORT
@@ -278,6 +278,47 @@ def test_every_judgement_against_one_release_is_counted_once(context, job):
     journal.put_in_use("v0001", PromotionCause.PROMOTE)
     assert 1 == journal.next_look("r000009")
     assert [0, 2] == [chosen_trial(found), chosen_trial(found | {"interpolation": TRIED})]
+
+
+def test_a_look_without_a_verdict_is_not_counted(context, job, monkeypatch):
+    """
+    Killed in between, the candidate is evaluated again: the same rows, the same chance.
+    """
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conclude_module, "_commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            judge(context, job, report())
+    assert 1 == context.journal.next_look("r000009")
+
+
+@pytest.mark.parametrize("what", ["head", "release"])
+def test_an_order_that_comes_while_a_verdict_is_recorded_is_obeyed(context, job, monkeypatch, what):
+    """
+    Else the candidate would be put in use again on top of what a person has just left.
+    """
+    journal, whole = context.journal, conclude_module._commit
+
+    def overtaken(*arguments):
+        version = whole(*arguments)
+        if what == "head":
+            journal.heads.add("v0000", HeadCause.ROLLBACK)
+        else:
+            journal.put_in_use("v0000", PromotionCause.PROMOTE)
+        return version
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conclude_module, "_commit", overtaken)
+        judge(context, job, report())
+    found = journal.jobs.get(job)
+    assert (JobState.TRAINED, None) == (found.state, found.version)
+    assert found.reason.startswith("head or release were changed")
+    assert ([], 1) == (journal.versions.all(), journal.next_look("r000009"))
+    last = journal.heads.last() if what == "head" else journal.promotions.last()
+    assert "v0000" == last.version
 
 
 def test_a_release_that_comes_back_goes_on_with_its_count(context, job):

@@ -21,13 +21,14 @@ from finetuned.core.gate.verdict import Verdict
 from finetuned.core.job import JobEvent, JobKind
 from finetuned.core.promotion import VersionVerdict
 from finetuned.core.retention import version_number
+from finetuned.files.journal import Judgement
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json
 from finetuned.files.tables.scores import scores_of_report
 from finetuned.registry.commit import commit_version
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.job_moves import conclude_job, retrain
+from finetuned.supervisor.job_moves import conclude_job, try_again
 from finetuned.supervisor.learnt import learnt_since
 from finetuned.supervisor.verdict.follow import follow_journal
 from finetuned.supervisor.verdict.history import (
@@ -76,10 +77,10 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     )
     first_look = context.journal.next_look(run_dir.name)
     verdict = judge(evidence, config.gate, look=first_look + chosen_trial(report))
-    if any(rule.name == "gain" for rule in verdict.rules):
-        context.journal.note_look(run_dir.name, 1 + len(_trials_of(report)))
+    looked = any(rule.name == "gain" for rule in verdict.rules)
+    judged = Judgement(run_dir.name, release, 1 + len(_trials_of(report)) if looked else 0)
     if deserves_second_try(verdict, job, config):
-        retrain(context.journal, job.id, verdict.reason, second_try=True)
+        try_again(context.journal, job.id, verdict.reason, judged)
         log.info("second_try", job_id=job.id, reason=verdict.reason)
         return
     outcome = outcome_of(verdict, job, release)
@@ -87,14 +88,16 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     add_history(context, job, report)
     version = _commit(context, candidate, made, report, config)
     context.journal.scores.add(job.id, run_dir.name, scores)
-    conclude_job(
+    if not conclude_job(
         context.journal,
         job.id,
         EVENTS[outcome],
         version=version,
         parent=job.parent,
         reason=verdict.reason,
-    )
+        judged=judged,
+    ):
+        return
     context.pages.ask(version)
     log.info(
         "candidate_judged",
