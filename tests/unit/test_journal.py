@@ -153,6 +153,37 @@ def test_a_finished_training_is_one_step(journal: Journal) -> None:
     ]
 
 
+def test_what_left_a_job_before_it_began_is_not_learnt_by_its_version(journal: Journal) -> None:
+    """
+    The head had learnt one of two files, and then went back below that.
+    """
+    promote_job(journal, "d00000001", "a" * 16, "v0001")
+    add_accepted(journal, "d00000002", "b" * 16)
+    job_id = journal.jobs.add(Priority.NORMAL, ["d00000001", "d00000002"])
+    journal.set_learnt_aside(job_id)
+    journal.put_in_use(None, PromotionCause.ROLLBACK, head=NewHead(None, HeadCause.ROLLBACK))
+    for event in TO_EVALUATING:
+        journal.jobs.move(job_id, event)
+    journal.conclude(job_id, JobEvent.HOLD, version="v0002", parent=None, reason="no gain")
+
+    assert {"d00000002": "v0002"} == journal.books.learnt(journal.head_lineage())
+    assert ["d00000001"] == list(journal.retry(["d00000001"]))
+
+
+def test_a_job_that_is_trained_again_was_trained_on_what_it_has_then(journal: Journal) -> None:
+    """
+    A file that has left it since is not on record as learnt.
+    """
+    job_id = journal.jobs.add(Priority.NORMAL, ())
+    for datasets in ("ab", "b"):
+        journal.jobs.move(job_id, JobEvent.START)
+        trained = [Trained(dataset, 3, 9, 2) for dataset in datasets]
+        journal.finish_training(job_id, "r1", trained, last_step=2)
+        journal.jobs.retrain(job_id, "the head changed")
+
+    assert ["b"] == [row.dataset_id for row in journal.scores.trained_on(job_id)]
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_that_is_refused_changes_nothing(
     journal: Journal, tmp_path: Path, step: str

@@ -178,7 +178,9 @@ class Journal:
                 return None
             version = learnt[known[-1].key]
             if len(known) < len(rows):
-                job_id = self.jobs.add(known[0].priority, [row.key for row in known])
+                keys = [row.key for row in known]
+                self.jobs.take_from(job_id, keys)
+                job_id = self.jobs.add(known[0].priority, keys)
             reason = f"{version} {LEARNT_ALREADY}"
             return self.jobs.move(job_id, JobEvent.SKIP, reason=reason)
 
@@ -212,6 +214,7 @@ class Journal:
             InvalidTransition: The job is in another state; nothing was changed.
         """
         with self._database.write():
+            self.scores.forget_trained(job_id)
             self.scores.add_trained(job_id, run_id, trained)
             self.runs.note_last_step(run_id, last_step)
             return self.jobs.move(job_id, JobEvent.FINISH, candidate_run=run_id)

@@ -138,6 +138,16 @@ class Jobs:
             )
         return job_id
 
+    def take_from(self, job_id: str, keys: Sequence[str]) -> None:
+        """
+        Record that a job that has not begun never had the datasets *keys*: it will not learn them.
+        """
+        with self._database.write() as db:
+            db.executemany(
+                "DELETE FROM dataset_jobs WHERE job_id = ? AND key = ?",
+                [(job_id, key) for key in keys],
+            )
+
     def begin(self, job_id: str, *, config: Config, parent: str | None) -> JobRow:
         """
         Record what all runs of a job use, *config* and the version to train on; return the job.

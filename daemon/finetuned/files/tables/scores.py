@@ -146,6 +146,12 @@ class Scores:
                 [{**asdict(t), "job_id": job_id, "run_id": run_id, "at": when} for t in trained],
             )
 
+    def forget_trained(self, job_id: str) -> None:
+        """
+        Delete what an earlier try of a job was trained on.
+        """
+        self._database.change("DELETE FROM trained WHERE job_id = ?", (job_id,))
+
     def trained_on(self, job_id: str) -> list[TrainedRow]:
         """
         Return what a job was trained on, per dataset.
