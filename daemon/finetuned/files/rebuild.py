@@ -4,6 +4,8 @@ What a version's manifest says, put back into a journal that was lost.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from finetuned.core.job import JobKind, JobState
 from finetuned.core.promotion import VersionVerdict
 from finetuned.files.journal import Journal
@@ -54,6 +56,19 @@ def restore_version(journal: Journal, version: str, manifest: ModelManifest) -> 
         journal.scores.add(job_id, evaluation, scores)
         journal.jobs.reserve_ids(_number(job_id))
         journal.runs.reserve_ids(_number(manifest.run_id or ""))
+
+
+def bridge_gaps(journal: Journal, manifests: Mapping[str, ModelManifest]) -> None:
+    """
+    Record parents of which nothing is left, so that no lineage ends at them.
+
+    An old head that was deleted for good was trained on top of the release of its child's time,
+    as was the child: the lineage goes on there.
+    """
+    for manifest in manifests.values():
+        parent, release = manifest.parent, manifest.way_back
+        if None not in (parent, release) and parent != release and parent not in manifests:
+            journal.versions.add(str(parent), VersionVerdict.HELD, parent=release)
 
 
 def verdict_of(manifest: ModelManifest) -> VersionVerdict:

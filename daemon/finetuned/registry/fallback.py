@@ -7,7 +7,7 @@ moves current_model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import structlog
 
@@ -80,7 +80,11 @@ def is_intact(layout: Layout, name: str) -> bool:
 
 
 def last_good(
-    layout: Layout, name: str, parents: Mapping[str, str | None] | None = None
+    layout: Layout,
+    name: str,
+    parents: Mapping[str, str | None] | None = None,
+    *,
+    without: Collection[str] = (),
 ) -> str | None:
     """
     Return the nearest ancestor of version *name* that can be used, or None.
@@ -88,8 +92,9 @@ def last_good(
     Args:
         parents: Version -> parent by the caller's own records; used if neither copy
             of a version has a manifest that can be trusted.
+        without: Versions that are passed over.
     """
-    ancestors = _ancestors(layout, name, parents or {})
+    ancestors = (a for a in _ancestors(layout, name, parents or {}) if a not in without)
     return next((ancestor for ancestor in ancestors if usable(layout, ancestor)), None)
 
 

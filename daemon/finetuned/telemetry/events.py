@@ -43,7 +43,7 @@ EVENTS: Final = {
     "inbox_entry_refused": "A name in the inbox cannot be used, and why.",
     "inbox_unavailable": "The inbox cannot be read.",
     "inbox_left": "`run --until-idle` ends although files lie in the inbox; the reason names them.",
-    "incumbent_fell_back": "The version in use is lost; an intact ancestor takes its place.",
+    "incumbent_fell_back": "The version in use is lost; an earlier intact release takes its place.",
     "ingestion_crashed": "The ingestion worker died on a file.",
     "ingestion_ended": "An ingestion worker ended.",
     "ingestion_started": "An ingestion worker began to validate files.",

@@ -2,6 +2,8 @@
 What a start repairs: the journal from manifests, half-built folders, a damaged version in use.
 """
 
+import shutil
+
 import pytest
 
 from finetuned.core.promotion import HeadCause, PromotionCause
@@ -232,6 +234,100 @@ def test_a_lost_journal_takes_the_head_from_its_link(context, lineage, linked, h
     journal.close()
 
     assert (head, HeadCause.REBUILD) == (last.version, last.cause)
+
+
+def test_a_release_falls_back_to_what_was_released_and_not_to_a_held_head(context, lineage):
+    """
+    Nobody has shown that the held one is better; training keeps what it learnt.
+    """
+    journal, parent = context.journal, "v0003"
+    for verdict in ("held", "promoted"):
+        version = commit(context.layout, parent, verdict=verdict, release="v0003")
+        journal.versions.add(version, verdict, parent=parent)
+        parent = version
+    release(journal, "v0005", PromotionCause.GATE)
+    damage(context.layout.versions / "v0005")
+    check_incumbent(context)
+    assert ("v0003", "v0004") == (journal.promotions.incumbent(), journal.heads.version())
+    journal.put_in_use("v0004", PromotionCause.PROMOTE)
+    journal.put_in_use("v0005", PromotionCause.PROMOTE)
+    check_incumbent(context)
+
+    assert "v0004" == journal.promotions.incumbent()
+
+
+def rebuilt(context):
+    """
+    Return a journal made again after the context's was lost.
+    """
+    layout = context.layout
+    context.journal.close()
+    for suffix in ("-wal", "-shm", ""):
+        layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
+    return open_journal(layout)
+
+
+def learnt(letter):
+    """
+    Return facts of a version that was trained on one dataset.
+    """
+    dataset = {"dataset_id": letter * 16, "name": f"{letter}.jsonl", "sha256": letter * 64}
+    return {"datasets": [dataset], "job_id": f"j{ord(letter):06d}"}
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_old_heads_in_the_trash_do_not_end_the_lineage_of_the_head(context, gone):
+    """
+    Else the rows below them would be listed as not learnt, and trained twice. Of one that was
+    deleted for good its child says which release it was made on.
+    """
+    layout, parent = context.layout, None
+    for letter, verdict in zip("abc", ("promoted", "held", "held"), strict=True):
+        below = {"parent": parent, "release": "v0001" if parent else None}
+        parent = commit(layout, verdict=verdict, **learnt(letter), **below)
+    promote(layout, "v0001")
+    move_head(layout, "v0003")
+    trashed = layout.trash / "v0002-20261120T095052Z"
+    (layout.versions / "v0002").rename(trashed)
+    if gone:
+        shutil.rmtree(trashed)
+    journal = rebuilt(context)
+    lineage, datasets = journal.head_lineage(), journal.learnt("v0003")
+    journal.close()
+
+    assert ["v0001", "v0002", "v0003"] == lineage
+    assert ("ac" if gone else "abc") == "".join(d.name[0] for d in datasets)
+
+
+def test_a_release_above_the_head_that_was_linked_is_the_head_as_well(context, lineage):
+    """
+    Killed between the two links, then the journal was lost: nothing that is released is left out.
+    """
+    move_head(context.layout, "v0002")
+    journal = rebuilt(context)
+    found = journal.heads.version(), journal.promotions.incumbent()
+    journal.close()
+
+    assert ("v0003", "v0003") == found
+
+
+@pytest.mark.parametrize("has_backup", [True, False])
+def test_a_release_of_which_only_a_backup_is_left_stays_the_release(context, lineage, has_backup):
+    """
+    Without one nothing is decided in its place: current_model is left as it is.
+    """
+    layout = context.layout
+    move_head(layout, "v0002")
+    if has_backup:
+        backup(layout, "v0003")
+    shutil.rmtree(layout.versions / "v0003")
+    journal = rebuilt(context)
+    last = journal.promotions.last()
+    head = journal.heads.version()
+    journal.close()
+
+    assert ("v0003" if has_backup else None) == (last and last.version)
+    assert ("v0003" if has_backup else "v0002") == head
 
 
 def test_only_runs_without_an_end_are_looked_at(context, monkeypatch):

@@ -92,6 +92,12 @@ class Promotions:
         last = self.last()
         return None if last is None else last.version
 
+    def versions(self) -> set[str]:
+        """
+        Return every version that was ever in use.
+        """
+        return set(self._database.texts("SELECT version FROM promotions WHERE version IS NOT NULL"))
+
     def number(self) -> int:
         """
         Return the number of the decision in force, 0 if none was ever made.
