@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from finetuned.core.head import Parents, ancestors
 from finetuned.core.retention import Emptying, Trashed, plan_emptying, version_number
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import fsync_dir, remove_tree
-from finetuned.files.model_manifest import valid_version_name
+from finetuned.files.model_manifest import ModelManifest, valid_version_name
 from finetuned.layout import Layout
 from finetuned.registry.folder import intact, read_sealed
 from finetuned.registry.head import in_use
@@ -69,6 +69,33 @@ def to_trash(layout: Layout, folder: Path) -> Path:
     fsync_dir(layout.trash)
     fsync_dir(folder.parent)
     return target
+
+
+def withdraw(
+    layout: Layout, recorded: Collection[str], unwanted: Callable[[ModelManifest], bool]
+) -> None:
+    """
+    Move versions to the trash on which no verdict is on record.
+
+    Args:
+        recorded: The versions of the caller's own records; they stay, as does what a link names.
+        unwanted: Whether another version, by its manifest, goes.
+
+    Raises:
+        RegistryError: A link is out of order; nothing was moved.
+        OSError: The file system refused; it can be asked again.
+    """
+    with registry_lock(layout):
+        gone = []
+        for name in list_versions(layout):
+            try:
+                if name not in recorded and unwanted(read_sealed(layout.versions / name, name)):
+                    gone.append(name)
+            except ModelError:
+                continue  # damaged: a person decides
+        for name in sorted({*gone} - in_use(layout).keys()) if gone else ():
+            to_trash(layout, layout.versions / name)
+            log.warning("version_trashed", version=name, by="no verdict on record")
 
 
 def list_trash(layout: Layout) -> list[str]:

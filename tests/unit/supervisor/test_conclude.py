@@ -17,6 +17,7 @@ from finetuned.files.tables.scores import Score
 from finetuned.layout import Priority
 from finetuned.registry.current_model import incumbent
 from finetuned.registry.head import linked_head
+from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import list_versions, read_version
 from finetuned.supervisor.runs.specs import with_more_rehearsal
 from finetuned.supervisor.verdict import conclude as conclude_module
@@ -377,6 +378,31 @@ def test_a_crash_between_the_steps_makes_no_second_version(context, job, monkeyp
 
     assert ["v0001"] == list_versions(context.layout)
     assert JobState.PROMOTED is context.journal.jobs.get(job).state
+
+
+def test_a_version_of_a_verdict_that_was_never_recorded_is_not_taken_for_another(
+    context, job, monkeypatch
+):
+    """
+    Killed after the commit, the candidate is judged on other rows: what its manifest says counts.
+    """
+    candidate_dir = context.layout.runs / TRAINING / "candidate"
+    shutil.rmtree(candidate_dir)
+    candidate(candidate_dir, job_id=job)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conclude_module, "conclude_job", killed)
+        with pytest.raises(KeyboardInterrupt):
+            judge(context, job, report())
+    judge(context, job, report(n_right=0))
+    layout = context.layout
+    assert ["v0002"] == list_versions(layout)
+    assert "held" == read_version(layout, "v0002").manifest.verdict
+    assert ["v0001"] == [name.partition("-")[0] for name in list_trash(layout)]
+    assert ("v0002", "v0002") == (linked_head(layout), context.journal.heads.version())
 
 
 @pytest.mark.parametrize("n_right", [40, 0])

@@ -27,6 +27,7 @@ from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json
 from finetuned.files.tables.scores import scores_of_report
 from finetuned.registry.commit import commit_version
+from finetuned.registry.trash import withdraw
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import conclude_job, try_again
 from finetuned.supervisor.learnt import learnt_since
@@ -86,6 +87,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
     outcome = outcome_of(verdict, job, release)
     note_verdict(report, verdict, outcome)
     add_history(context, job, report)
+    _withdraw_earlier(context, job, made, outcome)
     version = _commit(context, candidate, made, report, config)
     context.journal.scores.add(job.id, run_dir.name, scores)
     if not conclude_job(
@@ -195,6 +197,23 @@ def _candidate_folder(context: Context, job: JobRow, run_dir: Path, report: dict
     if chosen is None:
         return context.layout.runs / str(job.candidate_run) / CANDIDATE
     return run_dir / interpolated_candidate(chosen)
+
+
+def _withdraw_earlier(
+    context: Context, job: JobRow, made: Mapping[str, Any], outcome: VersionVerdict
+) -> None:
+    """
+    Take back a version that an earlier judgement of *job* committed and did not record.
+
+    Unless it has the same weights and says the same: then it is found, and not made again.
+    """
+    known = {version.id for version in context.journal.versions.all()}
+    same = (made.get("run_id"), outcome)
+    withdraw(
+        context.layout,
+        known,
+        lambda found: found.job_id == job.id and (found.run_id, found.verdict) != same,
+    )
 
 
 def _commit(
