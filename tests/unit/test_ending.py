@@ -3,19 +3,23 @@ The end of a run moves its job once, whatever the file system refuses meanwhile.
 """
 
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
 from finetuned.config import Config
 from finetuned.core.action import StopCause
 from finetuned.core.job import JobEvent, JobState
+from finetuned.core.promotion import HeadCause
 from finetuned.core.run import RunKind
+from finetuned.errors import ModelError
 from finetuned.files.journal import Journal
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import CANDIDATE, write_error, write_exit
 from finetuned.files.tables.datasets import Claim
 from finetuned.layout import Layout, Priority
 from finetuned.supervisor.context import Context, check_root
+from finetuned.supervisor.runs import ending
 from finetuned.supervisor.runs.ending import Endings
 from finetuned.supervisor.runs.run import SupervisedRun
 from finetuned.supervisor.status import StatusBoard
@@ -104,6 +108,32 @@ def test_a_verdict_that_was_recorded_is_not_given_again(context):
     endings.take(judging, JOB, 0)
 
     assert JobState.PROMOTED == context.journal.jobs.get(JOB).state
+    assert "finish" == outcome(context, "r2")
+
+
+def test_a_link_that_cannot_follow_a_verdict_costs_the_candidate_nothing(context, monkeypatch):
+    """
+    The verdict is on record, so that the job has not failed; the run ends at the next turn.
+    """
+    training, endings = run_of(context), Endings(context)
+    leave_candidate(training)
+    endings.take(training, JOB, 0)
+    context.journal.jobs.move(JOB, JobEvent.START)
+
+    def concluded(context, job, folder):
+        context.journal.conclude(job.id, JobEvent.HOLD, version="v0001", parent=None, reason="")
+        context.journal.heads.add(None, HeadCause.ROLLBACK)
+        raise ModelError("v0001: a file is damaged")
+
+    monkeypatch.setattr(ending, "read_spec", lambda *_: SimpleNamespace(incumbent=None))
+    monkeypatch.setattr(ending, "conclude", concluded)
+    judging = run_of(context, "r2", RunKind.EVALUATION)
+    with pytest.raises(ModelError, match="a file is damaged"):
+        endings.take(judging, JOB, 0)
+    endings.take(judging, JOB, 0)
+
+    found = context.journal.jobs.get(JOB)
+    assert (JobState.HELD, 0, None) == (found.state, found.attempts, found.error_type)
     assert "finish" == outcome(context, "r2")
 
 

@@ -111,6 +111,8 @@ class Endings:
             try:
                 self._finish(run, job)
             except ModelError as problem:  # the candidate is incomplete: judged like a crash
+                if context.journal.jobs.get(job_id).state not in LIVE_STATES:
+                    raise  # the verdict is on record; a link could not follow it yet
                 end = WorkerEnd(EXIT_SOFTWARE, None, None, str(problem))
                 event = judge_end(end, attempts=job.attempts, max_attempts=limit)
                 error = RunError(
