@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 
 import structlog
 
@@ -21,6 +22,7 @@ from finetuned.files.claims import last_claim
 from finetuned.files.journal import Journal
 from finetuned.files.model_manifest import ModelManifest
 from finetuned.files.rebuild import bridge_gaps, restore_version
+from finetuned.files.run import REPORT, read_json
 from finetuned.layout import Layout
 from finetuned.process.orphans import end_orphan
 from finetuned.registry.current_model import linked_version, promote
@@ -75,6 +77,7 @@ def rebuild(layout: Layout, journal: Journal) -> None:
             restored += 1
     bridge_gaps(journal, manifests)
     head, current = _restore_links(layout, journal)
+    _restore_looks(layout, journal, manifests)
     if restored:
         log.warning("journal_rebuilt", versions=restored, incumbent=current, head=head)
     for folder in layout.runs.iterdir() if layout.runs.is_dir() else ():
@@ -131,6 +134,21 @@ def _restore_links(layout: Layout, journal: Journal) -> tuple[str | None, str | 
     elif head is not None:
         journal.put_in_use(current, PromotionCause.REBUILD, head=NewHead(head, HeadCause.REBUILD))
     return head, current
+
+
+def _restore_looks(
+    layout: Layout, journal: Journal, manifests: Mapping[str, ModelManifest]
+) -> None:
+    """Count the looks at the release again that left a version, with their interpolations."""
+    release = journal.promotions.incumbent()
+    for name, manifest in manifests.items():
+        judged = "release" in manifest.document and not manifest.consolidates
+        if judged and manifest.way_back == release and manifest.eval_run_id is not None:
+            report = read_json(layout.versions / name / REPORT) or {}
+            trials = report.get("interpolation")
+            tried = trials.get("tried") if isinstance(trials, dict) else None
+            n_tried = len(tried) if isinstance(tried, list) else 0
+            journal.note_look(manifest.eval_run_id, 1 + n_tried)
 
 
 def end_orphans(layout: Layout, journal: Journal, *, patience: float) -> None:

@@ -4,6 +4,7 @@ What a start repairs: the journal from manifests, half-built folders, a damaged 
 
 import shutil
 
+import orjson
 import pytest
 
 from finetuned.core.promotion import HeadCause, PromotionCause
@@ -297,6 +298,24 @@ def test_old_heads_in_the_trash_do_not_end_the_lineage_of_the_head(context, gone
 
     assert ["v0001", "v0002", "v0003"] == lineage
     assert ("ac" if gone else "abc") == "".join(d.name[0] for d in datasets)
+
+
+def test_a_lost_journal_counts_the_looks_at_the_release_again(context):
+    """
+    Those at an earlier release are over; a merge is no look for a gain.
+    """
+    layout = context.layout
+    commit(layout, release=None, eval_run_id="r000091")
+    for n, kind in enumerate([{}, {}, {"consolidates": "v0001"}]):
+        commit(layout, "v0001", release="v0001", verdict="held", eval_run_id=f"r00010{n}", **kind)
+    promote(layout, "v0001")
+    report = {"interpolation": {"tried": [{"a": 0.5}, {"a": 0.3}], "chosen": None}}
+    (layout.versions / "v0002" / "eval_report.json").write_bytes(orjson.dumps(report))
+    journal = rebuilt(context)
+    look = journal.next_look("r000200")
+    journal.close()
+
+    assert 5 == look
 
 
 def test_a_release_above_the_head_that_was_linked_is_the_head_as_well(context, lineage):
