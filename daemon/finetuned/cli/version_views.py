@@ -109,7 +109,7 @@ def _list(layout: Layout, _: argparse.Namespace) -> Answer:
         "trash": list_trash(layout),
     }
     if head not in (None, current):
-        lines.append("> is the head, from which training goes on; it is not released yet")
+        lines.append("> is the head, from which training goes on; it is not in use")
     return Answer(data, "\n".join(lines) + problem)
 
 

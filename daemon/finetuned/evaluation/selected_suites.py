@@ -124,8 +124,8 @@ def pick_held_out(
     Return the held-out suites: half the rows from the new datasets, half spread over old ones.
 
     Args:
-        new: Datasets of the job.
-        old: Datasets of earlier promoted jobs, likewise.
+        new: Datasets that the candidate has learnt and the release has not.
+        old: Datasets that the release has learnt.
         limit: Most rows in all, >= 2.
     """
     pools = {
