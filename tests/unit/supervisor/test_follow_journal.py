@@ -8,7 +8,9 @@ from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.errors import ModelError, RegistryError
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.fallback import repair
 from finetuned.registry.head import linked_head
+from finetuned.registry.versions import verify_usable, version_names
 from finetuned.supervisor.verdict.follow import follow_journal
 from support.desk import configure
 from support.journals import release
@@ -107,6 +109,19 @@ def test_the_version_in_use_has_a_backup_if_backups_are_wanted(context, two):
 
     assert made == (context.layout.backups / "v0001").stat().st_ino
     assert context.layout.backups / "v0001" == backup(context.layout, "v0001")
+
+
+def test_the_merged_model_below_the_version_in_use_has_a_backup_too(context):
+    """
+    It was held, so it never had one; without it the release is lost with one file of it.
+    """
+    layout = context.layout
+    commit(layout, full=True, consolidates="v0000", verdict="held")
+    decide(context, commit(layout, "v0001", base_version="v0001"))
+    assert ["v0001", "v0002"] == version_names(layout.backups)
+    damage(layout.versions / "v0001", "config.json")
+    repair(layout, "v0002")
+    verify_usable(layout, "v0002")
 
 
 def test_the_head_has_a_link_of_its_own(context, two):

@@ -8,10 +8,11 @@ import structlog
 
 from finetuned.errors import RegistryError
 from finetuned.files.run import utc_now
-from finetuned.layout import MANIFEST
+from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote, rollback
 from finetuned.registry.head import linked_head, move_head
+from finetuned.registry.versions import read_version
 from finetuned.supervisor.context import Context
 
 log = structlog.get_logger()
@@ -67,7 +68,15 @@ def follow_release(context: Context) -> None:
         and context.config.registry.backup
         and not (context.layout.backups / decided / MANIFEST).is_file()
     ):
-        backup(context.layout, decided)
+        _back_up(context.layout, decided)
+
+
+def _back_up(layout: Layout, name: str) -> None:
+    """Back up a version, and before it the merged model that its adapter sits on."""
+    base = read_version(layout, name).manifest.base_version
+    if base is not None and not (layout.backups / base / MANIFEST).is_file():
+        backup(layout, base)  # it may never have been released itself
+    backup(layout, name)
 
 
 def follow_head(context: Context) -> None:
