@@ -20,6 +20,10 @@ log = structlog.get_logger()
 
 _MEND = "restart the daemon, which makes the link anew from its journal"
 
+_WITHOUT_BACKUP = (
+    "; without a backup restart the daemon: training goes on from the nearest intact ancestor"
+)
+
 
 def linked_head(layout: Layout) -> str | None:
     """
@@ -30,7 +34,7 @@ def linked_head(layout: Layout) -> str | None:
     """
     name = linked(layout, layout.head, mend=_MEND)
     if name is not None:
-        check_is_there(layout, layout.head, name)
+        check_is_there(layout, layout.head, name, mend=_WITHOUT_BACKUP)
     return name
 
 

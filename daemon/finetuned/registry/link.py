@@ -44,9 +44,15 @@ def linked(layout: Layout, link: Path, *, mend: str) -> str | None:
     return target.name
 
 
-def check_is_there(layout: Layout, link: Path, name: str) -> None:
+def check_is_there(layout: Layout, link: Path, name: str, *, mend: str = "") -> None:
     """
     Raise if the version that *link* names has no folder.
+
+    Args:
+        layout: The root.
+        link: Where the link is.
+        name: The version that it names.
+        mend: What else a person can do, for errors.
 
     Raises:
         RegistryError: The message says how to bring it back.
@@ -54,7 +60,7 @@ def check_is_there(layout: Layout, link: Path, name: str) -> None:
     if not (layout.versions / name / MANIFEST).is_file():
         raise RegistryError(
             f"{link} names {name}, which is missing or incomplete; "
-            f"bring it back with: finetuned versions restore {name}"
+            f"bring it back with: finetuned versions restore {name}{mend}"
         )
 
 

@@ -2,6 +2,8 @@
 current_model names the version that the journal decided on, whatever somebody made of the link.
 """
 
+import shutil
+
 import pytest
 
 from finetuned.core.promotion import HeadCause, PromotionCause
@@ -9,7 +11,7 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.fallback import repair
-from finetuned.registry.head import linked_head
+from finetuned.registry.head import linked_head, move_head
 from finetuned.registry.versions import verify_usable, version_names
 from finetuned.supervisor.verdict.follow import follow_journal
 from support.desk import configure
@@ -145,3 +147,13 @@ def test_the_head_has_a_link_of_its_own(context, two):
 
     assert not layout.head.is_symlink()
     assert "v0001" == incumbent(layout)
+
+
+def test_a_head_that_is_gone_names_the_way_out(context, two):
+    """
+    It has no backup that could be restored.
+    """
+    move_head(context.layout, "v0002")
+    shutil.rmtree(context.layout.versions / "v0002")
+    with pytest.raises(RegistryError, match="without a backup restart the daemon"):
+        linked_head(context.layout)
