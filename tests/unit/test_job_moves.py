@@ -22,8 +22,10 @@ from finetuned.supervisor.job_moves import (
     finish_training,
     move_job,
     retrain,
+    set_learnt_aside,
     try_again,
 )
+from support.journals import promote_job
 
 MOVES: dict[str, tuple[list[JobEvent], JobEvent, Callable[[Journal, str], object]]] = {
     "move_job": (
@@ -76,6 +78,20 @@ def test_every_way_of_moving_a_job_is_tested() -> None:
     }
 
     assert public == MOVES.keys() | {"set_learnt_aside"}
+
+
+def test_what_is_set_aside_is_logged_once(journal: Journal) -> None:
+    """
+    It moves a job only if the head has learnt something of it.
+    """
+    promote_job(journal, "d1", "a" * 16, "v0001")
+    job_id = journal.jobs.add(Priority.NORMAL, ["d1"])
+    with capture_logs() as logs:
+        assert set_learnt_aside(journal, job_id)
+        assert not set_learnt_aside(journal, journal.jobs.add(Priority.NORMAL, ()))
+
+    said = {"job_id": job_id, "old": "queued", "new": "skipped", "cause": "skip"}
+    assert [{"event": "job_state_changed", "log_level": "info", **said}] == logs
 
 
 @pytest.mark.parametrize("way", MOVES)

@@ -220,17 +220,14 @@ def test_a_release_that_falls_back_leaves_a_good_head_where_it_is(context, linea
     assert ("v0001", "v0001") == (journal.heads.version(), journal.promotions.incumbent())
 
 
-@pytest.mark.parametrize(("linked", "head"), [("v0002", "v0002"), (None, "v0003")])
+@pytest.mark.parametrize(("linked", "head"), [("v0004", "v0004"), (None, "v0003")])
 def test_a_lost_journal_takes_the_head_from_its_link(context, lineage, linked, head):
     """
     Without the link, as an older version of the program left it, the release is the head.
     """
-    layout = context.layout
-    context.journal.close()
-    for suffix in ("-wal", "-shm", ""):
-        layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
-    move_head(layout, linked)
-    journal = open_journal(layout)
+    commit(context.layout, "v0003", verdict="held")
+    move_head(context.layout, linked)
+    journal = rebuilt(context)
     last = journal.heads.last()
     journal.close()
 
