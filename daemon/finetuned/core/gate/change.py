@@ -16,6 +16,9 @@ from finetuned.core.statistics import (
     units_to_show,
 )
 
+_LEAST_GAIN = 1e-6
+"""Share of the spread below which a mean gain is rounding: 10^12 rows would not show it."""
+
 
 def pairs_of(suites: Iterable[SuiteEvidence], origin: str | None = None) -> list[ItemPair]:
     """
@@ -104,12 +107,9 @@ class Change:
         The smaller number of what answers and losses need, 4 times in 5; None if neither is
         better than before.
         """
-        found = [
-            _rows_to_show(values, clusters, level)
-            for values, clusters in ((self.marks, self.marked), (self.gains, self.scored))
-            if math.fsum(values) > 0
-        ]
-        return min(found, default=None)
+        kinds = ((self.marks, self.marked), (self.gains, self.scored))
+        found = [_rows_to_show(values, clusters, level) for values, clusters in kinds]
+        return min((rows for rows in found if rows is not None), default=None)
 
     def answers(self) -> str:
         """
@@ -157,10 +157,14 @@ def change_over(pairs: Sequence[ItemPair]) -> Change:
 
 def _rows_to_show(
     values: Sequence[float], clusters: Sequence[str], level: float
-) -> tuple[int, int]:
+) -> tuple[int, int] | None:
+    if not values:
+        return None
     sums, _ = by_cluster(values, clusters)
     n = len(sums)
     mean = math.fsum(sums) / n
     spread = math.sqrt(math.fsum((s - mean) ** 2 for s in sums) / max(1, n - 1))
+    if mean <= _LEAST_GAIN * spread:  # no gain, or one of rounding
+        return None
     needed = units_to_show(mean, spread, level)
     return math.ceil(needed * len(values) / n), needed
