@@ -50,7 +50,7 @@ class Examiner:
     on_answered: Callable[[int], None] | None = None
     """Called with the number of questions that were done with since the last call."""
     _keys: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Keys in the store by suite and item; suites of one examination have different names."""
+    """Keys in the store by suite and item; a suite may be asked in part first."""
 
     def measure(
         self,
@@ -104,13 +104,12 @@ class Examiner:
         return Measured(suite, outcomes, n_cached, time.monotonic() - began, in_time)
 
     def _keys_of(self, suite: Suite) -> dict[str, str]:
-        """Return the key of each question; a suite is rendered once for all models."""
-        if suite.name not in self._keys:
-            limits = (self.config.max_new_tokens,)
-            self._keys[suite.name] = {
-                q.id: question_key(self.renderer, q, limits) for q in suite.questions
-            }
-        return self._keys[suite.name]
+        """Return the key of each question; a question is rendered once for all models."""
+        keys, limits = self._keys.setdefault(suite.name, {}), (self.config.max_new_tokens,)
+        for question in suite.questions:
+            if question.id not in keys:
+                keys[question.id] = question_key(self.renderer, question, limits)
+        return {question.id: keys[question.id] for question in suite.questions}
 
     def _count(self, n: int) -> None:
         if n and self.on_answered is not None:
