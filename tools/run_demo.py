@@ -207,10 +207,7 @@ def compare(root: Path, verdict: dict[str, Any], console: Console) -> dict[str, 
     version = root / "models" / "versions" / verdict["version"]
     manifest = read_json(version / "manifest.json") or {}
     report = read_json(version / "eval_report.json") or {}
-    console.print(
-        f"\nverdict: {'promoted' if verdict['promoted'] else 'rejected'}"
-        f" {verdict['version']} ({verdict['reason']})\n"
-    )
+    console.print(f"\nverdict: {verdict['outcome']} {verdict['version']} ({verdict['reason']})\n")
     console.print(suites_table(report))
     rules = Table(title="what the gate asked")
     for column in ("rule", "held", "seen"):
@@ -238,10 +235,10 @@ def compare(root: Path, verdict: dict[str, Any], console: Console) -> dict[str, 
 
 def suites_table(report: dict[str, Any]) -> Table:
     """
-    Return base, incumbent and candidate on every suite of a report.
+    Return base, release (incumbent in the report) and candidate on every suite.
     """
     table = Table(title="right answers, with 95% intervals")
-    for column in ("suite", "base", "incumbent", "candidate", "loss, base", "loss, candidate"):
+    for column in ("suite", "base", "release", "candidate", "loss, base", "loss, candidate"):
         table.add_column(column, justify="left" if column == "suite" else "right")
     for suite in report["suites"]:
         found = {
