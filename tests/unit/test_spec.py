@@ -12,7 +12,7 @@ from finetuned.config import Config, DataConfig
 from finetuned.core.job import JobKind
 from finetuned.core.phase import Phase
 from finetuned.core.run import RunKind
-from finetuned.errors import RecordError, Unavailable
+from finetuned.errors import ConfigError, RecordError, Unavailable
 from finetuned.files.dataset_result import (
     DatasetOutcome,
     DatasetResult,
@@ -272,3 +272,21 @@ def test_a_result_of_a_file_is_read_as_written(tmp_path, outcome):
     write_result(tmp_path, "d1", result)
 
     assert result == read_result(tmp_path, "d1")
+
+
+def test_an_error_that_nobody_raised_on_purpose_says_what_it_is(tmp_path):
+    """
+    "'1'" is all that a KeyError says of itself; a refusal of ours already says what to do.
+    """
+    folder = tmp_path / "r000007"
+    folder.mkdir()
+    write_error(folder, KeyError("1"))
+    bug = read_error(folder)
+    write_error(folder, ConfigError("model.base is not there; set it"))
+    ours = read_error(folder)
+
+    assert "KeyError" == bug.error_type
+    assert "KeyError: '1'; this is a bug, its traceback is in models/runs/r000007/error.json" == (
+        bug.error_message
+    )
+    assert "model.base is not there; set it" == ours.error_message

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from finetuned.core.record import from_json, to_json
-from finetuned.errors import Unavailable
+from finetuned.errors import FinetunedError, Unavailable
 from finetuned.files.atomic import write_atomic
 from finetuned.files.rank import rank
 
@@ -139,7 +139,7 @@ def write_error(folder: Path, error: BaseException) -> None:
         return
     record = RunError(
         error_type=type(error).__name__,
-        error_message=str(error),
+        error_message=_message(folder, error),
         reason=error.reason if isinstance(error, Unavailable) else None,
         traceback=tuple(traceback.format_exception(error)),
         at=utc_now(),
@@ -148,6 +148,14 @@ def write_error(folder: Path, error: BaseException) -> None:
         write_atomic(folder / ERROR, orjson.dumps(to_json(record), option=orjson.OPT_INDENT_2))
     except OSError:
         pass  # it cannot be written: the exit status has to say enough
+
+
+def _message(folder: Path, error: BaseException) -> str:
+    """Return what an error says; one that nobody raises on purpose says little by itself."""
+    if isinstance(error, FinetunedError | OSError):
+        return str(error)
+    where = f"models/runs/{folder.name}/{ERROR}"
+    return f"{type(error).__name__}: {error}; this is a bug, its traceback is in {where}"
 
 
 def read_error(folder: Path) -> RunError | None:
