@@ -1,9 +1,12 @@
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 import pytest
 
 from finetuned.core.order import OrderKind
+from finetuned.files import control
 from finetuned.files.control import acknowledge, consume, last_sequence, pending, unfinished
 from finetuned.layout import Layout
 from finetuned.supervisor.context import check_root
@@ -26,6 +29,33 @@ def test_an_order_is_consumed_once(layout):
     assert "reason here" == order.reason
     assert [] == pending(layout)
     assert consume(layout, "pause", OrderKind.PAUSE, 2) is None
+
+
+def test_a_reason_is_read_once_its_writer_has_closed_the_file(layout):
+    """
+    A shell opens the file first and writes then, and the daemon may look in between.
+    """
+    with (layout.control / "pause").open("w") as file, ThreadPoolExecutor() as pool:
+        taken = pool.submit(consume, layout, "pause", OrderKind.PAUSE, 1)
+        while (layout.control / "pause").exists():
+            time.sleep(0.001)
+        time.sleep(0.05)
+        file.write("want to play\n")
+        file.close()
+
+        assert "want to play" == taken.result().reason
+
+
+def test_an_order_whose_file_stays_open_is_obeyed_all_the_same(layout, monkeypatch):
+    """
+    Whoever forgets to close it has given the order with what it holds.
+    """
+    monkeypatch.setattr(control, "WRITER_SECONDS", 0.05)
+    with (layout.control / "pause").open("w") as file:
+        file.write("so far")
+        file.flush()
+
+        assert "so far" == consume(layout, "pause", OrderKind.PAUSE, 1).reason
 
 
 def test_orders_come_in_the_order_they_were_given(layout):

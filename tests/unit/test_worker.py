@@ -52,7 +52,12 @@ def idle():
         raise RuntimeError("device gone")
     return "holds" not in kept
 
-sys.exit(run_worker(None, spec=Spec, warm_up=lambda: None, work=work, idle=idle))
+if "aborts" in sys.argv:
+    import atexit, os
+    atexit.register(os.abort)  # what the threads of a process group do whose neighbour has left
+
+folder = [a for a in sys.argv[1:] if a.startswith("/")] or None
+sys.exit(run_worker(folder, spec=Spec, warm_up=lambda: None, work=work, idle=idle))
 """
 
 GROWTH = 100.0
@@ -153,6 +158,16 @@ def test_a_worker_leaves_after_a_run_that_does_not_let_it_stay(tmp_path, worker)
 def exit_record(folder):
     word = read_exit(folder)
     return None if word is None else (word.status, word.stays)
+
+
+def test_a_process_of_several_that_has_ended_well_leaves_without_the_clean_up(tmp_path, worker):
+    """
+    In it the threads of the process group abort, if the neighbour has left first.
+    """
+    alone, of_two = run_folder(tmp_path, "a"), run_folder(tmp_path, "b")
+
+    assert -signal.SIGABRT == worker(str(alone), "aborts").process.wait(10)
+    assert 0 == worker(str(of_two), "aborts", WORLD_SIZE="2", RANK="1").process.wait(10)
 
 
 def test_a_worker_leaves_after_a_fault(tmp_path, worker):

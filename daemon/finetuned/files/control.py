@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ import orjson
 
 from finetuned.core.order import OrderKind, order_kind
 from finetuned.files.atomic import fsync_dir, write_atomic
+from finetuned.files.writers import surely_written
 from finetuned.layout import Layout
 
 REASON_BYTES = 500
 """Most bytes of an order's file that are read."""
 KEEP_ACKS = 200
 """Newest acknowledgements that are kept."""
+WRITER_SECONDS = 1.0
+"""Longest wait for a writer of an order's reason: a shell opens the file, then writes it."""
+WRITER_POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,15 @@ def consume(layout: Layout, name: str, kind: OrderKind, sequence: int) -> Order 
     except FileNotFoundError:
         return None
     fsync_dir(layout.acks)
+    _wait_for_writer(taken)
     return Order(order_id, kind, _first_line(taken), taken.lstat().st_mtime_ns)
+
+
+def _wait_for_writer(taken: Path) -> None:
+    """Wait until a consumed file, which nobody can open by its name any more, is written."""
+    deadline = time.monotonic() + WRITER_SECONDS
+    while surely_written(os.fsencode(taken)) and time.monotonic() < deadline:
+        time.sleep(WRITER_POLL_SECONDS)
 
 
 def unfinished(layout: Layout) -> list[Order]:

@@ -22,7 +22,7 @@ from finetuned.errors import (
     Unavailable,
 )
 from finetuned.files.lock import FileLock
-from finetuned.files.rank import rank
+from finetuned.files.rank import rank, world
 from finetuned.files.refusal import refusal_reason
 from finetuned.files.run import LOCK, redirect_output, write_error, write_exit
 from finetuned.files.spec import RunSpec, read_spec
@@ -75,7 +75,10 @@ def run_worker(
     warm_up()
     memory = MemoryLimit(idle)
     if given:
-        return _run_once(Path(given[0]), spec, work, lifeline, memory)[0]
+        status, _ = _run_once(Path(given[0]), spec, work, lifeline, memory)
+        if status == EXIT_OK and world() > 1:
+            _exit_at_once()
+        return status
     status, stays = EXIT_OK, True
     while stays and (run_dir := lifeline.next_run()) is not None:
         status, stays = _run_once(run_dir, spec, work, lifeline, memory)
@@ -85,7 +88,11 @@ def run_worker(
 
 
 def _exit_at_once() -> None:
-    """End the process without the interpreter's clean-up, which keeps memory for seconds."""
+    """
+    End the process without the interpreter's clean-up.
+
+    That keeps memory for seconds, and aborts a process of several whose neighbour has left first.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(EXIT_OK)
