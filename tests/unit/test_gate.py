@@ -711,13 +711,23 @@ def test_canaries_that_the_incumbent_failed_may_fail():
     assert judge(evidence(BETTER, answers("canary", kept=1, failed=19)), DEFAULT).promote
 
 
-@pytest.mark.parametrize(("runaway", "holds"), [(0, True), (4, True), (5, False), (20, False)])
-def test_answers_that_no_longer_end_reject(runaway, holds):
+@pytest.mark.parametrize(
+    ("runaway", "of", "holds"),
+    [
+        (0, 40, True),
+        (4, 20, True),
+        (5, 40, False),
+        (20, 40, False),
+        (11, 236, True),
+        (24, 236, False),
+    ],
+)
+def test_answers_that_no_longer_end_reject(runaway, of, holds):
     """
-    Shown at 95%: five of five that changed.
+    Shown at 95%, as by five of five that changed, and more than one answer in ten.
     """
     pairs = [
-        pair(i, i >= 20, True, loss=(5.0, 2.0), stopped=(True, i >= runaway)) for i in range(40)
+        pair(i, i >= 20, True, loss=(5.0, 2.0), stopped=(True, i >= runaway)) for i in range(of)
     ]
 
     assert (set() if holds else {"stop_rate"}) == failed(

@@ -14,6 +14,9 @@ from finetuned.core.statistics import clustered_sign_flip
 
 _MAX_NAMED: Final = 5
 """Failed canaries that a detail names."""
+MAX_STOP_RATE_DROP: Final = 0.1
+"""Share of answers that may cease to end by themselves: each is a wrong answer too, and the rules
+of answers look at that more closely."""
 
 
 def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
@@ -40,7 +43,7 @@ def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
 
 def stop_rate(pairs: Sequence[ItemPair], alpha: float) -> Rule:
     """
-    Fail if fewer answers than before end with a stop token, shown at level *alpha*.
+    Fail if answers cease to end with a stop token: more than the margin, shown at level *alpha*.
     """
     asked = [p for p in pairs if p.candidate_stopped is not None]
     worse = [bool(p.incumbent_stopped) - bool(p.candidate_stopped) for p in asked]
@@ -48,7 +51,8 @@ def stop_rate(pairs: Sequence[ItemPair], alpha: float) -> Rule:
     before = sum(bool(p.incumbent_stopped) for p in asked)
     now = sum(bool(p.candidate_stopped) for p in asked)
     detail = f"answers that ended by themselves {before} -> {now} of {len(asked)}, p(worse) {p:.3g}"
-    return Rule("stop_rate", p > alpha, detail, RuleKind.HARM, numbers={"p_value": p})
+    held = p > alpha or before - now <= MAX_STOP_RATE_DROP * len(asked)
+    return Rule("stop_rate", held, detail, RuleKind.HARM, numbers={"p_value": p})
 
 
 def merge_is_exact(merge: Merge | None) -> Rule:
