@@ -694,6 +694,20 @@ def test_one_lost_canary_rejects():
     assert verdict.forgot
 
 
+def test_a_lost_canary_says_which_model_passed_it():
+    """
+    A candidate is compared with release and head; the detail names the one, once.
+    """
+    lost = answers("canary", kept=2, lost=1)
+    found = rules(judge(replace(evidence(BETTER, lost), head=(BETTER, lost)), DEFAULT), "canaries")
+
+    assert ["release", "head"] == [rule.against for rule in found]
+    assert [
+        f"2 of 3 that the {model} passed; failed: {lost.pairs[2].id}"
+        for model in ("release", "head")
+    ] == [rule.detail for rule in found]
+
+
 def test_canaries_of_which_none_passed_are_called_no_evidence():
     """
     None can be lost, so nothing is rejected for it; "0 of 0" would read like a success.
@@ -704,7 +718,7 @@ def test_canaries_of_which_none_passed_are_called_no_evidence():
     assert rules(verdict, "canaries")[0].detail.startswith("no evidence: ")
 
 
-def test_canaries_that_the_incumbent_failed_may_fail():
+def test_canaries_that_the_release_failed_may_fail():
     """
     They are regressions, not a share.
     """

@@ -64,7 +64,7 @@ class EvaluationConfig:
     suites: str = "*"
     """
     Which files of benchmarks/ every candidate is asked: names without .jsonl, separated by
-    commas; "*" for all that are there and all that the incumbent was asked; "" for none.
+    commas; "*" for all that are there and all that the release was asked; "" for none.
     Each is required: one that is missing or unreadable fails the gate.
     """
 
@@ -76,8 +76,9 @@ class EvaluationConfig:
 
     kl_prompts: int = 16
     """
-    Prompts on which a training measures how far it has moved from the incumbent, 0 to 256;
-    canaries first, then held-out rows of earlier datasets. 0 switches it off.
+    Prompts on which a training measures how far it has moved from the model it
+    started from, 0 to 256; canaries first, then held-out rows of earlier datasets. 0 switches
+    it off.
     """
 
     kl_warning: float = 0.5
@@ -124,7 +125,7 @@ class GateConfig:
     min_loss_gain: float = 0.0
     """
     How much lower the candidate's held-out loss on the new rows must be than the
-    incumbent's, in nats per token, >= 0, beside being shown to be lower.
+    release's, in nats per token, >= 0, beside being shown to be lower.
     """
 
     min_gain: float = 0.0
@@ -144,7 +145,7 @@ class GateConfig:
 
     ship_gates: str = ""
     """
-    Shares of right answers that a version must reach whatever the incumbent does, such as
+    Shares of right answers that a version must reach whatever the release does, such as
     "infra_200 >= 0.95, canaries >= 0.95"; "overall" is all suites together. Judged by the
     lower confidence bound if the suite is large enough to show it.
     """
@@ -154,8 +155,8 @@ class GateConfig:
 
     interpolation: str = "0.7, 0.5, 0.3"
     """
-    Shares of the candidate, the rest the incumbent, that are tried before a candidate is
-    rejected for what it forgot; the best is judged like any other. "" tries none.
+    Shares of the candidate, the rest the model it was trained on, that are tried before a
+    candidate is rejected for what it forgot; the best is judged like any other. "" tries none.
     """
 
     def __post_init__(self) -> None:

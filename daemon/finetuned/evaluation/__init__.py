@@ -1,3 +1,3 @@
 """
-The evaluation worker: asks base, incumbent and candidate, and writes one report.
+The evaluation worker: asks base, release, head and candidate, and writes one report.
 """

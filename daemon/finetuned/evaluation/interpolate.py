@@ -1,7 +1,7 @@
 """
-Weights between the incumbent's and the candidate's.
+Weights between those of the model that was trained and the candidate's.
 
-w = a * candidate + (1 - a) * incumbent for every trained tensor and the moments of the
+w = a * candidate + (1 - a) * parent for every trained tensor and the moments of the
 optimizer. The tensors of an adapter are its two factors, which training itself moves;
 their product does not lie on a straight line. A base without an adapter counts as an
 adapter whose second factor is zero. Does not know which weights are better.
@@ -32,19 +32,19 @@ OPTIMIZER: Final = "training_state/optimizer.safetensors"
 Tensors = dict[str, torch.Tensor]
 
 
-def is_possible(incumbent: Subject, candidate: Subject) -> bool:
+def is_possible(parent: Subject, candidate: Subject) -> bool:
     """
-    Return whether both are adapters of one shape on one base, or the incumbent is that base.
+    Return whether both are adapters of one shape on one base, or the parent is that base.
 
     Full models are not interpolated: memory would have to hold two of them and their mean.
     """
     shape = adapter_shape(candidate.folder)
-    if shape is None or incumbent.base != candidate.base:
+    if shape is None or parent.base != candidate.base:
         return False
-    return incumbent.folder is None or adapter_shape(incumbent.folder) == shape
+    return parent.folder is None or adapter_shape(parent.folder) == shape
 
 
-def interpolate(incumbent: Subject, candidate: Subject, share: float, run_dir: Path) -> Path:
+def interpolate(parent: Subject, candidate: Subject, share: float, run_dir: Path) -> Path:
     """
     Write the weights between the two as a whole candidate, durably, and return its folder.
 
@@ -52,7 +52,7 @@ def interpolate(incumbent: Subject, candidate: Subject, share: float, run_dir: P
     names the parts under ``merged_from``.
 
     Args:
-        incumbent: See is_possible.
+        parent: What it was trained on; see is_possible.
         candidate: Its folder has a manifest.
         share: Share of the candidate, between 0 and 1.
         run_dir: The run folder of the evaluation, in which the new folder is made.
@@ -67,14 +67,14 @@ def interpolate(incumbent: Subject, candidate: Subject, share: float, run_dir: P
     building = run_dir / f".building-{final.name}"
     shutil.rmtree(building, ignore_errors=True)
     shutil.copytree(source, building, ignore=shutil.ignore_patterns(MANIFEST))
-    _write_between(source, incumbent.folder, building, share)
+    _write_between(source, parent.folder, building, share)
     made = read_manifest(source)
     facts = {k: v for k, v in made.items() if k not in ("files", "schema_version")}
     facts["run_id"] = f"{made['run_id']}-a{share:g}"
     facts["merged_from"] = {
         "share": share,
         "candidate_run": made["run_id"],
-        "incumbent": incumbent.version,
+        "incumbent": parent.version,
     }
     write_manifest(building, facts)
     publish_dir(building, final)

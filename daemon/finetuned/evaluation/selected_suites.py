@@ -152,7 +152,7 @@ def pick_benchmarks(folder: Path, wanted: str, *, also: Sequence[str] = ()) -> l
     Args:
         folder: Holds a JSON Lines file per suite.
         wanted: ``evaluation.suites``.
-        also: Suites that the incumbent was asked; with "*" they are wanted as well.
+        also: Suites that the release was asked; with "*" they are wanted as well.
     """
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     if EVERY in names:

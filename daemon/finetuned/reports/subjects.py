@@ -1,5 +1,5 @@
 """
-The subjects of an eval report (base, incumbent, candidate): their names and scores.
+The subjects of an eval report (base, release, candidate): their names and scores.
 
 Pure. Knows schema_version 2 of eval_report.json (docs/reference/eval_report.schema.json); does not
 know HTML. A part that is missing or null is left out and is never an error, because a page

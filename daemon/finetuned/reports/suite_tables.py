@@ -15,7 +15,7 @@ from finetuned.reports.subjects import SUBJECTS, Report, names, scores_of
 from finetuned.reports.wording import accuracy, finite, interval, nats, percent, signed
 
 GAIN = "gain"
-"""The rule that compares candidate and incumbent on the new suites, taken together."""
+"""The rule that compares candidate and release on the new suites, taken together."""
 
 
 def _cell(subject: str, score: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """
-How far a training has moved the model from the incumbent: an early warning of forgetting.
+How far a training has moved the model from the one it started from: an early warning of forgetting.
 
-Measured as KL(incumbent || model) per token, on a fixed set of expected answers, most of
-them to prompts that this job does not train. Of the incumbent's distribution only the 128
+Measured as KL(start || model) per token, on a fixed set of expected answers, most of
+them to prompts that this job does not train. Of the distribution at the start only the 128
 most likely tokens are kept; all others count as one outcome. By the data processing
 inequality that gives a lower bound of the divergence, and it needs a few kilobytes
 instead of a second model.
@@ -30,7 +30,7 @@ from finetuned.model.tensors import disk_errors
 from finetuned.model.types import LanguageModel
 
 REFERENCE = "kl_reference.safetensors"
-"""File in a run folder: the incumbent's distributions, for a run that resumes the job."""
+"""File in a run folder: the distributions at the start, for a run that resumes the job."""
 
 MAX_ROWS_PER_DATASET = 4
 """Most held-out rows of each earlier dataset."""
@@ -42,7 +42,7 @@ MAX_POSITIONS_PER_ROW = 32
 """Most tokens of one answer that are compared."""
 
 _KEPT_TOKENS = 128
-"""Tokens of the incumbent's distribution that are kept for each position."""
+"""Tokens of the distribution at the start that are kept for each position."""
 
 _MAX_LOGITS = 2**25
 """Most logits that one forward pass may return: 128 MiB of float32."""
@@ -53,7 +53,7 @@ Row = tuple[list[int], list[int]]
 
 class Drift:
     """
-    The distance of one model from the incumbent, on fixed rows.
+    The distance of one model from what it was at the start, on fixed rows.
     """
 
     def __init__(self, rows: Sequence[Row], reference: dict[str, torch.Tensor]) -> None:
@@ -63,7 +63,7 @@ class Drift:
     @classmethod
     def begin(cls, model: LanguageModel, rows: Sequence[Row], run_dir: Path) -> Drift:
         """
-        Take *model* as it is now as the incumbent, and save its distributions in *run_dir*.
+        Take *model* as it is now as the start, and save its distributions in *run_dir*.
 
         Raises:
             OSError: The file system refused.
@@ -104,7 +104,7 @@ class Drift:
 
     def measure(self, model: LanguageModel) -> float:
         """
-        Return the divergence of *model* from the incumbent, in nats per token, >= 0.
+        Return the divergence of *model* from the start, in nats per token, >= 0.
         """
         ids, old = self._reference["ids"], self._reference["log_p"]
         old_rest = self._reference["log_rest"]
@@ -128,7 +128,7 @@ def open_drift(
     Return the measurement of a run, None if there is nothing to measure with.
 
     Args:
-        model: At the beginning of a job, this is the incumbent.
+        model: As it is at the beginning of a job.
         held_out: Held-out rows of the job, used if there are too few older ones.
         renderer: Of the model's tokenizer and template.
         run_dir: Folder of the run.

@@ -140,7 +140,7 @@ class EvalRecorder:
 
 def alerts(kl: float, warning: float) -> list[dict[str, str]]:
     """
-    Return the alerts of the status, at most one, for a distance from the incumbent.
+    Return the alerts of the status, at most one, for a distance from the start of the job.
 
     Args:
         kl: Distance in nats per token.
@@ -149,7 +149,7 @@ def alerts(kl: float, warning: float) -> list[dict[str, str]]:
     if kl <= warning:
         return []
     detail = (
-        f"{kl:.2f} nats per token from the incumbent on canaries and earlier rows "
+        f"{kl:.2f} nats per token from the model it started from, on canaries and earlier rows "
         f"(evaluation.kl_warning {warning:g}): what was learnt before may be forgotten"
     )
     return [{"name": "drift", "detail": detail}]

@@ -66,7 +66,7 @@ def _train(job: Job, start: JobStart) -> None:
     questions = [q for dataset in job.rows.datasets for q in questions_of(dataset)]
     early_stopping = _early_stopping(job, state, budget, questions)
     saver = _saver(job, state)
-    evals = _evals(job, start, questions)  # takes the weights as they are as the incumbent's
+    evals = _evals(job, start, questions)  # takes the weights as they are as the start of the job
     heartbeat.beat(force=True, phase=Phase.REHEARSING, max_batch_tokens=budget.tokens)
     rehearse(loaded.model, job.rows, start.plan, budget)
 

@@ -67,7 +67,7 @@ class LiveEval:
 
     @property
     def kl_warning(self) -> float:
-        """Distance from the incumbent, in nats per token, above which the status warns."""
+        """Distance from the start, in nats per token, above which the status warns."""
         return self._config.kl_warning
 
     def rows_affordable(self, training_seconds: float) -> int:
@@ -120,7 +120,7 @@ class LiveEval:
 
     def drift_now(self, training_seconds: float) -> float | None:
         """
-        Return how far the model has moved from the incumbent, in nats per token.
+        Return how far the model has moved from the one it started from, in nats per token.
 
         Call it after the look, which has the first claim on the budget.
 

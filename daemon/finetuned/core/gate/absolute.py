@@ -1,5 +1,5 @@
 """
-Absolute gates: shares of right answers that a version must reach, whatever the incumbent does.
+Absolute gates: shares of right answers that a version must reach, whatever the release does.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The candidate against the incumbent on the same items: what changed, and how surely.
+The candidate against release or head on the same items: what changed, and how surely.
 """
 
 from __future__ import annotations

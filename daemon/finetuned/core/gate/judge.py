@@ -52,8 +52,10 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
     alpha = (1 - config.confidence) / (2 if head else 1)  # two models, two chances
     rules += _harm(suites, alpha, config, consolidation=evidence.consolidation)
     rules += [
-        replace(rule, against=HEAD, detail=f"{rule.detail} (against the head)")
-        for rule in _harm(head, alpha, config, consolidation=evidence.consolidation)
+        rule
+        if rule.against == HEAD  # it says so itself
+        else replace(rule, against=HEAD, detail=f"{rule.detail} (against the head)")
+        for rule in _harm(head, alpha, config, consolidation=evidence.consolidation, against=HEAD)
     ]
     if whole:
         rules += absolute("ship", config.ship_gates, suites, config.confidence, RuleKind.GAIN)
@@ -69,7 +71,12 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
 
 
 def _harm(
-    suites: Sequence[SuiteEvidence], alpha: float, config: GateConfig, *, consolidation: bool
+    suites: Sequence[SuiteEvidence],
+    alpha: float,
+    config: GateConfig,
+    *,
+    consolidation: bool,
+    against: str = "release",
 ) -> list[Rule]:
     """Return the rules that fail if something is shown to be worse than before."""
     if not suites:
@@ -81,5 +88,5 @@ def _harm(
     else:
         rules += not_worse(pairs_of(suites, SuiteOrigin.NEW), alpha)
     rules += older_suites(older, alpha, config)
-    rules += canaries([s for s in suites if s.origin == SuiteOrigin.CANARY])
+    rules += canaries([s for s in suites if s.origin == SuiteOrigin.CANARY], against)
     return [*rules, stop_rate(pairs_of(suites), alpha)]

@@ -1,5 +1,5 @@
 """
-Rules about older suites: what the incumbent knew may not be forgotten by more than the margin.
+Rules about older suites: what release and head knew may not be forgotten by more than the margin.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def clean_runs(context: Context, job_id: str) -> None:
     for run in context.journal.runs.of_job(job_id):
         folder = context.layout.runs / run.id
         remove_tree(folder / CHECKPOINTS)
-        for candidate in folder.glob(f"{CANDIDATE}*"):  # also those between incumbent and candidate
+        for candidate in folder.glob(f"{CANDIDATE}*"):  # also those between parent and candidate
             remove_tree(candidate)
 
 

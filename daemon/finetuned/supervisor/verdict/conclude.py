@@ -192,7 +192,7 @@ def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
 
 
 def _candidate_folder(context: Context, job: JobRow, run_dir: Path, report: dict[str, Any]) -> Path:
-    """Return the folder that was judged: the candidate, or weights between it and the incumbent."""
+    """Return the folder that was judged: the candidate, or weights between it and its parent."""
     chosen = (report.get("interpolation") or {}).get("chosen")
     if chosen is None:
         return context.layout.runs / str(job.candidate_run) / CANDIDATE

@@ -125,7 +125,7 @@ def _candidate_stage(report: dict[str, Any]) -> Stage:
 
 
 def _curves(context: Context, job_id: str) -> dict[str, list[list[float]]]:
-    """Return loss and distance from the incumbent by step, over all training runs of the job."""
+    """Return loss and distance from the parent by step, over all training runs of the job."""
     curves: dict[str, dict[int, float]] = {"train_loss": {}, "held_out_loss": {}, "kl": {}}
     for run in context.journal.runs.of_job(job_id):
         if run.kind is not RunKind.TRAINING:
