@@ -32,6 +32,7 @@ from finetuned.data.store import TokenisedDataset
 from finetuned.errors import ConfigError, Interrupted
 from finetuned.files import atomic
 from finetuned.files.dataset_result import counts_of_report
+from finetuned.files.line_mark import LineMark, LineRange, read_line_mark
 from finetuned.files.manifest import verify_manifest
 from finetuned.ingestion import validate
 from finetuned.ingestion.ingest import Ingestion
@@ -574,6 +575,37 @@ def test_a_row_on_which_the_template_never_ends_is_refused_with_its_number(
     assert (7, "too_slow") == (refused["line"], refused["code"])
     assert "did not finish within 0.2 s" in refused["reason"]
     assert 30 <= len(ticks)
+
+
+def test_a_row_in_which_an_earlier_try_hung_is_rejected_and_the_others_are_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Before each row, or rows that are tokenised together, the worker notes which they are; of
+    rows in which it hung together, it then reads one at a time.
+    """
+    told: list[tuple[int, int]] = []
+    write = LineMark.set
+
+    def note(mark: LineMark, key: str, first: int, last: int) -> None:
+        told.append((first, last))
+        write(mark, key, first, last)
+        found = read_line_mark(bench.root / "run_here", key)
+        assert (first, last) == ((found.first, found.last) if found else (0, 0))
+
+    monkeypatch.setattr(LineMark, "set", note)
+    ingestion, _ = bench.ingestion()
+    path = bench.file("a.jsonl", _rows(30))
+    stuck = (LineRange(1, 5), LineRange(3, 3))
+    source = Source(dataset_key="k", path=path, name="a", stuck=stuck)
+    result = ingestion.ingest(source, _no_tick)
+
+    assert ("accepted", 29) == (result.result, (result.report or {})["rows_accepted"])
+    (refused,) = (result.report or {})["first_rejects"]
+    assert (3, "too_slow") == (refused["line"], refused["code"])
+    assert "worker_stuck_seconds" in refused["reason"]
+    assert [(1, 1)] * 3 + [(2, 2)] * 3 + [(3, 3)] * 2 == told[:8]
+    assert [(6, 30), (0, 0)] == told[-2:]
 
 
 def test_a_file_on_which_the_template_never_ends_is_given_up_early(

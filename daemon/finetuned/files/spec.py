@@ -21,6 +21,7 @@ from finetuned.core.run import RunKind
 from finetuned.errors import RecordError, Unavailable
 from finetuned.files.atomic import write_atomic
 from finetuned.files.base_model import BaseName
+from finetuned.files.line_mark import LineRange
 
 SPEC = "spec.json"
 
@@ -53,6 +54,11 @@ class ClaimedFile:
     """What people called the file."""
     bytes: int | None = None
     """Its size when it was claimed; another size later means that it is still written."""
+    stuck: tuple[LineRange, ...] = ()
+    """
+    Lines in which earlier runs made no progress until they were killed: one line is rejected,
+    several are read one at a time.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from finetuned.errors import ModelError, UnstableDataset
 from finetuned.files.atomic import fsync_file, publish_dir, remove_tree, write_atomic
 from finetuned.files.dataset_result import DatasetOutcome, DatasetResult
 from finetuned.files.inbox_names import safe_stem
+from finetuned.files.line_mark import LineMark
 from finetuned.files.manifest import read_manifest, write_manifest
 from finetuned.ingestion.history import History
 from finetuned.ingestion.rejects import RejectsFile
@@ -176,7 +178,10 @@ class Ingestion:
         """
         writer = store.DatasetWriter(building)
         try:
-            with (writer.folder / store.REJECTS).open("wb") as file:
+            with (
+                (writer.folder / store.REJECTS).open("wb") as file,
+                LineMark(self._run_dir) as mark,
+            ):
                 rejects = RejectsFile(file)
                 first = FirstPass(
                     self._renderer,
@@ -185,6 +190,8 @@ class Ingestion:
                     writer,
                     report,
                     rejects,
+                    reading=partial(mark.set, opened.source.dataset_key),
+                    stuck=opened.source.stuck,
                 )
                 read_digest = first.run(opened.fd, tick)
                 rejects.finish()

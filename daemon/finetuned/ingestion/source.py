@@ -18,6 +18,7 @@ from finetuned.data.file_shape import HEAD_BYTES, FileShape, recognise
 from finetuned.data.strict_json import Oversized
 from finetuned.errors import UnstableDataset
 from finetuned.files.atomic import CHUNK_BYTES
+from finetuned.files.line_mark import LineRange
 
 Tick = Callable[[Phase, int, int], None]
 """Called between batches with phase, rows and bytes so far; may raise Interrupted."""
@@ -41,6 +42,9 @@ class Source:
 
     claimed_bytes: int | None = None
     """Its size in bytes when it was claimed; another size means that it is still being written."""
+
+    stuck: tuple[LineRange, ...] = ()
+    """As in spec.ClaimedFile."""
 
 
 class SourceUnreadable(Exception):

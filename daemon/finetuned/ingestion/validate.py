@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
@@ -23,6 +23,7 @@ from finetuned.data.render import Renderer
 from finetuned.data.strict_json import Oversized, iter_lines
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import MalformedExample
+from finetuned.files.line_mark import LineRange
 from finetuned.ingestion.rejects import Rejects
 from finetuned.ingestion.report import RejectedLine, Report
 from finetuned.ingestion.source import Line, SourceUnreadable, Tick, guarded
@@ -79,6 +80,10 @@ class FirstPass:
     """Counts every line."""
     rejects: Rejects
     """Is given the rejected lines."""
+    reading: Callable[[int, int], None] | None = None
+    """Told the first and the last line that are worked on from now on; 0 and 0 for none."""
+    stuck: Sequence[LineRange] = ()
+    """Lines in which earlier tries never got on: one is rejected, several are read one by one."""
     _n_slow: int = field(default=0, init=False)
 
     def run(self, fd: int, tick: Tick) -> str:
@@ -106,13 +111,22 @@ class FirstPass:
             tick(Phase.VALIDATING, self.report.rows_read, n_bytes)
 
         os.lseek(fd, 0, os.SEEK_SET)
-        for batch in _batches(guarded(iter_lines(fd, self.max_line_bytes, on_bytes=on_bytes))):
+        lines = guarded(iter_lines(fd, self.max_line_bytes, on_bytes=on_bytes))
+        for batch in _batches(lines, self.stuck):
             self._validate(batch, lambda: tick(Phase.VALIDATING, self.report.rows_read, n_bytes))
             tick(Phase.VALIDATING, self.report.rows_read, n_bytes)
+        self._say_reading(0, 0)
         return digest.hexdigest()
 
+    def _say_reading(self, first: int, last: int) -> None:
+        if self.reading is not None:
+            self.reading(first, last)
+
     def _validate(self, batch: list[Line], go_on: Callable[[], None]) -> None:
-        parsed = [self._parse(line) for _, _, line in batch]
+        parsed = []
+        for number, _, line in batch:
+            self._say_reading(number, number)
+            parsed.append(self._parse(number, line))
         rendered = iter(self.renderer.render_many(self._examples(batch, parsed, go_on)))
         for (number, offset, line), row in zip(batch, parsed, strict=True):
             if isinstance(row, MalformedExample):
@@ -136,6 +150,7 @@ class FirstPass:
             if isinstance(row, MalformedExample):
                 continue
             go_on()
+            self._say_reading(number, number)
             began = time.monotonic()
             yield row.example
             self._n_slow += time.monotonic() - began >= chat_template.RENDER_SECONDS
@@ -145,8 +160,16 @@ class FirstPass:
                     f"on more than {MOST_SLOW_ROWS} lines, the last of them line {number}; shorten "
                     "them, or use a base model whose chat template ends"
                 )
+        self._say_reading(batch[0][0], batch[-1][0])  # their texts are tokenised together
 
-    def _parse(self, line: bytes | Oversized) -> ReadRow | MalformedExample:
+    def _parse(self, number: int, line: bytes | Oversized) -> ReadRow | MalformedExample:
+        if any(number == lines.first == lines.last for lines in self.stuck):
+            return MalformedExample(
+                "too_slow",
+                "the validation made no progress on this line, until it was killed after "
+                "supervisor.worker_stuck_seconds",
+                hint="Shorten it, or use another base",
+            )
         if isinstance(line, Oversized):
             return MalformedExample(
                 "line_too_long",
@@ -189,13 +212,18 @@ class FirstPass:
         self.rejects.add(rejected)
 
 
-def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+def _batches(lines: Iterator[Line], stuck: Sequence[LineRange] = ()) -> Iterator[list[Line]]:
+    """Yield *lines* in batches; those of *stuck* one by one."""
     batch: list[Line] = []
     n_bytes = 0
     for entry in lines:
+        alone = any(entry[0] in lines_of for lines_of in stuck)
+        if alone and batch:
+            yield batch
+            batch, n_bytes = [], 0
         batch.append(entry)
         n_bytes += len(entry[2]) if isinstance(entry[2], bytes) else 0
-        if len(batch) >= BATCH_ROWS or n_bytes >= BATCH_BYTES:
+        if alone or len(batch) >= BATCH_ROWS or n_bytes >= BATCH_BYTES:
             yield batch
             batch, n_bytes = [], 0
     if batch:

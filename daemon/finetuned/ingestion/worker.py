@@ -142,6 +142,7 @@ def _source(file: ClaimedFile) -> Source:
         path=file.path,
         name=printable(file.name),
         claimed_bytes=file.bytes,
+        stuck=file.stuck,
     )
 
 

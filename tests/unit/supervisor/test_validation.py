@@ -10,11 +10,12 @@ from finetuned.core.run import RunOutcome
 from finetuned.errors import ConfigError, Unavailable
 from finetuned.files.claims import claimed_file
 from finetuned.files.dataset_result import DatasetOutcome, DatasetResult, write_result
+from finetuned.files.line_mark import LineMark, LineRange
 from finetuned.files.rows import RunRow
 from finetuned.files.run import write_error
 from finetuned.files.spec import IngestionSpec, read_spec
 from finetuned.supervisor.inbox.intake import Intake
-from finetuned.supervisor.inbox.validation import CRASHES_PER_FILE
+from finetuned.supervisor.inbox.validation import CRASHES_PER_FILE, STUCK_PER_FILE
 
 
 @pytest.fixture
@@ -178,6 +179,61 @@ def test_a_validation_that_hangs_is_killed_and_its_file_named(context, intake, w
 
     assert DatasetState.QUARANTINED is state(context, key)
     assert "no progress" in context.journal.datasets.get(key).reason
+
+
+def hang(intake, workers, key, first, last):
+    """
+    Run the validation until it is killed for no progress in these lines; return what it was told.
+    """
+    intake.validation.start()
+    folder = run_folder(workers)
+    with LineMark(folder) as mark:
+        mark.set(key, first, last)
+    intake.validation._run.progress_at -= 1e6
+    intake.validation.poll()
+    intake.validation.poll()
+    return read_spec(folder, IngestionSpec).files[0].stuck
+
+
+def test_a_row_on_which_the_validation_hangs_is_left_out_at_the_next_try(context, intake, workers):
+    """
+    Code in C obeys no time limit, and worker_stuck_seconds is long: one time names the row, and
+    the rest of the file is read. Of rows that are tokenised together, the next try finds the one.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    together, one = LineRange(1, 256), LineRange(7, 7)
+
+    assert () == hang(intake, workers, key, 1, 256)
+    assert (together,) == hang(intake, workers, key, 7, 7)
+    assert DatasetState.CLAIMED is state(context, key)
+    intake.validation.start()
+    (file,) = read_spec(run_folder(workers), IngestionSpec).files
+    assert (together, one) == file.stuck
+
+
+def test_a_file_of_rows_that_hang_is_put_aside_with_their_numbers(context, intake, workers):
+    """
+    Each costs worker_stuck_seconds, in which no other file is read.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    for line in range(1, STUCK_PER_FILE + 1):
+        assert DatasetState.CLAIMED is state(context, key)
+        hang(intake, workers, key, line, line)
+
+    assert DatasetState.QUARANTINED is state(context, key)
+    reason = context.journal.datasets.get(key).reason
+    assert "no progress for 600 s at line 4, and before that at line 1, line 2, line 3" in reason
+
+
+def test_the_mark_of_another_file_blames_no_row(context, intake, workers):
+    """
+    The worker had not begun with the file on which it was killed.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    hang(intake, workers, "d00000099", 7, 7)
+
+    assert () == hang(intake, workers, key, 0, 0)
+    assert DatasetState.QUARANTINED is state(context, key)
 
 
 def test_a_stop_waits_only_so_long_for_a_validation_that_hangs(context, intake, workers):

@@ -29,6 +29,7 @@ from finetuned.files.dataset_result import (
     read_result,
 )
 from finetuned.files.heartbeat import Beat
+from finetuned.files.line_mark import LineRange, read_line_mark
 from finetuned.files.run import read_json
 from finetuned.files.spec import ClaimedFile, IngestionSpec
 from finetuned.layout import MANIFEST
@@ -41,6 +42,8 @@ log = structlog.get_logger()
 FILES_PER_RUN = 1000
 RESULTS_PER_TURN = 200
 CRASHES_PER_FILE = 2
+STUCK_PER_FILE = 4
+"""How often a file may cost supervisor.worker_stuck_seconds: then it is put aside as a whole."""
 SHOWN_UNUSED_KEYS = 10
 """Files whose unused keys the status shows, the newest first."""
 
@@ -64,6 +67,8 @@ class Validation:
         self._unreadable: str | None = None
         """Why a result of the run could not be read; its file stays claimed."""
         self._crashes: dict[str, int] = {}
+        self._stuck: dict[str, list[LineRange]] = {}
+        """Lines of each file in which the validation made no progress."""
 
     @property
     def busy(self) -> bool:
@@ -112,7 +117,13 @@ class Validation:
                 journal.datasets.forget_claim(row.key)
                 continue
             files.append(
-                ClaimedFile(dataset_key=row.key, path=path, name=row.name, bytes=row.bytes)
+                ClaimedFile(
+                    dataset_key=row.key,
+                    path=path,
+                    name=row.name,
+                    bytes=row.bytes,
+                    stuck=tuple(self._stuck.get(row.key, ())),
+                )
             )
         return tuple(files)
 
@@ -172,13 +183,13 @@ class Validation:
 
     def _bad_end(self, run: SupervisedRun, status: int) -> None:
         error = run.error
-        message = f"the validation worker ended with status {status}"
+        # The first file without a result is the one it died on.
+        lines = read_line_mark(run.folder, self._keys[0]) if self._keys else None
+        where = "" if lines is None else f" at {lines}"
+        message = f"the validation worker ended with status {status}{where}"
         if run.asked is StopCause.STUCK:
             limit = self._context.config.supervisor.worker_stuck_seconds
-            rows = 0 if run.heartbeat is None else run.heartbeat.rows or 0
-            message = (
-                f"the validation worker made no progress for {limit:g} s, after {rows} rows of it"
-            )
+            message = f"the validation worker made no progress for {limit:g} s{where}"
         elif error is not None:
             message = error.error_message or message
         if status == EXIT_CONFIG:
@@ -187,13 +198,30 @@ class Validation:
             refused = None if error is None else error.reason
             self._context.block(refused or "interrupted", message)
         elif self._keys:
-            # The first file without a result is the one it died on.
-            key = self._keys[0]
+            log.error("ingestion_crashed", key=self._keys[0], exit_status=status, error=message)
+            stuck_in = lines if run.asked is StopCause.STUCK else None
+            if (reason := self._why_given_up(self._keys[0], message, stuck_in)) is not None:
+                self._quarantine(self._keys[0], reason, None, run.folder)
+
+    def _why_given_up(self, key: str, message: str, stuck_in: LineRange | None) -> str | None:
+        """
+        Return why a file on which a worker died is put aside, None if it is read once more.
+
+        Args:
+            key: Of the file.
+            message: How the worker ended.
+            stuck_in: Lines in which it made no progress: the next run leaves one line out,
+                and reads several one at a time, so that it names the one.
+        """
+        if stuck_in is None:
             self._crashes[key] = self._crashes.get(key, 0) + 1
-            log.error("ingestion_crashed", key=key, exit_status=status, error=message)
-            if self._crashes[key] >= CRASHES_PER_FILE:
-                reason = f"validation failed twice on it: {message}"
-                self._quarantine(key, reason, None, run.folder)
+            again = self._crashes[key] < CRASHES_PER_FILE
+            return None if again else f"validation failed twice on it: {message}"
+        stuck = self._stuck.setdefault(key, [])
+        stuck.append(stuck_in)
+        if len(stuck) < STUCK_PER_FILE:
+            return None
+        return f"{message}, and before that at {', '.join(map(str, stuck[:-1]))}"
 
     # -- results ----------------------------------------------------------------
 
