@@ -2,18 +2,20 @@
 Measure a stream of small files against one large file of the same rows.
 
     $ python -m experiments.stream 24x100 --seed 0
-    file 1 of 24: held v0001 in 12.1 s (cpu 9.8 s), 31 asked, ETA 4:39
+    verdict 1, files 1 of 24: held v0001 in 12.1 s (evaluation 4.0, ...), asked {...}, ETA 4:39: ...
     ...
+    $ python -m experiments.stream 24x100 --every 5 --seed 0
     $ python -m experiments.stream --page docs/measurements/stream.md
 
 Runs a real daemon on a throw-away root with the settings of the demo and drops 2,400 good
 rows of its infrastructure commands: as one file, as 24 of 100, as 120 of 20, or as 24 of
 100 with three bad ones among them, whose answers are permuted. A file is dropped when the
-verdict on the one before is there. After each verdict it notes version, verdict, seconds,
-CPU seconds of each process and phase, and the answers that had to be generated; at the
-end head and release are asked infra_200 by hand.
+verdict on the one before is there, or so many seconds after it (--every); files that wait
+together share a run, as always. After each verdict it notes version, verdict, seconds, CPU
+seconds of each process and phase, and the answers that had to be generated; at the end
+head and release are asked infra_200 by hand.
 
-Everything is in build/stream/SHAPE-SEED.json and .md after each file, so an interrupted
+Everything is in build/stream/NAME.json and .md after each verdict, so an interrupted
 run loses nothing that was measured. ``--page`` puts the runs found there on one page.
 
 Exit status: 0 measured, 1 the daemon failed or a wait took too long, 130 interrupted.
@@ -23,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 import signal
 import subprocess
@@ -32,29 +33,27 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from experiments.cpu_usage import Usage
-from experiments.stream_page import RUNS, Dropped, costs, keep, page, text
-from finetuned.core.job import FINAL_STATES, JobState
+from experiments.stream_files import SHAPES, SmallFile, shape
+from experiments.stream_page import RUNS, Judged, costs, keep, page, text
+from finetuned.core.job import FINAL_STATES
 from finetuned.files.atomic import write_atomic
 from finetuned.files.journal import Journal
 from finetuned.files.rows import JobRow
 from finetuned.files.run import REPORT, read_json
 from finetuned.layout import Layout
 from finetuned.process.environment import child_environment
-from finetuned.sources.intents import drop, training_rows
+from finetuned.sources.intents import drop
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SUITE = CHECKOUT / "benchmarks" / "infra_200.jsonl"
 CANARIES = CHECKOUT / "benchmarks" / "canaries.jsonl"
-SHAPES = {"1x2400": (1, 2400), "24x100": (24, 100), "120x20": (120, 20), "mix": (24, 100)}
-BAD_FILES = 3
-"""Beside 24 good files, in the shape ``mix``."""
 LOOK_SECONDS = 0.1
 WAIT_SECONDS = 1800.0
 
@@ -87,6 +86,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("shape", nargs="?", choices=SHAPES)
     parser.add_argument("--seed", type=int, default=0, help="of the rows and their order")
+    parser.add_argument(
+        "--every", type=float, help="drop a file every so many seconds, whatever was decided"
+    )
     parser.add_argument("--files", type=int, help="drop only the first so many files")
     parser.add_argument("--schedule", default="linear", help="lr_scheduler_type (default linear)")
     parser.add_argument("--ask", choices=("end", "each", "no"), default="end")
@@ -121,9 +123,18 @@ def measure(args: argparse.Namespace) -> None:
     """
     files = shape(args.shape, args.seed)[: args.files]
     root = Path(tempfile.mkdtemp(prefix="finetuned-stream-"))
-    name = f"{args.shape}-{args.seed}" + ("" if args.files is None else f"-first{args.files}")
-    done: list[Dropped] = []
-    result = {"shape": args.shape, "seed": args.seed, "schedule": args.schedule, "load": load()}
+    name = f"{args.shape}-{args.seed}"
+    name += "" if args.every is None else f"-every{args.every:g}"
+    name += "" if args.files is None else f"-first{args.files}"
+    result = {
+        "shape": args.shape,
+        "seed": args.seed,
+        "schedule": args.schedule,
+        "every": args.every,
+        "n_files": len(files),
+        "load": load(),
+    }
+    done: list[Judged] = []
     try:
         (root / "config.toml").write_text(CONFIG.format(schedule=args.schedule))
         (root / "inbox").mkdir()
@@ -131,56 +142,24 @@ def measure(args: argparse.Namespace) -> None:
         for suite in (CANARIES,) if args.blind else (CANARIES, SUITE):
             shutil.copy(suite, root / "benchmarks")
         with daemon(root) as process:
-            for file, rows in files:
-                follow(root, process, file, rows)
+            for judged in Stream(root, process, files, args.every).verdicts():
                 if args.ask == "each":
-                    file.accuracy = ask(root, Layout(root).head)
-                done.append(file)
-                keep(name, result, done, len(files))
+                    judged.head = ask(root, Layout(root).head)
+                    judged.release = ask(root, Layout(root).current_model)
+                done.append(judged)
+                keep(name, result, done)
                 show(done, len(files))
             result["books"] = (status(root) or {}).get("books")
         if args.ask != "no":
             result["head"] = ask(root, Layout(root).head)
             result["release"] = ask(root, Layout(root).current_model)
-        keep(name, result, done, len(files))
+        keep(name, result, done)
         print(text(json.loads((RUNS / f"{name}.json").read_bytes()), rows=False))
     finally:
         if args.keep:
             print(f"kept {root}")
         else:
             shutil.rmtree(root, ignore_errors=True)
-
-
-def shape(name: str, seed: int) -> list[tuple[Dropped, list[dict[str, Any]]]]:
-    """
-    Return the files of a shape, in the order in which they are dropped.
-    """
-    n, size = SHAPES[name]
-    rng = random.Random(seed)
-    rows = training_rows(seed, n * size + (BAD_FILES * size if name == "mix" else 0))
-    rng.shuffle(rows)
-    parts = [(False, rows[i * size : (i + 1) * size]) for i in range(n)]
-    if name == "mix":
-        parts += [
-            (True, permuted(rows[i * size : (i + 1) * size], rng)) for i in range(n, n + BAD_FILES)
-        ]
-        rng.shuffle(parts)
-    return [
-        (Dropped(f"part_{i:03}.jsonl", len(part), bad), part)
-        for i, (bad, part) in enumerate(parts, 1)
-    ]
-
-
-def permuted(rows: Sequence[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
-    """
-    Return the rows with each other's answers.
-    """
-    answers = [row["messages"][-1] for row in rows]
-    rng.shuffle(answers)
-    return [
-        {**row, "messages": [*row["messages"][:-1], answer]}
-        for row, answer in zip(rows, answers, strict=True)
-    ]
 
 
 @contextmanager
@@ -205,36 +184,91 @@ def daemon(root: Path) -> Iterator[psutil.Process]:
             print((root / "daemon.log").read_text()[-2000:], file=sys.stderr)
 
 
-def follow(root: Path, process: psutil.Process, file: Dropped, rows: list[dict[str, Any]]) -> None:
+class Stream:
     """
-    Drop one file, wait for its verdict, and note what it cost.
+    The files on their way into a daemon, and the verdicts that come back.
+    """
 
-    Raises:
-        Failed: No verdict came.
-    """
-    layout = Layout(root)
-    known = len(jobs(layout))
-    used, by = Usage(process), Counter[str]()
-    began = time.monotonic()
-    drop(rows, root / "inbox", file.name)
-    while time.monotonic() - began < WAIT_SECONDS:
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+    def __init__(
+        self, root: Path, process: psutil.Process, files: Sequence[SmallFile], every: float | None
+    ) -> None:
+        self._root = root
+        self._layout = Layout(root)
+        self._process = process
+        self._files = {file.name: file for file in files}
+        self._to_drop = list(files)
+        self._every = every
+        self._dropped_at = -float("inf")
+
+    def verdicts(self) -> Iterator[Judged]:
+        """
+        Drop the files, and yield what became of each job as soon as its verdict is there.
+
+        The clock and the CPU seconds of a job begin when the verdict before it was yielded, or
+        when its first file is dropped if nothing was under way.
+
+        Raises:
+            Failed: The daemon ended, or no verdict came.
+        """
+        used, n_judged, n_jobs = Usage(self._process), 0, 0
+        while n_judged < len(self._files):
+            began, by = time.monotonic(), Counter[str]()
+            used.since_last_look()
+            self._drop_next()
+            while len(found := self._ended()) == n_jobs:
+                self._check(began)
+                time.sleep(LOOK_SECONDS)
+                phase = (status(self._root) or {}).get("phase")
+                for kind, seconds in used.since_last_look().items():
+                    by[kind] += seconds
+                    by[f"phase {phase}"] += seconds
+                if self._every is not None:
+                    self._drop_next()
+            for job in found[n_jobs:]:
+                judged = self._judged(job)
+                judged.seconds = round(time.monotonic() - began, 2)
+                judged.cpu = {k: round(v, 2) for k, v in sorted(by.items()) if v >= 0.005}
+                n_judged, n_jobs = n_judged + judged.n_files, n_jobs + 1
+                began, by = time.monotonic(), Counter[str]()
+                yield judged
+
+    def _drop_next(self) -> None:
+        """Drop the files that are due: one, or those whose time has come."""
+        while self._to_drop and time.monotonic() - self._dropped_at >= (self._every or 0.0):
+            file = self._to_drop.pop(0)
+            drop(file.rows, self._root / "inbox", file.name)
+            self._dropped_at = time.monotonic()
+            if self._every != 0:
+                return
+
+    def _check(self, began: float) -> None:
+        """Raise Failed if there is nothing to wait for."""
+        gone = not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+        if gone:
             raise Failed("the daemon ended")
-        phase = (status(root) or {}).get("phase")
-        for kind, seconds in used.since_last_look().items():
-            by[kind] += seconds
-            by[f"phase {phase}"] += seconds
-        found = jobs(layout)
-        if len(found) > known and found[-1].state in FINAL_STATES:
-            job = found[-1]
-            file.seconds = round(time.monotonic() - began, 2)
-            file.verdict, file.version = job.state, job.version
-            file.reason = job.reason or job.error_message or ""
-            file.cpu = {k: round(v, 2) for k, v in sorted(by.items()) if v >= 0.005}
-            file.asked = asked(layout, job.version)
-            return
-        time.sleep(LOOK_SECONDS)
-    raise Failed(f"{file.name}: no verdict in {WAIT_SECONDS:.0f} s")
+        if time.monotonic() - began > WAIT_SECONDS:
+            raise Failed(f"no verdict in {WAIT_SECONDS:.0f} s")
+
+    def _ended(self) -> list[JobRow]:
+        """Return the jobs that have ended, oldest first."""
+        if not self._layout.journal.exists():
+            return []
+        with closing(Journal(self._layout.journal)) as journal:
+            return sorted(journal.jobs.in_states(*FINAL_STATES), key=lambda job: job.id)
+
+    def _judged(self, job: JobRow) -> Judged:
+        with closing(Journal(self._layout.journal)) as journal:
+            files = [self._files[d.name] for d in journal.datasets.of_job(job.id)]
+        return Judged(
+            first=files[0].name,
+            n_files=len(files),
+            n_bad=sum(file.bad for file in files),
+            rows=sum(len(file.rows) for file in files),
+            verdict=job.state,
+            version=job.version,
+            reason=job.reason or job.error_message or "",
+            asked=asked(self._layout, job.version),
+        )
 
 
 def status(root: Path) -> dict[str, Any] | None:
@@ -242,19 +276,6 @@ def status(root: Path) -> dict[str, Any] | None:
     Return the daemon's status document.
     """
     return read_json(root / "status" / "training_status.json")
-
-
-def jobs(layout: Layout) -> list[JobRow]:
-    """
-    Return the jobs of the journal, oldest first.
-    """
-    if not layout.journal.exists():
-        return []
-    journal = Journal(layout.journal)
-    try:
-        return sorted(journal.jobs.in_states(*JobState), key=lambda job: job.id)
-    finally:
-        journal.close()
 
 
 def asked(layout: Layout, version: str | None) -> dict[str, int]:
@@ -295,16 +316,16 @@ def load() -> float:
     return round(psutil.getloadavg()[0], 1)
 
 
-def show(done: Sequence[Dropped], n_files: int) -> None:
+def show(done: Sequence[Judged], n_files: int) -> None:
     """
-    Print the last file, and how long the rest will take.
+    Print the last verdict, and how long the rest will take.
     """
-    file = done[-1]
-    left = (n_files - len(done)) * sum(f.seconds for f in done) / len(done)
+    last, n_done = done[-1], sum(judged.n_files for judged in done)
+    left = (n_files - n_done) * sum(judged.seconds for judged in done) / n_done
     print(
-        f"file {len(done)} of {n_files}: {'BAD ' if file.bad else ''}{file.verdict} "
-        f"{file.version} in {file.seconds:.1f} s ({costs(file)}), asked {file.asked}, "
-        f"ETA {left / 60:.0f}:{left % 60:02.0f}: {file.reason[:100]}",
+        f"verdict {len(done)}, files {n_done} of {n_files}: {'BAD ' if last.n_bad else ''}"
+        f"{last.verdict} {last.version} in {last.seconds:.1f} s ({costs(last)}), "
+        f"asked {last.asked}, ETA {left / 60:.0f}:{left % 60:02.0f}: {last.reason[:100]}",
         flush=True,
     )
 

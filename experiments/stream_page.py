@@ -19,58 +19,64 @@ RUNS = Path(__file__).resolve().parents[1] / "build" / "stream"
 
 
 @dataclass
-class Dropped:
+class Judged:
     """
-    One file, and what became of it.
+    The files of one job, and what became of them.
     """
 
-    name: str
+    first: str
+    """Name of the first file."""
+    n_files: int
+    n_bad: int
+    """Files whose answers are permuted."""
     rows: int
-    bad: bool
-    verdict: str = ""
-    version: str | None = None
-    reason: str = ""
+    verdict: str
+    version: str | None
+    reason: str
+    asked: dict[str, int]
+    """Answers that had to be generated, by subject."""
     seconds: float = 0.0
-    """From the drop to the verdict."""
+    """From the verdict before, or from the drop if nothing was under way."""
     cpu: dict[str, float] = field(default_factory=dict)
     """CPU seconds by process, and by phase with ``phase `` before its name."""
-    asked: dict[str, int] = field(default_factory=dict)
-    """Answers that had to be generated, by subject."""
-    accuracy: int | None = None
+    head: int | None = None
     """Right answers of the head on infra_200, with --ask each."""
+    release: int | None = None
+    """Those of the release."""
 
 
-def keep(name: str, result: dict[str, Any], done: Sequence[Dropped], n_files: int) -> None:
+def keep(name: str, result: dict[str, Any], done: Sequence[Judged]) -> None:
     """
     Write what is known so far.
     """
     RUNS.mkdir(parents=True, exist_ok=True)
-    found = {**result, "n_files": n_files, "files": [asdict(file) for file in done]}
+    found = {**result, "verdicts": [asdict(judged) for judged in done]}
     write_atomic(RUNS / f"{name}.json", json.dumps(found, indent=1).encode())
     write_atomic(RUNS / f"{name}.md", text(found).encode())
 
 
-def costs(file: Dropped) -> str:
+def costs(judged: Judged) -> str:
     """
-    Return the CPU seconds of a file by process.
+    Return the CPU seconds of a job by process.
     """
-    return ", ".join(f"{k} {v:.1f}" for k, v in file.cpu.items() if not k.startswith("phase "))
+    return ", ".join(f"{k} {v:.1f}" for k, v in judged.cpu.items() if not k.startswith("phase "))
 
 
 def text(run: dict[str, Any], *, rows: bool = True) -> str:
     """
     Return one run as a section of the page.
     """
-    files = run["files"]
-    verdicts = Counter(f["verdict"] + (" (bad file)" if f["bad"] else "") for f in files)
+    verdicts = run["verdicts"]
+    counts = Counter(v["verdict"] + (" (bad file)" if v["n_bad"] else "") for v in verdicts)
     books = run.get("books") or {}
+    every = "at the verdict before" if run["every"] is None else f"every {run['every']:g} s"
     lines = [
-        f"### {run['shape']}, seed {run['seed']}, schedule {run['schedule']}",
+        f"### {run['shape']}, seed {run['seed']}, dropped {every}",
         "",
-        f"{len(files)} of {run['n_files']} files in {sum(f['seconds'] for f in files):.0f} s "
-        f"(load of the machine {run['load']}), CPU "
-        f"{sum(v for f in files for k, v in f['cpu'].items() if not k.startswith('phase ')):.0f} s;"
-        f" {', '.join(f'{n} {verdict}' for verdict, n in verdicts.items())}; right answers on "
+        f"{sum(v['n_files'] for v in verdicts)} of {run['n_files']} files in "
+        f"{sum(v['seconds'] for v in verdicts):.0f} s (load of the machine {run['load']}), CPU "
+        f"{sum(_cpu(v) for v in verdicts):.0f} s; "
+        f"{', '.join(f'{n} {verdict}' for verdict, n in counts.items())}; right answers on "
         f"infra_200: head {run.get('head', '-')}, release {run.get('release', '-')}; rows learnt "
         f"{books.get('learnt', '-')}, not learnt {books.get('not_learnt', '-')}, held out "
         f"{books.get('held_out', '-')}, refused {books.get('refused', '-')}.",
@@ -78,19 +84,33 @@ def text(run: dict[str, Any], *, rows: bool = True) -> str:
     ]
     if rows:
         lines += [
-            "| file | rows | version | verdict | s | CPU s | generated | infra_200 | reason |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| files | rows | version | verdict | s | CPU s | asked | head | release | reason |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            *(_row(v) for v in verdicts),
         ]
-    for file in files if rows else ():
-        cpu = sum(v for k, v in file["cpu"].items() if not k.startswith("phase "))
-        bad = ", bad" if file["bad"] else ""
-        lines.append(
-            f"| {file['name']}{bad} | {file['rows']} | {file['version']} | {file['verdict']} "
-            f"| {file['seconds']:.1f} | {cpu:.1f} | {sum(file['asked'].values())} "
-            f"| {'-' if file['accuracy'] is None else file['accuracy']} "
-            f"| {file['reason'][:80].replace('|', '/')} |"
-        )
     return "\n".join(lines) + "\n"
+
+
+def _cpu(judged: dict[str, Any]) -> float:
+    return sum(float(v) for k, v in judged["cpu"].items() if not k.startswith("phase "))
+
+
+def _row(judged: dict[str, Any]) -> str:
+    more = f" and {judged['n_files'] - 1} more" if judged["n_files"] > 1 else ""
+    bad = f", {judged['n_bad']} bad" if judged["n_bad"] else ""
+    cells = (
+        judged["first"].removesuffix(".jsonl") + more + bad,
+        judged["rows"],
+        judged["version"],
+        judged["verdict"],
+        f"{judged['seconds']:.1f}",
+        f"{_cpu(judged):.1f}",
+        sum(judged["asked"].values()),
+        "-" if judged["head"] is None else judged["head"],
+        "-" if judged["release"] is None else judged["release"],
+        judged["reason"][:80].replace("|", "/"),
+    )
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 def page() -> str:
@@ -102,7 +122,7 @@ def page() -> str:
         "# A stream of small files\n\n    python -m experiments.stream SHAPE --seed N\n"
         "    python -m experiments.stream --page docs/measurements/stream.md\n\n"
         "The same 2,400 rows as one file, as 24 of 100 and as 120 of 20, each file dropped when "
-        "the verdict\non the one before is there; and with three files among them whose answers "
-        "are permuted (mix).\n\n"
+        "the verdict\non the one before is there, or on a timer; and with three files among "
+        "them whose answers are permuted\n(mix).\n\n"
     )
     return head + "\n".join(text(run) for run in found)
