@@ -50,7 +50,8 @@ def release(journal: Journal, version: str | None, cause: PromotionCause) -> Non
     """
     Record that *version* is head and release.
     """
-    journal.put_in_use(version, cause, head=NewHead(version, HeadCause.REBUILD))
+    moved = HeadCause.PROMOTED if cause is PromotionCause.GATE else HeadCause(cause)
+    journal.put_in_use(version, cause, head=NewHead(version, moved))
 
 
 def open_journal(folder: Path) -> Journal:

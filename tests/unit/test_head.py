@@ -6,7 +6,15 @@ from __future__ import annotations
 
 import pytest
 
-from finetuned.core.head import after_harm, after_promotion, ancestors, descends
+from finetuned.core.head import (
+    NewHead,
+    after_harm,
+    after_promotion,
+    ancestors,
+    descends,
+    how_left,
+)
+from finetuned.core.promotion import HeadCause
 
 PARENTS = {"v1": None, "v2": "v1", "v3": "v2", "v4": "v3", "v9": "v1", "a": "b", "b": "a"}
 
@@ -67,3 +75,20 @@ def test_a_head_that_descends_from_harm_steps_below_it(
         head, "v3", release="v9", parents=PARENTS, is_usable=lambda name: name not in lost
     )
     assert then == found
+
+
+def test_a_version_is_left_by_the_last_decision_that_went_elsewhere() -> None:
+    """
+    Going on from it leaves nothing; one that the head comes back to is left no more.
+    """
+    on = [NewHead(name, HeadCause.HELD) for name in ("v1", "v2", "v3", "v4")]
+    damage, back = NewHead("v2", HeadCause.FALLBACK), NewHead("v4", HeadCause.PROMOTE)
+    branch, base = NewHead("v9", HeadCause.PROMOTE), NewHead(None, HeadCause.ROLLBACK)
+
+    assert {} == how_left(on, PARENTS)
+    assert {"v3": damage, "v4": damage} == how_left([*on, damage], PARENTS)
+    assert {} == how_left([*on, damage, back], PARENTS)
+    assert dict.fromkeys(("v2", "v3", "v4"), branch) == how_left([*on, branch], PARENTS)
+    assert {"v3": damage, "v4": damage, "v1": base, "v2": base} == how_left(
+        [*on, damage, base], PARENTS
+    )

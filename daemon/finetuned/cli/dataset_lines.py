@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 
 from finetuned.core.books import Books, Fate, Rows, rows_of
 from finetuned.core.dataset_state import DatasetState
+from finetuned.core.head import NewHead
 from finetuned.core.job import JobState
-from finetuned.core.retry import LEARNT_ALREADY
+from finetuned.core.promotion import HeadCause
+from finetuned.core.retry import learnt_by_then
 from finetuned.core.text import printable
 from finetuned.files.rows import JobRow
 from finetuned.files.tables.books import Entry
@@ -76,10 +78,10 @@ def reason_of(entry: Entry) -> str | None:
             if row.state is DatasetState.CLAIMED:
                 return "it is being validated"
             return "it waits for a job" if job is None else f"its job {job.id} is {job.state}"
-    return None if job is None else _why_in_vain(job)
+    return None if job is None else _why_in_vain(job, entry.left)
 
 
-def _why_in_vain(job: JobRow) -> str:
+def _why_in_vain(job: JobRow, left: NewHead | None) -> str:
     """Return why a job that is over taught the head nothing."""
     match job.state:
         case JobState.REJECTED:
@@ -88,9 +90,26 @@ def _why_in_vain(job: JobRow) -> str:
             return f"job {job.id} failed: {job.error_message or job.reason}"
         case JobState.SKIPPED:
             reason = job.reason or "no reason is recorded"
-            since = ", and was taken back since" if reason.endswith(LEARNT_ALREADY) else ""
+            since = f", but since then {_how_left(left)}" if learnt_by_then(reason) else ""
             return f"job {job.id} was skipped: {reason}{since}"
-    return f"{job.version}, which learnt it, was taken back"
+    return f"{job.version} learnt it, but {_how_left(left)}"
+
+
+def _how_left(left: NewHead | None) -> str:
+    """Return why training does not go on from a version any more."""
+    if left is None:
+        return "training does not go on from it"
+    to = left.version or "the base model"
+    match left.cause:
+        case HeadCause.ROLLBACK:
+            return f"a person went back with training to {to}"
+        case HeadCause.PROMOTE:
+            return f"a person put {to} in use, which was not trained on top of it"
+        case HeadCause.WATCH:
+            return f"training went back to {to}: it failed in use, or a version below it did"
+        case HeadCause.FALLBACK:
+            return f"training went back to {to}: the files of the head were damaged"
+    return f"training goes on from {to}, which was not trained on top of it"
 
 
 def advice_of(entry: Entry, command: Command) -> str | None:

@@ -24,7 +24,7 @@ class Fate(StrEnum):
 
     WAITING = "waiting"  # not read, trained or judged yet
     LEARNT = "learnt"  # the head, or a version that it was trained on top of, learnt them
-    NOT_LEARNT = "not_learnt"  # their job came to nothing, or its version was taken back
+    NOT_LEARNT = "not_learnt"  # their job came to nothing, or training left its version
     REFUSED = "refused"  # the whole file was set aside by the validation
     DUPLICATE = "duplicate"  # the same bytes are on the books under another file
 

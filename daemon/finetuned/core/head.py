@@ -7,7 +7,7 @@ of versions and their parents go in; None is the base model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from finetuned.core.promotion import HeadCause
@@ -43,6 +43,36 @@ def descends(version: str | None, ancestor: str | None, parents: Parents) -> boo
     Return whether *version* is *ancestor*, or was trained on top of it; all are on the base model.
     """
     return ancestor in (None, version) or ancestor in ancestors(version, parents)
+
+
+def how_left(decisions: Iterable[NewHead], parents: Parents) -> dict[str, NewHead]:
+    """
+    Return, for each version that the head once descended from and no longer does, why not.
+
+    Args:
+        decisions: Every decision on the head, oldest first.
+        parents: Of every version.
+
+    Returns:
+        Version -> the last decision that left it.
+    """
+    left: dict[str, NewHead] = {}
+    head: str | None = None
+    for decision in decisions:
+        new = decision.version
+        if new is not None and parents.get(new) == head:  # one step on: nothing is left
+            left.pop(new, None)
+        else:
+            after = _with_ancestors(new, parents)
+            left |= dict.fromkeys(_with_ancestors(head, parents) - after, decision)
+            for name in after:
+                left.pop(name, None)
+        head = new
+    return left
+
+
+def _with_ancestors(version: str | None, parents: Parents) -> set[str]:
+    return set() if version is None else {version, *ancestors(version, parents)}
 
 
 def after_promotion(head: str | None, release: str, parents: Parents) -> str | None:

@@ -8,8 +8,22 @@ from __future__ import annotations
 
 from finetuned.core.books import Fate
 
-LEARNT_ALREADY = "has learnt its rows already"
-"""After a version: why a job that was queued again is skipped when its turn comes."""
+_LEARNT_ALREADY = " has learnt its rows already"
+
+
+def learnt_already(version: str) -> str:
+    """
+    Return why a job that was queued again is skipped when its turn comes: *version* learnt it.
+    """
+    return f"{version}{_LEARNT_ALREADY}"
+
+
+def learnt_by_then(reason: str) -> str | None:
+    """
+    Return the version that learnt_already() was said of; None if *reason* is another one.
+    """
+    version, said, _ = reason.partition(_LEARNT_ALREADY)
+    return version if said else None
 
 
 def retry_refusal(

@@ -18,7 +18,7 @@ from finetuned.core.books import Fate
 from finetuned.core.head import NewHead
 from finetuned.core.job import JobEvent, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
-from finetuned.core.retry import LEARNT_ALREADY, retry_refusal
+from finetuned.core.retry import learnt_already, retry_refusal
 from finetuned.errors import DatasetError
 from finetuned.files.database import Database
 from finetuned.files.rows import DatasetRow
@@ -181,8 +181,7 @@ class Journal:
                 keys = [row.key for row in known]
                 self.jobs.take_from(job_id, keys)
                 job_id = self.jobs.add(known[0].priority, keys)
-            reason = f"{version} {LEARNT_ALREADY}"
-            return self.jobs.move(job_id, JobEvent.SKIP, reason=reason)
+            return self.jobs.move(job_id, JobEvent.SKIP, reason=learnt_already(version))
 
     def next_look(self, run_id: str) -> int:
         """

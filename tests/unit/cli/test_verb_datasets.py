@@ -259,18 +259,26 @@ def test_rows_that_are_not_on_disk_any_more_have_to_be_dropped_again(
     assert "d00000003 (huge.jsonl) is queued again" in out
 
 
-def test_the_rows_of_a_version_that_was_taken_back_can_be_tried_again(
-    root: Root, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        (PromotionCause.ROLLBACK, "a person went back with training to the base model"),
+        (PromotionCause.WATCH, "training went back to the base model: it failed in use, or"),
+        (PromotionCause.FALLBACK, "training went back to the base model: the files of the head"),
+    ],
+)
+def test_rows_of_a_version_that_training_left_say_why_and_can_be_tried_again(
+    root: Root, capsys: pytest.CaptureFixture[str], cause: PromotionCause, why: str
 ) -> None:
     """
     The head does not descend from it any more, so nothing has learnt them.
     """
-    release(root.journal, None, PromotionCause.ROLLBACK)
+    release(root.journal, None, cause)
     assert 0 == run(root, "datasets", "--unlearnt")
     line = capsys.readouterr().out.splitlines()[0]
 
     assert "92 not learnt" in line
-    assert "v0001, which learnt it, was taken back" in line
+    assert f"v0001 learnt it, but {why}" in line
     assert 0 == run(root, "retry", "d00000001")
 
 
@@ -288,7 +296,9 @@ def test_a_job_that_was_skipped_as_learnt_says_so_after_the_version_is_taken_bac
     release(journal, None, PromotionCause.ROLLBACK)
     assert 0 == run(root, "datasets", "good.jsonl")
 
-    words = f"job {again} was skipped: v0001 has learnt its rows already, and was taken back since"
+    words = (
+        f"job {again} was skipped: v0001 has learnt its rows already, but since then a person went"
+    )
     assert words in capsys.readouterr().out
 
 

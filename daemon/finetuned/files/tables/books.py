@@ -7,15 +7,19 @@ Reads what the other tables record; core.books says what it means.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from finetuned.core.books import Books, Fate, Group, RowCounts, Standing, add_up, fate_of
 from finetuned.core.dataset_state import DatasetState
+from finetuned.core.head import NewHead, how_left
 from finetuned.core.job import JobState
+from finetuned.core.retry import learnt_by_then
 from finetuned.files.database import Database
 from finetuned.files.rows import DatasetRow, JobRow
+from finetuned.files.tables.heads import Heads
+from finetuned.files.tables.versions import Versions
 
 _LEARNT = (
     "SELECT g.key, j.version, l.key AS age FROM json_each(?) l"
@@ -35,6 +39,14 @@ class Entry:
     """Its last job."""
     learnt_by: str | None
     """The version of the head's lineage that was trained on it."""
+    left: NewHead | None = None
+    """The decision on the head that left the version that had learnt it, if one did."""
+
+    @property
+    def made(self) -> str | None:
+        """The version that its last job made, or that had learnt it when that job was skipped."""
+        job = self.job
+        return None if job is None else job.version or learnt_by_then(job.reason or "")
 
     @property
     def fate(self) -> Fate:
@@ -117,7 +129,7 @@ class BookRecords:
         """
         learnt = self.learnt(lineage)
         jobs = {job.id: job for job in self._database.read(JobRow, "SELECT * FROM jobs")}
-        return [
+        found = [
             Entry(
                 row,
                 None if row.job_id is None else jobs.get(row.job_id),
@@ -125,10 +137,15 @@ class BookRecords:
             )
             for row in self._database.read(DatasetRow, "SELECT * FROM datasets ORDER BY key")
         ]
+        if not any(entry.fate is Fate.NOT_LEARNT and entry.made for entry in found):
+            return found
+        decisions = [NewHead(row.version, row.cause) for row in Heads(self._database).all()]
+        left = how_left(decisions, Versions(self._database).parents())
+        return [replace(entry, left=left.get(entry.made or "")) for entry in found]
 
     def entry(self, key: str, lineage: Sequence[str]) -> Entry | None:
         """
-        Return one file, None if no claim has this key.
+        Return one file, without ``left``; None if no claim has this key.
         """
         read_one = self._database.read_one
         row = read_one(DatasetRow, "SELECT * FROM datasets WHERE key = ?", (key,))

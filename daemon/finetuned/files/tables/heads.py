@@ -24,6 +24,12 @@ class Heads:
         """
         return self._database.read_one(HeadRow, "SELECT * FROM heads ORDER BY seq DESC LIMIT 1")
 
+    def all(self) -> list[HeadRow]:
+        """
+        Return every decision, oldest first.
+        """
+        return self._database.read(HeadRow, "SELECT * FROM heads ORDER BY seq")
+
     def version(self) -> str | None:
         """
         Return the version that the next job starts from; None is the base model.
