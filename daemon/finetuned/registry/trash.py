@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -135,7 +135,8 @@ def empty_trash(
         confirm: Folders of the trash that a person named; they are deleted in any case.
         parents: Version -> the version it was trained on, by the caller's own records; an old
             head may be deleted if the head was trained on top of it.
-        only: The folders that may be deleted with *apply*; None for all.
+        only: The folders that may be deleted with *apply*; None for all. What else lies in
+            the trash is taken to have no other copy.
         apply: False only plans and changes nothing. Either way every other copy of a
             version that would be deleted is read and verified.
 
@@ -144,9 +145,9 @@ def empty_trash(
             the pins are out of order; nothing was deleted.
     """
     if not apply:
-        return _plan(layout, confirm, parents)
+        return _plan(layout, confirm, parents, only)
     with registry_lock(layout):
-        plan = _plan(layout, confirm, parents)
+        plan = _plan(layout, confirm, parents, only)
         if only is not None:
             plan = Emptying({n: why for n, why in plan.delete.items() if n in only}, plan.stay)
         remember_highest(layout)
@@ -166,30 +167,55 @@ def _remove(path: Path) -> None:
         path.unlink()  # a file that somebody put here, or the rest of a folder that a disk lost
 
 
-def _plan(layout: Layout, confirm: Collection[str], parents: Parents) -> Emptying:
+def expendable_heads(layout: Layout, parents: Parents) -> list[str]:
+    """
+    Return the folders of old heads that empty_trash() deletes unless a file is damaged.
+
+    Reads manifests and no other file. Heads that training left are not among them: nothing has
+    learnt what they learnt, so only a person deletes them.
+
+    Args:
+        parents: As of empty_trash().
+
+    Returns:
+        Oldest version first.
+
+    Raises:
+        RegistryError: As empty_trash().
+    """
+    trash = {name: _look_at(layout, name) for name in list_trash(layout)}
+    plan = plan_emptying(
+        trash,
+        copies={},
+        protected=_protected(layout),
+        confirmed=(),
+        learnt_by=_learnt_by(in_use(layout), parents),
+    )
+    return [n for n, found in trash.items() if found.verdict == "held" and n in plan.delete]
+
+
+def _plan(
+    layout: Layout, confirm: Collection[str], parents: Parents, only: Collection[str] | None
+) -> Emptying:
     names = list_trash(layout)
     strange = sorted(set(confirm) - set(names))
     if strange:
         raise RegistryError(f"{strange[0]!r} is not in {layout.trash}; names are whole, with time")
     trash = {name: _look_at(layout, name) for name in names}
-    versions = {found.version for found in trash.values() if found.version is not None}
+    asked = {found.version for name, found in trash.items() if only is None or name in only}
+    used = [name for name in in_use(layout) if intact(layout.versions / name, name) is not None]
     return plan_emptying(
         trash,
-        copies={v: copy for v in versions if (copy := _other_copy(layout, v))},
+        copies={v: copy for v in asked if v is not None and (copy := _other_copy(layout, v))},
         protected=_protected(layout),
         confirmed=confirm,
-        learnt_by=_learnt_by(layout, parents),
+        learnt_by=_learnt_by(used, parents),
     )
 
 
-def _learnt_by(layout: Layout, parents: Parents) -> dict[str, str]:
-    """Return version -> the intact one, release or head, that was trained on top of it."""
-    return {
-        below: name
-        for name in in_use(layout)
-        if intact(layout.versions / name, name) is not None
-        for below in ancestors(name, parents)
-    }
+def _learnt_by(used: Iterable[str], parents: Parents) -> dict[str, str]:
+    """Return version -> the one of *used* that was trained on top of it."""
+    return {below: name for name in used for below in ancestors(name, parents)}
 
 
 def _look_at(layout: Layout, folder: str) -> Trashed:

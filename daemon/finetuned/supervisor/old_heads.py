@@ -2,7 +2,7 @@
 Held versions do not pile up: the newest stay, older ones go to the trash, and from there for good.
 
 What an old head learnt, the newer ones were trained on top of. The rows that it was made on
-stay in the journal.
+stay in the journal. Heads that training left stay in the trash, beside the budget.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.layout import Layout
 from finetuned.registry.backup import last_verified_backup
 from finetuned.registry.check import folder_bytes
-from finetuned.registry.folder import read_sealed
 from finetuned.registry.prune import prune
-from finetuned.registry.trash import empty_trash, list_trash, trashed_version
+from finetuned.registry.trash import empty_trash, expendable_heads
 from finetuned.registry.versions import known_manifest, list_versions
 from finetuned.supervisor.context import Context
 
@@ -55,31 +54,17 @@ class OldHeads:
 
     def _tidy(self) -> None:
         layout, config = self._context.layout, self._context.config.registry
-        prune(
-            layout,
-            keep_last=None,
-            keep_heads=config.keep_heads,
-            last_backup=last_verified_backup(layout),
-            apply=True,
-        )
-        folders = [name for name in list_trash(layout) if _was_held(layout, name)]
+        keep_heads, parents = config.keep_heads, self._context.journal.versions.parents()
+        # A backup is read only if something may go, and then the trash if something has to.
+        if prune(layout, keep_last=None, keep_heads=keep_heads, last_backup=None).remove:
+            backup = last_verified_backup(layout)
+            prune(layout, keep_last=None, keep_heads=keep_heads, last_backup=backup, apply=True)
+        folders = expendable_heads(layout, parents)
         sizes = {name: folder_bytes(layout.trash / name) for name in folders}
-        gone = over_budget(sizes, config.held_trash_bytes)
-        if gone:
-            parents = self._context.journal.versions.parents()
+        if gone := over_budget(sizes, config.held_trash_bytes):
             empty_trash(layout, parents=parents, only=gone, apply=True)
 
 
 def _held(layout: Layout) -> list[str]:
     found = ((name, known_manifest(layout, name)) for name in list_versions(layout))
     return [n for n, manifest in found if manifest and manifest.verdict == VersionVerdict.HELD]
-
-
-def _was_held(layout: Layout, folder: str) -> bool:
-    version = trashed_version(folder)
-    try:
-        return version is not None and (
-            read_sealed(layout.trash / folder, version).verdict == VersionVerdict.HELD
-        )
-    except (ModelError, OSError):
-        return False

@@ -2,10 +2,14 @@
 Held versions do not pile up on the disk, and nothing that they learnt is lost.
 """
 
+import sys
+from contextlib import contextmanager
+
 import pytest
 from structlog.testing import capture_logs
 
 from finetuned.core.promotion import HeadCause, PromotionCause
+from finetuned.registry.pins import pin
 from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import list_versions
 from finetuned.supervisor.old_heads import OldHeads
@@ -32,6 +36,27 @@ def heads(context):
         parent = name
     follow_journal(context)
     return OldHeads(context)
+
+
+_opened: list[set[str]] = []
+"""The innermost is told the name of every file that this process opens."""
+
+sys.addaudithook(
+    lambda event, args: _opened[-1].add(str(args[0])) if event == "open" and _opened else None
+)
+
+
+@contextmanager
+def weights_read():
+    """
+    Yield the paths of weights that are opened in the block.
+    """
+    _opened.append(set())
+    found = []
+    try:
+        yield found
+    finally:
+        found += [path for path in _opened.pop() if path.endswith(".safetensors")]
 
 
 def in_trash(context):
@@ -66,6 +91,35 @@ def test_above_the_budget_the_oldest_are_deleted_for_good(context, heads):
 
     assert ["v0001", "v0006", aside] == list_versions(context.layout)
     assert [] == in_trash(context)
+
+
+def test_heads_that_training_left_are_neither_counted_nor_read(context, heads):
+    """
+    Only a person deletes them: nothing has learnt what they learnt. However many there are, a
+    new head that nothing has to go for costs no reading of weights.
+    """
+    configure(context, "registry", keep_heads=1, held_trash_bytes=0)
+    journal, left = context.journal, [f"v{n:04d}" for n in range(2, 7)]
+    journal.heads.add("v0001", HeadCause.ROLLBACK)
+    for parent in ("v0001", "v0007", "v0008"):
+        name = commit(context.layout, parent, verdict="held", release="v0001")
+        journal.versions.add(name, "held", parent=parent)
+    journal.heads.add("v0008", HeadCause.HELD)
+    follow_journal(context)
+    with weights_read() as read:
+        heads.look()
+
+    assert read
+    assert ["v0001", "v0008", "v0009"] == list_versions(context.layout)
+    assert left == in_trash(context)
+    pin(context.layout, "v0008", "so that one more than keep_heads stays")
+    journal.heads.add("v0009", HeadCause.HELD)
+    follow_journal(context)
+    with weights_read() as read:
+        heads.look()
+
+    assert [] == read
+    assert left == in_trash(context)
 
 
 def test_while_a_manifest_is_damaged_nothing_is_moved(context, heads):
