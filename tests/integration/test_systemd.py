@@ -1,9 +1,9 @@
 """
 The unit and the installer, against a real systemd booted in a container.
 
-Needs root, systemd-nspawn, and a Debian tree that debootstrap makes once under
-build/ (minutes, network). Without them the tests of the container skip and say
-so; what systemd-analyze and --destdir can tell is tested everywhere.
+Needs root, systemd-nspawn, and a Debian tree that debootstrap makes once in the user's
+cache folder (minutes, network), for every checkout. Without them the tests of the
+container skip and say so; what systemd-analyze and --destdir can tell is tested everywhere.
 """
 
 import fcntl
@@ -28,7 +28,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 INSTALL = CHECKOUT / "tools" / "install"
 UNIT = CHECKOUT / "systemd" / "finetuned.service"
 GPU = CHECKOUT / "systemd" / "gpu.conf"
-ROOTFS = CHECKOUT / "build" / "systemd" / "rootfs"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+ROOTFS = CACHE / "finetuned-tests" / "bookworm"
 PYTHON = f"python3.{sys.version_info.minor}"
 
 analyze = pytest.mark.skipif(
@@ -245,7 +246,7 @@ def debian() -> Path:
     with (ROOTFS.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ROOTFS.exists():
-            building = ROOTFS.with_name("rootfs.building")
+            building = ROOTFS.with_name("bookworm.building")
             if building.exists():
                 shutil.rmtree(building)
             include = "--include=systemd,systemd-sysv,dbus,python3"

@@ -3,6 +3,9 @@ An event wakes the loop and may tell a rename; without any the scan finds everyt
 """
 
 import os
+import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -17,6 +20,7 @@ from watchdog.events import (
 
 from finetuned.supervisor.inbox import file_events
 from finetuned.supervisor.inbox.file_events import InboxEvents
+from support.daemon import PACKAGE_PARENT
 
 
 class PaperObserver:
@@ -174,3 +178,40 @@ def test_if_nothing_can_be_watched_the_scan_has_to_do(events, observers, monkeyp
 
     assert ["watcher_unavailable"] == [entry["event"] for entry in logs]
     assert not observers[0].running
+
+
+@pytest.mark.parametrize("kind", ["instances", "watches"])
+def test_a_limit_of_the_kernel_ends_neither_the_daemon_nor_leaves_a_thread(tmp_path, kind):
+    """
+    The real observer, in a user namespace that grants no inotify instance, or no watch.
+    """
+    unshare = ["unshare", "--user", "--map-root-user"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*unshare, "true"], check=False).returncode
+    ):
+        pytest.skip("needs unshare and user namespaces")
+    limit = f"echo 0 > /proc/sys/user/max_inotify_{kind}; exec "
+    start = "\n".join(
+        (
+            "import sys, threading",
+            "from pathlib import Path",
+            "from finetuned.supervisor.inbox.file_events import InboxEvents",
+            "folder = Path(sys.argv[1])",
+            "events = InboxEvents(folder, folder, threading.Event())",
+            "events.start()",
+            "events.stop()",
+            "print(threading.active_count())",
+        )
+    )
+    found = subprocess.run(
+        [*unshare, "sh", "-c", f'{limit} "$@"', "-", sys.executable, "-c", start, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_PARENT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert "watcher_unavailable" in found.stdout + found.stderr
+    assert (0, "1") == (found.returncode, found.stdout.splitlines()[-1]), found.stderr

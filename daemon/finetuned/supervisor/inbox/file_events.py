@@ -38,14 +38,17 @@ class InboxEvents(FileSystemEventHandler):
         Begin to watch; if that is impossible, log it once and rely on the scan.
         """
         self._watched = self._identities()
-        # Full events keep apart what was created here and what was moved in.
-        observer = InotifyObserver(generate_full_events=True)
+        observer = None
         try:
+            # Full events keep apart what was created here and what was moved in.
+            observer = InotifyObserver(generate_full_events=True)
             for folder, identity in zip(self._folders, self._watched, strict=True):
                 if identity is not None:
                     observer.schedule(self, str(folder), recursive=False)
             observer.start()
         except OSError as error:
+            if observer is not None:
+                observer.stop()
             log.warning("watcher_unavailable", error=str(error))
             return
         self._observer = observer
