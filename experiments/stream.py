@@ -149,7 +149,7 @@ def measure(args: argparse.Namespace) -> None:
                 done.append(judged)
                 keep(name, result, done)
                 show(done, len(files))
-            result["books"] = (status(root) or {}).get("books")
+            result["books"] = settled_books(root)
         if args.ask != "no":
             result["head"] = ask(root, Layout(root).head)
             result["release"] = ask(root, Layout(root).current_model)
@@ -276,6 +276,17 @@ def status(root: Path) -> dict[str, Any] | None:
     Return the daemon's status document.
     """
     return read_json(root / "status" / "training_status.json")
+
+
+def settled_books(root: Path) -> dict[str, Any] | None:
+    """
+    Return what the status counts of all rows, once nothing is being done.
+    """
+    deadline = time.monotonic() + 30
+    while (now := status(root) or {}).get("phase") != "idle" and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    books: dict[str, Any] | None = now.get("books")
+    return books
 
 
 def asked(layout: Layout, version: str | None) -> dict[str, int]:
