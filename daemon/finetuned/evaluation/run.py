@@ -40,7 +40,7 @@ from finetuned.evaluation.subjects import (
     Subject,
     compute_signature,
 )
-from finetuned.evaluation.trials import Trials
+from finetuned.evaluation.trials import Look, try_shares
 from finetuned.files.base_model import position_limit
 from finetuned.files.eval_report import Interpolation, write_eval_report
 from finetuned.files.heartbeat import Heartbeat
@@ -80,11 +80,13 @@ class EvaluationRun:
             examiner = Examiner(
                 renderer, self.config.evaluation, store, self._between_passes, self._count
             )
-            builder, measured = self._look(examiner, subjects, suites)
-            created_at, interpolation = utc_now(), None
+            look, interpolation = self._look(examiner, subjects, suites), None
+            created_at = utc_now()
             if self.spec.job is not None:
-                measured, interpolation = self._try_shares(examiner, subjects, builder, measured)
-            report = builder.report(measured, created_at=created_at, interpolation=interpolation)
+                look, interpolation = self._try_shares(examiner, subjects, suites, look)
+            report = look.builder.report(
+                look.measured, created_at=created_at, interpolation=interpolation
+            )
             if self.spec.job is not None:
                 store.add_results(self.spec.run_id, report.subjects, report.items)
         write_eval_report(self.run_dir, report)
@@ -123,18 +125,32 @@ class EvaluationRun:
         ]
 
     def _look(
-        self, examiner: Examiner, subjects: Mapping[str, Subject], suites: Sequence[PickedSuite]
-    ) -> tuple[ReportBuilder, Mapping[str, MeasuredSubject]]:
-        """Ask a part first if that may settle the verdict; ask everything unless it does."""
+        self,
+        examiner: Examiner,
+        subjects: Mapping[str, Subject],
+        suites: Sequence[PickedSuite],
+        trial: int = 0,
+    ) -> Look:
+        """
+        Ask a part first if that may settle the verdict; ask everything unless it does.
+
+        Args:
+            examiner: Asks.
+            subjects: By part.
+            suites: Whole.
+            trial: Number of the trial from 1; 0 for the whole candidate.
+        """
         origin = examiner.renderer.template.origin
         part = first_part(suites, self.config.evaluation.first_items) if self._asks_part() else []
         if any(picked.n_unasked for picked in part):
             builder = ReportBuilder(self.spec, part, clusters_of(part), origin)
             measured = self._measure(examiner, subjects, part, known_base=True)
-            if settles(self._verdict(builder, measured), self.config.gate):
-                return builder, measured
+            look = Look(builder, measured, self._verdict(builder, measured, trial))
+            if settles(look.verdict, self.config.gate):
+                return look
         builder = ReportBuilder(self.spec, suites, clusters_of(suites), origin)
-        return builder, self._measure(examiner, subjects, suites)
+        measured = self._measure(examiner, subjects, suites)
+        return Look(builder, measured, self._verdict(builder, measured, trial))
 
     def _asks_part(self) -> bool:
         job = self.spec.job
@@ -224,31 +240,39 @@ class EvaluationRun:
         self,
         examiner: Examiner,
         subjects: Mapping[str, Subject],
-        builder: ReportBuilder,
-        measured: Mapping[str, MeasuredSubject],
-    ) -> tuple[Mapping[str, MeasuredSubject], Interpolation | None]:
+        suites: Sequence[PickedSuite],
+        look: Look,
+    ) -> tuple[Look, Interpolation | None]:
         """Try weights between its parent and the candidate if only what it forgot is against it."""
         gate = self.config.gate
-        if not gate.shares or not self._verdict(builder, measured).forgot:
-            return measured, None
-        parent, candidate = subjects.get(HEAD, subjects[INCUMBENT]), subjects[CANDIDATE]
-        if not is_possible(parent, candidate):
-            return measured, None
-        trials = Trials(
-            shares=gate.shares,
-            run_dir=self.run_dir,
-            examine=lambda subject: self._examine(examiner, subject, builder.suites),
-            verdict=lambda measured, trial: self._verdict(builder, measured, trial),
+        if not gate.shares or not look.verdict.forgot:
+            return look, None
+        parent = subjects.get(HEAD, subjects[INCUMBENT])
+        if not is_possible(parent, subjects[CANDIDATE]):
+            return look, None
+        trials = list(
+            try_shares(
+                gate.shares,
+                subjects,
+                parent,
+                self.run_dir,
+                lambda tried, number: self._look(examiner, tried, suites, number),
+            )
         )
-        return trials.run(parent, candidate, measured)
+        records = tuple(trial.record() for trial in trials)
+        if not trials[-1].passes:
+            return look, Interpolation(tried=records, chosen=None)
+        return trials[-1].look, Interpolation(tried=records, chosen=trials[-1].share)
 
     def _verdict(
         self, builder: ReportBuilder, measured: Mapping[str, MeasuredSubject], trial: int = 0
     ) -> Verdict:
         """Return what the gate says of the candidate, or of a trial, the first being 1."""
-        look = 1 if self.spec.job is None else self.spec.job.look
+        if self.spec.job is None:  # a version in use is watched, not judged
+            return Verdict(())
         report = builder.report(measured, created_at="")
-        return judge(evidence_of(to_json(report)), self.config.gate, look=look + trial)
+        evidence = evidence_of(to_json(report))
+        return judge(evidence, self.config.gate, look=self.spec.job.look + trial)
 
     def _count(self, items: int) -> None:
         """Add *items* to the asked ones in the heartbeat."""

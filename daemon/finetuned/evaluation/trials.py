@@ -2,13 +2,13 @@
 Trials of weights between those of the parent and the candidate's.
 
 If the gate would reject a candidate only for what it forgot, less of the same change may
-pass. The parent is the version that the candidate was trained on: the head. The best trial
-that passes takes the candidate's place in the report.
+pass. The parent is the version that the candidate was trained on: the head. The largest
+share that passes takes the candidate's place in the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,62 +18,72 @@ from finetuned.core.promotion import VersionVerdict
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.evaluation.interpolate import interpolate
 from finetuned.evaluation.measured import MeasuredSubject
+from finetuned.evaluation.report import ReportBuilder
 from finetuned.evaluation.subjects import CANDIDATE, Subject
-from finetuned.files.eval_report import Interpolation, ShareTrial
+from finetuned.files.eval_report import ShareTrial
 
 _OLDER: Final = (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)
 
-Subjects = Mapping[str, MeasuredSubject]
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    What was asked of a candidate and those it is compared with, and what the gate says of it.
+    """
+
+    builder: ReportBuilder
+    measured: Mapping[str, MeasuredSubject]
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Trials:
+class Trial:
     """
-    How weights are made, asked and judged.
+    One share, and the look at its weights.
     """
 
-    shares: Sequence[float]
-    """Of the candidate, in the order in which they are tried."""
-    run_dir: Path
-    """Where the weights are written."""
-    examine: Callable[[Subject], MeasuredSubject]
-    verdict: Callable[[Subjects, int], Verdict]
-    """Given the subjects, and the number of the trial from 1."""
+    share: float
+    look: Look
 
-    def run(
-        self, parent: Subject, candidate: Subject, subjects: Subjects
-    ) -> tuple[Subjects, Interpolation]:
+    @property
+    def passes(self) -> bool:
+        return self.look.verdict.outcome is not VersionVerdict.REJECTED
+
+    def record(self) -> ShareTrial:
         """
-        Try every share.
-
-        Args:
-            parent, candidate: Of which interpolate.is_possible() holds.
-            subjects: All of the report, with the whole candidate.
-
-        Returns:
-            The subjects with the best trial as candidate, or the whole candidate if none
-            passes; and what was tried. Best is one that would be promoted, then the one with
-            most right answers, then the first.
+        Return what a report says of it.
         """
-        tried: list[ShareTrial] = []
-        best: tuple[tuple[bool, int], float, Subjects] | None = None
-        for number, share in enumerate(self.shares, 1):
-            folder = interpolate(parent, candidate, share, self.run_dir)
-            found = self.examine(replace(candidate, folder=folder, version=None))
-            trial = {**subjects, CANDIDATE: found}
-            outcome = self.verdict(trial, number).outcome
-            passes = outcome is not VersionVerdict.REJECTED
-            tried.append(
-                ShareTrial(
-                    a=share,
-                    passes=passes,
-                    accuracy_new=found.accuracy((SuiteOrigin.NEW,)),
-                    accuracy_old=found.accuracy(_OLDER),
-                )
-            )
-            worth = (outcome is VersionVerdict.PROMOTED, found.n_correct())
-            if passes and (best is None or worth > best[0]):
-                best = (worth, share, trial)
-        if best is None:
-            return subjects, Interpolation(tried=tuple(tried), chosen=None)
-        return best[2], Interpolation(tried=tuple(tried), chosen=best[1])
+        found = self.look.measured[CANDIDATE]
+        return ShareTrial(
+            a=self.share,
+            passes=self.passes,
+            accuracy_new=found.accuracy((SuiteOrigin.NEW,)),
+            accuracy_old=found.accuracy(_OLDER),
+        )
+
+
+def try_shares(
+    shares: Sequence[float],
+    subjects: Mapping[str, Subject],
+    parent: Subject,
+    run_dir: Path,
+    look: Callable[[Mapping[str, Subject], int], Look],
+) -> Iterator[Trial]:
+    """
+    Yield a trial of each share, the largest first, until one passes.
+
+    Args:
+        shares: Of the candidate.
+        subjects: By part; the candidate is the whole one.
+        parent: Of which interpolate.is_possible() holds.
+        run_dir: Where the weights are written.
+        look: Given the subjects and the number of the trial from 1, asks and judges.
+    """
+    candidate = subjects[CANDIDATE]
+    for number, share in enumerate(sorted(shares, reverse=True), 1):
+        folder = interpolate(parent, candidate, share, run_dir)
+        tried = {**subjects, CANDIDATE: replace(candidate, folder=folder, version=None)}
+        trial = Trial(share, look(tried, number))
+        yield trial
+        if trial.passes:
+            return

@@ -19,36 +19,24 @@ MAX_STOP_RATE_DROP: Final = 0.1
 of answers look at that more closely."""
 
 
-def canaries(suites: Sequence[SuiteEvidence], against: str) -> list[Rule]:
+def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
     """
-    Fail for each suite of canaries of which one that was passed before now fails.
-
-    Args:
-        suites: Of canaries.
-        against: The model that the candidate is compared with: release or head.
+    Fail for each suite of canaries of which one that the release passed now fails.
     """
     rules = []
     for suite in suites:
         passed = [p for p in suite.pairs if p.incumbent_correct]
         lost = [p.id for p in passed if not p.candidate_correct]
         kept = len(passed) - len(lost)
-        detail = f"{kept} of {len(passed)} that the {against} passed"
+        detail = f"{kept} of {len(passed)} that the release passed"
         if not passed:
-            detail = f"no evidence: the {against} passed none of them, so none could be lost"
+            detail = "no evidence: the release passed none of them, so none could be lost"
         if lost:
             more = " ..." if len(lost) > _MAX_NAMED else ""
             detail += f"; failed: {', '.join(lost[:_MAX_NAMED])}{more}"
         numbers: dict[str, float] = {"kept": kept, "lost": len(lost)}
         rules.append(
-            Rule(
-                "canaries",
-                not lost,
-                detail,
-                RuleKind.HARM,
-                suite=suite.name,
-                numbers=numbers,
-                against=against,
-            )
+            Rule("canaries", not lost, detail, RuleKind.HARM, suite=suite.name, numbers=numbers)
         )
     return rules
 

@@ -51,11 +51,11 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
     head = [s for s in evidence.head if problem_of(s) is None]
     alpha = (1 - config.confidence) / (2 if head else 1)  # two models, two chances
     rules += _harm(suites, alpha, config, consolidation=evidence.consolidation)
+    # A head is not proven: a canary that it passes may be luck, and is nothing to be kept.
+    rules += canaries([s for s in suites if s.origin == SuiteOrigin.CANARY])
     rules += [
-        rule
-        if rule.against == HEAD  # it says so itself
-        else replace(rule, against=HEAD, detail=f"{rule.detail} (against the head)")
-        for rule in _harm(head, alpha, config, consolidation=evidence.consolidation, against=HEAD)
+        replace(rule, against=HEAD, detail=f"{rule.detail} (against the head)")
+        for rule in _harm(head, alpha, config, consolidation=evidence.consolidation)
     ]
     if whole:
         rules += absolute("ship", config.ship_gates, suites, config.confidence, RuleKind.GAIN)
@@ -76,7 +76,6 @@ def _harm(
     config: GateConfig,
     *,
     consolidation: bool,
-    against: str = "release",
 ) -> list[Rule]:
     """Return the rules that fail if something is shown to be worse than before."""
     if not suites:
@@ -88,5 +87,4 @@ def _harm(
     else:
         rules += not_worse(pairs_of(suites, SuiteOrigin.NEW), alpha)
     rules += older_suites(older, alpha, config)
-    rules += canaries([s for s in suites if s.origin == SuiteOrigin.CANARY], against)
     return [*rules, stop_rate(pairs_of(suites), alpha)]
