@@ -64,6 +64,7 @@ def make_run(
     job_id: str = "j000001",
     parent: Path | None = None,
     resume_from: list[Path] = [],  # noqa: B006  never changed
+    earlier: list[str] = [],  # noqa: B006  never changed
     training: dict[str, Any] | None = None,
     evaluation: dict[str, Any] | None = None,
 ) -> Path:
@@ -86,6 +87,7 @@ def make_run(
         "parent": str(parent) if parent else None,
         "datasets": datasets,
         "resume_from": [str(p / "checkpoints") for p in resume_from],
+        "earlier": earlier,
         "config": {
             "model": {"base": "tiny", "device": "cpu", "dtype": "float32"},
             "data": {"max_length": 512, "holdout_min_rows": 1},

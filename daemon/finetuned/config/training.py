@@ -131,6 +131,13 @@ class TrainingConfig:
     replay_rows: int = 2000
     """Rows kept for replay with each version, a uniform sample of what it learnt, 0 to 100000."""
 
+    average: bool = True
+    """
+    Whether a job that goes on from a version keeps only the share of its change that has
+    the lowest held-out loss (1, 3/4, 1/2 or 1/4): a stream of small files ends nearer to
+    where one large file does. Not for training.method "full".
+    """
+
     patience: int = 0
     """
     Optimizer steps without a better held-out loss after which a job stops, >= 0; 0

@@ -26,6 +26,7 @@ from finetuned.model.tensors import disk_errors
 from finetuned.training.checkpoint import Snapshot
 from finetuned.training.job import Job
 from finetuned.training.optimizer import optimizer_tensors
+from finetuned.training.parent_average import KeptShare
 from finetuned.training.parent_state import save_training_state
 from finetuned.training.progress import RunState
 from finetuned.training.stock_files import name_base, write_stock_files
@@ -34,7 +35,9 @@ REPLAY_SEED = 0
 """Seed of every reservoir: which rows are kept must not depend on the job."""
 
 
-def save_candidate(job: Job, state: RunState, replay: Reservoir | None) -> None:
+def save_candidate(
+    job: Job, state: RunState, replay: Reservoir | None, kept: KeptShare | None = None
+) -> None:
     """
     Write ``candidate/`` in the run folder, whole and durable, manifest last.
 
@@ -44,6 +47,7 @@ def save_candidate(job: Job, state: RunState, replay: Reservoir | None) -> None:
         job: The job, trained to its end.
         state: Its position.
         replay: The parent's reservoir; the rows of this job are added to it.
+        kept: How much of its change the job kept; None is all of it.
 
     Raises:
         OSError: The file system refused; there is no candidate.
@@ -75,7 +79,7 @@ def save_candidate(job: Job, state: RunState, replay: Reservoir | None) -> None:
             mix=job.mix,
             replay=reservoir,
         )
-        write_manifest(building, {"kind": "candidate", **_facts(job, state)})
+        write_manifest(building, {"kind": "candidate", **_facts(job, state, kept)})
         publish_dir(building, final)
     except OSError:
         shutil.rmtree(building, ignore_errors=True)
@@ -102,7 +106,7 @@ def _write_weights(building: Path, job: Job, gathered: Snapshot | None) -> None:
     (building / "README.md").unlink(missing_ok=True)  # an empty model card that peft writes
 
 
-def _facts(job: Job, state: RunState) -> dict[str, Any]:
+def _facts(job: Job, state: RunState, kept: KeptShare | None) -> dict[str, Any]:
     """Return what the manifest says of the training: only the worker knows it."""
     spec, rows, early_stop = job.spec, job.rows, state.early_stop
     return {
@@ -119,6 +123,8 @@ def _facts(job: Job, state: RunState) -> dict[str, Any]:
         "lineage_step": state.lineage_step,
         "plan_digest": state.plan_digest,
         "early_stop": early_stop.evidence(state.plan_digest) if early_stop.patience else None,
+        "kept_share": 1.0 if kept is None else kept.share,
+        "loss_of_shares": kept and {f"{a:g}": round(x, 6) for a, x in kept.losses.items()},
         "chat_template": job.renderer.template.origin,
         "kernels": str(job.loaded.model.kernels),
         "precision": state.precision or None,

@@ -29,6 +29,7 @@ from finetuned.training.job import Job
 from finetuned.training.job_start import begin_job, resume_job
 from finetuned.training.job_training import train_job
 from finetuned.training.model_keeper import ModelKeeper
+from finetuned.training.parent_average import keep_best_share, parent_weights
 from finetuned.training.rows import JobRows
 
 
@@ -95,6 +96,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
         heartbeat=heartbeat,
         lifeline=lifeline,
     )
+    before = parent_weights(job)
     checkpoint = _checkpoint(spec, plan, heartbeat, moments.text)
     if checkpoint is not None:
         start = resume_job(job, plan, checkpoint)
@@ -102,8 +104,9 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
         merged = _is_merged(spec.parent)
         start = begin_job(job, plan, parent, optimizer_reset=moments.reset_reason, merged=merged)
     train_job(job, start)
+    kept = None if before is None else keep_best_share(job, before)
     heartbeat.beat(force=True, phase=Phase.SAVING_CANDIDATE)
-    save_candidate(job, start.state, parent.replay)
+    save_candidate(job, start.state, parent.replay, kept)
     keeper.now_holds(spec.run_id)
     heartbeat.beat(force=True, phase=Phase.TRAINED)
 
