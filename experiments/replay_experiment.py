@@ -201,6 +201,7 @@ def _train(
     training = {
         **TRAINING,
         "num_train_epochs": EPOCHS[Path(dataset["name"]).stem],
+        "average": False,  # what replay does alone
         "replay_fraction": fraction,
         "seed": settings["seed"],
     }
