@@ -30,23 +30,32 @@ def renderer():
     return Renderer.load(shipped().bases / "micro", max_length=2048)
 
 
+@pytest.mark.parametrize("generated", [True, False])
 @pytest.mark.parametrize("n_first", [1, 7])
-def test_a_suite_that_was_asked_in_part_can_be_asked_whole(tmp_path, renderer, n_first):
+def test_a_suite_that_was_asked_in_part_can_be_asked_whole(tmp_path, renderer, n_first, generated):
     """
-    A first look asks some items of a suite; if it settles nothing, all are asked.
+    A first look takes the loss of some items; if it settles nothing, all are asked.
     """
     whole = load_suite(CHECKOUT / "benchmarks" / "canaries.jsonl")
-    part = replace(whole, questions=whole.questions[:n_first])
+    some = tuple(replace(q, generated=generated) for q in whole.questions[:n_first])
+    part = replace(whole, questions=some)
     store, config = AnswerStore(tmp_path / "answers.sqlite3"), EvaluationConfig()
     limits = (config.max_new_tokens,)
     known = replace(NOT_REACHED, text="yes", stopped=True, timed_out=False)
     store.add(MODEL, {question_key(renderer, q, limits): known for q in whole.questions})
+    lost = replace(known, text=None, stopped=False)
+    if not generated:
+        store.add(MODEL, {question_key(renderer, q, limits): lost for q in some})
     examiner = Examiner(renderer, config, store)
 
     asked = [
-        list(examiner.measure(not_loaded, MODEL, suite, deadline=float("inf")).outcomes)
+        examiner.measure(not_loaded, MODEL, suite, deadline=float("inf")).outcomes
         for suite in (part, whole)
     ]
     store.close()
 
-    assert [[q.id for q in part.questions], [q.id for q in whole.questions]] == asked
+    assert [[q.id for q in part.questions], [q.id for q in whole.questions]] == list(
+        map(list, asked)
+    )
+    assert {generated} == {o.correct is not None for o in asked[0].values()}
+    assert {True} == {o.correct is not None for o in asked[1].values()}

@@ -117,9 +117,9 @@ def test_when_a_part_may_be_enough():
     assert not may_settle(GateConfig(release="every"), 1)
 
 
-def test_a_part_counts_what_it_leaves_out_and_grows_by_adding(tmp_path):
+def test_of_a_part_only_losses_are_taken_and_it_grows_by_adding(tmp_path):
     """
-    New rows and canaries stay whole; a larger part holds a smaller one, so answers are known.
+    New rows and canaries stay whole; a larger part holds a smaller one, so losses are known.
     """
     path = tmp_path / "b.jsonl"
     path.write_text("".join(f'{{"prompt": "{i} + 0?", "completion": "{i}"}}\n' for i in range(50)))
@@ -130,8 +130,10 @@ def test_a_part_counts_what_it_leaves_out_and_grows_by_adding(tmp_path):
     ids = {}
     for limit in (1, 20, 31):
         part = first_part(whole, limit)
-        assert [50] * len(whole) == [len(p.suite.questions) + p.n_unasked for p in part]
         for picked in part:
+            is_part = picked.suite.origin in (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)
+            assert all(q.generated is not is_part for q in picked.suite.questions)
+            assert (50 if is_part else 0) == picked.n_unasked
             asked = {q.id for q in picked.suite.questions}
             assert ids.get(picked.suite.name, set()) <= asked
             ids[picked.suite.name] = asked

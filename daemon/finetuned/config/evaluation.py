@@ -56,9 +56,9 @@ class EvaluationConfig:
 
     first_items: int = 32
     """
-    Questions of each benchmark, and of all earlier datasets together, that a candidate is
-    asked first, 0 to 100000. The others follow only if it shows a gain or may be worse, and at
-    every eighth candidate; nothing is promoted without them. 0 always asks all.
+    Questions of each benchmark, and of all earlier datasets together, of which a first look at
+    a candidate takes the loss, 0 to 100000. All are asked only if it shows a gain or may be
+    worse, and at every eighth candidate; nothing is promoted without. 0 always asks all.
     """
 
     suites: str = "*"

@@ -54,6 +54,8 @@ class Question:
     choices: tuple[str, ...] = ()
     scored: bool = True
     """Whether the row holds a real answer, whose loss is reported."""
+    generated: bool = True
+    """Whether the model is to answer it; if not, only the loss of the expected answer is taken."""
 
 
 @dataclass(frozen=True, slots=True)

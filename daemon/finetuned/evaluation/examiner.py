@@ -49,8 +49,8 @@ class Examiner:
     """Called often while a model works; its exceptions end the examination."""
     on_answered: Callable[[int], None] | None = None
     """Called with the number of questions that were done with since the last call."""
-    _keys: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Keys in the store by suite and item; a suite may be asked in part first."""
+    _keys: dict[str, dict[tuple[str, bool], str]] = field(default_factory=dict)
+    """Keys in the store by suite, item and whether it is answered; parts come before the whole."""
 
     def measure(
         self,
@@ -106,10 +106,13 @@ class Examiner:
     def _keys_of(self, suite: Suite) -> dict[str, str]:
         """Return the key of each question; a question is rendered once for all models."""
         keys, limits = self._keys.setdefault(suite.name, {}), (self.config.max_new_tokens,)
+        found = {}
         for question in suite.questions:
-            if question.id not in keys:
-                keys[question.id] = question_key(self.renderer, question, limits)
-        return {question.id: keys[question.id] for question in suite.questions}
+            form = question.id, question.generated
+            if form not in keys:
+                keys[form] = question_key(self.renderer, question, limits)
+            found[question.id] = keys[form]
+        return found
 
     def _count(self, n: int) -> None:
         if n and self.on_answered is not None:

@@ -47,6 +47,7 @@ def question_key(renderer: Renderer, question: Question, limits: Sequence[int]) 
         question.scored,
         sorted(renderer.stop_token_ids),
         list(limits),
+        *([] if question.generated else ["loss only"]),
     ]
     return sha256(orjson.dumps(facts)).hexdigest()
 

@@ -42,7 +42,7 @@ class PickedSuite:
     problem: str | None = None
     """Why it cannot be asked; None if it can."""
     n_unasked: int = 0
-    """Questions that were left out of it; see first_part()."""
+    """Questions that the model did not have to answer; see first_part()."""
 
     def record(self) -> SuiteRecord:
         """
@@ -89,8 +89,11 @@ def first_part(suites: Sequence[PickedSuite], limit: int) -> list[PickedSuite]:
     """
     Return the suites as a first look asks them: all new rows and canaries, and some of the rest.
 
+    Of the rest only the loss of the expected answer is taken: it costs a small part of an
+    answer, and a change shows in it sooner. Such questions count as not asked.
+
     A larger limit keeps what a smaller one asks, so that models which were asked before know
-    most answers.
+    most losses.
 
     Args:
         suites: Whole.
@@ -108,13 +111,12 @@ def first_part(suites: Sequence[PickedSuite], limit: int) -> list[PickedSuite]:
 
 
 def _part(picked: PickedSuite, n: int) -> PickedSuite:
+    """Return some questions of a suite, always the same ones, of which only the loss is taken."""
     questions = picked.suite.questions
-    if len(questions) <= n:
-        return picked
     ranked = sorted(questions, key=lambda q: (crc32(q.id.encode()), q.id))
-    kept = {q.id for q in ranked[:n]}
-    part = replace(picked.suite, questions=tuple(q for q in questions if q.id in kept))
-    return replace(picked, suite=part, n_unasked=len(questions) - n)
+    kept = {q.id for q in ranked[:n] if q.scored}
+    part = tuple(replace(q, generated=False) for q in questions if q.id in kept)
+    return replace(picked, suite=replace(picked.suite, questions=part), n_unasked=len(questions))
 
 
 def pick_held_out(

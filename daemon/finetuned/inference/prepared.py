@@ -46,7 +46,7 @@ class PreparedQuestion:
     @property
     def is_generated(self) -> bool:
         """Whether an answer is to be generated."""
-        return bool(self.prompt) and not self.is_choice
+        return bool(self.prompt) and not self.is_choice and self.question.generated
 
     @property
     def golden_tokens(self) -> int:
