@@ -285,6 +285,22 @@ def test_a_row_of_another_tool_is_told_what_to_do(row: object, says: str) -> Non
     assert says in refused(row).hint
 
 
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference_row"),
+        ({"prompt": "a", "completions": ["b"], "labels": [True]}, "preference_row"),
+        ({"input_ids": [1], "labels": [1]}, "tokenized_row"),
+        ({"query": "a", "response": "b"}, "unknown_format"),
+    ],
+)
+def test_a_row_of_another_tool_has_the_code_of_its_kind(row: object, code: str) -> None:
+    """
+    The same as if the key stood beside those of a format that is read.
+    """
+    assert code == refused(row).code
+
+
 @pytest.mark.parametrize("name", ["prompt", "input", "alpaca"])
 @pytest.mark.parametrize(
     "mark", ["<|im_start|>user\n", "<s>[INST] ", "<|start_header_id|>user<|end_header_id|>"]

@@ -124,9 +124,8 @@ def _format_of(row: Mapping[str, object]) -> RowFormat:
             return found
     for keys, remedy in _OTHER_FORMATS.items():
         if all(key in row for key in keys):
-            raise MalformedExample(
-                "unknown_format", f"rows of {' and '.join(keys)} are not read", hint=remedy
-            )
+            code = _CODES.get(remedy, "unknown_format")
+            raise MalformedExample(code, f"rows of {' and '.join(keys)} are not read", hint=remedy)
     listed = ", ".join(sorted(repr(str(k)[:40]) for k in row)[:20]) or "none"
     titles = "; or ".join(found.title for found in FORMATS)
     raise MalformedExample(
@@ -149,12 +148,20 @@ def _hint_of_wrapper(row: Mapping[str, object]) -> str:
 
 
 _PAIRS: Final = "Drop rows with the good answer alone: a prompt and its completion"
+_ANSWERS: Final = "Drop one row for each good answer, as prompt and completion"
+_TOKENS: Final = "Drop the text: every version tokenises it for its own base model"
+_CODES: Final[Mapping[str, str]] = {
+    _PAIRS: "preference_row",
+    _ANSWERS: "preference_row",
+    _TOKENS: "tokenized_row",
+}
+"""What to do with rows of other tools -> their code, as for the same keys in a known format."""
 _OTHER_FORMATS: Final[Mapping[tuple[str, ...], str]] = {
     ("chosen", "rejected"): _PAIRS,
     ("chosen",): _PAIRS,
     ("preferred_output",): _PAIRS,
-    ("prompt", "completions"): "Drop one row for each good answer, as prompt and completion",
-    ("input_ids",): "Drop the text: every version tokenises it for its own base model",
+    ("prompt", "completions"): _ANSWERS,
+    ("input_ids",): _TOKENS,
     ("query", "response"): "Rename query to prompt and response to completion",
     ("instruction", "response"): "Rename response to output",
     ("prompt", "response"): "Rename response to completion",
