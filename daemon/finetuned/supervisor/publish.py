@@ -18,6 +18,7 @@ from finetuned.supervisor.describe import describe
 from finetuned.supervisor.inbox.intake import Intake
 from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.runs.jobs import JobRunner
+from finetuned.supervisor.verdict.follow import show_head
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading
 
@@ -64,6 +65,7 @@ class Publisher:
             fields["status"],
             fields["waiting_reason"],
             fields["version"],
+            fields["head"],
             str(fields["job"]),
             str(fields["watch"]),
             str(fields["last_command"]),
@@ -92,6 +94,7 @@ class Publisher:
         parts = (context, self._jobs, self._intake, self._watch)
         try:
             fields = describe(*parts, low_disk=low_disk, stopping=stopping)
+            show_head(context)  # beside the version: a person may just have changed either
         except (CorruptRow, sqlite3.OperationalError) as error:
             # What else the status said stands; why it can say no more is said.
             context.block("refused", f"{STEP}: {error}", by=STEP)

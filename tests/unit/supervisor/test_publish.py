@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from finetuned.core.books import RowCounts
+from finetuned.core.promotion import PromotionCause
 from finetuned.supervisor import publish as module
 from finetuned.supervisor.inbox.intake import Intake
 from finetuned.supervisor.promotion_watch import PromotionWatch
@@ -19,7 +20,7 @@ from finetuned.supervisor.publish import (
     Publisher,
 )
 from finetuned.supervisor.runs.jobs import JobRunner
-from support.journals import add_job
+from support.journals import add_job, promote_job
 
 
 @pytest.fixture
@@ -95,6 +96,22 @@ def test_a_change_is_written_at_once_and_durably(context, publisher, writes, tol
         published(context)[name] for name in ("phase", "waiting_reason")
     )
     assert ["idle: None", "waiting: disk_full: ..."] == told
+
+
+def test_what_the_head_has_learnt_beyond_the_release_is_as_new_as_the_release(context, publisher):
+    """
+    A person who takes a version back sees at once how much the head is ahead.
+    """
+    for n in (1, 2):
+        promote_job(context.journal, f"d0000000{n}", f"{n}" * 16, f"v000{n}")
+    publisher.publish(None, stopping=False)
+    assert 0 == published(context)["beyond_release"]["versions"]
+    context.journal.put_in_use("v0001", PromotionCause.ROLLBACK)
+    publisher.publish(None, stopping=False)
+
+    found = published(context)
+    assert ("v0001", "v0002") == (found["version"], found["head"])
+    assert 1 == found["beyond_release"]["versions"]
 
 
 def test_an_idle_daemon_shows_a_sign_of_life_at_intervals(publisher, writes, clock):

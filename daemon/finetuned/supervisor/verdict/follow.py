@@ -35,7 +35,7 @@ def follow_journal(context: Context) -> None:
     """
     follow_release(context)
     follow_head(context)
-    _show_head(context)
+    show_head(context)
 
 
 def follow_release(context: Context) -> None:
@@ -100,7 +100,7 @@ def follow_head(context: Context) -> None:
         _show_repair(context, "models/head", last.version, problem)
 
 
-def _show_head(context: Context) -> None:
+def show_head(context: Context) -> None:
     """Show the head, and what it has learnt beyond the release; read only if one changed."""
     journal, board = context.journal, context.board
     head, release = journal.heads.version(), journal.promotions.incumbent()
