@@ -909,7 +909,7 @@ def test_the_reason_is_the_first_failed_rule_and_how_many_more():
 
     assert ["old_accuracy", "canaries", "gain"] == [r.name for r in verdict.failed]
     assert verdict.reason.startswith("old_accuracy: old.jsonl: right 100 -> 50 of 100")
-    assert verdict.reason.endswith("(and 2 more)")
+    assert verdict.reason.endswith("(and 2 more rules)")
 
 
 @given(suites_drawn)

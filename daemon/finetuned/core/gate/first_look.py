@@ -64,7 +64,7 @@ def asked_whole(suites: Iterable[SuiteEvidence]) -> list[Rule]:
     if not parts:
         return []
     n = sum(suite.n_unasked for suite in parts)
-    detail = f"{n} items of {_named(parts)} are asked before anything is promoted"
+    detail = f"{n} items of {_named(parts)} were not asked; all are, before anything is promoted"
     return [Rule("asked_whole", False, detail, RuleKind.GAIN, numbers={"unasked": n})]
 
 

@@ -83,7 +83,8 @@ class Verdict:
         """The first rule that decided against it and how many more, or what shows the gain."""
         if self.failed:
             first = self.failed[0]
-            more = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
+            others = len(self.failed) - 1
+            more = f" (and {others} more {'rule' if others == 1 else 'rules'})" if others else ""
             return f"{first.name}: {first.detail}{more}"
         shown = [rule for rule in self.rules if rule.name in ("gain", "merge")]
         return "; ".join(f"{rule.name}: {rule.detail}" for rule in shown)
