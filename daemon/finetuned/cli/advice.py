@@ -113,8 +113,8 @@ def _next_steps(
     counts, verdict = status["queue"] or {}, status["last_verdict"] or {}
     if (status["books"] or {}).get("not_learnt"):
         yield f"what was not learnt, and why: {program} datasets --unlearnt {where}"
-    if counts.get("quarantined"):
-        yield f"why files were set aside: ls {shlex.quote(str(layout.quarantine))}"
+    if counts.get("quarantined") or (status["books"] or {}).get("refused"):
+        yield f"which rows and files were refused, and why: {program} datasets --refused {where}"
     if verdict.get("promoted") is not None:
         yield f"why it was judged so: {layout.reports / verdict['version']}.html"
     if not seen.state.alive or status["phase"] != "idle":

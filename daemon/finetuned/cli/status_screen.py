@@ -50,6 +50,9 @@ PHASES = {
 }
 """``phase`` of the status file -> what a person reads."""
 
+BETWEEN_WORKERS = ("starting_worker", "loading_for_evaluation")
+"""Phases in which the numbers of the training, which is over or not begun, are left out."""
+
 
 class Tone(StrEnum):
     """
@@ -188,7 +191,7 @@ def _now(status: dict[str, Any]) -> Iterator[Line]:
     if status["job"] and status["evaluation_total"]:
         done, total = status["evaluation_done"] or 0, status["evaluation_total"]
         yield Line("", _progress(done, total, "answer", status["eta_seconds"]))
-    elif status["job"] and status["batch_total_steps"]:
+    elif status["job"] and status["batch_total_steps"] and word not in BETWEEN_WORKERS:
         done, total = status["batch_step"] or 0, status["batch_total_steps"]
         yield Line("", _progress(done, total, "step", status["eta_seconds"]))
         yield Line("", _learning(status))
@@ -206,7 +209,8 @@ def _learning(status: dict[str, Any]) -> str:
     if status["tokens_per_second"]:
         parts.append(f"{status['tokens_per_second']:.0f} tokens/s")
     if status["total_evals"]:
-        parts.append(f"right so far: {status['total_correct']} of {status['total_evals']} asked")
+        right, asked = status["total_correct"], status["total_evals"]
+        parts.append(f"held-out rows answered right so far: {right} of {asked}")
     return ", ".join(parts)
 
 
@@ -227,10 +231,13 @@ def _queue(status: dict[str, Any]) -> Line:
         ("trained", "to be evaluated"),
     )
     waiting = [f"{counts[name]} {text}" for name, text in words if counts.get(name)]
-    ends = ("promoted", "held", "rejected", "skipped", "failed", "quarantined", "duplicate")
-    ended = [f"{counts[name]} {name}" for name in ends if counts.get(name)]
+    ends = ("promoted", "held", "rejected", "skipped", "failed")
+    jobs = [f"{counts[name]} {name}" for name in ends if counts.get(name)]
+    files = (("quarantined", "set aside"), ("duplicate", "dropped before"))
+    aside = [f"{counts[name]} {text}" for name, text in files if counts.get(name)]
     text = ", ".join(waiting) or "nothing waits"
-    return Line("queue", f"{text}; so far {', '.join(ended)}" if ended else text)
+    text += f"; jobs so far: {', '.join(jobs)}" if jobs else ""
+    return Line("queue", text + (f"; files: {', '.join(aside)}" if aside else ""))
 
 
 def _waiting(status: dict[str, Any]) -> Iterator[Line]:
@@ -252,10 +259,10 @@ def _books(status: dict[str, Any]) -> Iterator[Line]:
 def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:
     in_use = status["version"]
     yield Line("in use", in_use or "the base model; no version was promoted yet")
-    yield from _head(status)
     if (watch := status["watch"]) and alive:
         since = f"for {watch['minutes']:g} min after its promotion"
         yield Line("", f"{watch['version']} is watched {since}: it is taken back if it fails")
+    yield from _head(status)
     verdict = status["last_verdict"] or {}
     if verdict.get("version") is None:
         return
@@ -268,9 +275,9 @@ def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:
         if not rule["passed"] and rule["detail"] not in verdict["reason"]
     ]
     for rule in failed[:MAX_RULES]:
-        yield Line("", f"failed rule {rule['name']}: {rule['detail']}", tone)
+        yield Line("", f"not met, {rule['name']}: {rule['detail']}", tone)
     if len(failed) > MAX_RULES:
-        yield Line("", f"and {len(failed) - MAX_RULES} more failed rules", tone)
+        yield Line("", f"and {len(failed) - MAX_RULES} more rules are not met", tone)
 
 
 def _head(status: dict[str, Any]) -> Iterator[Line]:

@@ -67,7 +67,7 @@ def why_ignored(name: bytes, *, is_folder: bool, folder: bytes) -> str | None:
         path = shlex.quote("/".join(filter(None, ("inbox", escape_name(folder), text))))
         return (
             "ignored: only names that end in .jsonl are read; make JSON lines of it: "
-            f"finetuned convert {path}"
+            f"finetuned convert {path}, and then move it out of inbox/"
         )
     return "ignored: only names that end in .jsonl are read"
 

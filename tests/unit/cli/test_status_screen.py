@@ -53,6 +53,29 @@ def test_training_shows_how_far_it_is_and_how_long_it_takes():
     assert "loss 0.500, 1234 tokens/s" in shown
 
 
+def test_between_two_workers_nothing_of_the_last_one_is_shown():
+    """
+    A loss and a speed would be of a training that is over.
+    """
+    seen = {"job": JOB, "batch_step": 9, "batch_total_steps": 9, "loss": 0.5}
+
+    assert "step 9 of 9" in text(phase="training", **seen)
+    assert "step 9 of 9" not in text(phase="starting_worker", **seen)
+
+
+def test_the_queue_tells_jobs_from_files():
+    """
+    And what was refused has a command that lists it.
+    """
+    queue = {"promoted": 1, "held": 2, "quarantined": 5, "duplicate": 1}
+    shown = text(queue=queue)
+
+    assert "nothing waits; jobs so far: 1 promoted, 2 held; files: 5 set aside, 1" in shown
+    assert "finetuned datasets --refused --root" in shown
+    assert "datasets --refused" in text(books={"refused": 3, "not_learnt": 0})
+    assert "datasets --refused" not in text(queue={"promoted": 1})
+
+
 def test_a_head_that_has_learnt_more_than_the_version_in_use_has_a_line():
     """
     With how many files; a held verdict is neither good nor a warning.
@@ -90,7 +113,7 @@ def test_a_verdict_is_shown_with_the_rules_that_failed():
     shown = text(last_verdict=VERDICT, version="v0001")
 
     assert "v0002 was rejected: canaries" in shown
-    assert "failed rule canaries: 1 of 8 is wrong now" in shown
+    assert "not met, canaries: 1 of 8 is wrong now" in shown
     assert "gain" not in shown
     assert "models/reports/v0002.html" in shown
 
@@ -201,6 +224,7 @@ def commands() -> list[str]:
         (status(waiting_reason="disk_full: 1 MiB", version="v0001"), ALIVE),
         (None, Presence(DaemonState.NEVER, None, None)),
         (status(config_error="bad", last_verdict=VERDICT), Presence(DaemonState.DIED, 7, 1.0)),
+        (status(books={"refused": 3, "not_learnt": 2}), ALIVE),
     ]
     said = [step for found, seen in cases for step in next_steps(ROOT, found, seen, "finetuned")]
     lines = [*said, *welcome(ROOT, "finetuned").splitlines()]
