@@ -5,6 +5,7 @@ The counts of an ingestion add up, and its refusal says what to do.
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetuned.core.set_aside import halves
 from finetuned.core.unused_keys import unused_keys
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.ingestion.report import MAX_UNUSED_KEYS, RejectedLine, Report
@@ -63,7 +64,10 @@ def test_a_file_without_a_good_line_is_refused_whatever_is_allowed():
     """
     There is nothing to train.
     """
-    assert counted([], ["not_json"]).refusal(1.0) is not None
+    refusal = counted([], ["not_json"]).refusal(1.0)
+    assert "1 of 1 lines are rejected" in refusal
+    assert "No line is left to train; correct or remove" in refusal
+    assert "max_rejected_fraction" not in refusal
     assert "no lines" in Report("a", "d", 0, 50).refusal(1.0)
     assert "blank" in Report("a", "d", 3, 50).refusal(1.0)
 
@@ -78,6 +82,10 @@ def test_each_reason_is_named_with_its_first_line():
     assert "2 too_long (the first is line 2: reason 2)" in refusal
     assert "1 not_json (the first is line 1: reason 1)" in refusal
     assert "1 more reasons" in refusal
+    found, remedy = halves(refusal)
+    assert "1 more reasons" in found
+    assert remedy.startswith("correct or remove the rejected lines and drop the file again, or")
+    assert "to train the other 5 lines" in remedy
 
 
 def test_rows_marked_not_to_train_do_not_count_against_their_file():

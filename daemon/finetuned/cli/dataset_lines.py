@@ -6,23 +6,28 @@ Pure: entries of the books in, text out. Knows words; does not know terminals or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from finetuned.core.books import Books, Fate, Rows, rows_of
+from finetuned.cli.dataset_report import codes_of, facts_of
+from finetuned.core.books import Books, Fate, RowCounts, Rows, rows_of
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.head import NewHead
 from finetuned.core.job import JobState
 from finetuned.core.promotion import HeadCause
 from finetuned.core.retry import learnt_by_then
+from finetuned.core.set_aside import halves
 from finetuned.core.text import printable
+from finetuned.files.dataset_result import aside_stem
 from finetuned.files.rows import JobRow
 from finetuned.files.tables.books import Entry
-from finetuned.reports.wording import shorten
+from finetuned.reports.wording import begin, shorten
 
-NAME_CELLS = 32
+NAME_CELLS = 40
 """Longest name that is shown whole in a list."""
 REASON_CHARS = 160
 """Longest reason that is shown whole in a list; ``finetuned datasets KEY`` shows all of it."""
+LATER_ROWS = "-from-"
+"""In the name of a file of later rows, after the key of the file that they were appended to."""
 
 Command = Callable[[str], str]
 """Arguments of finetuned -> the command as a person types it for this root."""
@@ -33,7 +38,7 @@ def rows_in_words(rows: Rows, learnt_by: str | None = None) -> str:
     Return the rows of one file, or of all, by what became of them; words of no row are left out.
 
     Args:
-        rows: At least one, or "no rows" is returned.
+        rows: Of one file, or of all.
         learnt_by: The version that learnt them, if it is one.
     """
     by = f" by {learnt_by}" if learnt_by else ""
@@ -52,6 +57,8 @@ def books_in_words(books: Books) -> str:
     """
     Return one sentence about all rows that were dropped.
     """
+    if not books.dropped and not books.uncounted_files:
+        return "no row was dropped yet"
     text = f"{books.dropped:,} rows dropped: {rows_in_words(books.rows)}"
     if books.uncounted_files:
         n, word = books.uncounted_files, "file" if books.uncounted_files == 1 else "files"
@@ -125,11 +132,14 @@ def advice_of(entry: Entry, command: Command) -> str | None:
         case Fate.NOT_LEARNT:
             return command(f"retry {row.key}")
         case Fate.REFUSED:
-            return f"correct it, and drop it again: {row.final_path or 'inbox/rejected/'}"
+            _, remedy = halves(row.reason or "")
+            return remedy or "correct the file and drop it again"
     return None
 
 
-def line_of(entry: Entry, command: Command, cells: int) -> str:
+def line_of(
+    entry: Entry, command: Command, cells: int, report: Mapping[str, object] | None = None
+) -> str:
     """
     Return what became of one file in one line.
 
@@ -137,31 +147,58 @@ def line_of(entry: Entry, command: Command, cells: int) -> str:
         entry: The file.
         command: Spells a command of this root.
         cells: Width of the column of names.
+        report: What its validation counted, if the reasons of single rows are wanted.
     """
     row, counts = entry.dataset, entry.dataset.counts
     name = shorten(row.name, NAME_CELLS)
-    if counts is None:
-        text = "rows not counted"
-    else:
-        rows = rows_of(entry.fate, counts)
-        text = f"{counts.read:,} rows: {rows_in_words(rows, entry.learnt_by)}"
-    if (reason := reason_of(entry)) is not None:
-        text += f" ({shorten(reason, REASON_CHARS)})"
+    text = "rows not counted" if counts is None else _rows(entry, counts)
+    if entry.fate is not Fate.REFUSED and report is not None and (codes := codes_of(report)):
+        text += f" ({codes}); {command(f'datasets {row.key}')}"
+    elif (reason := _found(entry)) is not None:
+        text += f" ({begin(reason, REASON_CHARS)})"
     if (advice := advice_of(entry, command)) is not None:
         text += f"; {advice}"
     return f"{row.key}  {name:{cells}}  {printable(text)}"
 
 
-def list_of(entries: list[Entry], command: Command) -> Iterator[str]:
+def _rows(entry: Entry, counts: RowCounts, noun: str = " rows") -> str:
+    if not counts.read:
+        return "no row was read"
+    noun = noun[:-1] if counts.read == 1 else noun
+    return f"{counts.read:,}{noun}: {rows_in_words(rows_of(entry.fate, counts), entry.learnt_by)}"
+
+
+def _found(entry: Entry) -> str | None:
+    """Return why the rows of a file were not learnt, without what to do about it."""
+    reason = reason_of(entry)
+    return reason if reason is None or entry.fate is not Fate.REFUSED else halves(reason)[0]
+
+
+def list_of(
+    entries: list[Entry],
+    command: Command,
+    reports: Mapping[str, Mapping[str, object] | None] | None = None,
+) -> Iterator[str]:
     """
     Yield one line for each file, names in a column.
+
+    Args:
+        entries: The files.
+        command: Spells a command of this root.
+        reports: By key, of the files of which the reasons of single rows are wanted.
     """
     cells = max((len(shorten(entry.dataset.name, NAME_CELLS)) for entry in entries), default=0)
     for entry in entries:
-        yield line_of(entry, command, cells)
+        yield line_of(entry, command, cells, (reports or {}).get(entry.dataset.key))
 
 
-def all_of(entry: Entry, jobs: list[JobRow], command: Command) -> Iterator[str]:
+def all_of(
+    entry: Entry,
+    jobs: list[JobRow],
+    command: Command,
+    report: Mapping[str, object] | None = None,
+    later: Sequence[Entry] = (),
+) -> Iterator[str]:
     """
     Yield all that is known of one file, a fact on each line.
 
@@ -169,31 +206,54 @@ def all_of(entry: Entry, jobs: list[JobRow], command: Command) -> Iterator[str]:
         entry: The file.
         jobs: Every job that it was given to, oldest first.
         command: Spells a command of this root.
+        report: What its validation counted, if that is known.
+        later: Files of rows that were appended to it after it was read.
     """
     row, counts = entry.dataset, entry.dataset.counts
     facts: list[tuple[str, str | None]] = [
         (row.key, f"{row.name}, {row.bytes:,} bytes, taken from inbox/ at {row.claimed_at}"),
+        ("rows", "not counted" if counts is None else _rows(entry, counts, "")),
     ]
-    if counts is None:
-        facts.append(("rows", "not counted"))
-    else:
-        words = rows_in_words(rows_of(entry.fate, counts), entry.learnt_by)
-        facts.append(("rows", f"{counts.read:,}: {words}"))
-        if counts.reserved and entry.fate not in (Fate.REFUSED, Fate.DUPLICATE):
-            facts.append(("", f"held out by earlier files: {counts.reserved:,} of them"))
+    trained = entry.fate not in (Fate.REFUSED, Fate.DUPLICATE)
+    if counts is not None and counts.reserved and trained:
+        facts.append(("", f"held out by earlier files or suites: {counts.reserved:,} of them"))
+    facts += [("why", _found(entry)), ("to do", advice_of(entry, command))]
+    if report is not None and trained:
+        facts += facts_of(report)
     facts += [
-        ("why", reason_of(entry)),
-        ("to do", advice_of(entry, command)),
         *(("job", _job_line(job)) for job in jobs),
+        *(("later", f"rows appended after it was read: {_key_and_name(e)}") for e in later),
         ("original", row.final_path or "inbox/processing/, until its job is over"),
+        *_line_by_line(entry),
     ]
-    if counts is not None and counts.refused:
-        facts.append(("refused", f"line by line: inbox/rejected/*.{row.key}.rejects.jsonl"))
     if entry.job is not None and entry.job.version is not None:
         facts.append(("report", command(f"report {entry.job.version}")))
     for label, text in facts:
         if text is not None:
             yield f"{label:<10} {printable(text)}"
+
+
+def _line_by_line(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Yield which files list the refused and the held-out rows with their line numbers."""
+    row, counts = entry.dataset, entry.dataset.counts
+    if counts is None or entry.fate is Fate.DUPLICATE:
+        return
+    if counts.refused:
+        yield "refused", f"line by line: inbox/rejected/{aside_stem(row)}.rejects.jsonl"
+    if counts.held_out and entry.fate is not Fate.REFUSED:
+        yield "held out", f"line by line: models/datasets/{row.dataset_id}/heldout.jsonl"
+
+
+def later_rows_of(entry: Entry, entries: list[Entry]) -> list[Entry]:
+    """
+    Return the files among *entries* of rows that were appended to *entry* after it was read.
+    """
+    mark = f".{entry.dataset.key}{LATER_ROWS}"
+    return [other for other in entries if mark in other.dataset.name]
+
+
+def _key_and_name(entry: Entry) -> str:
+    return f"{entry.dataset.key}, {entry.dataset.name}"
 
 
 def _job_line(job: JobRow) -> str:

@@ -13,9 +13,13 @@ from typing import Any
 import orjson
 
 from finetuned.core.books import RowCounts
+from finetuned.core.dataset_state import DatasetState
 from finetuned.core.record import from_json, to_json
 from finetuned.files.atomic import write_atomic
+from finetuned.files.inbox_names import safe_stem
+from finetuned.files.rows import DatasetRow
 from finetuned.files.run import read_json
+from finetuned.layout import Layout
 
 RESULTS = "results"
 
@@ -65,6 +69,26 @@ def counts_of_report(report: Mapping[str, object] | None) -> RowCounts | None:
     ]
     known = [number for number in numbers if isinstance(number, int)]
     return RowCounts(*known) if len(known) == len(numbers) else None
+
+
+def report_of(layout: Layout, row: DatasetRow) -> Mapping[str, object] | None:
+    """
+    Return what the validation counted in one file, None if that is not on disk.
+    """
+    if row.state is DatasetState.QUARANTINED:
+        aside = read_json(layout.quarantine / f"{aside_stem(row)}.reason.json") or {}
+        report = aside.get("report")
+        return report if isinstance(report, dict) else None
+    if row.dataset_id is None:
+        return None
+    return read_json(layout.datasets / row.dataset_id / DATASET_REPORT)
+
+
+def aside_stem(row: DatasetRow) -> str:
+    """
+    Return how the names of files about one dropped file begin, in inbox/rejected/ and inbox/done/.
+    """
+    return f"{safe_stem(row.inbox_path)}.{row.key}"
 
 
 def result_path(run_dir: Path, dataset_key: str) -> Path:

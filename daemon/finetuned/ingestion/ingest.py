@@ -24,6 +24,7 @@ import orjson
 
 from finetuned.config import DataConfig
 from finetuned.core.phase import Phase
+from finetuned.core.set_aside import sentence
 from finetuned.data import store
 from finetuned.data.file_shape import FileShape, way_out
 from finetuned.data.reader import UnknownKeys
@@ -271,7 +272,7 @@ def _not_json_lines(source: Source, shape: FileShape) -> str | None:
     label = safe_stem(source.name.encode())
     aside = f"inbox/rejected/{label}.{source.dataset_key}.jsonl"  # where the original goes now
     advice = way_out(shape, f"finetuned convert {aside} -o inbox/{label}.jsonl")
-    return f"the file is {shape}, not JSON lines; {advice}"
+    return sentence(f"the file is {shape}, not JSON lines", advice)
 
 
 def _pretty(value: object) -> bytes:

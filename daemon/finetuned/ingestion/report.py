@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from finetuned.core.set_aside import sentence
 from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN, Holdout
 from finetuned.data.training_sequence import TrainingSequence
 
@@ -143,24 +144,29 @@ class Report:
         if self.rows_accepted and fraction <= max_rejected_fraction:
             return None
         if bad == 0:
-            return f"all {marked} rows are marked not to be trained; the first is line " + str(
-                self._first_of[NOT_TO_TRAIN].line
-            )
-        found = self._codes.most_common()
-        faults = [
-            f"{n} {code} (the first is line {self._first_of[code].line}: "
-            f"{self._first_of[code].reason})"
-            for code, n in found
-            if code != NOT_TO_TRAIN
-        ][:_SHOWN_CODES]
-        more = len(found) - (marked > 0) - len(faults)
-        return (
-            f"{bad} of {self.rows_read} lines are rejected ({fraction:.1%}), more "
-            f"than data.max_rejected_fraction = {max_rejected_fraction:g} allows, so none is "
-            f"trained: {'; '.join(faults)}{f'; {more} more reasons' if more else ''}; correct or "
-            "remove the lines listed in the .rejects.jsonl file beside it and drop the file "
-            "again, or raise data.max_rejected_fraction to train the other lines"
+            first = self._first_of[NOT_TO_TRAIN].line
+            return f"all {marked} rows are marked not to be trained (the first is line {first})"
+        found = f"{bad} of {self.rows_read} lines are rejected ({fraction:.1%}): {self._faults()}"
+        again = "correct or remove the rejected lines and drop the file again"
+        if not self.rows_accepted:
+            return sentence(f"{found}. No line is left to train", again)
+        return sentence(
+            f"{found}. More than data.max_rejected_fraction = {max_rejected_fraction:g} sets the "
+            f"whole file aside",
+            f"{again}, or raise data.max_rejected_fraction to train the other "
+            f"{self.rows_accepted} lines",
         )
+
+    def _faults(self) -> str:
+        """Return what is wrong with the rejected lines, the most frequent reasons first."""
+        found = [code for code, _ in self._codes.most_common() if code != NOT_TO_TRAIN]
+        faults = [
+            f"{self._codes[code]} {code} (the first is line {self._first_of[code].line}: "
+            f"{self._first_of[code].reason})"
+            for code in found[:_SHOWN_CODES]
+        ]
+        more = len(found) - len(faults)
+        return "; ".join(faults) + (f"; {more} more reasons" if more else "")
 
     def as_dict(self) -> dict[str, Any]:
         """

@@ -101,6 +101,14 @@ def count(n: int, what: str, many: str | None = None) -> str:
     return f"{n} {what if n == 1 else many or what + 's'}"
 
 
+def begin(text: str, chars: int) -> str:
+    """
+    Return the beginning of *text* on one line of at most *chars* characters (>= 4).
+    """
+    text = visible(text).replace("\n", " ").replace("\t", " ")
+    return text if len(text) <= chars else f"{text[: chars - 3]}..."
+
+
 def shorten(text: str, chars: int) -> str:
     """
     Return *text* on one line of at most *chars* characters (>= 5), the middle left out if longer.

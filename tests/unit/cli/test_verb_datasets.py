@@ -161,6 +161,7 @@ def test_a_script_gets_books_that_are_the_sum_of_the_files(
     ("flag", "keys"),
     [
         ("--unlearnt", ["d00000002", "d00000003"]),
+        ("--refused", ["d00000001", "d00000002", "d00000003", "d00000004", "d00000006"]),
         ("--waiting", ["d00000006", "d00000007"]),
     ],
 )
@@ -168,11 +169,103 @@ def test_a_part_of_the_list_can_be_asked_for(
     root: Root, capsys: pytest.CaptureFixture[str], flag: str, keys: list[str]
 ) -> None:
     """
-    What was not learnt, or what waits.
+    What was not learnt, has refused rows, or waits.
     """
     assert 0 == run(root, "datasets", flag)
+    lines = capsys.readouterr().out.splitlines()
 
-    assert keys == [line[:9] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert keys == [line[:9] for line in lines if line.startswith("d0")]
+
+
+def report(root: Root, key: str) -> None:
+    """
+    Write the report of a validated file: what was counted beside the rows.
+    """
+    first = {"line": 8, "code": "too_long", "reason": "3,000 tokens, 2,048 are allowed"}
+    counts = {
+        "rows_accepted": 98,
+        "rejected": {"too_long": 1, "bad_role": 1},
+        "first_rejects": [first],
+        "unused_keys": {"context": 60},
+        "split": {"distinct_prompts": 40, "no_heldout_because": None},
+    }
+    (root.layout.datasets / (key * 2) / "report.json").write_text(json.dumps(counts))
+
+
+def test_refused_rows_are_listed_with_their_reasons(
+    root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Of a file that is trained, by code; of one that was set aside, what was found and what to do.
+    """
+    report(root, "d00000001")
+    reason = "7 of 30 lines are rejected: 7 not_json (a; b); correct the lines"
+    root.journal.datasets.quarantine("d00000004", reason, None)
+    assert 0 == run(root, "datasets", "--refused")
+    text = capsys.readouterr().out
+
+    where = f"--root {root.layout.root}"
+    assert "2 refused (1 too_long, 1 bad_role); finetuned datasets d00000001" in text
+    assert where in text
+    assert "(7 of 30 lines are rejected: 7 not_json (a; b)); correct the lines\n" in text
+
+
+def test_one_file_is_shown_with_what_its_validation_counted(
+    root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Reasons, repeats, keys that are not trained, and where single rows are listed.
+    """
+    report(root, "d00000001")
+    later = "good.d00000001-from-1234.jsonl"
+    root.drop(later, "d00000008")
+    assert 0 == run(root, "datasets", "good.jsonl")
+    text = capsys.readouterr().out
+
+    assert "refused    1 too_long (the first is line 8: 3,000 tokens, 2,048 are" in text
+    assert "\n           1 bad_role\n" in text
+    assert "repeats    98 accepted rows ask 40 different questions" in text
+    assert "unused     keys that are not trained: context in 60 of 98 rows" in text
+    assert f"later      rows appended after it was read: d00000008, {later}" in text
+    assert "inbox/rejected/good.d00000001.rejects.jsonl" in text
+    assert "models/datasets/d00000001d00000001/heldout.jsonl" in text
+
+
+def test_nothing_unlearnt_is_said_in_words(
+    layout: Layout, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    An empty list would leave the question open; and of an empty root that nothing was dropped.
+    """
+    root = Root(layout, journal)
+    assert 0 == run(root, "datasets")
+    assert "no row was dropped yet\n" == capsys.readouterr().out
+
+    root.judge(root.accept("good.jsonl", "d00000001"), JobEvent.HOLD, "v0001", "no gain shown")
+    assert 0 == run(root, "datasets", "--unlearnt")
+    text = capsys.readouterr().out
+    assert "every row that was meant for training is learnt or waits" in text
+    assert "what was refused, and why: finetuned datasets --refused" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("notes.csv", "inbox/notes.csv: ignored: only names that end in .jsonl are read"),
+        ("inbox/high/new.jsonl", "inbox/high/new.jsonl: not read yet"),
+    ],
+)
+def test_a_file_that_still_lies_in_the_inbox_is_said_to(
+    root: Root, capsys: pytest.CaptureFixture[str], name: str, why: str
+) -> None:
+    """
+    With the reason why it is not taken, if it never is.
+    """
+    (root.layout.inbox / "notes.csv").touch()
+    (root.layout.inbox / "high" / "new.jsonl").touch()
+    assert 1 == run(root, "datasets", name)
+
+    assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["d00000002", "permuted.jsonl"])
@@ -188,7 +281,7 @@ def test_one_file_is_shown_with_all_its_jobs(
 
     assert "d00000002  permuted.jsonl, 1,234 bytes" in text
     assert "100: 6 held out, 2 refused, 92 waiting" in text
-    assert "held out by earlier files: 1 of them" in text
+    assert "held out by earlier files or suites: 1 of them" in text
     assert "j000002 rejected, made v0002" in text
     assert "j000005 queued" in text
     assert "its job j000005 is queued" in text
