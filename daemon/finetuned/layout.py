@@ -135,6 +135,11 @@ class Layout:
         return self.models / "trash"
 
     @property
+    def deleted(self) -> Path:
+        """Manifests of versions that were deleted for good, a folder each."""
+        return self.models / "deleted"
+
+    @property
     def head(self) -> Path:
         """A link to the version that the next job starts from; none is the base model."""
         return self.models / "head"

@@ -22,7 +22,7 @@ from finetuned.layout import Layout
 from finetuned.registry.backup import backup, last_verified_backup
 from finetuned.registry.commit import commit_version
 from finetuned.registry.current_model import incumbent, promote
-from finetuned.registry.folder import verify_folder
+from finetuned.registry.folder import read_sealed, verify_folder
 from finetuned.registry.head import linked_head, move_head
 from finetuned.registry.numbers import next_number
 from finetuned.registry.trash import list_trash
@@ -129,7 +129,10 @@ OUTCOMES = {
     "restore": lambda layout: verify_version(layout, "v0001"),
     "restore-incumbent": lambda layout: verify_version(layout, "v0002"),
     "prune": lambda layout: ["v0001", "v0002"] == list_versions(layout),
-    "empty-trash": lambda layout: [] == list(layout.trash.iterdir()),
+    "empty-trash": lambda layout: (
+        [] == list(layout.trash.iterdir())
+        and read_sealed(layout.deleted / "v0003", "v0003")  # what it learnt is still known
+    ),
     "empty-trash-of-copies": lambda layout: [] == list(layout.trash.iterdir()),
     "delete": lambda layout: (
         ["v0001", "v0002"] == list_versions(layout)

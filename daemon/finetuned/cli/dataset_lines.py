@@ -63,6 +63,12 @@ def books_in_words(books: Books) -> str:
     if books.uncounted_files:
         n, word = books.uncounted_files, "file" if books.uncounted_files == 1 else "files"
         text += f"; {n:,} {word} not read yet, or not readable"
+    if books.lost_versions:
+        n, word = books.lost_versions, "version" if books.lost_versions == 1 else "versions"
+        text += (
+            f"; what {n:,} removed {word} learnt is not counted: the journal was made again, and "
+            "no manifest was left"
+        )
     if not books.balanced:
         missing = books.dropped - books.rows.total
         text += f"; THE BOOKS DO NOT BALANCE: {missing:+,} rows; please report this"

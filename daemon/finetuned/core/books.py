@@ -168,6 +168,11 @@ class Books:
     """Files by fate; a fate of none is 0."""
     uncounted_files: int = 0
     """Files whose rows are not counted: not read yet, or not readable."""
+    lost_versions: int = 0
+    """
+    Versions of which a journal that was made again knows no more than the name: the rows that
+    they learnt are on no line, nor are those of the ones that they were trained on.
+    """
 
     @property
     def balanced(self) -> bool:
@@ -183,13 +188,14 @@ class Books:
             **asdict(self.rows),
             "files": {str(fate): self.files.get(fate, 0) for fate in Fate},
             "uncounted_files": self.uncounted_files,
+            "lost_versions": self.lost_versions,
             "balanced": self.balanced,
         }
 
 
-def add_up(groups: Iterable[Group]) -> Books:
+def add_up(groups: Iterable[Group], *, lost_versions: int = 0) -> Books:
     """
-    Return the books of all *groups*.
+    Return the books of all *groups*, with the versions of which nothing is known.
     """
     dropped, rows, uncounted = 0, Rows(), 0
     files = dict.fromkeys(Fate, 0)
@@ -199,4 +205,4 @@ def add_up(groups: Iterable[Group]) -> Books:
         rows = rows.plus(rows_of(fate, group.counts))
         files[fate] += group.n_files
         uncounted += group.n_files - group.n_counted
-    return Books(dropped, rows, files, uncounted)
+    return Books(dropped, rows, files, uncounted, lost_versions)

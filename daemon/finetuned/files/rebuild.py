@@ -49,6 +49,7 @@ def restore_version(journal: Journal, version: str, manifest: ModelManifest) -> 
             version=version,
             parent=manifest.parent,
             candidate_run=manifest.run_id,
+            reason=manifest.reason,
             at=at,
         )
         _restore_datasets(journal, version, manifest, job_id=job_id, at=at)
@@ -62,8 +63,8 @@ def bridge_gaps(journal: Journal, manifests: Mapping[str, ModelManifest]) -> Non
     """
     Record parents of which nothing is left, so that no lineage ends at them.
 
-    An old head that was deleted for good was trained on top of the release of its child's time,
-    as was the child: the lineage goes on there.
+    An old head that was removed by hand was trained on top of the release of its child's time,
+    as was the child: the lineage goes on there. What it learnt is not known: it has no job.
     """
     for manifest in manifests.values():
         parent, release = manifest.parent, manifest.way_back

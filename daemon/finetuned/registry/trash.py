@@ -22,6 +22,7 @@ from finetuned.errors import ModelError, RegistryError
 from finetuned.files.atomic import fsync_dir, remove_tree
 from finetuned.files.model_manifest import ModelManifest, valid_version_name
 from finetuned.layout import Layout
+from finetuned.registry.deleted import keep_manifest
 from finetuned.registry.folder import intact, read_sealed
 from finetuned.registry.head import in_use
 from finetuned.registry.numbers import remember_highest
@@ -129,7 +130,8 @@ def empty_trash(
     Plan which folders of the trash may be deleted for good, and with *apply* delete them.
 
     The highest number ever used is written down first, so that a version number is
-    never used twice, even if no folder has it any more.
+    never used twice, even if no folder has it any more. The manifest of a version is kept in
+    models/deleted/, so that what it learnt is known even if the journal is lost.
 
     Args:
         confirm: Folders of the trash that a person named; they are deleted in any case.
@@ -154,6 +156,9 @@ def empty_trash(
         for rest in layout.trash.glob(f"{_REMOVING}*"):  # left by an emptying that was interrupted
             shutil.rmtree(rest)
         for name in plan.delete:
+            version = trashed_version(name)
+            if version is not None:
+                keep_manifest(layout, layout.trash / name, version)
             _remove(layout.trash / name)
     if plan.delete:
         log.warning("trash_emptied", names=list(plan.delete))

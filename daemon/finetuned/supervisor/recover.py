@@ -63,8 +63,8 @@ def rebuild(layout: Layout, journal: Journal) -> None:
     """
     Fill an empty journal from what the manifests say.
 
-    Versions, those in the trash too, release and head, what each version was trained on and
-    its scores come back; runs and orders of the past do not.
+    Versions, those in the trash or deleted too, release and head, what each version was
+    trained on and its scores come back; runs and orders of the past do not.
     """
     manifests = _manifests(layout)
     restored = 0
@@ -90,14 +90,15 @@ def rebuild(layout: Layout, journal: Journal) -> None:
 
 def _manifests(layout: Layout) -> dict[str, ModelManifest]:
     """
-    Return the manifest of every version that has one, in place, as backup or in the trash.
+    Return the manifest of every version that has one: in place, backed up, trashed or deleted.
 
-    Old heads go to the trash by themselves; what they learnt, the head has learnt.
+    Old heads go to the trash by themselves, and for good; what they learnt, the head has learnt.
     """
     found: dict[str, ModelManifest] = {}
     places = [layout.versions / name for name in list_versions(layout)]
     places += [layout.backups / name for name in version_names(layout.backups)]
     places += [layout.trash / folder for folder in list_trash(layout)]
+    places += [layout.deleted / name for name in version_names(layout.deleted)]
     for folder in places:
         name = trashed_version(folder.name)  # a version's own name has nothing behind it
         if name is None or name in found:

@@ -12,7 +12,9 @@ from finetuned.core.run import RunKind
 from finetuned.errors import ModelError
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
+from finetuned.registry.delete import delete
 from finetuned.registry.head import move_head
+from finetuned.registry.trash import empty_trash, list_trash
 from finetuned.registry.versions import verify_version
 from finetuned.supervisor.recover import (
     check_head,
@@ -277,7 +279,7 @@ def learnt(letter):
 def test_old_heads_in_the_trash_do_not_end_the_lineage_of_the_head(context, gone):
     """
     Else the rows below them would be listed as not learnt, and trained twice. Of one that was
-    deleted for good its child says which release it was made on.
+    removed by hand its child says which release it was made on, and the books that it is missing.
     """
     layout, parent = context.layout, None
     for letter, verdict in zip("abc", ("promoted", "held", "held"), strict=True):
@@ -291,10 +293,41 @@ def test_old_heads_in_the_trash_do_not_end_the_lineage_of_the_head(context, gone
         shutil.rmtree(trashed)
     journal = rebuilt(context)
     lineage, datasets = journal.head_lineage(), journal.learnt("v0003")
+    books = journal.books.balance(journal.head_lineage)
     journal.close()
 
     assert ["v0001", "v0002", "v0003"] == lineage
     assert ("ac" if gone else "abc") == "".join(d.name[0] for d in datasets)
+    assert int(gone) == books.lost_versions
+
+
+def test_what_was_deleted_for_good_is_on_the_books_of_a_journal_made_again(context):
+    """
+    Its manifest stays: the rows of an old head are learnt, those of a rejected version are not.
+    """
+    layout, journal, parent = context.layout, context.journal, None
+    for letter, verdict in zip("abcx", ("promoted", "held", "held", "rejected"), strict=True):
+        below = {"parent": parent, "release": "v0001" if parent else None}
+        name = commit(layout, verdict=verdict, reason="worse", **learnt(letter), **below)
+        journal.versions.add(name, verdict, parent=parent)
+        parent = name
+    promote(layout, "v0001")
+    move_head(layout, "v0003")
+    delete(layout, "v0004", confirm="v0004")
+    (layout.versions / "v0002").rename(layout.trash / "v0002-20261120T095052Z")
+    empty_trash(layout, parents=journal.versions.parents(), apply=True)
+    again = rebuilt(context)
+    entries, lineage = again.books.entries(again.head_lineage()), again.head_lineage()
+    books = again.books.balance(again.head_lineage)
+    again.close()
+
+    assert [] == list_trash(layout)
+    assert ["v0001", "v0002", "v0003"] == lineage
+    assert {"a": "learnt", "b": "learnt", "c": "learnt", "x": "not_learnt"} == {
+        entry.dataset.name[0]: entry.fate for entry in entries
+    }
+    assert ["worse"] == [e.job.reason for e in entries if e.dataset.name == "x.jsonl"]
+    assert (True, 0) == (books.balanced, books.lost_versions)
 
 
 def test_a_lost_journal_counts_the_looks_at_the_release_again(context):

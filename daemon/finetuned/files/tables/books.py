@@ -82,7 +82,8 @@ class BookRecords:
         (version,) = db.execute("PRAGMA data_version").fetchone()
         seen = (int(version), db.total_changes)
         if seen != self._seen:
-            self._books, self._seen = add_up(self._groups(lineage())), seen
+            lost = Versions(self._database).unexplained()
+            self._books, self._seen = add_up(self._groups(lineage()), lost_versions=lost), seen
         return self._books
 
     def _groups(self, lineage: Sequence[str]) -> list[Group]:

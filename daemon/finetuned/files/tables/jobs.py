@@ -254,6 +254,7 @@ class Jobs:
         version: str,
         parent: str | None,
         candidate_run: str | None,
+        reason: str | None,
         at: str,
     ) -> None:
         """
@@ -266,13 +267,14 @@ class Jobs:
             version: The version that its candidate became.
             parent: The version that it was trained on; None is the base model.
             candidate_run: The run that left the candidate, if known.
+            reason: Why the gate decided so, if known.
             at: RFC 3339 UTC of the version.
         """
         self._database.change(
             "INSERT OR IGNORE INTO jobs (id, kind, priority, state, created_at, updated_at,"
-            " version, parent, candidate_run, retired)"
-            " VALUES (?, ?, 'normal', ?, ?, ?, ?, ?, ?, 1)",
-            (job_id, kind, state, at, at, version, parent, candidate_run),
+            " version, parent, candidate_run, reason, retired)"
+            " VALUES (?, ?, 'normal', ?, ?, ?, ?, ?, ?, ?, 1)",
+            (job_id, kind, state, at, at, version, parent, candidate_run, reason),
         )
 
     def reserve_ids(self, up_to: int) -> None:

@@ -24,6 +24,15 @@ class Versions:
         """
         return self._database.read(VersionRow, "SELECT * FROM versions ORDER BY length(id), id")
 
+    def unexplained(self) -> int:
+        """
+        Return of how many versions no job is recorded, so that what they learnt is not known.
+
+        There are none until a journal is made again without the manifests of some.
+        """
+        row = self._database.db.execute("SELECT count(*) FROM versions WHERE job_id IS NULL")
+        return int(row.fetchone()[0])
+
     def parents(self) -> dict[str, str | None]:
         """
         Return the version that each version was trained on; None is the base model.
