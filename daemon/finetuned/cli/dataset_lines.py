@@ -90,7 +90,10 @@ def reason_of(entry: Entry) -> str | None:
         case Fate.WAITING:
             if row.state is DatasetState.CLAIMED:
                 return "it is being validated"
-            return "it waits for a job" if job is None else f"its job {job.id} is {job.state}"
+            if job is None:
+                return "it waits for a job"
+            again = f" again: {job.reason}" if job.state is JobState.QUEUED and job.reason else ""
+            return f"its job {job.id} is {job.state}{again}"
     return None if job is None else _why_in_vain(job, entry.left)
 
 

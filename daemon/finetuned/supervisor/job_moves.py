@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import structlog
 
 from finetuned.core.job import JobEvent
+from finetuned.errors import ConfigError
 from finetuned.files.journal import Journal, Judgement
+from finetuned.files.rows import JobRow
 from finetuned.files.tables.jobs import JobFailure, JobMove
 from finetuned.files.tables.scores import Trained
 
@@ -55,6 +57,32 @@ def retrain(journal: Journal, job_id: str, reason: str) -> None:
         InvalidTransition, sqlite3.OperationalError: As move_job.
     """
     _log(journal.jobs.retrain(job_id, reason))
+
+
+def retrain_if_past(journal: Journal, job: JobRow) -> bool:
+    """
+    Send a trained job back to the queue if its candidate cannot be judged any more.
+
+    It was trained on another version than the head, or this version of the program cannot read
+    its recorded configuration: which margins and suites it was promised is not known.
+
+    Returns:
+        Whether it was sent back.
+
+    Raises:
+        sqlite3.OperationalError: As move_job.
+    """
+    head = journal.heads.version()
+    reason = f"the head is {head}, it was trained on {job.parent}"
+    if head == job.parent:
+        try:
+            job.resolved_config()
+            return False
+        except ConfigError as error:
+            log.warning("job_config_unreadable", job_id=job.id, error=str(error))
+            reason = f"{error}; it is trained again by config.toml as it is now"
+    retrain(journal, job.id, reason)
+    return True
 
 
 def try_again(journal: Journal, job_id: str, reason: str, judged: Judgement) -> None:

@@ -47,6 +47,8 @@ EVENTS: Final = {
     "ingestion_crashed": "The ingestion worker died on a file.",
     "ingestion_ended": "An ingestion worker ended.",
     "ingestion_started": "An ingestion worker began to validate files.",
+    "job_config_unreadable": "A trained job's recorded configuration cannot be read; the job is "
+    "trained again by config.toml as it is now, and the others go on.",
     "job_begins_again": "The head changed since a job began; the job begins again on it.",
     "job_created": "Datasets were queued as one job, or a merge was queued.",
     "job_state_changed": "A job moved from one state to another.",

@@ -208,6 +208,27 @@ def test_a_candidate_of_another_parent_is_trained_again(context, jobs, workers, 
     assert [] == workers
 
 
+@pytest.mark.parametrize("recorded", ["{", '{"gate": {"confidence": 7}}'])
+def test_a_trained_job_whose_configuration_cannot_be_read_is_trained_again(
+    context, jobs, workers, job, recorded
+):
+    """
+    It holds up no other job, it says why, and its next run begins by the configuration of today.
+    """
+    evaluated(context, job)
+    context.journal._database.change("UPDATE jobs SET config = ?", (recorded,))
+    with capture_logs() as logs:
+        jobs.start_evaluation(job)
+    found = context.journal.jobs.get(job)
+
+    assert (JobState.QUEUED, None, []) == (found.state, found.config, workers)
+    assert "recorded configuration" in found.reason
+    assert found.reason.endswith("it is trained again by config.toml as it is now")
+    assert "job_config_unreadable" in [entry["event"] for entry in logs]
+    jobs.start_training(job)
+    assert context.config == context.journal.jobs.get(job).resolved_config()
+
+
 def test_a_job_starts_from_the_head_and_is_compared_with_the_release(context, jobs, workers, job):
     """
     What a held version learnt is not lost. If only the release changes, nothing is trained again.

@@ -28,7 +28,7 @@ from finetuned.files.spec import EvaluationSpec, TrainingSpec
 from finetuned.layout import Priority
 from finetuned.process.spares import WaitingWorkers
 from finetuned.supervisor.context import Context
-from finetuned.supervisor.job_moves import move_job, retrain, set_learnt_aside
+from finetuned.supervisor.job_moves import move_job, retrain_if_past, set_learnt_aside
 from finetuned.supervisor.runs.ahead import WorkersAhead
 from finetuned.supervisor.runs.ending import Endings
 from finetuned.supervisor.runs.run import SupervisedRun, spawn, start_run
@@ -174,20 +174,15 @@ class JobRunner:
 
     def start_evaluation(self, job_id: str) -> None:
         """
-        Start the evaluation of a trained job against the release.
-
-        A job that was trained on another version than the head is trained again.
+        Start the evaluation of a trained job against the release; see retrain_if_past.
 
         Raises:
             OSError: The file system refused; the job stays trained.
         """
         context, journal = self._context, self._context.journal
         job = journal.jobs.get(job_id)
-        head = journal.heads.version()
-        if head != job.parent:
-            retrain(journal, job_id, f"the head is {head}, it was trained on {job.parent}")
-            return
-        self._start(job_id, evaluation_spec(context, job, journal.runs.next_id()))
+        if not retrain_if_past(journal, job):
+            self._start(job_id, evaluation_spec(context, job, journal.runs.next_id()))
 
     def _start(
         self,
