@@ -100,6 +100,29 @@ def test_the_books_of_an_older_journal_know_its_files(tmp_path: Path) -> None:
     assert {"d1": Fate.DUPLICATE, "d2": Fate.LEARNT} == fates
 
 
+def test_the_looks_of_an_older_journal_are_not_counted(tmp_path: Path) -> None:
+    """
+    They promoted nothing, and the bound holds for those to come whatever came before. To count
+    them would have the first candidate after this update judged at a 190th of the level.
+    """
+    path = tmp_path / "journal.sqlite3"
+    first_schema(path)
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO promotions (version, cause, at) VALUES ('v0001', 'gate', 't')")
+        db.executemany(
+            "INSERT INTO jobs (id, priority, state, created_at, updated_at, parent, version)"
+            " VALUES (?, 'normal', 'rejected', 't', 't', 'v0001', ?)",
+            [(f"j{n:06d}", f"v{n:04d}") for n in range(2, 20)],
+        )
+    journal = Journal(path)
+    looks = [journal.next_look("r000100")]
+    journal.note_look("r000100", 1)
+    looks.append(journal.next_look("r000101"))
+    journal.close()
+
+    assert [1, 2] == looks
+
+
 def test_a_migration_that_is_cut_short_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,11 @@ A look is one judgement of a candidate against the release. Look k may spend
 alpha / (k (k + 1)), which sums to alpha over any number of looks: whatever the looks have in
 common (rows, candidates), the chance that one of them goes wrong is at most that sum.
 
+A release that an earlier program put in use, which counted no looks, begins at look 1. The
+bound holds for all looks from then on, whatever came before them: a sum of chances needs no
+independence. What the earlier looks could have done wrong they have not done, for the
+release is still in use.
+
 Source: Lan and DeMets, Biometrika 70 (1983), for spending alpha over looks whose number is
 not known; Bonferroni's inequality, since candidates differ from look to look.
 """

@@ -146,6 +146,7 @@ UPDATE datasets SET duplicate_of = (
     WHERE duplicate_of IS NULL AND state IN ('accepted', 'retired')
     AND job_id IN (SELECT id FROM jobs WHERE state IN ('failed', 'skipped'));
 """,
+    # No look of the program before is counted: see core/looks.py.
     4: """
 ALTER TABLE jobs ADD COLUMN second_try INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE looks (
