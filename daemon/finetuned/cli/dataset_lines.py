@@ -162,7 +162,7 @@ def line_of(
     name = shorten(row.name, NAME_CELLS)
     text = "rows not counted" if counts is None else _rows(entry, counts)
     if entry.fate is not Fate.REFUSED and report is not None and (codes := codes_of(report)):
-        text += f" ({codes}); {command(f'datasets {row.key}')}"
+        text += f"; {codes}: {command(f'datasets {row.key}')}"
     elif (reason := _found(entry)) is not None:
         text += f" ({begin(reason, REASON_CHARS)})"
     if (advice := advice_of(entry, command)) is not None:

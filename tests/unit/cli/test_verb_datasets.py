@@ -205,7 +205,7 @@ def test_refused_rows_are_listed_with_their_reasons(
     text = capsys.readouterr().out
 
     where = f"--root {root.layout.root}"
-    assert "2 refused (1 too_long, 1 bad_role); finetuned datasets d00000001" in text
+    assert "2 refused; 1 too_long, 1 bad_role: finetuned datasets d00000001" in text
     assert where in text
     assert "(7 of 30 lines are rejected: 7 not_json (a; b)); correct the lines\n" in text
 
