@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from finetuned.core.early_stop import why_incomplete
+from finetuned.core.line_set import LineSet
 from finetuned.files.run import read_json, read_metrics
 from support.daemon import PACKAGE_PARENT, Daemon, make_root
 from support.disk import drop, ended, journal
@@ -72,6 +73,21 @@ def test_a_job_without_progress_stops_after_its_patience_with_evidence(stopped: 
     assert why_incomplete(manifest, **{**rule, "patience": 6})
     assert why_incomplete({**manifest, "early_stop": None}, **rule)
     assert why_incomplete({**manifest, "job_steps": 5}, **rule)
+
+
+def test_rows_that_the_stopped_job_never_had_are_named(stopped: Path) -> None:
+    """
+    The manifest counts what the steps had, and lists the lines that were in none with the reason.
+    """
+    manifest = read_json(stopped / "candidate" / "manifest.json") or {}
+    had = {name for step in read_metrics(stopped) for name in step["examples"]}
+    (dataset,) = manifest["datasets"]
+    unseen = LineSet.from_text(dataset["unseen_lines"]).lines()
+
+    assert len(had) == dataset["n_examples"]
+    assert unseen
+    assert had.isdisjoint({f"{dataset['dataset_id']}:{line}" for line in unseen})
+    assert "stopped early" in dataset["unseen_because"]
 
 
 def test_a_job_that_still_learns_is_not_stopped(data: dict[str, Any], tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from finetuned.core.books import (
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.head import NewHead
 from finetuned.core.job import FINAL_STATES, JobEvent, JobState
+from finetuned.core.line_set import LineSet
 from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.retry import retry_refusal
 from finetuned.errors import DatasetError
@@ -47,21 +48,42 @@ STANDINGS = st.builds(
 )
 
 
-@given(STANDINGS, COUNTS)
-def test_the_rows_of_one_file_are_counted_once(standing: Standing, counts: RowCounts) -> None:
+@given(STANDINGS, COUNTS, st.integers(0, 40))
+def test_the_rows_of_one_file_are_counted_once(
+    standing: Standing, counts: RowCounts, unseen: int
+) -> None:
     """
-    Whatever its fate.
+    Whatever its fate, and however many of its rows no step had.
     """
-    assert counts.read == rows_of(fate_of(standing), counts).total
+    assert counts.read == rows_of(standing, counts, unseen).total
 
 
-@given(st.lists(st.tuples(STANDINGS, st.lists(COUNTS, max_size=3), st.integers(0, 2)), max_size=6))
-def test_the_books_of_any_files_balance(files: list[tuple[Standing, list[RowCounts], int]]) -> None:
+def test_rows_that_no_step_had_are_not_learnt_beside_those_that_were() -> None:
+    """
+    A training that stopped early: what it had is learnt, also while the rest waits for its turn.
+    """
+    counts = RowCounts(read=12, refused=1, held_out=1, reserved=0, to_train=10)
+    learnt = Standing(DatasetState.RETIRED, job=JobState.PROMOTED, learnt=True)
+    again = Standing(DatasetState.RETIRED, job=JobState.QUEUED, learnt=True)
+
+    assert Rows(learnt=7, not_learnt=3, refused=1, held_out=1) == rows_of(learnt, counts, 3)
+    assert Rows(learnt=7, waiting=3, refused=1, held_out=1) == rows_of(again, counts, 3)
+
+
+@given(
+    st.lists(
+        st.tuples(STANDINGS, st.lists(COUNTS, max_size=3), st.integers(0, 2), st.integers(0, 40)),
+        max_size=6,
+    )
+)
+def test_the_books_of_any_files_balance(
+    files: list[tuple[Standing, list[RowCounts], int, int]],
+) -> None:
     """
     Files whose rows are not known are counted as files only.
     """
     groups = []
-    for standing, known, unknown in files:
+    for standing, known, unknown, unseen in files:
         sums = RowCounts(
             sum(c.read for c in known),
             sum(c.refused for c in known),
@@ -69,13 +91,13 @@ def test_the_books_of_any_files_balance(files: list[tuple[Standing, list[RowCoun
             sum(c.reserved for c in known),
             sum(c.to_train for c in known),
         )
-        groups.append(Group(standing, len(known) + unknown, len(known), sums))
+        groups.append(Group(standing, len(known) + unknown, len(known), sums, unseen))
     books = add_up(groups)
 
     assert books.balanced
-    assert sum(c.read for _, known, _ in files for c in known) == books.dropped
-    assert sum(len(known) + unknown for _, known, unknown in files) == sum(books.files.values())
-    assert sum(unknown for _, _, unknown in files) == books.uncounted_files
+    assert sum(c.read for _, known, _, _ in files for c in known) == books.dropped
+    assert sum(len(known) + unknown for _, known, unknown, _ in files) == sum(books.files.values())
+    assert sum(unknown for _, _, unknown, _ in files) == books.uncounted_files
 
 
 def test_rows_that_were_lost_are_seen() -> None:
@@ -104,6 +126,7 @@ def test_only_what_was_not_learnt_may_be_tried_again() -> None:
     Each refusal says why, and what to do.
     """
     assert retry_refusal("d1 (a)", Fate.NOT_LEARNT) is None
+    assert retry_refusal("d1 (a)", Fate.LEARNT, learnt_by="v0002", unseen=3) is None
     refused = {
         Fate.LEARNT: retry_refusal("d1 (a)", Fate.LEARNT, learnt_by="v0002"),
         Fate.WAITING: retry_refusal("d1 (a)", Fate.WAITING, job="j9"),
@@ -146,17 +169,27 @@ class Truth:
     job_of: dict[str, str] = field(default_factory=dict)
     """Key -> its last job."""
     parents: dict[str, str | None] = field(default_factory=dict)
-    made_of: dict[str, set[str]] = field(default_factory=dict)
-    """Version -> the datasets that it was trained on."""
+    made_of: dict[str, dict[str, set[int]]] = field(default_factory=dict)
+    """Version -> the datasets that it was trained on -> their lines that a step had."""
     head: str | None = None
 
-    def learnt(self) -> Counter[str]:
-        """How often the head and its ancestors were trained on each dataset."""
-        found: Counter[str] = Counter()
-        version = self.head
+    def lineage(self) -> list[str]:
+        """The head and its ancestors, the newest first."""
+        found, version = [], self.head
         while version is not None:
-            found.update(self.made_of[version])
+            found.append(version)
             version = self.parents[version]
+        return found
+
+    def learnt(self) -> set[str]:
+        """The datasets that the head and its ancestors were trained on."""
+        return {dataset for version in self.lineage() for dataset in self.made_of[version]}
+
+    def times(self, dataset: str) -> Counter[int]:
+        """How often the head and its ancestors were trained on each line of a dataset."""
+        found: Counter[int] = Counter()
+        for version in self.lineage():
+            found.update(self.made_of[version].get(dataset, ()))
         return found
 
 
@@ -268,19 +301,38 @@ class History:
 
     def judge(self, job: str, verdict: JobEvent) -> None:
         journal = self.journal
-        rows = [str(row.dataset_id) for row in journal.datasets.of_job(job)]
-        assert len(rows) == len(set(rows)), "one job trains the same bytes twice"
-        journal.finish_training(job, "r1", [Trained(i, 1, 1, 1) for i in rows], last_step=1)
+        rows = {row.key: str(row.dataset_id) for row in journal.datasets.of_job(job)}
+        assert len(rows) == len(set(rows.values())), "one job trains the same bytes twice"
+        made = {dataset: self.train(key) for key, dataset in rows.items()}
+        trained = [
+            Trained(dataset, 1, 1, 1, self.unseen(key, made[dataset]), "stopped")
+            for key, dataset in rows.items()
+        ]
+        journal.finish_training(job, "r1", trained, last_step=1)
         if self.truth.head != self.parent:
             journal.jobs.retrain(job, "the head is another")
             return
         journal.jobs.move(job, JobEvent.START)
         version = f"v{len(self.truth.parents) + 1:04d}"
         journal.conclude(job, verdict, version=version, parent=self.parent, reason="why")
-        self.truth.parents[version], self.truth.made_of[version] = self.parent, set(rows)
+        self.truth.parents[version], self.truth.made_of[version] = self.parent, made
         if verdict is not JobEvent.REJECT:
             self.truth.head = version
         self.end(job)
+
+    def all_lines(self, key: str) -> LineSet:
+        return LineSet.of(range(1, self.truth.files[key].counts.to_train + 1))
+
+    def unseen(self, key: str, seen: set[int]) -> LineSet:
+        return LineSet.of(set(self.all_lines(key).lines()) - seen)
+
+    def train(self, key: str) -> set[int]:
+        """Return the lines of a file that the steps of its job had: maybe it stopped early."""
+        unseen = self.journal.books.unseen(self.journal.versions.lineage(self.parent)).get(key)
+        lines = (self.all_lines(key) if unseen is None else unseen.lines).lines()
+        if self.chance.random() < 0.5:
+            return set(lines)
+        return set(self.chance.sample(lines, self.chance.randint(0, len(lines))))
 
     def end(self, job: str) -> None:
         """Record that a job is over, and now or later that its originals are in their place."""
@@ -305,7 +357,7 @@ class History:
         self.journal.put_in_use(version, PromotionCause.ROLLBACK, head=head)
 
     def retry(self) -> None:
-        unlearnt = [key for key in self.truth.files if self.fate(key) is Fate.NOT_LEARNT]
+        unlearnt = [key for key in self.truth.files if self.may_be_tried_again(key)]
         others = [key for key in self.truth.files if key not in unlearnt]
         if others:
             key = self.chance.choice(others)
@@ -318,6 +370,10 @@ class History:
         elif unlearnt:
             chosen = self.chance.choices(unlearnt, k=2)
             self.truth.job_of.update(self.journal.retry(chosen))
+
+    def may_be_tried_again(self, key: str) -> bool:
+        fate = self.fate(key)
+        return fate is Fate.NOT_LEARNT or (fate is Fate.LEARNT and self.left(key) > 0)
 
     def crash(self) -> None:
         self.journal.close()
@@ -334,14 +390,34 @@ class History:
             return {"copy": Fate.DUPLICATE, "refused": Fate.REFUSED}[file.state]
         if file.state == "claimed" or self.truth.job_of.get(key) not in self.over:
             return Fate.WAITING
-        return Fate.LEARNT if self.truth.learnt()[file.dataset_id] else Fate.NOT_LEARNT
+        return Fate.LEARNT if file.dataset_id in self.truth.learnt() else Fate.NOT_LEARNT
+
+    def left(self, key: str) -> int:
+        """How many rows of a file that are meant for training the head has not learnt."""
+        file = self.truth.files[key]
+        return file.counts.to_train - len(self.truth.times(file.dataset_id))
+
+    def rows(self, key: str) -> Rows:
+        counts, fate = self.truth.files[key].counts, self.fate(key)
+        if fate is Fate.REFUSED:
+            return Rows(refused=counts.read)
+        if fate is Fate.DUPLICATE:
+            return Rows(duplicate=counts.read)
+        left = self.left(key)
+        return Rows(
+            learnt=counts.to_train - left,
+            waiting=left if fate is Fate.WAITING else 0,
+            not_learnt=0 if fate is Fate.WAITING else left,
+            held_out=counts.held_out + counts.reserved,
+            refused=counts.refused,
+        )
 
     def check(self) -> None:
         rows, dropped = Rows(), 0
         for key, file in self.truth.files.items():
             if file.state != "claimed":
                 dropped += file.counts.read
-                rows = rows.plus(rows_of(self.fate(key), file.counts))
+                rows = rows.plus(self.rows(key))
         books = self.journal.books.balance(self.journal.head_lineage)
 
         assert books.balanced, self.told
@@ -349,7 +425,8 @@ class History:
         assert len(self.claimed()) == books.uncounted_files
         fates = Counter(map(self.fate, self.truth.files))
         assert fates == Counter({fate: n for fate, n in books.files.items() if n}), self.told
-        assert [] == [i for i, n in self.truth.learnt().items() if n > 1], self.told
+        twice = [i for i in self.truth.learnt() if any(n > 1 for n in self.truth.times(i).values())]
+        assert [] == twice, self.told
 
 
 @settings(max_examples=60, deadline=None, phases=[Phase.generate])

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from finetuned.config import TrainingConfig
+from finetuned.core.line_set import LineSet
 from finetuned.data import store
 from finetuned.data.holdout import PromptIndex, choose_holdout
 from finetuned.data.replay import Reservoir
 from finetuned.data.store import DatasetWriter, TokenisedDataset
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.files.manifest import write_manifest
+from finetuned.training.coverage import BOTH, LEFT_OUT, STOPPED_EARLY, coverage
 from finetuned.training.rows import JobRows
 
 
@@ -111,3 +113,71 @@ def test_more_processes_make_wider_steps_of_the_same_rows(rows: JobRows) -> None
 
     assert len(both) < len(alone)
     assert sorted(both.order.tolist()) == sorted(alone.order.tolist())
+
+
+def test_of_a_dataset_only_the_chosen_lines_are_planned(tmp_path: Path) -> None:
+    """
+    What an earlier job has learnt of it is not trained again; numbers and ids stay the same.
+    """
+    folders = [write_dataset(tmp_path, "a", [3, 4, 5]), write_dataset(tmp_path, "bb", [6, 7])]
+    rows = JobRows(folders, ["a", "b"], lines=[LineSet.of([1, 3]), None])
+    config = TrainingConfig(per_device_train_batch_size=2)
+    plan = rows.plan(config, seed=3, world=1)
+
+    assert [0, 2, 3, 4] == sorted(plan.order.tolist()) == rows.chosen.tolist()
+    assert (5, 4) == (rows.n_new, rows.n_supervised)
+    assert ["a:1", "a:3", "bb:1", "bb:2"] == [rows.example_id(n) for n in rows.chosen.tolist()]
+    with pytest.raises(ValueError, match="no example"):
+        JobRows(folders, ["a", "b"], lines=[LineSet(), LineSet()]).plan(config, seed=3, world=1)
+
+
+@pytest.mark.parametrize(
+    ("made", "left_out", "because"),
+    [
+        (3, [], None),
+        (2, [], STOPPED_EARLY),
+        (3, [3], LEFT_OUT),
+        (2, [1], BOTH),
+        (6, [1, 2, 3], None),  # the second pass had them
+    ],
+)
+def test_rows_that_no_step_had_are_known_with_the_reason(
+    tmp_path: Path, made: int, left_out: list[int], because: str | None
+) -> None:
+    """
+    Two passes of three steps of one row: only a step that was made, and not left out, teaches.
+    """
+    rows = JobRows([write_dataset(tmp_path, "a", [3, 4, 5])], ["a"])
+    config = TrainingConfig(per_device_train_batch_size=1, num_train_epochs=2)
+    plan = rows.plan(config, seed=3, world=1)
+    steps = [k for k in range(made) if k + 1 not in left_out]
+    had = [n for k in steps for n in plan.numbers(k)]
+    (part,) = coverage(rows, plan, job_steps=made, left_out=left_out)
+
+    assert sorted({0, 1, 2} - set(had)) == [line - 1 for line in part.unseen.lines()]
+    assert because == part.unseen_because
+    assert [n in had for n in range(3)] == part.seen.tolist()
+    assert (len(had), len(had)) == (part.n_examples, part.n_supervised_tokens)
+
+
+def test_a_job_of_a_part_says_only_why_that_part_was_left_out(tmp_path: Path) -> None:
+    """
+    The other lines are none of its business, but it has not taught them either.
+    """
+    rows = JobRows([write_dataset(tmp_path, "a", [3, 4, 5])], ["a"], lines=[LineSet.of([2])])
+    plan = rows.plan(TrainingConfig(per_device_train_batch_size=1), seed=3, world=1)
+    (part,) = coverage(rows, plan, job_steps=1, left_out=[])
+
+    assert [1, 3] == part.unseen.lines()
+    assert part.unseen_because is None
+
+
+def test_what_no_step_had_is_not_replayed(tmp_path: Path) -> None:
+    """
+    Later jobs would learn it by replay, while the books say that nobody has.
+    """
+    dataset = TokenisedDataset.open(write_dataset(tmp_path, "a", [3, 4, 5]))
+    seen = np.array([True, False, True])
+    replay = Reservoir.empty().with_dataset(dataset, capacity=10, seed=0, seen=seen)
+
+    assert {"a:1", "a:3"} == set(replay.example_ids)

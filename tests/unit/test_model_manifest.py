@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from finetuned.core.line_set import LineSet
 from finetuned.errors import ModelError
 from finetuned.files.model_manifest import ModelManifest, TrainedDataset, valid_version_name
 
@@ -33,6 +34,8 @@ WHOLE = {
             "sha256": "ab",
             "n_examples": 3,
             "n_supervised_tokens": 40,
+            "unseen_lines": LineSet.of([2]).as_text(),
+            "unseen_because": "why",
         }
     ],
     "job_steps": 10,
@@ -53,7 +56,7 @@ def test_every_fact_is_read():
     assert WHOLE == {key: getattr(found, key) for key in WHOLE.keys() - {"files", "datasets"}} | {
         key: WHOLE[key] for key in ("files", "datasets")
     }
-    assert (TrainedDataset("d1", "a.jsonl", "ab", 3, 40),) == found.datasets
+    assert (TrainedDataset("d1", "a.jsonl", "ab", 3, 40, LineSet.of([2]), "why"),) == found.datasets
     assert {"config.json": 5, "w": 7} == found.bytes_by_file
     assert 12 == found.size_bytes
     assert "2.13" == found.document["torch"]
@@ -86,6 +89,7 @@ def test_a_fact_that_an_earlier_release_did_not_write_has_no_value(key, how):
         ("datasets", ["d1"]),
         ("datasets", [{"name": "a.jsonl"}]),
         ("datasets", [{"dataset_id": "d1", "n_examples": "3"}]),
+        ("datasets", [{"dataset_id": "d1", "unseen_lines": "no set"}]),
         ("files", None),
         ("files", ["w"]),
         ("files", {"w": None}),

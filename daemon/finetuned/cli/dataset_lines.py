@@ -13,19 +13,22 @@ from finetuned.core.books import Books, Fate, RowCounts, Rows, rows_of
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.head import NewHead
 from finetuned.core.job import JobState
+from finetuned.core.line_set import LineSet
 from finetuned.core.promotion import HeadCause
 from finetuned.core.retry import learnt_by_then
 from finetuned.core.set_aside import halves
 from finetuned.core.text import printable
 from finetuned.files.dataset_result import aside_stem
 from finetuned.files.rows import JobRow
-from finetuned.files.tables.books import Entry
+from finetuned.files.tables.books import Entry, Unseen
 from finetuned.reports.wording import begin, shorten
 
 NAME_CELLS = 40
 """Longest name that is shown whole in a list."""
 REASON_CHARS = 160
 """Longest reason that is shown whole in a list; ``finetuned datasets KEY`` shows all of it."""
+SHOWN_LINES = 20
+"""Line numbers that are shown of rows that no step had; --json has all."""
 LATER_ROWS = "-from-"
 """In the name of a file of later rows, after the key of the file that they were appended to."""
 
@@ -77,12 +80,12 @@ def books_in_words(books: Books) -> str:
 
 def reason_of(entry: Entry) -> str | None:
     """
-    Return why the rows of a file were not learnt yet, in full; None if they were.
+    Return why rows of a file were not learnt yet, in full; None if all were.
     """
     row, job = entry.dataset, entry.job
     match entry.fate:
         case Fate.LEARNT:
-            return None
+            return None if entry.unseen is None else _why_in_part(entry, entry.unseen)
         case Fate.DUPLICATE:
             return f"the same bytes as {row.duplicate_of}"
         case Fate.REFUSED:
@@ -95,6 +98,16 @@ def reason_of(entry: Entry) -> str | None:
             again = f" again: {job.reason}" if job.state is JobState.QUEUED and job.reason else ""
             return f"its job {job.id} is {job.state}{again}"
     return None if job is None else _why_in_vain(job, entry.left)
+
+
+def _why_in_part(entry: Entry, unseen: Unseen) -> str:
+    """Return why rows of a file were not learnt of which others were."""
+    count = "1 row was" if entry.n_unseen == 1 else f"{entry.n_unseen:,} rows were"
+    why = f"{count} in no optimizer step: {unseen.because or 'no reason is recorded'}"
+    job = entry.job
+    if job is None or job.version == entry.learnt_by:
+        return why
+    return f"{why}; {_why_in_vain(job, entry.left)}"  # they were tried again
 
 
 def _why_in_vain(job: JobRow, left: NewHead | None) -> str:
@@ -137,9 +150,9 @@ def advice_of(entry: Entry, command: Command) -> str | None:
         command: Spells a command of this root.
     """
     row = entry.dataset
+    if entry.has_unlearnt_rows:
+        return command(f"retry {row.key}")
     match entry.fate:
-        case Fate.NOT_LEARNT:
-            return command(f"retry {row.key}")
         case Fate.REFUSED:
             _, remedy = halves(row.reason or "")
             return remedy or "correct the file and drop it again"
@@ -174,7 +187,8 @@ def _rows(entry: Entry, counts: RowCounts, noun: str = " rows") -> str:
     if not counts.read:
         return "no row was read"
     noun = noun[:-1] if counts.read == 1 else noun
-    return f"{counts.read:,}{noun}: {rows_in_words(rows_of(entry.fate, counts), entry.learnt_by)}"
+    rows = rows_of(entry.standing, counts, entry.n_unseen)
+    return f"{counts.read:,}{noun}: {rows_in_words(rows, entry.learnt_by)}"
 
 
 def _found(entry: Entry) -> str | None:
@@ -227,6 +241,8 @@ def all_of(
     if counts is not None and counts.reserved and trained:
         facts.append(("", f"held out by earlier files or suites: {counts.reserved:,} of them"))
     facts += [("why", _found(entry)), ("to do", advice_of(entry, command))]
+    if entry.unseen is not None:
+        facts.append(("in no step", _lines_in_words(entry.unseen.lines)))
     if report is not None and trained:
         facts += facts_of(report)
     facts += [
@@ -240,6 +256,13 @@ def all_of(
     for label, text in facts:
         if text is not None:
             yield f"{label:<10} {printable(text)}"
+
+
+def _lines_in_words(lines: LineSet) -> str:
+    """Return the first line numbers of a set."""
+    numbers = lines.lines()
+    more = f" and {len(numbers) - SHOWN_LINES:,} more" if len(numbers) > SHOWN_LINES else ""
+    return f"lines {', '.join(map(str, numbers[:SHOWN_LINES]))}{more}"
 
 
 def _line_by_line(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -274,8 +297,7 @@ def entry_json(entry: Entry) -> dict[str, object]:
     """
     Return one file as plain JSON.
     """
-    row, counts = entry.dataset, entry.dataset.counts
-    rows = None if counts is None else rows_of(entry.fate, counts)
+    row, counts, rows = entry.dataset, entry.dataset.counts, entry.rows
     return {
         "key": row.key,
         "name": row.name,
@@ -294,6 +316,7 @@ def entry_json(entry: Entry) -> dict[str, object]:
         "version": entry.learnt_by,
         "job_id": row.job_id,
         "reason": reason_of(entry),
+        "unseen_lines": [] if entry.unseen is None else entry.unseen.lines.lines(),
         "claimed_at": row.claimed_at,
         "original": row.final_path,
     }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DETAILS = """examples:
   finetuned datasets                   every file that was dropped, one line each
-  finetuned datasets --unlearnt        files whose rows were not learnt, and why
+  finetuned datasets --unlearnt        files with rows that were not learnt, and why
   finetuned datasets --refused         files with rows that cannot be used, and why
   finetuned datasets --waiting         files that are not trained or judged yet
   finetuned datasets my_rows.jsonl     all that is known of one file
@@ -33,7 +33,8 @@ DETAILS = """examples:
   finetuned datasets --json | jq -r '.datasets[] | select(.fate == "refused").name'
 
 A row counts as learnt if the head, the version that the next job starts from, or one that
-the head was trained on top of, was trained on it. The sum over all words is what was dropped.
+the head was trained on top of, was trained on it. Rows that no optimizer step had, because the
+training stopped early, are not learnt. The sum over all words is what was dropped.
 
 exit status: 0 done, 1 no such file, or the rows do not add up, 2 wrong usage
 """
@@ -43,7 +44,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
     parser.add_argument("file", nargs="?", metavar="KEY_OR_NAME", help="one file (default: all)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--unlearnt", action="store_true", help="files that were not learnt")
+    which.add_argument("--unlearnt", action="store_true", help="files with unlearnt rows")
     which.add_argument("--refused", action="store_true", help="files with refused rows")
     which.add_argument("--waiting", action="store_true", help="files that wait")
 
@@ -64,7 +65,7 @@ def _wanted(entries: list[Entry], layout: Layout, args: argparse.Namespace) -> l
         if not entries:
             raise DatasetError(_not_dropped(layout, args.file))
     if args.unlearnt:
-        return [entry for entry in entries if entry.fate is Fate.NOT_LEARNT]
+        return [entry for entry in entries if entry.has_unlearnt_rows]
     if args.waiting:
         return [entry for entry in entries if entry.fate is Fate.WAITING]
     if args.refused:

@@ -23,7 +23,8 @@ DETAILS = """examples:
 
 Each file becomes a job of its own, so that a bad one takes no other with it. A running daemon
 begins within seconds; otherwise the next one does. A file that is learnt, or waits already,
-is refused: no row is trained twice.
+is refused: no row is trained twice. Of a file of which no optimizer step had some rows, those
+alone are trained.
 
 exit status: 0 queued (or, with --all-unlearnt, nothing to queue), 1 a file was refused,
   2 wrong usage
@@ -67,12 +68,10 @@ def _queue(layout: Layout, journal: Journal, keys: list[str]) -> dict[str, str]:
 
 def _queue_each(layout: Layout, journal: Journal) -> tuple[dict[str, str], list[str]]:
     """Queue every file that was not learnt; return the new jobs, and why others have none."""
-    from finetuned.core.books import Fate
-
     made: dict[str, str] = {}
     problems = []
     for entry in journal.books.entries(journal.head_lineage()):
-        if entry.fate is Fate.NOT_LEARNT:
+        if entry.has_unlearnt_rows:
             try:
                 made |= _queue(layout, journal, [entry.dataset.key])
             except DatasetError as error:

@@ -4,7 +4,8 @@ The books: what became of every row that was dropped, as counts that add up.
 Each row is counted once, under one word. The rows of one file that were meant for training
 share a fate, which follows from the state of the file, the state of its job, and whether
 the head (the version that the next job starts from) descends from a version that was
-trained on them. Knows no files and no journal.
+trained on them. Only rows that no optimizer step of those trainings had, because one stopped
+early, are not learnt beside others that are. Knows no files and no journal.
 """
 
 from __future__ import annotations
@@ -120,22 +121,26 @@ class Rows:
         )
 
 
-def rows_of(fate: Fate, counts: RowCounts) -> Rows:
+def rows_of(file: Standing, counts: RowCounts, unseen: int = 0) -> Rows:
     """
     Return the rows of a file by what became of them.
 
     Args:
-        fate: Of the rows meant for training; a refused file or a duplicate has it for all rows.
+        file: What decides its fate; a refused file or a duplicate has it for all rows.
         counts: Of the file.
+        unseen: If it is learnt, rows meant for training that no step of the trainings that
+            learnt it had, >= 0.
     """
+    fate = fate_of(file)
     if fate is Fate.REFUSED:
         return Rows(refused=counts.read)
     if fate is Fate.DUPLICATE:
         return Rows(duplicate=counts.read)
+    left = min(unseen, counts.to_train) if file.learnt else counts.to_train
     return Rows(
-        learnt=counts.to_train if fate is Fate.LEARNT else 0,
-        not_learnt=counts.to_train if fate is Fate.NOT_LEARNT else 0,
-        waiting=counts.to_train if fate is Fate.WAITING else 0,
+        learnt=counts.to_train - left,
+        not_learnt=0 if fate is Fate.WAITING else left,
+        waiting=left if fate is Fate.WAITING else 0,
         refused=counts.refused,
         held_out=counts.held_out + counts.reserved,
     )
@@ -153,6 +158,8 @@ class Group:
     """Those of them whose rows were counted: not read yet or unreadable, a file has no count."""
     counts: RowCounts
     """Sums over the counted ones."""
+    unseen: int = 0
+    """Of those, if they are learnt, rows meant for training that no step had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,7 @@ def add_up(groups: Iterable[Group], *, lost_versions: int = 0) -> Books:
     for group in groups:
         fate = fate_of(group.standing)
         dropped += group.counts.read
-        rows = rows.plus(rows_of(fate, group.counts))
+        rows = rows.plus(rows_of(group.standing, group.counts, group.unseen))
         files[fate] += group.n_files
         uncounted += group.n_files - group.n_counted
     return Books(dropped, rows, files, uncounted, lost_versions)

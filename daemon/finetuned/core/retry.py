@@ -31,6 +31,7 @@ def retry_refusal(
     fate: Fate,
     *,
     learnt_by: str | None = None,
+    unseen: int = 0,
     job: str | None = None,
     copy: str | None = None,
 ) -> str | None:
@@ -41,6 +42,7 @@ def retry_refusal(
         label: The file's key and name, as a person knows it.
         fate: What became of its rows so far.
         learnt_by: The version that learnt them, if any.
+        unseen: Rows of it that no step of that training had.
         job: Its last job, if any.
         copy: Another file with the same bytes: the one that is on the books in its place, or
             one that waits or is learnt.
@@ -55,6 +57,8 @@ def retry_refusal(
     if fate is Fate.WAITING:
         what = "it is being validated" if job is None else f"its job {job} is not over"
         return f"{label} waits already: {what}"
+    if learnt_by is not None and unseen:
+        return None  # those rows alone are trained
     if learnt_by is not None:
         return f"{label} is learnt already, by {learnt_by}"
     if copy is not None:

@@ -207,9 +207,10 @@ def plan_batches(
     epochs: int,
     seed: int,
     n_replay: int = 0,
+    chosen: Numbers | None = None,
 ) -> Plan:
     """
-    Plan every new example once per epoch and every replay row once per job.
+    Plan every chosen new example once per epoch and every replay row once per job.
 
     Each step has rows of one class and of similar length if there are enough; the
     remaining rows of all classes fill steps of their own. Replay rows come on top of
@@ -224,6 +225,7 @@ def plan_batches(
         epochs: Passes over the new examples, >= 1.
         seed: Same seed, same plan.
         n_replay: How many of the last examples are replay rows.
+        chosen: Numbers of the new examples to train, ascending, without repeats; None for all.
 
     Returns:
         At least one step.
@@ -232,17 +234,17 @@ def plan_batches(
         ValueError: There is no new example, or the arrays do not fit together.
     """
     n_new = len(lengths) - n_replay
-    if n_new <= 0:
+    new = np.arange(n_new) if chosen is None else chosen
+    if len(new) == 0:
         raise ValueError("no example to plan")
     if len(class_of) != len(lengths):
         raise ValueError(f"{len(class_of)} classes for {len(lengths)} examples")
     if (lengths < np.append(prefix_lengths, 0)[class_of]).any():
         raise ValueError("an example is shorter than the prefix of its class")
     rng = np.random.Generator(np.random.PCG64(seed))
-    new = np.arange(n_new)
     order = [_epoch(new, lengths, class_of, rows_per_step, rng) for _ in range(epochs)]
-    per_epoch = -(-n_new // rows_per_step)
-    step = [new // rows_per_step + e * per_epoch for e in range(epochs)]
+    per_epoch = -(-len(new) // rows_per_step)
+    step = [np.arange(len(new)) // rows_per_step + e * per_epoch for e in range(epochs)]
     if n_replay:
         replay = np.arange(n_new, len(lengths))
         size = max(1, rows_per_step // _REPLAY_SHARE)

@@ -196,9 +196,16 @@ class Reservoir:
         kept = _smallest([(p, name, (source, i)) for p, name, source, i in found], capacity)
         return Reservoir._of((p, name, source[i]) for p, name, (source, i) in kept)
 
-    def with_dataset(self, dataset: Rows, *, capacity: int, seed: int) -> Reservoir:
+    def with_dataset(
+        self,
+        dataset: Rows,
+        *,
+        capacity: int,
+        seed: int,
+        seen: npt.NDArray[np.bool_] | None = None,
+    ) -> Reservoir:
         """
-        Return the reservoir of these rows and those of *dataset*.
+        Return the reservoir of these rows and those of *dataset* that were trained.
 
         Only rows that may be kept are read, *capacity* of them or little more.
 
@@ -206,6 +213,7 @@ class Reservoir:
             dataset: Training rows only, without held-out rows.
             capacity: As in merged.
             seed: As in priorities; the same for the life of the reservoir.
+            seen: For each row of *dataset*, whether it was trained; None if all were.
         """
         if capacity <= 0:
             return Reservoir.empty()
@@ -214,6 +222,8 @@ class Reservoir:
             may = np.flatnonzero(ranks <= self.priorities[capacity - 1])
         else:
             may = np.arange(len(ranks))
+        if seen is not None:
+            may = may[seen[may]]
         taken = min(capacity, len(may))
         while True:
             chosen = may

@@ -112,6 +112,7 @@ class Journal:
         """
         Queue the rows of files again that were not learnt, each file as a job of its own.
 
+        Of a file that was learnt in part, only the rows that no step had are trained.
         One transaction, so that a file is never queued twice, whoever asks at the same time.
         A job of its own shows which file is bad: it takes no other one with it.
 
@@ -138,6 +139,7 @@ class Journal:
                     f"{key} ({row.name})",
                     entry.fate,
                     learnt_by=entry.learnt_by,
+                    unseen=entry.n_unseen,
                     job=row.job_id,
                     copy=row.duplicate_of or self._copy_in_its_place(row, lineage),
                 )
@@ -159,7 +161,7 @@ class Journal:
 
     def set_learnt_aside(self, job_id: str) -> JobMove | None:
         """
-        Skip what the head has learnt of a job that is about to start, in one transaction.
+        Skip what the head has learnt whole of a job that is about to start, in one transaction.
 
         A person may have put a version in use again that had learnt it, after it was queued.
         If the job has other datasets as well, the learnt ones leave it for one that is skipped.
@@ -171,9 +173,10 @@ class Journal:
             The move of the job that was skipped; None if the head has learnt nothing of it.
         """
         with self._database.write():
-            learnt = self.books.learnt(self.head_lineage())
+            lineage = self.head_lineage()
+            learnt, unseen = self.books.learnt(lineage), self.books.unseen(lineage)
             rows = self.datasets.of_job(job_id)
-            known = [row for row in rows if row.key in learnt]
+            known = [row for row in rows if row.key in learnt and row.key not in unseen]
             if not known:
                 return None
             version = learnt[known[-1].key]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from finetuned.core.line_set import LineSet
 from finetuned.core.retention import version_number
 from finetuned.errors import ModelError
 from finetuned.files.manifest import read_manifest
@@ -41,7 +42,11 @@ class TrainedDataset:
     """The file's name in the inbox; empty if it is not known."""
     sha256: str | None
     n_examples: int
+    """Training sequences in the steps of the job, repeats counted."""
     n_supervised_tokens: int
+    unseen: LineSet
+    """Lines with rows to train that no step of the job had; empty in older manifests."""
+    unseen_because: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +171,13 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
+def _line_set(value: object) -> LineSet | None:
+    try:
+        return LineSet.from_text(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
 def _datasets(document: Mapping[str, Any], path: Path) -> tuple[TrainedDataset, ...]:
     rows = document.get("datasets") or []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -183,6 +195,8 @@ def _datasets(document: Mapping[str, Any], path: Path) -> tuple[TrainedDataset, 
                 text("sha256"),
                 count("n_examples") or 0,
                 count("n_supervised_tokens") or 0,
+                _Reader(row, path, _line_set)("unseen_lines") or LineSet(),
+                text("unseen_because"),
             )
         )
     return tuple(found)

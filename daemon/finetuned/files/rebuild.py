@@ -86,7 +86,14 @@ def _restore_datasets(
     journal: Journal, version: str, manifest: ModelManifest, *, job_id: str, at: str
 ) -> None:
     trained = [
-        Trained(d.dataset_id, d.n_examples, d.n_supervised_tokens, manifest.job_steps)
+        Trained(
+            d.dataset_id,
+            d.n_examples,
+            d.n_supervised_tokens,
+            manifest.job_steps,
+            d.unseen,
+            d.unseen_because,
+        )
         for d in manifest.datasets
     ]
     journal.scores.add_trained(job_id, manifest.run_id or "", trained, at=at)

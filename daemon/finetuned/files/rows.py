@@ -175,6 +175,9 @@ class TrainedRow:
     optimizer_steps: int
     """Of the whole job."""
     at: str
+    unseen: str | None
+    """LineSet.as_text of the lines with rows to train that no step had; None for none."""
+    unseen_because: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Columns are named once more as the fields of files/rows.py; a test compares them
 
 from __future__ import annotations
 
-VERSION = 5
+VERSION = 6
 """The schema of this version of the program."""
 
 FIRST = """
@@ -155,6 +155,12 @@ CREATE TABLE looks (
     candidates INTEGER NOT NULL    -- the candidate and its interpolations that were judged
 ) WITHOUT ROWID;
 CREATE INDEX looks_promotion ON looks (promotion);
+""",
+    # Which rows the steps of earlier jobs had was not recorded: all of them, then.
+    5: """
+ALTER TABLE trained ADD COLUMN unseen TEXT;
+ALTER TABLE trained ADD COLUMN unseen_because TEXT;
+CREATE INDEX trained_unseen ON trained (dataset_id) WHERE unseen IS NOT NULL;
 """,
 }
 """Version -> the statements that make the next one of it. A new file takes the same way."""

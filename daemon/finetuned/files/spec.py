@@ -90,6 +90,8 @@ class TrainingDataset:
     sha256: str | None
     """Of the file that was dropped."""
     name: str
+    lines: str | None = None
+    """``LineSet.as_text`` of the lines to train, which the parent has not learnt; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

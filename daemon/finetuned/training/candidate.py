@@ -24,7 +24,8 @@ from finetuned.files.rank import rank
 from finetuned.files.run import CANDIDATE, utc_now
 from finetuned.model.tensors import disk_errors
 from finetuned.training.checkpoint import Snapshot
-from finetuned.training.job import Job
+from finetuned.training.coverage import Coverage, coverage
+from finetuned.training.job import Job, JobStart
 from finetuned.training.optimizer import optimizer_tensors
 from finetuned.training.parent_average import KeptShare
 from finetuned.training.parent_state import save_training_state
@@ -36,7 +37,7 @@ REPLAY_SEED = 0
 
 
 def save_candidate(
-    job: Job, state: RunState, replay: Reservoir | None, kept: KeptShare | None = None
+    job: Job, start: JobStart, replay: Reservoir | None, kept: KeptShare | None = None
 ) -> None:
     """
     Write ``candidate/`` in the run folder, whole and durable, manifest last.
@@ -45,21 +46,26 @@ def save_candidate(
 
     Args:
         job: The job, trained to its end.
-        state: Its position.
-        replay: The parent's reservoir; the rows of this job are added to it.
+        start: Its plan, and its position at the end.
+        replay: The parent's reservoir; the rows that this job trained are added to it.
         kept: How much of its change the job kept; None is all of it.
 
     Raises:
         OSError: The file system refused; there is no candidate.
     """
+    state = start.state
     gathered = job.loaded.gathered(state.progress())
     if rank() != 0:
         return
     began = time.monotonic()
     reservoir = replay or Reservoir.empty()
-    for dataset in job.rows.datasets:
+    trained = coverage(job.rows, start.plan, job_steps=state.job_step, left_out=state.left_out)
+    for dataset, part in zip(job.rows.datasets, trained, strict=True):
         reservoir = reservoir.with_dataset(
-            dataset, capacity=job.spec.config.training.replay_rows, seed=REPLAY_SEED
+            dataset,
+            capacity=job.spec.config.training.replay_rows,
+            seed=REPLAY_SEED,
+            seen=part.seen,
         )
     state.add("seconds_replay", time.monotonic() - began)
     final = job.run_dir / CANDIDATE
@@ -79,7 +85,7 @@ def save_candidate(
             mix=job.mix,
             replay=reservoir,
         )
-        write_manifest(building, {"kind": "candidate", **_facts(job, state, kept)})
+        write_manifest(building, {"kind": "candidate", **_facts(job, state, trained, kept)})
         publish_dir(building, final)
     except OSError:
         shutil.rmtree(building, ignore_errors=True)
@@ -106,7 +112,9 @@ def _write_weights(building: Path, job: Job, gathered: Snapshot | None) -> None:
     (building / "README.md").unlink(missing_ok=True)  # an empty model card that peft writes
 
 
-def _facts(job: Job, state: RunState, kept: KeptShare | None) -> dict[str, Any]:
+def _facts(
+    job: Job, state: RunState, trained: list[Coverage], kept: KeptShare | None
+) -> dict[str, Any]:
     """Return what the manifest says of the training: only the worker knows it."""
     spec, rows, early_stop = job.spec, job.rows, state.early_stop
     return {
@@ -115,7 +123,7 @@ def _facts(job: Job, state: RunState, kept: KeptShare | None) -> dict[str, Any]:
         "base": str(spec.config.model.base),
         "base_version": spec.base_version,
         "parent": spec.parent.name if spec.parent else None,
-        "datasets": _dataset_facts(job),
+        "datasets": _dataset_facts(job, trained),
         "n_replayed": len(rows.replay),
         "method": spec.config.training.method,
         "job_steps": state.job_step,
@@ -134,15 +142,16 @@ def _facts(job: Job, state: RunState, kept: KeptShare | None) -> dict[str, Any]:
     }
 
 
-def _dataset_facts(job: Job) -> list[dict[str, Any]]:
-    epochs = job.spec.config.training.num_train_epochs
+def _dataset_facts(job: Job, trained: list[Coverage]) -> list[dict[str, Any]]:
     return [
         {
             "dataset_id": d.dataset_id,
             "sha256": d.sha256,
             "name": d.name,
-            "n_examples": len(dataset) * epochs,
-            "n_supervised_tokens": int(dataset.supervised_counts.sum()) * epochs,
+            "n_examples": part.n_examples,
+            "n_supervised_tokens": part.n_supervised_tokens,
+            "unseen_lines": part.unseen.as_text(),
+            "unseen_because": part.unseen_because,
         }
-        for d, dataset in zip(job.spec.datasets, job.rows.datasets, strict=True)
+        for d, part in zip(job.spec.datasets, trained, strict=True)
     ]

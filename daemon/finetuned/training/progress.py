@@ -38,6 +38,11 @@ class Progress:
     """str() of the loss.Kernels that the job computes its loss with; "" if not chosen yet."""
     early_stop: dict[str, Any] | None = None
     """``EarlyStop.as_dict`` of the job; None if early stopping is off."""
+    left_out: list[int] = field(default_factory=list)
+    """
+    Job steps, from 1, that changed nothing because loss or gradient was not finite; those of
+    checkpoints that do not name them are missing.
+    """
 
 
 @dataclass
@@ -63,10 +68,13 @@ class RunState:
     """As in Progress."""
     totals: dict[str, float] = field(init=False)
     """As in Progress."""
+    left_out: list[int] = field(init=False)
+    """As in Progress."""
 
     def __post_init__(self) -> None:
         self.job_step = self.start.job_step
         self.totals = dict(self.start.totals)
+        self.left_out = list(self.start.left_out)
 
     @property
     def lineage_step(self) -> int:
@@ -108,4 +116,5 @@ class RunState:
             precision=self.precision,
             kernels=self.kernels,
             early_stop=self.early_stop.as_dict() if self.early_stop.patience else None,
+            left_out=list(self.left_out),
         )

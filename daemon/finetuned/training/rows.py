@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finetuned.config import TrainingConfig
+from finetuned.core.line_set import LineSet
 from finetuned.data.plan import Plan, plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes, first_supervised
 from finetuned.data.replay import Reservoir
@@ -51,13 +52,18 @@ class JobRows:
     """
 
     def __init__(
-        self, folders: Sequence[Path], names: Sequence[str], replay: Reservoir | None = None
+        self,
+        folders: Sequence[Path],
+        names: Sequence[str],
+        replay: Reservoir | None = None,
+        lines: Sequence[LineSet | None] = (),
     ) -> None:
         """
         Args:
             folders: Dataset folders, in training order.
             names: Name of the dropped file of each, as people know it.
             replay: Rows of earlier jobs, each trained once along with the new ones.
+            lines: For each dataset the lines to train of it, None for all; empty is all of all.
         """
         self.datasets = [TokenisedDataset.open(folder) for folder in folders]
         self.names = list(names)
@@ -66,6 +72,25 @@ class JobRows:
         self.lengths: npt.NDArray[np.int64] = np.concatenate([p.lengths for p in self._parts])
         """Tokens of every example, shape (N,)."""
         self._starts = np.cumsum([0, *(len(p) for p in self._parts)]).tolist()
+        self.chosen = self._chosen(lines or [None] * len(self.datasets))
+        """Numbers of the job's own examples to train, ascending."""
+
+    def _chosen(self, lines: Sequence[LineSet | None]) -> npt.NDArray[np.int64]:
+        kept = [
+            np.arange(len(dataset))
+            if wanted is None
+            else np.flatnonzero(np.isin(dataset.lines, wanted.lines()))
+            for dataset, wanted in zip(self.datasets, lines, strict=True)
+        ]
+        return np.concatenate(
+            [np.empty(0, np.int64), *(k + s for k, s in zip(kept, self._starts, strict=False))]
+        )
+
+    @property
+    def n_supervised(self) -> int:
+        """Tokens with loss in the job's own examples to train."""
+        counts = [dataset.supervised_counts for dataset in self.datasets]
+        return int(np.concatenate([np.empty(0, np.int64), *counts])[self.chosen].sum())
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -153,4 +178,5 @@ class JobRows:
             epochs=config.num_train_epochs,
             seed=seed,
             n_replay=len(self.replay),
+            chosen=self.chosen,
         )

@@ -97,6 +97,8 @@ class StepRecorder:
         run.add("tokens", rows.tokens)
         run.add("computed_tokens", figures.computed_tokens)
         run.add("steps_skipped", float(figures.skipped))
+        if figures.skipped:
+            run.left_out.append(run.job_step)
         run.add("supervised_tokens", figures.supervised_tokens)
 
     def _append(

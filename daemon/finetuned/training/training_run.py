@@ -10,6 +10,7 @@ import hashlib
 import math
 from pathlib import Path
 
+from finetuned.core.line_set import LineSet
 from finetuned.core.phase import Phase
 from finetuned.data.plan import Plan
 from finetuned.data.render import Renderer
@@ -81,7 +82,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
     _stop_if_asked(lifeline)
     seed = job_seed(config.training.seed, spec.job_id)
     rows = job_rows(spec, seed, parent.replay)
-    if rows.n_new == 0:
+    if len(rows.chosen) == 0:
         raise DatasetError("every row is held out: nothing to train on")
     plan = rows.plan(config.training, seed=seed, world=world())
     _stop_if_asked(lifeline)
@@ -106,7 +107,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
     train_job(job, start)
     kept = None if before is None else keep_best_share(job, before)
     heartbeat.beat(force=True, phase=Phase.SAVING_CANDIDATE)
-    save_candidate(job, start.state, parent.replay, kept)
+    save_candidate(job, start, parent.replay, kept)
     keeper.now_holds(spec.run_id)
     heartbeat.beat(force=True, phase=Phase.TRAINED)
 
@@ -122,20 +123,20 @@ def job_rows(spec: TrainingSpec, seed: int, reservoir: Reservoir | None) -> JobR
     """
     training = spec.config.training
     folders, names = [d.dir for d in spec.datasets], [d.name for d in spec.datasets]
-    rows, fraction = JobRows(folders, names), training.replay_fraction
+    lines = [None if d.lines is None else LineSet.from_text(d.lines) for d in spec.datasets]
+    rows, fraction = JobRows(folders, names, lines=lines), training.replay_fraction
     if not fraction or reservoir is None or not len(reservoir):
         return rows
     # Replayed rows are the share *fraction* of all, so this many times the new ones.
     times = training.num_train_epochs * fraction / (1 - fraction)
-    tokens = sum(int(d.supervised_counts.sum()) for d in rows.datasets)
     drawn = draw(
         reservoir,
-        rows=math.ceil(rows.n_new * times),
-        supervised_tokens=math.ceil(tokens * times),
+        rows=math.ceil(len(rows.chosen) * times),
+        supervised_tokens=math.ceil(rows.n_supervised * times),
         epochs=training.num_train_epochs,
         seed=seed,
     )
-    return JobRows(folders, names, reservoir.picked(drawn))
+    return JobRows(folders, names, reservoir.picked(drawn), lines)
 
 
 def _stop_if_asked(lifeline: Lifeline) -> None:

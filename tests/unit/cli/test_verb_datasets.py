@@ -14,12 +14,14 @@ import pytest
 from finetuned.cli.program import main
 from finetuned.core.books import RowCounts
 from finetuned.core.job import JobEvent
+from finetuned.core.line_set import LineSet
 from finetuned.core.promotion import PromotionCause
 from finetuned.errors import DatasetError
 from finetuned.files.journal import Journal
 from finetuned.files.manifest import write_manifest
 from finetuned.files.tables.datasets import Claim
 from finetuned.files.tables.jobs import JobFailure
+from finetuned.files.tables.scores import Trained
 from finetuned.layout import Layout, Priority
 from finetuned.supervisor.context import check_root
 from support.journals import TO_EVALUATING, release
@@ -266,6 +268,31 @@ def test_a_file_that_still_lies_in_the_inbox_is_said_to(
     assert 1 == run(root, "datasets", name)
 
     assert why in capsys.readouterr().err
+
+
+def test_rows_that_no_step_had_are_listed_and_queued_again(
+    root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A job that stopped early has learnt the others of its file: no row is trained twice.
+    """
+    unseen = LineSet.of([7, *range(50, 80)])
+    trained = [Trained("d00000001" * 2, 61, 9, 2, unseen, "the training stopped early")]
+    root.journal.scores.add_trained("j000001", "r1", trained)
+    assert 0 == run(root, "datasets", "--unlearnt")
+    (first, *_) = capsys.readouterr().out.splitlines()
+    assert "61 learnt by v0001, 6 held out, 2 refused, 31 not learnt" in first
+    assert "(31 rows were in no optimizer step: the training stopped early)" in first
+    assert "retry d00000001" in first
+    assert 0 == run(root, "datasets", "good.jsonl")
+    assert "in no step lines 7, 50, 51, " in (text := capsys.readouterr().out)
+    assert "67, 68 and 11 more" in text
+
+    assert 0 == run(root, "retry", "d00000001")
+    assert 0 == run(root, "datasets", "good.jsonl", "--json")
+    (entry,) = json.loads(capsys.readouterr().out.splitlines()[-1])["datasets"]
+    assert (61, 0, 31) == tuple(entry["rows"][w] for w in ("learnt", "not_learnt", "waiting"))
+    assert unseen.lines() == entry["unseen_lines"]
 
 
 @pytest.mark.parametrize("name", ["d00000002", "permuted.jsonl"])

@@ -5,6 +5,7 @@ What a worker is asked to do follows from journal and folders, and from nothing 
 import pytest
 
 from finetuned.core.job import JobEvent, JobKind
+from finetuned.core.line_set import LineSet
 from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
@@ -97,6 +98,22 @@ def test_a_later_job_goes_on_from_the_version_in_use(context):
     assert not spec.rolled_back
     release(journal, "v0001", PromotionCause.PROMOTE)
     assert spec_of(context, first_job(context))[0].rolled_back
+
+
+def test_of_a_file_that_was_learnt_in_part_only_the_rest_is_trained(context):
+    """
+    Exactly the lines that no step had; of a head that has learnt none of it, all again.
+    """
+    journal, rest = context.journal, LineSet.of([3, 9])
+    job_id = promote_job(journal, "d00000009", "f" * 16, commit(context.layout))
+    journal.scores.add_trained(job_id, "r", [Trained("f" * 16, 3, 9, 2, rest, "stopped early")])
+    (again,) = journal.retry(["d00000009"]).values()
+    (dataset,) = spec_of(context, begun(context, again))[0].datasets
+
+    assert rest == LineSet.from_text(dataset.lines)
+    assert journal.set_learnt_aside(again) is None
+    release(journal, None, PromotionCause.ROLLBACK)
+    assert spec_of(context, begun(context, again))[0].datasets[0].lines is None
 
 
 def test_on_a_merged_version_the_adapter_sits_on_that_version(context):

@@ -6,16 +6,29 @@ Reads what the other tables record; core.books says what it means.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
 
-from finetuned.core.books import Books, Fate, Group, RowCounts, Standing, add_up, fate_of
+from finetuned.core.books import (
+    Books,
+    Fate,
+    Group,
+    RowCounts,
+    Rows,
+    Standing,
+    add_up,
+    fate_of,
+    rows_of,
+)
 from finetuned.core.dataset_state import DatasetState
 from finetuned.core.head import NewHead, how_left
 from finetuned.core.job import JobState
+from finetuned.core.line_set import LineSet
 from finetuned.core.retry import learnt_by_then
+from finetuned.errors import ModelError
 from finetuned.files.database import Database
 from finetuned.files.rows import DatasetRow, JobRow
 from finetuned.files.tables.heads import Heads
@@ -26,6 +39,27 @@ _LEARNT = (
     " JOIN jobs j ON j.version = l.value JOIN dataset_jobs g ON g.job_id = j.id"
 )
 """The files that each version of a lineage learnt; the argument is the lineage as JSON."""
+
+_UNSEEN = (
+    "SELECT g.key, t.unseen, t.unseen_because FROM json_each(?) l"
+    " JOIN jobs j ON j.version = l.value JOIN dataset_jobs g ON g.job_id = j.id"
+    " JOIN datasets d ON d.key = g.key"
+    " LEFT JOIN trained t ON t.job_id = j.id AND t.dataset_id = d.dataset_id"
+    " WHERE d.dataset_id IN (SELECT dataset_id FROM trained WHERE unseen IS NOT NULL)"
+    " ORDER BY l.key"
+)
+"""For each training of a lineage on a file of which some training left rows out, which ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """
+    Rows of a learnt file that no step of the trainings that learnt it had.
+    """
+
+    lines: LineSet
+    because: str | None
+    """Why the last of those trainings did not have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +73,8 @@ class Entry:
     """Its last job."""
     learnt_by: str | None
     """The version of the head's lineage that was trained on it."""
+    unseen: Unseen | None = None
+    """Its rows that were in no step of those trainings; None if there are none."""
     left: NewHead | None = None
     """The decision on the head that left the version that had learnt it, if one did."""
 
@@ -49,16 +85,35 @@ class Entry:
         return None if job is None else job.version or learnt_by_then(job.reason or "")
 
     @property
+    def standing(self) -> Standing:
+        """What decides its fate."""
+        return Standing(
+            self.dataset.state,
+            copied=self.dataset.duplicate_of is not None,
+            job=None if self.job is None else self.job.state,
+            learnt=self.learnt_by is not None,
+        )
+
+    @property
     def fate(self) -> Fate:
         """What became of its rows that were meant for training."""
-        return fate_of(
-            Standing(
-                self.dataset.state,
-                copied=self.dataset.duplicate_of is not None,
-                job=None if self.job is None else self.job.state,
-                learnt=self.learnt_by is not None,
-            )
-        )
+        return fate_of(self.standing)
+
+    @property
+    def n_unseen(self) -> int:
+        """How many rows of a learnt file are not learnt."""
+        return 0 if self.unseen is None else len(self.unseen.lines)
+
+    @property
+    def rows(self) -> Rows | None:
+        """Its rows by what became of them; None until they are counted."""
+        counts = self.dataset.counts
+        return None if counts is None else rows_of(self.standing, counts, self.n_unseen)
+
+    @property
+    def has_unlearnt_rows(self) -> bool:
+        """Whether rows of it can be queued again: they do not wait, and were not learnt."""
+        return self.fate is Fate.NOT_LEARNT or (self.fate is Fate.LEARNT and self.n_unseen > 0)
 
 
 class BookRecords:
@@ -99,20 +154,50 @@ class BookRecords:
             (_json(lineage),),
         )
         word = self._database.word
-        return [
-            Group(
-                Standing(
-                    word(DatasetState, state, "datasets", "any"),
-                    copied=bool(copied),
-                    job=None if job is None else word(JobState, job, "jobs", "any"),
-                    learnt=bool(learnt),
-                ),
-                n_files=n_files,
-                n_counted=n_counted,
-                counts=RowCounts(*map(int, counts)),
+        unseen = self._unseen_by_standing(lineage)
+        groups = []
+        for state, copied, job, learnt, n_files, n_counted, *counts in found:
+            standing = Standing(
+                word(DatasetState, state, "datasets", "any"),
+                copied=bool(copied),
+                job=None if job is None else word(JobState, job, "jobs", "any"),
+                learnt=bool(learnt),
             )
-            for state, copied, job, learnt, n_files, n_counted, *counts in found
-        ]
+            sums = RowCounts(*map(int, counts))
+            groups.append(Group(standing, n_files, n_counted, sums, unseen[standing]))
+        return groups
+
+    def _unseen_by_standing(self, lineage: Sequence[str]) -> Counter[Standing]:
+        """Return how many rows that no step had the counted files of each standing have."""
+        found: Counter[Standing] = Counter()
+        if not self.unseen(lineage):
+            return found
+        for entry in self.entries(lineage):
+            if entry.n_unseen and (counts := entry.dataset.counts) is not None:
+                found[entry.standing] += min(entry.n_unseen, counts.to_train)
+        return found
+
+    def unseen(self, lineage: Sequence[str]) -> dict[str, Unseen]:
+        """
+        Return, for the key of each file that a lineage learnt in part, the rows left out.
+
+        Args:
+            lineage: A version and its ancestors, oldest first.
+
+        Raises:
+            ModelError: A record is damaged.
+        """
+        found: dict[str, Unseen] = {}
+        if not self._database.texts("SELECT 1 FROM trained WHERE unseen IS NOT NULL LIMIT 1"):
+            return found
+        for key, text, because in self._database.db.execute(_UNSEEN, (_json(lineage),)):
+            try:
+                lines = LineSet() if text is None else LineSet.from_text(text)
+            except ValueError as error:
+                raise ModelError(f"journal: trained.unseen of {key}: {error}") from None
+            earlier = found.get(key)
+            found[key] = Unseen(lines if earlier is None else lines & earlier.lines, because)
+        return {key: unseen for key, unseen in found.items() if unseen.lines}
 
     def learnt(self, lineage: Sequence[str]) -> dict[str, str]:
         """
@@ -128,13 +213,14 @@ class BookRecords:
         """
         Return every file on the books, by arrival.
         """
-        learnt = self.learnt(lineage)
+        learnt, unseen = self.learnt(lineage), self.unseen(lineage)
         jobs = {job.id: job for job in self._database.read(JobRow, "SELECT * FROM jobs")}
         found = [
             Entry(
                 row,
                 None if row.job_id is None else jobs.get(row.job_id),
                 learnt.get(row.key),
+                unseen.get(row.key),
             )
             for row in self._database.read(DatasetRow, "SELECT * FROM datasets ORDER BY key")
         ]
@@ -153,7 +239,7 @@ class BookRecords:
         if row is None:
             return None
         job = read_one(JobRow, "SELECT * FROM jobs WHERE id = ?", (row.job_id or "",))
-        return Entry(row, job, self.learnt(lineage).get(key))
+        return Entry(row, job, self.learnt(lineage).get(key), self.unseen(lineage).get(key))
 
     def copies(self, dataset: DatasetRow) -> list[str]:
         """

@@ -5,9 +5,10 @@ What jobs were trained on and how their candidates scored, in the journal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from finetuned.core.line_set import LineSet
 from finetuned.errors import ModelError
 from finetuned.files.database import Database
 from finetuned.files.rows import ScoreRow, TrainedRow
@@ -96,6 +97,10 @@ class Trained:
     n_supervised_tokens: int
     optimizer_steps: int
     """Of the whole job."""
+    unseen: LineSet = field(default_factory=LineSet)
+    """Lines with rows to train that no step of the job had."""
+    unseen_because: str | None = None
+    """Why, if there are any."""
 
 
 class Scores:
@@ -141,9 +146,15 @@ class Scores:
         when = at or utc_now()
         with self._database.write() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO trained VALUES (:job_id, :dataset_id, :run_id,"
-                " :n_examples, :n_supervised_tokens, :optimizer_steps, :at)",
-                [{**asdict(t), "job_id": job_id, "run_id": run_id, "at": when} for t in trained],
+                "INSERT OR REPLACE INTO trained VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(job_id, t.dataset_id, run_id, t.n_examples, t.n_supervised_tokens),
+                        *(t.optimizer_steps, when),
+                        *(t.unseen.as_text() if t.unseen else None, t.unseen_because),
+                    )
+                    for t in trained
+                ],
             )
 
     def forget_trained(self, job_id: str) -> None:

@@ -203,7 +203,14 @@ class Endings:
                 raise ModelError(f"{run.folder}: not the end of its job: {problem}")
             steps = manifest.job_steps
             trained = [
-                Trained(d.dataset_id, d.n_examples, d.n_supervised_tokens, steps)
+                Trained(
+                    d.dataset_id,
+                    d.n_examples,
+                    d.n_supervised_tokens,
+                    steps,
+                    d.unseen,
+                    d.unseen_because,
+                )
                 for d in manifest.datasets
             ]
             finish_training(context.journal, job.id, run.id, trained, last_step=steps)

@@ -104,6 +104,7 @@ def training_spec(
     usable = [r for r in runs if r.outcome is not RunOutcome.SUPERSEDED]
     under = weights_of(layout, job.parent, context.config.model.base)
     canaries = layout.benchmarks / f"{CANARIES}.jsonl"
+    unseen = journal.books.unseen(journal.versions.lineage(job.parent))
     spec = TrainingSpec(
         kind=RunKind.TRAINING,
         run_id=run_id,
@@ -122,6 +123,7 @@ def training_spec(
                 dataset_id=dataset_id,
                 sha256=row.sha256,
                 name=row.name,
+                lines=unseen[row.key].lines.as_text() if row.key in unseen else None,
             )
             for dataset_id, row in own_datasets(context, job)
         ),
