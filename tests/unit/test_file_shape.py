@@ -140,6 +140,8 @@ def test_every_shape_has_a_way_out():
     assert set(FileShape) - {FileShape.LINES} == CONVERTIBLE | WAY_OUT.keys()
     assert set() == CONVERTIBLE & WAY_OUT.keys()
     assert way_out(FileShape.GZIP, "do this").endswith("do this")
+    assert way_out(FileShape.ZSTD, "", "a.jsonl").endswith("zstd -dc a.jsonl > NEW.jsonl")
+    assert [] == [shape for shape in WAY_OUT if "{file}" in way_out(shape, "")]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_only_jsonl_files_one_level_deep_are_seen(layout):
         ("a.txt", "finetuned convert inbox/a.txt"),
         ("a.tar.gz", "unpack it"),
         ("low/a.zip", "unpack it"),
+        ("low/a.jsonl.zst", "zstd -dc inbox/low/a.jsonl.zst > NEW.jsonl"),
         ("a.docx", "only names that end in .jsonl"),
         ("folder/", "move its .jsonl files"),
         ("high/done/", "move its .jsonl files"),

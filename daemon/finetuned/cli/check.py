@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ DETAILS = """examples:
   finetuned check rows.jsonl                     what the daemon of the root would do with it
   finetuned check rows.jsonl --base Qwen3-0.6B   as another base model would read it
   finetuned check rows.jsonl --show 0            without rows
+  finetuned check rows.jsonl --line 120          line 120, or why it is rejected
   finetuned check rows.jsonl --json | jq .verdict
 
 The file is read as the daemon reads it: with the settings, the base model, the earlier files and
@@ -52,8 +54,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--show",
         metavar="N",
         type=int,
-        default=3,
-        help="rows to show as the model will see them (default 3)",
+        help="first rows to show as the model will see them (default 3; with --line 0)",
+    )
+    parser.add_argument(
+        "--line",
+        metavar="LINE",
+        type=int,
+        action="append",
+        default=[],
+        help="a line to show as well, or why it is rejected; can be given again",
     )
 
 
@@ -93,6 +102,7 @@ def _check(path: Path, layout: Layout | None, args: argparse.Namespace) -> int:
             config.data,
             known,
             n_shown=args.show,
+            lines=frozenset(args.line),
             tick=lambda _phase, _rows, n_bytes: progress.reach(n_bytes),
         )
     root = None if layout is None else layout.root
@@ -100,14 +110,16 @@ def _check(path: Path, layout: Layout | None, args: argparse.Namespace) -> int:
     if args.json:
         _print_json(checked, about, renderer)
     else:
-        _print(checked, about, renderer)
+        _print(checked, about, renderer, args.line)
     return DONE if checked.every_row_is_used else REFUSED
 
 
-def _print(checked: Checked, about: Circumstances, renderer: Renderer) -> None:
+def _print(
+    checked: Checked, about: Circumstances, renderer: Renderer, lines: Sequence[int]
+) -> None:
     from rich.console import Console
 
-    from finetuned.cli.check_text import rejected, table, verdict
+    from finetuned.cli.check_text import asked, rejected, table, verdict
     from finetuned.data.file_shape import FileShape
 
     # The terminal wraps what is longer than it is wide, so that it can be copied as one line.
@@ -120,10 +132,12 @@ def _print(checked: Checked, about: Circumstances, renderer: Renderer) -> None:
     if about.path.suffix.lower() != ".jsonl":
         command = f"finetuned convert {shlex.quote(str(about.path))}"
         console.print(f"  the daemon reads only names that end in .jsonl: rename it, or {command}")
-    if lines := rejected(checked):
-        console.print("\n".join(["", "rejected", *lines]))
+    if reasons := rejected(checked):
+        console.print("\n".join(["", "rejected", *reasons]))
     if checked.shown:
         _print_rows(console, checked, renderer)
+    for text in asked(checked, lines):
+        console.print(text)
 
 
 def _print_rows(console: Console, checked: Checked, renderer: Renderer) -> None:
@@ -211,6 +225,7 @@ def _print_json(checked: Checked, about: Circumstances, renderer: Renderer) -> N
             }
             for row in checked.shown
         ],
+        "asked": [asdict(rejected) for rejected in checked.asked],
     }
     print(orjson.dumps(document).decode())
 
@@ -222,6 +237,10 @@ def _run(args: argparse.Namespace) -> int:
     path: Path = args.file
     if not path.is_file():
         raise UsageError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    if args.show is None:
+        args.show = 0 if args.line else 3
+    if min(args.line, default=1) < 1:
+        raise UsageError(f"--line must be at least 1, got {min(args.line)}")
     if args.show < 0:
         raise UsageError(f"--show must be at least 0, got {args.show}")
     root: Path | None = args.root or default_root()

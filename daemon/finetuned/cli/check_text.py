@@ -78,7 +78,8 @@ def verdict(checked: Checked, about: Circumstances) -> str:
     """
     name = about.path.name
     if checked.shape is not FileShape.LINES:
-        advice = way_out(checked.shape, f"finetuned convert {shlex.quote(str(about.path))}")
+        file = shlex.quote(str(about.path))
+        advice = way_out(checked.shape, f"finetuned convert {file}", file)
         return f"{name} would be set aside: it is {checked.shape}, not JSON lines; {advice}"
     if checked.outcome is DatasetOutcome.DUPLICATE:
         return f"{name} would not be trained again: {checked.reason}"
@@ -141,6 +142,23 @@ def rejected(checked: Checked) -> list[str]:
         if code in TO_DO:
             lines.append(f"      {TO_DO[code]}")
     return lines
+
+
+def asked(checked: Checked, lines: Iterable[int]) -> list[str]:
+    """
+    Return, of the lines that somebody asked for, those that are not trained, each with its reason.
+    """
+    found = []
+    shown = {row.line for row in checked.shown}
+    refused = {rejected.line: rejected for rejected in checked.asked}
+    for line in sorted(set(lines) - shown):
+        if line in refused:
+            kind = refused[line]
+            found += ["", f"line {line}: rejected, {kind.code}: {printable(kind.reason)}"]
+            found.append(f"  it begins with: {visible(kind.text)}")
+        else:
+            found += ["", f"line {line}: there is no row"]
+    return found
 
 
 def shortened(text: str) -> str:

@@ -70,14 +70,14 @@ COMPRESSED: Final = frozenset((FileShape.GZIP, FileShape.BZIP2, FileShape.XZ))
 """Which hold another file that can be read from them."""
 
 WAY_OUT: Final = {
-    FileShape.ZSTD: "unpack it with zstd -d",
-    FileShape.ZIP: "unpack it with unzip, or save the sheet as CSV (UTF-8)",
-    FileShape.TAR: "unpack it with tar -xf",
+    FileShape.ZSTD: "unpack it: zstd -dc {file} > NEW.jsonl",
+    FileShape.ZIP: "unpack it: unzip {file}; or save the sheet as CSV (UTF-8)",
+    FileShape.TAR: "unpack it: tar -xf {file}",
     FileShape.ARROW: "load it with datasets.Dataset.from_file and write it with to_json",
     FileShape.TEXT: 'put each document on a line of its own as {"text": "..."}',
     FileShape.BINARY: "one JSON object on each line is expected",
 }
-"""What to do with a shape that is not converted."""
+"""What to do with a shape that is not converted; {file} stands for the file."""
 
 _MAGIC: Final = (
     (b"\x1f\x8b\x08", FileShape.GZIP),
@@ -175,17 +175,18 @@ def encoding_of(head: bytes) -> str:
     return "utf-16-be" if _UTF16_BIG.match(head) else "utf-8-sig"
 
 
-def way_out(shape: FileShape, command: str) -> str:
+def way_out(shape: FileShape, command: str, file: str = "FILE") -> str:
     """
     Return what to do with a file that is not JSON lines.
 
     Args:
         shape: What it is.
         command: Converts it, as a person types it.
+        file: The file, as a person types it.
     """
     if shape in CONVERTIBLE:
         return f"make JSON lines of it: {command}"
-    return WAY_OUT[shape]
+    return WAY_OUT[shape].replace("{file}", file)
 
 
 def _is_json(line: str) -> bool:

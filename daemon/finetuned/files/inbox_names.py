@@ -18,7 +18,7 @@ OWN_NAMES: Final = frozenset(
 )
 """Names in inbox/ that belong to the inbox itself."""
 
-_PACKED: Final = (".zip", ".zst", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+_PACKED: Final = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 _CONVERTIBLE: Final = (
     *(".json", ".ndjson", ".jsonlines", ".txt", ".csv", ".tsv", ".parquet"),
     *(".gz", ".bz2", ".xz"),
@@ -61,10 +61,15 @@ def why_ignored(name: bytes, *, is_folder: bool, folder: bytes) -> str | None:
             "ignored: folders other than high, normal and low are not looked into; "
             "move its .jsonl files into inbox/"
         )
+    path = shlex.quote("/".join(filter(None, ("inbox", escape_name(folder), text))))
+    if lower.endswith(".zst"):
+        return (
+            "ignored: only names that end in .jsonl are read; unpack it: "
+            f"zstd -dc {path} > NEW.jsonl"
+        )
     if lower.endswith(_PACKED):
         return "ignored: archives are not read; unpack it and drop the .jsonl file"
     if lower.endswith(_CONVERTIBLE):
-        path = shlex.quote("/".join(filter(None, ("inbox", escape_name(folder), text))))
         return (
             "ignored: only names that end in .jsonl are read; make JSON lines of it: "
             f"finetuned convert {path}, and then move it out of inbox/"

@@ -9,6 +9,7 @@ is one; does not know the daemon.
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -84,6 +85,8 @@ class Checked:
     repeats: Repeats = field(default_factory=lambda: Repeats(0, (), 0))
     seen: Seen = field(default_factory=Seen)
     shown: tuple[AcceptedRow, ...] = ()
+    asked: tuple[RejectedLine, ...] = ()
+    """The lines that were asked for and are rejected."""
 
     @property
     def every_row_is_used(self) -> bool:
@@ -95,8 +98,11 @@ class Checked:
 class _Kinds:
     """Sorts rejected lines by their codes."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Container[int]) -> None:
         self._kinds: dict[str, RejectedKind] = {}
+        self._lines = lines
+        self.asked: list[RejectedLine] = []
+        """Those of the given lines."""
 
     def add(self, rejected: RejectedLine) -> None:
         """Count one rejected line."""
@@ -104,6 +110,8 @@ class _Kinds:
         kind.rows += 1
         if len(kind.lines) < _LINES_OF_A_CODE:
             kind.lines.append(rejected.line)
+        if rejected.line in self._lines:
+            self.asked.append(rejected)
 
     def by_frequency(self) -> dict[str, RejectedKind]:
         return dict(sorted(self._kinds.items(), key=lambda item: -item[1].rows))
@@ -141,7 +149,14 @@ class Known:
 
 
 def check(
-    path: Path, renderer: Renderer, config: DataConfig, known: Known, *, n_shown: int, tick: Tick
+    path: Path,
+    renderer: Renderer,
+    config: DataConfig,
+    known: Known,
+    *,
+    n_shown: int,
+    lines: Container[int] = (),
+    tick: Tick,
 ) -> Checked:
     """
     Return what ingestion would make of a file.
@@ -151,7 +166,8 @@ def check(
         renderer: Of the base model that will be trained.
         config: The root's section.
         known: What the root has seen.
-        n_shown: How many accepted rows to return as the model will see them.
+        n_shown: How many of the first accepted rows to return as the model will see them.
+        lines: Numbers of lines to return as well, accepted or not.
         tick: Called between batches with phase, rows and bytes so far.
 
     Raises:
@@ -166,8 +182,8 @@ def check(
         report = Report(path.name, "", before.st_size, renderer.max_length)
         if shape is not FileShape.LINES:
             return Checked(DatasetOutcome.QUARANTINED, None, shape, report, {})
-        kinds = _Kinds()
-        with RowLog(n_shown=n_shown) as rows:
+        kinds = _Kinds(lines)
+        with RowLog(n_shown=n_shown, lines=lines) as rows:
             unknown_keys = UnknownKeys(config.unknown_keys)
             first = FirstPass(renderer, config.max_line_bytes, unknown_keys, rows, report, kinds)
             digest = first.run(fd, tick)
@@ -191,6 +207,7 @@ def check(
                 rows.repeats(),
                 _seen(rows, known),
                 tuple(rows.shown),
+                tuple(kinds.asked),
             )
     finally:
         os.close(fd)

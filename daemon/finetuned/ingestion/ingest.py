@@ -271,7 +271,7 @@ def _not_json_lines(source: Source, shape: FileShape) -> str | None:
         return None
     label = safe_stem(source.name.encode())
     aside = f"inbox/rejected/{label}.{source.dataset_key}.jsonl"  # where the original goes now
-    advice = way_out(shape, f"finetuned convert {aside} -o inbox/{label}.jsonl")
+    advice = way_out(shape, f"finetuned convert {aside} -o inbox/{label}.jsonl", aside)
     return sentence(f"the file is {shape}, not JSON lines", advice)
 
 

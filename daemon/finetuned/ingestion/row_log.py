@@ -8,7 +8,7 @@ row says, except of the first few, which are shown.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import TracebackType
@@ -60,13 +60,15 @@ class RowLog:
     Takes the accepted rows of one file, as a dataset's writer does.
     """
 
-    def __init__(self, *, n_shown: int) -> None:
+    def __init__(self, *, n_shown: int, lines: Container[int] = ()) -> None:
         """
         Args:
             n_shown: How many of the first rows are kept as they are.
+            lines: Numbers of lines whose rows are kept as well.
         """
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._n_shown = n_shown
+        self._lines = lines
         self.n_rows = 0
         self.shown: list[AcceptedRow] = []
         self.longest: tuple[int, int] | None = None
@@ -105,7 +107,7 @@ class RowLog:
         record = np.array([(prompt_hash, row, line, len(sequences))], dtype=_RECORD)
         self._file.write(record.tobytes())
         self.n_rows += 1
-        if len(self.shown) < self._n_shown:
+        if self.n_rows <= self._n_shown or line in self._lines:
             self.shown.append(AcceptedRow(line, tuple(sequences)))
 
     def prompts(self) -> Iterator[Hashes]:

@@ -151,6 +151,21 @@ def test_what_a_person_has_to_know_is_said(
         assert said in out
     assert 3 == out.count("\nline ")
 
+    main(["check", "a.jsonl", "--line", "24", "--line", "12", "--line", "99"])
+    out = capsys.readouterr().out
+    for said in (
+        "\nline 12: ",
+        "\u27e6It is 12.<|im_end|>\u27e7",
+        "\nline 24: rejected, not_json: column 2: found the end of the line",
+        "\n  it begins with: {\n",
+        "\nline 99: there is no row\n",
+    ):
+        assert said in out
+    assert 3 == out.count("\nline ")
+    found = checked("a.jsonl", "--show", "1", "--line", "12", "--line", "24", capsys=capsys)
+    assert [1, 12] == [row["line"] for row in found["shown"]]
+    assert [24] == [rejected["line"] for rejected in found["asked"]]
+
 
 def test_the_exit_status_says_whether_every_row_is_used(
     layout: Layout, capsys: pytest.CaptureFixture[str]
@@ -171,7 +186,12 @@ def test_the_exit_status_says_whether_every_row_is_used(
         in (capsys.readouterr().out)
     )
     assert 78 == main(["check", "good.jsonl", "--base", "none"])
-    for wrong in (["none.jsonl"], ["root"], ["good.jsonl", "--show", "-1"]):
+    for wrong in (
+        ["none.jsonl"],
+        ["root"],
+        ["good.jsonl", "--show", "-1"],
+        ["good.jsonl", "--line", "0"],
+    ):
         with pytest.raises(SystemExit) as caught:
             main(["check", *wrong])
         assert 2 == caught.value.code
