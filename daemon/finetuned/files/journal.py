@@ -86,6 +86,16 @@ class Journal:
         """
         self._database.close()
 
+    def is_unfilled(self) -> bool:
+        """
+        Return whether it holds nothing yet of what the manifests of versions say.
+
+        It was made just now, or by a start that was killed. A journal that knows a file or a
+        version was filled, by this version of the program or an earlier one.
+        """
+        known = "SELECT id FROM versions UNION ALL SELECT key FROM datasets LIMIT 1"
+        return not self.settings.is_filled() and not self._database.texts(known)
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -43,7 +44,6 @@ def open_journal(layout: Layout) -> Journal:
     Raises:
         sqlite3.OperationalError: The file system refused.
     """
-    existed = layout.journal.exists() and layout.journal.stat().st_size > 0
     try:
         journal = Journal(layout.journal)
     except ModelError as error:
@@ -53,39 +53,55 @@ def open_journal(layout: Layout) -> Journal:
         for suffix in ("-wal", "-shm"):
             layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
         journal = Journal(layout.journal)
-        existed = False
-    if not existed:
+    if journal.is_unfilled():
         rebuild(layout, journal)
     return journal
 
 
 def rebuild(layout: Layout, journal: Journal) -> None:
     """
-    Fill an empty journal from what the manifests say.
+    Fill an empty journal from what the manifests say, in one transaction.
 
     Versions, those in the trash or deleted too, release and head, what each version was
-    trained on and its scores come back; runs and orders of the past do not.
+    trained on and its scores come back; runs and orders of the past do not. If it is killed
+    before its end the next start finds nothing recorded and does it again: with half of the
+    versions and no head, training would begin again on the base model.
     """
-    manifests = _manifests(layout)
-    restored = 0
+    manifests, links = _manifests(layout), _read_links(layout)
+    looks = {name: _candidates_tried(layout, name) for name in manifests}
+    last_run, last_key = _last_run(layout), last_claim(layout)
+    with journal.together():
+        damaged = _restore_versions(journal, manifests)
+        bridge_gaps(journal, manifests)
+        head = _restore_links(journal, links)
+        _restore_looks(journal, manifests, looks)
+        journal.runs.reserve_ids(last_run)
+        # A file that is dropped from now on must not get the name of an original in done/.
+        journal.datasets.reserve_keys(last_key)
+        journal.settings.note_filled()
+    for name, error in damaged.items():
+        log.error("version_unreadable", version=name, error=error)
+    restored = len(manifests) - len(damaged)
+    if restored:
+        log.warning("journal_rebuilt", versions=restored, incumbent=links.release, head=head)
+
+
+def _last_run(layout: Layout) -> int:
+    """Return the highest number of any run folder, 0 if there is none."""
+    folders = layout.runs.iterdir() if layout.runs.is_dir() else ()
+    numbers = (folder.name.removeprefix("r") for folder in folders)
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+
+def _restore_versions(journal: Journal, manifests: Mapping[str, ModelManifest]) -> dict[str, str]:
+    """Record what the manifests say; return why each that cannot be read was left out."""
+    damaged = {}
     for name, manifest in manifests.items():
         try:
             restore_version(journal, name, manifest)
-        except ModelError as error:
-            log.error("version_unreadable", version=name, error=str(error))
-        else:
-            restored += 1
-    bridge_gaps(journal, manifests)
-    head, current = _restore_links(layout, journal)
-    _restore_looks(layout, journal, manifests)
-    if restored:
-        log.warning("journal_rebuilt", versions=restored, incumbent=current, head=head)
-    for folder in layout.runs.iterdir() if layout.runs.is_dir() else ():
-        number = folder.name.removeprefix("r")
-        if number.isdigit():
-            journal.runs.reserve_ids(int(number))
-    # A file that is dropped from now on must not get the name of an original in done/.
-    journal.datasets.reserve_keys(last_claim(layout))
+        except ModelError as error:  # nothing of it was recorded
+            damaged[name] = str(error)
+    return damaged
 
 
 def _manifests(layout: Layout) -> dict[str, ModelManifest]:
@@ -110,8 +126,21 @@ def _manifests(layout: Layout) -> dict[str, ModelManifest]:
     return found
 
 
-def _restore_links(layout: Layout, journal: Journal) -> tuple[str | None, str | None]:
-    """Record what both links name as head and release, and return them."""
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """
+    What both links name.
+    """
+
+    release: str | None
+    """None if current_model is not there, or cannot be followed."""
+    is_known: bool
+    """Whether current_model can be followed, or is not there."""
+    head: str | None
+    """The release if models/head is not there, or cannot be followed."""
+
+
+def _read_links(layout: Layout) -> _Links:
     unreadable = None
     try:
         current = linked_version(layout)
@@ -128,28 +157,38 @@ def _restore_links(layout: Layout, journal: Journal) -> tuple[str | None, str | 
     except RegistryError as error:
         log.error("head_unreadable", error=str(error))
         head = current
-    if descends(current, head, journal.versions.parents()):
-        head = current  # a crash between the two links: the release was trained on top of it
-    if unreadable is not None and head is not None:
+    return _Links(current, unreadable is None, head)
+
+
+def _restore_links(journal: Journal, links: _Links) -> str | None:
+    """Record what both links name as release and head; return the head."""
+    release, head = links.release, links.head
+    if descends(release, head, journal.versions.parents()):
+        head = release  # a crash between the two links: the release was trained on top of it
+    if head is not None and not links.is_known:
         journal.heads.add(head, HeadCause.REBUILD)  # the release stays what a person makes of it
     elif head is not None:
-        journal.put_in_use(current, PromotionCause.REBUILD, head=NewHead(head, HeadCause.REBUILD))
-    return head, current
+        journal.put_in_use(release, PromotionCause.REBUILD, head=NewHead(head, HeadCause.REBUILD))
+    return head
+
+
+def _candidates_tried(layout: Layout, version: str) -> int:
+    """Return how many candidates were looked at when a version was judged: it and its trials."""
+    report = read_json(layout.versions / version / REPORT) or {}
+    trials = report.get("interpolation")
+    tried = trials.get("tried") if isinstance(trials, dict) else None
+    return 1 + (len(tried) if isinstance(tried, list) else 0)
 
 
 def _restore_looks(
-    layout: Layout, journal: Journal, manifests: Mapping[str, ModelManifest]
+    journal: Journal, manifests: Mapping[str, ModelManifest], candidates: Mapping[str, int]
 ) -> None:
     """Count the looks at the release again that left a version, with their interpolations."""
     release = journal.promotions.incumbent()
     for name, manifest in manifests.items():
         judged = "release" in manifest.document and not manifest.consolidates
         if judged and manifest.way_back == release and manifest.eval_run_id is not None:
-            report = read_json(layout.versions / name / REPORT) or {}
-            trials = report.get("interpolation")
-            tried = trials.get("tried") if isinstance(trials, dict) else None
-            n_tried = len(tried) if isinstance(tried, list) else 0
-            journal.note_look(manifest.eval_run_id, 1 + n_tried)
+            journal.note_look(manifest.eval_run_id, candidates[name])
 
 
 def end_orphans(layout: Layout, journal: Journal, *, patience: float) -> None:

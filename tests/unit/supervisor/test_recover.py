@@ -10,12 +10,14 @@ import pytest
 from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.run import RunKind
 from finetuned.errors import ModelError
+from finetuned.files.journal import Journal
 from finetuned.registry.backup import backup
 from finetuned.registry.current_model import incumbent, promote
 from finetuned.registry.delete import delete
 from finetuned.registry.head import move_head
 from finetuned.registry.trash import empty_trash, list_trash
 from finetuned.registry.versions import verify_version
+from finetuned.supervisor import recover
 from finetuned.supervisor.recover import (
     check_head,
     check_incumbent,
@@ -265,6 +267,34 @@ def rebuilt(context):
     for suffix in ("-wal", "-shm", ""):
         layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
     return open_journal(layout)
+
+
+def test_a_rebuild_that_was_killed_is_done_again_and_whole(context, lineage, monkeypatch):
+    """
+    The journal is there, and says nothing: it would make training begin on the base model. What a
+    person decided in between is kept, as the link shows it.
+    """
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recover, "_restore_links", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rebuilt(context)
+    promote(context.layout, "v0002")
+    between = Journal(context.layout.journal)
+    assert between.is_unfilled()
+    between.put_in_use("v0002", PromotionCause.PROMOTE)
+    between.close()
+    journal = open_journal(context.layout)
+    found = journal.promotions.incumbent(), journal.heads.version(), journal.head_lineage()
+    journal.close()
+
+    assert ("v0002", "v0002", ["v0001", "v0002"]) == found
+    again = open_journal(context.layout)
+    assert 2 == again.promotions.number()
+    again.close()
 
 
 def learnt(letter):

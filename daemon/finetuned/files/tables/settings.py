@@ -11,6 +11,7 @@ from finetuned.files.database import Database
 
 _PAUSED = "paused"
 _LAST_CONSOLIDATION = "last_consolidation"
+_FILLED = "filled"
 
 
 class WatchMark(StrEnum):
@@ -29,6 +30,18 @@ class Settings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def is_filled(self) -> bool:
+        """
+        Return whether a new journal was filled from the manifests of versions, to the end.
+        """
+        return self._database.setting(_FILLED) is not None
+
+    def note_filled(self) -> None:
+        """
+        Record that it was; belongs into the transaction that fills it.
+        """
+        self._database.set_setting(_FILLED, "1")
 
     def paused(self) -> str | None:
         """
