@@ -321,6 +321,27 @@ def test_a_roll_back_leaves_held_versions_out(layout):
     assert "v0001" == rollback(layout) == incumbent(layout)
 
 
+@pytest.mark.parametrize("way", [promote, rollback])
+def test_a_decision_is_recorded_after_the_check_and_before_the_link_moves(layout, way):
+    """
+    Whoever is killed in between has decided, and the link follows: it never shows what is on no
+    record. What cannot be put in use is not decided.
+    """
+    first, second = committed(layout, None, None, promoted=True)
+    seen = []
+    way(layout, first, decided=lambda name: seen.append((name, incumbent(layout))))
+    assert ([(first, second)], first) == (seen, incumbent(layout))
+    damage(layout.versions / second / "adapter_model.safetensors")
+    with pytest.raises(ModelError):
+        way(layout, second, decided=seen.append)
+    layout.current_model.unlink()
+    layout.current_model.mkdir()
+    with pytest.raises(RegistryError, match="not a symbolic link"):
+        way(layout, first, decided=seen.append)
+
+    assert 1 == len(seen)
+
+
 def test_the_first_version_has_nothing_to_roll_back_to(layout):
     """
     Going back to the bare base model must be asked for in so many words.

@@ -127,15 +127,18 @@ def _promote(layout: Layout, args: argparse.Namespace) -> Answer:
     found = read_version(layout, args.version).manifest
     if found.verdict == VersionVerdict.REJECTED and not args.anyway:
         raise RegistryError(f"{_rejected(args.version, found.reason)}; {_put(args.version)}")
-    promote(layout, args.version)
     head: str | None = args.version
     with _recorded(layout) as journal, _noted(journal) as change:
-        if journal is not None:
-            head = after_promotion(
-                journal.heads.version(), args.version, journal.versions.parents()
-            )
-            moved = NewHead(head, HeadCause.PROMOTE)
-            journal.put_in_use(args.version, PromotionCause.PROMOTE, head=moved)
+
+        def decided(_: str | None) -> None:
+            nonlocal head
+            if journal is not None:
+                parents = journal.versions.parents()
+                head = after_promotion(journal.heads.version(), args.version, parents)
+                moved = NewHead(head, HeadCause.PROMOTE)
+                journal.put_in_use(args.version, PromotionCause.PROMOTE, head=moved)
+
+        promote(layout, args.version, decided=decided)
     move_head(layout, head)
     text = f"{args.version} verified; current_model names it now; {_goes_on(head)}{change.words()}"
     return Answer({"current": args.version, "head": head, **change.data()}, text)
@@ -145,13 +148,18 @@ def _rollback(layout: Layout, args: argparse.Namespace) -> Answer:
     with _recorded(layout) as journal, _noted(journal) as change:
         if args.to is not None:
             _check_is_back(layout, journal, args.to)
+
+        def decided(version: str | None) -> None:
+            if journal is not None:
+                moved = NewHead(version, HeadCause.ROLLBACK) if args.head else None
+                journal.put_in_use(version, PromotionCause.ROLLBACK, head=moved)
+
         if args.head and args.to_base and linked_version(layout) is None:
             name = None  # no version is in use, and training goes back to the base model as well
+            decided(name)
         else:
-            name = rollback(layout, args.to, to_base=args.to_base)
-        moved = NewHead(name, HeadCause.ROLLBACK) if args.head else None
+            name = rollback(layout, args.to, to_base=args.to_base, decided=decided)
         if journal is not None:
-            journal.put_in_use(name, PromotionCause.ROLLBACK, head=moved)
             head = journal.heads.version()
         else:
             head = name if args.head else linked_head(layout)

@@ -7,14 +7,29 @@ Does not know why one version is better than another, or who reads the link.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from finetuned.errors import RegistryError
 from finetuned.layout import Layout
-from finetuned.registry.link import check_is_there, linked, point_to, remove_link
+from finetuned.registry.link import (
+    check_is_there,
+    check_replaceable,
+    linked,
+    point_to,
+    remove_link,
+)
 from finetuned.registry.versions import known_manifest, registry_lock, verify_usable
 
 log = structlog.get_logger()
+
+Decided = Callable[[str | None], object]
+"""Told the version that will be in use, None for the base model; an error in it is raised."""
+
+
+def _nobody(version: str | None) -> None:
+    """Is told a decision that is on record already."""
 
 
 def linked_version(layout: Layout) -> str | None:
@@ -44,11 +59,14 @@ def incumbent(layout: Layout) -> str | None:
     return name
 
 
-def promote(layout: Layout, name: str) -> None:
+def promote(layout: Layout, name: str, *, decided: Decided = _nobody) -> None:
     """
     Make *name* the version in use, after verifying it. Harmless if it already is.
 
     The link is replaced in one rename: a reader always finds the old or the new version.
+
+    Args:
+        decided: Called between the two, to record the decision: what the link shows was decided.
 
     Raises:
         RegistryError, ModelError: There is no such version, it is not intact, or
@@ -56,15 +74,26 @@ def promote(layout: Layout, name: str) -> None:
     """
     with registry_lock(layout):
         verify_usable(layout, name)
+        check_replaceable(layout.current_model)
+        decided(name)
         point_to(layout, layout.current_model, name)
     log.info("version_promoted", version=name)
 
 
-def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) -> str | None:
+def rollback(
+    layout: Layout,
+    to: str | None = None,
+    *,
+    to_base: bool = False,
+    decided: Decided = _nobody,
+) -> str | None:
     """
     Go back to what was in use before, to version *to*, or to the base model.
 
     Nothing is deleted: the version that was in use can be promoted again.
+
+    Args:
+        decided: Called once the target is verified and before the link is moved, as by promote().
 
     Returns:
         The version now in use; None after *to_base*, which removes current_model
@@ -81,11 +110,13 @@ def rollback(layout: Layout, to: str | None = None, *, to_base: bool = False) ->
         if old is None:
             raise RegistryError("nothing to roll back: no version is in use")
         if to_base:
-            remove_link(link)
             target = None
+            decided(target)
+            remove_link(link)
         else:
             target = to or _before(layout, old)
             verify_usable(layout, target)
+            decided(target)
             point_to(layout, layout.current_model, target)
     log.warning("version_rolled_back", version=old, to=target)
     return target

@@ -64,6 +64,17 @@ def check_is_there(layout: Layout, link: Path, name: str, *, mend: str = "") -> 
         )
 
 
+def check_replaceable(link: Path) -> None:
+    """
+    Raise if *link* is a real file or folder, which may be somebody's only copy.
+
+    Raises:
+        RegistryError: The message says what to do.
+    """
+    if link.exists() and not link.is_symlink():
+        raise RegistryError(f"{link} is not a symbolic link; move it away and try again")
+
+
 def point_to(layout: Layout, link: Path, name: str) -> None:
     """
     Make *link* name version *name*. Only under the registry's lock.
@@ -72,8 +83,7 @@ def point_to(layout: Layout, link: Path, name: str) -> None:
         RegistryError: *link* is a real file or folder; it is as before.
         OSError: The file system refused; likewise.
     """
-    if link.exists() and not link.is_symlink():
-        raise RegistryError(f"{link} is not a symbolic link; move it away and try again")
+    check_replaceable(link)
     new = link.with_name(f".{link.name}.new")
     new.unlink(missing_ok=True)
     # Relative, so that a root can be moved or mounted elsewhere.
