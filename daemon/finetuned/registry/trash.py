@@ -111,6 +111,13 @@ def list_trash(layout: Layout) -> list[str]:
     )
 
 
+def is_half_emptied(layout: Layout) -> bool:
+    """
+    Return whether an emptying was interrupted within a folder; the next one removes the rest.
+    """
+    return any(layout.trash.glob(f"{_REMOVING}*"))
+
+
 def trashed_version(folder: str) -> str | None:
     """
     Return the version whose folder is named *folder* in the trash; None if it was no version.

@@ -16,7 +16,12 @@ from finetuned.layout import Layout
 from finetuned.registry.backup import last_verified_backup
 from finetuned.registry.check import folder_bytes
 from finetuned.registry.prune import prune
-from finetuned.registry.trash import empty_trash, expendable_heads
+from finetuned.registry.trash import (
+    empty_trash,
+    expendable_heads,
+    is_half_emptied,
+    list_trash,
+)
 from finetuned.registry.versions import known_manifest, list_versions
 from finetuned.supervisor.context import Context
 
@@ -47,21 +52,29 @@ class OldHeads:
             return
         try:
             if len(_held(self._context.layout)) > self._context.config.registry.keep_heads:
-                self._tidy()
+                self._prune()
+            self._keep_to_budget()
         except (RegistryError, ModelError) as error:
             log.warning("old_heads_kept", error=str(error))  # a person has to mend that first
         self._looked = last.seq
 
-    def _tidy(self) -> None:
-        layout, config = self._context.layout, self._context.config.registry
-        keep_heads, parents = config.keep_heads, self._context.journal.versions.parents()
-        # A backup is read only if something may go, and then the trash if something has to.
+    def _prune(self) -> None:
+        layout, keep_heads = self._context.layout, self._context.config.registry.keep_heads
+        # A backup is read only if something may go.
         if prune(layout, keep_last=None, keep_heads=keep_heads, last_backup=None).remove:
             backup = last_verified_backup(layout)
             prune(layout, keep_last=None, keep_heads=keep_heads, last_backup=backup, apply=True)
+
+    def _keep_to_budget(self) -> None:
+        """Empty the trash above the budget, also of what a look that was killed has left there."""
+        layout, parents = self._context.layout, self._context.journal.versions.parents()
+        interrupted = is_half_emptied(layout)
+        if not interrupted and not list_trash(layout):
+            return
         folders = expendable_heads(layout, parents)
         sizes = {name: folder_bytes(layout.trash / name) for name in folders}
-        if gone := over_budget(sizes, config.held_trash_bytes):
+        gone = over_budget(sizes, self._context.config.registry.held_trash_bytes)
+        if gone or interrupted:  # the trash is read only if something has to go
             empty_trash(layout, parents=parents, only=gone, apply=True)
 
 

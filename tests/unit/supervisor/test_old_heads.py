@@ -122,6 +122,19 @@ def test_heads_that_training_left_are_neither_counted_nor_read(context, heads):
     assert left == in_trash(context)
 
 
+def test_what_a_killed_look_left_in_the_trash_goes_with_the_next_start(context, heads):
+    """
+    It had moved old heads there and had not deleted them, or had deleted half of one.
+    """
+    heads.look()
+    configure(context, "registry", held_trash_bytes=0)
+    (context.layout.trash / ".removing-v0001-x" / "inside").mkdir(parents=True)
+    OldHeads(context).look()
+
+    assert ["v0001", "v0004", "v0005", "v0006"] == list_versions(context.layout)
+    assert [] == list(context.layout.trash.iterdir())
+
+
 def test_while_a_manifest_is_damaged_nothing_is_moved(context, heads):
     """
     What it needs is not known. It is said once, and the other rounds go on.
