@@ -1,7 +1,7 @@
 """
-What the crash test's child does, one action by name: registry_actions.py ROOT ACTION.
+What the crash test's children do: one action by name, or all of them for ever.
 
-Imported by the test as well, which repeats an interrupted action in-process.
+The latter is a program: registry_actions.py ROOT PREFIX, of the names of the candidates.
 """
 
 import itertools
@@ -102,8 +102,4 @@ def act_for_ever(layout: Layout, prefix: str) -> None:
 
 if __name__ == "__main__":
     configure(None, console=False)
-    root = Layout(Path(sys.argv[1]))
-    if sys.argv[2].startswith("for-ever:"):
-        act_for_ever(root, sys.argv[2].partition(":")[2])
-    else:
-        act(root, sys.argv[2])
+    act_for_ever(Layout(Path(sys.argv[1])), sys.argv[2])

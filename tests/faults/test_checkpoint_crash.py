@@ -9,11 +9,8 @@ costs a job nothing. Checked from the disk alone.
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import signal
-import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +20,8 @@ import pytest
 
 from finetuned.errors import ModelError
 from finetuned.files.manifest import read_manifest
+from support.kills import DONE, REFUSED, calls_in, needs_strace, traced
 
-STRACE = shutil.which("strace")
 CALLS = (
     "openat,write,pwrite64,fsync,fdatasync,ftruncate,rename,renameat,renameat2,"
     "unlink,unlinkat,mkdir,mkdirat,rmdir"
@@ -34,9 +31,6 @@ EVERY = int(os.environ.get("FINETUNED_KILL_EVERY", "1"))
 
 OLDEST, OLD, NEW, NEXT = 9, 10, 11, 12  # a text sort would put 10 before 9
 KEEP = 2
-SAVED, REFUSED, BUG = 0, 75, 70
-
-needs_strace = pytest.mark.skipif(STRACE is None, reason="needs strace (apt-get install strace)")
 
 
 def training(step: int) -> tuple[dict[str, Any], Any]:
@@ -115,63 +109,8 @@ def folder(pristine: Path, tmp_path: Path) -> Path:
 def traced_commit(folder: Path, log: Path, *injections: str) -> int:
     """
     Commit NEW in a forked child under strace; return its exit status, minus a signal.
-
-    The child has torch from its parent, so a kill costs milliseconds and no
-    import is traced. It changes its directory until it is let go: once the
-    first of that is in the log, strace sees everything.
     """
-    reader, writer = os.pipe()
-    log.unlink(missing_ok=True)
-    pid = os.fork()
-    if pid == 0:
-        status = BUG
-        try:
-            os.close(writer)
-            while not select.select([reader], [], [], 0.001)[0]:
-                os.chdir("/")
-            commit(folder, NEW)
-            status = SAVED
-        except OSError:
-            status = REFUSED
-        finally:
-            os._exit(status)
-    os.close(reader)
-    options = [word for injection in injections for word in ("-e", f"inject={injection}")]
-    trace = ("-f", "-qq", "-o", log, "-e", f"trace=chdir,{CALLS}")
-    tracer = subprocess.Popen(
-        [STRACE or "", *trace, *options, "-p", str(pid)], stderr=subprocess.PIPE
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while not (log.exists() and b"chdir(" in log.read_bytes()):
-            if tracer.poll() is not None or time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                message = (tracer.stderr.read() if tracer.stderr else b"").decode()
-                pytest.skip(f"strace cannot trace here: {message}")
-            time.sleep(0.001)
-        os.write(writer, b"g")
-        _, status = os.waitpid(pid, 0)
-        return os.waitstatus_to_exitcode(status)
-    finally:
-        os.close(writer)
-        tracer.wait(20)
-        if tracer.stderr:
-            tracer.stderr.close()
-
-
-def calls_of(log: Path) -> list[tuple[str, int]]:
-    """
-    Return each traced system call but the waiting, with its ordinal.
-    """
-    counts: Counter[str] = Counter()
-    calls = []
-    for line in log.read_text().splitlines():
-        call = line.split(maxsplit=1)[1].split("(")[0]
-        if call.isidentifier() and call != "chdir":
-            counts[call] += 1
-            calls.append((call, counts[call]))
-    return calls
+    return traced(lambda: lambda: commit(folder, NEW), log, *injections, calls=CALLS)
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +120,9 @@ def calls(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tupl
     """
     root = tmp_path_factory.mktemp("calls")
     folder = Path(shutil.copytree(pristine, root / "checkpoints"))
-    assert SAVED == traced_commit(folder, root / "log")
+    assert DONE == traced_commit(folder, root / "log")
     assert [OLD, NEW] == steps_of(folder)
-    found = calls_of(root / "log")
+    found = calls_in(root / "log")
     assert {"openat", "write", "fsync", "mkdir", "rename", "rmdir"} <= {c for c, _ in found}
     return found
 
@@ -245,7 +184,7 @@ def test_what_the_disk_refuses_is_an_oserror_and_earlier_checkpoints_stand(
         visible = steps_of(folder)
         after = tree(folder)
         assert [] == [p.name for p in folder.iterdir() if p.name.startswith(".building")], at
-        assert REFUSED == status or (status == SAVED and visible[-1] == NEW), at
+        assert REFUSED == status or (status == DONE and visible[-1] == NEW), at
         if NEW in visible:  # refused after the rename: what was pruned was pruned lawfully
             assert OLD in visible, at
             before = {name: data for name, data in before.items() if str(OLDEST) not in name}

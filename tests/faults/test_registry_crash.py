@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,12 +28,9 @@ from finetuned.registry.numbers import next_number
 from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import list_versions, verify_version, version_names
 from support.candidates import make_candidate
+from support.kills import DONE, calls_in, kill_before, needs_strace, traced
 
-STRACE = shutil.which("strace")
-# A pyenv shim is a shell script whose own system calls would be counted.
-PYTHON = os.path.realpath(sys.executable)
 STEPS = "rename,?renameat,?renameat2,fsync,unlink,?unlinkat,symlink,?symlinkat,?rmdir"
-TRACE = (STRACE, "-f", "-qq")  # no --seccomp-bpf: under it strace 6.1 never sends the signal
 CHILD = Path(__file__).with_name("registry_actions.py")
 
 
@@ -91,10 +88,6 @@ def prepare(root: Path, action: str) -> None:
             shutil.copytree(layout.versions / "v0003", layout.trash / "v0003-20261120T000000Z")
 
 
-def child(root: Path, action: str, before: tuple[str, ...] = ()) -> list[str]:
-    return [*before, PYTHON, str(CHILD), str(root), action]
-
-
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
@@ -146,47 +139,28 @@ OUTCOMES = {
 }
 
 
-def steps_of(root: Path, action: str, log: Path) -> list[tuple[str, int]]:
-    """
-    Run the action once under strace and return each (system call, its ordinal).
-    """
-    tracer = (*TRACE, "-o", str(log), "-e", f"trace={STEPS}")
-    subprocess.run(child(root, action, tracer), check=True, env=ENVIRONMENT)
-    counts: Counter[str] = Counter()
-    steps = []
-    for line in log.read_text().splitlines():
-        call = line.split(maxsplit=1)[1].split("(")[0]
-        if call.isidentifier():
-            counts[call] += 1
-            steps.append((call, counts[call]))
-    return steps
-
-
-@pytest.mark.skipif(STRACE is None, reason="needs strace (apt-get install strace)")
+@needs_strace
 @pytest.mark.parametrize("action", OUTCOMES)
 def test_a_kill_before_any_step_breaks_nothing(root, tmp_path, action):
     """
     Each system call that changes a name or waits for the disk is once the last one reached.
     """
     prepare(root, action)
-    pristine = tmp_path / "pristine"
+    pristine, log = tmp_path / "pristine", tmp_path / "trace"
     shutil.copytree(root, pristine, symlinks=True)
-    try:
-        steps = steps_of(root, action, tmp_path / "trace")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"strace cannot trace here: {error}")
+
+    def begin():
+        return partial(act, Layout(root), action)
+
+    assert DONE == traced(begin, log, calls=STEPS)
     assert OUTCOMES[action](Layout(root))
+    steps = calls_in(log)
     assert len(steps) >= 2
 
     for call, ordinal in steps:
         shutil.rmtree(root)
         shutil.copytree(pristine, root, symlinks=True)
-        inject = f"inject={call}:signal=SIGKILL:when={ordinal}"
-        tracer = (*TRACE, "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
-        killed = subprocess.run(
-            child(root, action, tracer), check=False, env=ENVIRONMENT, capture_output=True
-        )
-        assert -9 == killed.returncode, (call, ordinal, killed.stderr)
+        kill_before(begin, log, call, ordinal)
         check(root, damaged="v0002" if action == "restore-incumbent" else None)
         act(Layout(root), action)  # the same again, without the kill, must go through
         assert OUTCOMES[action](Layout(root)), (call, ordinal)
@@ -203,7 +177,9 @@ def test_kills_at_random_moments_break_nothing(root):
         for run in range(1, 60):
             folder = Layout(root).runs / f"r-loop-{n}-{run}"
             candidate(folder)
-        process = subprocess.Popen(child(root, f"for-ever:r-loop-{n}"), env=ENVIRONMENT)
+        process = subprocess.Popen(
+            [sys.executable, str(CHILD), str(root), f"r-loop-{n}"], env=ENVIRONMENT
+        )
         deadline = time.monotonic() + 20
         first = Layout(root).runs / f"r-loop-{n}-1"
         while os.stat(first / "adapter_config.json").st_nlink == 1:  # its first commit has begun
