@@ -5,6 +5,7 @@ What a worker is asked to do follows from journal and folders, and from nothing 
 import pytest
 
 from finetuned.core.job import JobEvent, JobKind
+from finetuned.core.learning_rate import Mix, WarmUp, next_warm_up
 from finetuned.core.line_set import LineSet
 from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.core.run import RunKind, RunOutcome
@@ -114,6 +115,41 @@ def test_of_a_file_that_was_learnt_in_part_only_the_rest_is_trained(context):
     assert journal.set_learnt_aside(again) is None
     release(journal, None, PromotionCause.ROLLBACK)
     assert spec_of(context, begun(context, again))[0].datasets[0].lines is None
+
+
+@pytest.mark.parametrize(
+    ("event", "parent"),
+    [(JobEvent.ACCEPT, "v0002"), (JobEvent.HOLD, "v0002"), (JobEvent.REJECT, "v0001")],
+)
+def test_no_verdict_resets_anything(context, event, parent):
+    """
+    The next job goes on from the head's own folder, in which are moments, lineage step, warm-up
+    and replay, and is not told of any roll-back: the learning rate does not warm up again.
+    """
+    layout, journal = context.layout, context.journal
+    promote_job(journal, "d00000001", "a" * 16, commit(layout))
+    job_id = add_job(journal, "d00000002", "b" * 16)
+    for step in TO_EVALUATING:
+        journal.jobs.move(job_id, step)
+    journal.conclude(job_id, event, version=commit(layout, "v0001"), parent="v0001", reason="")
+    head = journal.heads.version()
+    job = journal.jobs.begin(
+        add_job(journal, "d00000003", "c" * 16), config=context.config, parent=head
+    )
+    spec, resumed = spec_of(context, job)
+
+    assert (layout.versions / parent, False, None) == (spec.parent, spec.rolled_back, resumed)
+    before = WarmUp(0, 20)
+    mix = Mix(spec.config.training.replay_fraction, 16)
+    after = next_warm_up(
+        before,
+        lineage_step=7,
+        warmup_steps=20,
+        rolled_back=spec.rolled_back,
+        parent_mix=mix,
+        mix=mix,
+    )
+    assert (before, None) == after
 
 
 def test_on_a_merged_version_the_adapter_sits_on_that_version(context):
