@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from finetuned.core.set_aside import halves
 from finetuned.core.text import printable, visible
 from finetuned.data.file_shape import FileShape, way_out
 from finetuned.data.holdout import HELD_OUT, RESERVED, TRAIN
@@ -84,12 +85,7 @@ def verdict(checked: Checked, about: Circumstances) -> str:
     if checked.outcome is DatasetOutcome.DUPLICATE:
         return f"{name} would not be trained again: {checked.reason}"
     if checked.outcome is not DatasetOutcome.ACCEPTED:
-        # The codes that follow in a reason are listed below with their lines.
-        reason = (checked.reason or "").partition(": ")[0] if checked.rejected else checked.reason
-        advice = ""
-        if checked.report.rows_accepted and checked.rejected:
-            advice = "; correct them, or raise that limit to train the other rows"
-        return f"{name} would be set aside, with all of its rows: {reason}{advice}"
+        return f"{name} would be set aside, with all of its rows: {_why_set_aside(checked)}"
     trained, held_out, left_out = checked.rows_of
     if checked.every_row_is_used:
         return (
@@ -103,6 +99,16 @@ def verdict(checked: Checked, about: Circumstances) -> str:
         f"{checked.report.rows_read:,} rows: {trained:,} to train, {held_out:,} held out to "
         f"measure the gain; {' and '.join(missing)}"
     )
+
+
+def _why_set_aside(checked: Checked) -> str:
+    """Return the reason without the codes in it: they are listed below with their lines."""
+    reason = checked.reason or str(checked.outcome)
+    if not checked.rejected:
+        return reason
+    found, remedy = halves(reason)
+    limit = ", more than data.max_rejected_fraction allows" if checked.report.rows_accepted else ""
+    return f"{found.partition(': ')[0]}{limit}{f'; {remedy}' if remedy else ''}"
 
 
 def table(checked: Checked, about: Circumstances) -> list[str]:

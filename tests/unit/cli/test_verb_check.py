@@ -180,6 +180,13 @@ def test_the_exit_status_says_whether_every_row_is_used(
     assert 0 == main(["check", "good.jsonl", "--show", "0"])
     assert "rows as the model sees them" not in capsys.readouterr().out
     assert 1 == main(["check", "bad.jsonl"])
+    write("worse.jsonl", [*rows(0, 10), "{"])
+    assert 1 == main(["check", "worse.jsonl"])
+    assert (
+        "1 of 11 lines are rejected (9.1%), more than data.max_rejected_fraction allows; correct "
+        "or remove the rejected lines and drop the file again, or raise "
+        "data.max_rejected_fraction to train the other 10 lines\n"
+    ) in capsys.readouterr().out
     assert 1 == main(["check", "array.jsonl"])
     assert (
         "one JSON array, not JSON lines; make JSON lines of it: finetuned convert array.jsonl"
