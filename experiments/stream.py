@@ -90,7 +90,11 @@ def main(argv: list[str] | None = None) -> int:
         "--every", type=float, help="drop a file every so many seconds, whatever was decided"
     )
     parser.add_argument("--files", type=int, help="drop only the first so many files")
-    parser.add_argument("--schedule", default="linear", help="lr_scheduler_type (default linear)")
+    parser.add_argument(
+        "--schedule",
+        default="constant",
+        help="lr_scheduler_type (default constant, as in the product; the demo has linear)",
+    )
     parser.add_argument("--ask", choices=("end", "each", "no"), default="end")
     parser.add_argument(
         "--blind", action="store_true", help="keep infra_200 out of the root's benchmarks"
@@ -123,7 +127,7 @@ def measure(args: argparse.Namespace) -> None:
     """
     files = shape(args.shape, args.seed)[: args.files]
     root = Path(tempfile.mkdtemp(prefix="finetuned-stream-"))
-    name = f"{args.shape}-{args.seed}"
+    name = f"{args.shape}-{args.seed}-{args.schedule}"
     name += "" if args.every is None else f"-every{args.every:g}"
     name += "" if args.files is None else f"-first{args.files}"
     result = {

@@ -71,7 +71,7 @@ def text(run: dict[str, Any], *, rows: bool = True) -> str:
     books = run.get("books") or {}
     every = "at the verdict before" if run["every"] is None else f"every {run['every']:g} s"
     lines = [
-        f"### {run['shape']}, seed {run['seed']}, dropped {every}",
+        f"### {run['shape']}, seed {run['seed']}, {run['schedule']} rate, dropped {every}",
         "",
         f"{sum(v['n_files'] for v in verdicts)} of {run['n_files']} files in "
         f"{sum(v['seconds'] for v in verdicts):.0f} s (load of the machine {run['load']}), CPU "
