@@ -179,7 +179,10 @@ def test_what_was_said_before_stays_said(opened: tuple[Path, Before]) -> None:
     for name, sql in PAST.items():
         now = journal(root, sql)
         assert before.past[name]
-        assert [] == [row for row in before.past[name] if row not in now], name
+        # A later schema may have more columns, and none of them says anything else of before.
+        known = before.past[name][0].keys()
+        kept = [{key: row[key] for key in known} for row in now]
+        assert [] == [row for row in before.past[name] if row not in kept], name
 
 
 def test_versions_of_an_older_root_stay_and_are_whole(opened: tuple[Path, Before]) -> None:
