@@ -299,7 +299,7 @@ def asked(layout: Layout, version: str | None) -> dict[str, int]:
     """
     report = (read_json(layout.versions / version / REPORT) or {}) if version else {}
     return {
-        name: sum(s["n_asked"] - s["n_cached"] for s in subject["suites"].values())
+        name: sum(max(0, s["n_asked"] - s["n_cached"]) for s in subject["suites"].values())
         for name, subject in report.get("subjects", {}).items()
         if subject["same_as"] is None
     }
