@@ -193,6 +193,7 @@ def test_ranks_agree_on_the_budget_that_fits_all_of_them(tiny_base: Path, tmp_pa
         assert (candidate / "manifest.json").exists()
 
 
+@pytest.mark.long
 def test_memory_that_ends_in_a_step_of_one_rank_halves_the_budget_of_all(
     tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_row_that_fits_on_no_less_than_all_ranks_ends_the_job(
         assert [] == ranks(daemon)
 
 
+@pytest.mark.long
 def test_a_step_without_a_finite_loss_on_one_rank_is_left_out_by_all(
     tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -243,6 +245,7 @@ def test_a_step_without_a_finite_loss_on_one_rank_is_left_out_by_all(
         assert world.note("weights-0") == world.note("weights-1") != ""
 
 
+@pytest.mark.long
 def test_early_stopping_and_live_evals_keep_the_ranks_together(
     tiny_base: Path, tmp_path: Path
 ) -> None:
