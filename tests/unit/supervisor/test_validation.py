@@ -115,6 +115,35 @@ def test_a_refused_file_ends_in_rejected_with_its_reason_beside_it(context, inta
     assert "6 of 9 are bad" == orjson.loads(reason.read_bytes())["reason"]
 
 
+@pytest.mark.parametrize("outcome", [DatasetOutcome.QUARANTINED, DatasetOutcome.ACCEPTED])
+def test_what_was_refused_is_written_before_the_journal_has_it(
+    context, intake, workers, monkeypatch, outcome
+):
+    """
+    A daemon killed in between looks at the file again; what is on record it never would.
+    """
+    (key,) = drop(context, intake, "a.jsonl")
+    intake.validation.start()
+    data = context.layout.datasets / ("a" * 16)
+    for folder in (data, run_folder(workers) / key):
+        folder.mkdir(parents=True)
+        (folder / "rejects.jsonl").write_text("{}\n")
+    result(workers, key, result=outcome, dataset_id="a" * 16, sha256="a" * 64, reason="bad")
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("accept", "quarantine"):
+        monkeypatch.setattr(type(context.journal.datasets), name, killed)
+    with pytest.raises(KeyboardInterrupt):
+        intake.validation.poll()
+
+    expected = {"a.d00000001.rejects.jsonl"}
+    if outcome is DatasetOutcome.QUARANTINED:
+        expected |= {"a.d00000001.reason.json"}
+    assert expected == {path.name for path in context.layout.quarantine.iterdir()}
+
+
 def test_a_file_that_changed_goes_back_and_must_be_still_again(context, intake, workers):
     """
     Its writer was not done.

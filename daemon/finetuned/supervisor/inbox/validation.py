@@ -268,6 +268,8 @@ class Validation:
     def _accept(self, key: str, dataset_id: str, result: DatasetResult) -> None:
         folder = self._context.layout.datasets / dataset_id
         manifest = read_json(folder / MANIFEST) or {}
+        # Before the journal: what it has recorded is not looked at again after a crash.
+        publish_rejects(self._context, key, folder / "rejects.jsonl")
         self._context.journal.datasets.accept(
             key,
             dataset_id=dataset_id,
@@ -287,7 +289,6 @@ class Validation:
         )
         if report.get("unused_keys"):
             self._tell_unused_keys(key, report)
-        publish_rejects(self._context, key, folder / "rejects.jsonl")
 
     def _tell_unused_keys(self, key: str, report: dict[str, Any]) -> None:
         """Say in log and status that rows of a file have keys of which nothing is made."""
@@ -305,10 +306,10 @@ class Validation:
     def _quarantine(
         self, key: str, reason: str, report: dict[str, Any] | None, run_dir: Path
     ) -> None:
-        self._context.journal.datasets.quarantine(key, reason, counts_of_report(report))
-        log.warning("dataset_quarantined", key=key, reason=reason)
         publish_rejects(self._context, key, run_dir / key / "rejects.jsonl")
         write_reason(self._context, key, reason, report)
+        self._context.journal.datasets.quarantine(key, reason, counts_of_report(report))
+        log.warning("dataset_quarantined", key=key, reason=reason)
         retire_dataset(self._context, key)
 
 
