@@ -107,7 +107,9 @@ def _scorer(job: Job, questions: list[Question]) -> HeldOutLoss | None:
     some = [q for q in _spread(questions) if _can_be_rendered(job, q)]
     if not some:
         return None
-    budget = job.spec.config.training.max_batch_tokens
+    # Memory may have run out in training, and the budget be lower than the configured one.
+    found = job.heartbeat.now.max_batch_tokens
+    budget = job.spec.config.training.max_batch_tokens if found is None else found
     return HeldOutLoss(job.loaded.model, some, job.renderer, max_tokens=lambda: budget)
 
 
