@@ -243,9 +243,9 @@ class EvaluationRun:
         suites: Sequence[PickedSuite],
         look: Look,
     ) -> tuple[Look, Interpolation | None]:
-        """Try weights between its parent and the candidate if only what it forgot is against it."""
-        gate = self.config.gate
-        if not gate.shares or not look.verdict.forgot:
+        """Try weights between its parent's and its own if only what it forgot is against it."""
+        gate, verdict = self.config.gate, look.verdict
+        if not gate.shares or not (verdict.forgot or verdict.only_canaries_lost):
             return look, None
         parent = subjects.get(HEAD, subjects[INCUMBENT])
         if not is_possible(parent, subjects[CANDIDATE]):
@@ -260,9 +260,11 @@ class EvaluationRun:
             )
         )
         records = tuple(trial.record() for trial in trials)
-        if not trials[-1].passes:
+        passing = [t for t in trials if t.keeps_canaries]
+        passing += [t for t in trials if t.passes and verdict.forgot]
+        if not passing:
             return look, Interpolation(tried=records, chosen=None)
-        return trials[-1].look, Interpolation(tried=records, chosen=trials[-1].share)
+        return passing[0].look, Interpolation(tried=records, chosen=passing[0].share)
 
     def _verdict(
         self, builder: ReportBuilder, measured: Mapping[str, MeasuredSubject], trial: int = 0

@@ -1,9 +1,10 @@
 """
 Trials of weights between those of the parent and the candidate's.
 
-If the gate would reject a candidate only for what it forgot, less of the same change may
-pass. The parent is the version that the candidate was trained on: the head. The largest
-share that passes takes the candidate's place in the report.
+If the gate would reject a candidate only for what it forgot, or would hold it only for a lost
+canary, less of the same change may pass. The parent is the version that the candidate was
+trained on: the head. The largest share that passes and keeps the canaries takes the
+candidate's place in the report, else the largest that passes if the whole one does not.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Trial:
     def passes(self) -> bool:
         return self.look.verdict.outcome is not VersionVerdict.REJECTED
 
+    @property
+    def keeps_canaries(self) -> bool:
+        return self.passes and not self.look.verdict.lost_canary
+
     def record(self) -> ShareTrial:
         """
         Return what a report says of it.
@@ -70,7 +75,7 @@ def try_shares(
     look: Callable[[Mapping[str, Subject], int], Look],
 ) -> Iterator[Trial]:
     """
-    Yield a trial of each share, the largest first, until one passes.
+    Yield a trial of each share, the largest first, until one passes and keeps the canaries.
 
     Args:
         shares: Of the candidate.
@@ -85,5 +90,5 @@ def try_shares(
         tried = {**subjects, CANDIDATE: replace(candidate, folder=folder, version=None)}
         trial = Trial(share, look(tried, number))
         yield trial
-        if trial.passes:
+        if trial.keeps_canaries:
             return

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from finetuned.core.evidence import ItemPair, Merge, SuiteEvidence
+from finetuned.core.gate.change import change_over
 from finetuned.core.gate.verdict import Rule, RuleKind
 from finetuned.core.statistics import clustered_sign_flip
 
@@ -19,9 +20,11 @@ MAX_STOP_RATE_DROP: Final = 0.1
 of answers look at that more closely."""
 
 
-def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
+def canaries_kept(suites: Sequence[SuiteEvidence]) -> list[Rule]:
     """
     Fail for each suite of canaries of which one that the release passed now fails.
+
+    Such a candidate is not promoted. That it is worse is another matter: see canaries_worse.
     """
     rules = []
     for suite in suites:
@@ -36,7 +39,30 @@ def canaries(suites: Sequence[SuiteEvidence]) -> list[Rule]:
             detail += f"; failed: {', '.join(lost[:_MAX_NAMED])}{more}"
         numbers: dict[str, float] = {"kept": kept, "lost": len(lost)}
         rules.append(
-            Rule("canaries", not lost, detail, RuleKind.HARM, suite=suite.name, numbers=numbers)
+            Rule("canaries", not lost, detail, RuleKind.GAIN, suite=suite.name, numbers=numbers)
+        )
+    return rules
+
+
+def canaries_worse(suites: Sequence[SuiteEvidence], alpha: float) -> list[Rule]:
+    """
+    Fail for each suite of canaries of which fewer are right, shown at level *alpha*.
+    """
+    rules = []
+    for suite in suites:
+        change = change_over(suite.pairs)
+        p = change.p_worse_answers()
+        detail = f"{change.answers()}, p(worse) {p:.3g}"
+        numbers = {"p_value": p}
+        rules.append(
+            Rule(
+                "canaries_worse",
+                p > alpha,
+                detail,
+                RuleKind.HARM,
+                suite=suite.name,
+                numbers=numbers,
+            )
         )
     return rules
 

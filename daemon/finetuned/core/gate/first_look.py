@@ -4,8 +4,8 @@ The first look at a candidate: what of it settles a verdict without asking every
 A candidate that shows no gain on the new rows is held, and nothing that older suites could
 say would promote it. So they are asked in part first. All of it is asked before a candidate
 is promoted, if any rule of harm is in doubt, and at every eighth look, so that what the
-parts do not show is found. A lost canary settles it too: canaries are always asked whole,
-and no other answer undoes it. Pure.
+parts do not show is found. One that lost a canary is not promoted either: canaries are
+always asked whole, and no other answer undoes it. Pure.
 """
 
 from __future__ import annotations
@@ -39,19 +39,17 @@ def settles(verdict: Verdict, config: GateConfig) -> bool:
     """
     Return whether the outcome stays what it is, whatever else the candidate would be asked.
 
-    It is rejected if a canary is lost. It is held if its new rows show no gain, nothing that
-    was asked for is missing, and no comparison shows it worse at the level of the gate, even
-    by less than its margin.
+    It is held if its new rows show no gain or a canary is lost, nothing that was asked for is
+    missing, and no comparison shows it worse at the level of the gate, even by less than its
+    margin.
     """
-    if any(rule.name == "canaries" for rule in verdict.failed):
-        return verdict.outcome is VersionVerdict.REJECTED
     alpha = 1 - config.confidence
     gains = [rule for rule in verdict.rules if rule.name == "gain"]
     doubts = [r for r in verdict.rules if r.kind is RuleKind.HARM and _p_value(r) <= alpha]
     return (
         verdict.outcome is VersionVerdict.HELD
         and bool(gains)
-        and not any(rule.passed for rule in gains)
+        and (verdict.lost_canary or not any(rule.passed for rule in gains))
         and not doubts
     )
 

@@ -11,7 +11,7 @@ from typing import Final
 from finetuned.config import GateConfig
 from finetuned.core.evidence import HEAD, Evidence, SuiteEvidence
 from finetuned.core.gate.absolute import absolute
-from finetuned.core.gate.behaviour import canaries, merge_is_exact, stop_rate
+from finetuned.core.gate.behaviour import canaries_kept, canaries_worse, merge_is_exact, stop_rate
 from finetuned.core.gate.change import pairs_of
 from finetuned.core.gate.completeness import completeness, finite_loss, problem_of
 from finetuned.core.gate.first_look import asked_whole
@@ -52,7 +52,7 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
     alpha = (1 - config.confidence) / (2 if head else 1)  # two models, two chances
     rules += _harm(suites, alpha, config, consolidation=evidence.consolidation)
     # A head is not proven: a canary that it passes may be luck, and is nothing to be kept.
-    rules += canaries([s for s in suites if s.origin == SuiteOrigin.CANARY])
+    rules += canaries_kept([s for s in suites if s.origin == SuiteOrigin.CANARY])
     rules += [
         replace(rule, against=HEAD, detail=f"{rule.detail} (against the head)")
         for rule in _harm(head, alpha, config, consolidation=evidence.consolidation)
@@ -87,4 +87,5 @@ def _harm(
     else:
         rules += not_worse(pairs_of(suites, SuiteOrigin.NEW), alpha)
     rules += older_suites(older, alpha, config)
+    rules += canaries_worse([s for s in suites if s.origin == SuiteOrigin.CANARY], alpha)
     return [*rules, stop_rate(pairs_of(suites), alpha)]

@@ -10,7 +10,7 @@ from typing import Final
 
 from finetuned.core.promotion import VersionVerdict
 
-FORGETTING: Final = ("old_accuracy", "old_loss", "old_together", "canaries")
+FORGETTING: Final = ("old_accuracy", "old_loss", "old_together", "canaries_worse")
 """Rules that fail when a candidate forgot something: a smaller share of it may pass them."""
 
 
@@ -77,6 +77,17 @@ class Verdict:
         """Whether it is rejected by forgetting rules alone."""
         harm = self._failed(RuleKind.HARM)
         return bool(harm) and all(rule.name in FORGETTING for rule in harm)
+
+    @property
+    def lost_canary(self) -> bool:
+        """Whether a canary that the release passes now fails."""
+        return any(rule.name == "canaries" and not rule.passed for rule in self.rules)
+
+    @property
+    def only_canaries_lost(self) -> bool:
+        """Whether it shows a gain and is held for a lost canary alone, as far as it was asked."""
+        held_by = {rule.name for rule in self._failed(RuleKind.GAIN)} - {"asked_whole"}
+        return self.outcome is VersionVerdict.HELD and held_by == {"canaries"}
 
     @property
     def reason(self) -> str:
