@@ -156,8 +156,8 @@ class GateConfig:
     interpolation: str = "0.7, 0.5, 0.3"
     """
     Shares of the candidate, the rest the model it was trained on, that are tried before a
-    candidate is rejected for what it forgot, the largest first; the first that is not
-    rejected takes its place. "" tries none.
+    candidate is rejected for what it forgot, or held for a lost canary alone, the largest
+    first; the first that passes takes its place. "" tries none.
     """
 
     def __post_init__(self) -> None:

@@ -69,14 +69,18 @@ def canaries_worse(suites: Sequence[SuiteEvidence], alpha: float) -> list[Rule]:
 
 def stop_rate(pairs: Sequence[ItemPair], alpha: float) -> Rule:
     """
-    Fail if answers cease to end with a stop token: more than the margin, shown at level *alpha*.
+    Fail if answers that were right cease to end: more than the margin, shown at level *alpha*.
+
+    One that was wrong before is no worse for running on: the base of a first file may end
+    every answer at once.
     """
-    asked = [p for p in pairs if p.candidate_stopped is not None]
+    asked = [p for p in pairs if p.candidate_stopped is not None and p.incumbent_correct]
     worse = [bool(p.incumbent_stopped) - bool(p.candidate_stopped) for p in asked]
     p = clustered_sign_flip(worse, [p.cluster for p in asked]) if asked else 1.0
     before = sum(bool(p.incumbent_stopped) for p in asked)
     now = sum(bool(p.candidate_stopped) for p in asked)
-    detail = f"answers that ended by themselves {before} -> {now} of {len(asked)}, p(worse) {p:.3g}"
+    detail = f"right answers that ended by themselves {before} -> {now} of {len(asked)}"
+    detail += f", p(worse) {p:.3g}"
     held = p > alpha or before - now <= MAX_STOP_RATE_DROP * len(asked)
     return Rule("stop_rate", held, detail, RuleKind.HARM, numbers={"p_value": p})
 
