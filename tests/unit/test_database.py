@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from finetuned.core.job import JobState
 from finetuned.errors import CorruptRow
+from finetuned.files import schema
 from finetuned.files.database import Database
 
 
@@ -141,3 +144,24 @@ def test_numbers_of_different_names_do_not_meet(database: Database) -> None:
     assert 8 == database.next_number("run", floor=4)
     database.reserve_numbers("run", up_to=20)
     assert 21 == database.next_number("run")
+
+
+def test_a_new_file_that_several_open_at_once_is_made_once(tmp_path: Path) -> None:
+    """
+    A daemon at its first start and somebody who asks for its datasets do not stop each other.
+    """
+    everybody = Barrier(4)
+
+    def opens(path: Path) -> str | None:
+        everybody.wait(timeout=30)
+        database = Database(path)
+        try:
+            return database.setting("schema_version")
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for attempt in range(8):
+            path = tmp_path / f"{attempt}.sqlite3"
+            found = [f.result() for f in [pool.submit(opens, path) for _ in range(4)]]
+            assert [str(schema.VERSION)] * 4 == found

@@ -55,21 +55,35 @@ class Database:
             raise
 
     def _migrate(self) -> None:
-        """Bring the tables to schema.VERSION, each step in one transaction with its number."""
+        """
+        Bring the tables to schema.VERSION, each step in one transaction with its number.
+
+        The number is read in the transaction of its step: another process may open the
+        same file at the same time, and a step that both took would be an error.
+        """
         with self.write():
             if self.setting("schema_version") is None:
                 self.set_setting("schema_version", "1")
-        while (found := int(self.setting("schema_version") or 0)) in schema.MIGRATIONS:
-            with self.write():
-                for statement in filter(str.strip, schema.MIGRATIONS[found].split(";\n")):
-                    self.db.execute(statement)
-                self.set_setting("schema_version", str(found + 1))
+        while self._take_step():
+            pass
+        found = int(self.setting("schema_version") or 0)
         if found != schema.VERSION:
             raise ConfigError(
                 f"{self.path} was written by a later version of this program (schema {found}, "
                 f"known here {schema.VERSION}); update the program, or move the file away to have "
                 "the journal made again from the versions"
             )
+
+    def _take_step(self) -> bool:
+        """Take the next step of the schema; return False if there is none."""
+        with self.write():
+            found = int(self.setting("schema_version") or 0)
+            if found not in schema.MIGRATIONS:
+                return False
+            for statement in filter(str.strip, schema.MIGRATIONS[found].split(";\n")):
+                self.db.execute(statement)
+            self.set_setting("schema_version", str(found + 1))
+        return True
 
     def close(self) -> None:
         """
