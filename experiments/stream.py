@@ -92,8 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--files", type=int, help="drop only the first so many files")
     parser.add_argument(
         "--schedule",
-        default="constant",
-        help="lr_scheduler_type (default constant, as in the product; the demo has linear)",
+        default="wsd",
+        help="lr_scheduler_type (default wsd, as in the product)",
     )
     parser.add_argument("--ask", choices=("end", "each", "no"), default="end")
     parser.add_argument(

@@ -113,6 +113,32 @@ def _row(judged: dict[str, Any]) -> str:
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
+def summary(runs: Sequence[dict[str, Any]]) -> str:
+    """
+    Return one line for each run: what it cost and what head and release know at its end.
+    """
+    lines = [
+        "| files | dropped | seed | head | release | wall s | CPU s | runs | verdicts |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        verdicts = run["verdicts"]
+        counts = Counter(v["verdict"] for v in verdicts)
+        cells = (
+            run["shape"] + ("" if run["schedule"] == "wsd" else f", {run['schedule']} rate"),
+            "at the verdict before" if run["every"] is None else f"every {run['every']:g} s",
+            run["seed"],
+            run.get("head", "-"),
+            run.get("release", "-"),
+            f"{sum(v['seconds'] for v in verdicts):.0f}",
+            f"{sum(_cpu(v) for v in verdicts):.0f}",
+            len(verdicts),
+            ", ".join(f"{n} {verdict}" for verdict, n in counts.items()),
+        )
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def page() -> str:
     """
     Return the page of all runs in build/stream/.
@@ -123,6 +149,7 @@ def page() -> str:
         "    python -m experiments.stream --page docs/measurements/stream.md\n\n"
         "The same 2,400 rows as one file, as 24 of 100 and as 120 of 20, each file dropped when "
         "the verdict\non the one before is there, or on a timer; and with three files among "
-        "them whose answers are permuted\n(mix).\n\n"
+        "them whose answers are permuted\n(mix). Head and release: right answers of 200 on "
+        "infra_200 at the end. Rate: `wsd`, the default, if no\nother is named.\n\n"
     )
-    return head + "\n".join(text(run) for run in found)
+    return head + summary(found) + "\n" + "\n".join(text(run) for run in found)

@@ -75,11 +75,12 @@ class TrainingConfig:
     file: warming up again at each file makes the model forget earlier files.
     """
 
-    lr_scheduler_type: str = "constant"
+    lr_scheduler_type: str = "wsd"
     """
-    "constant" (for a stream of files: the next file continues at the same rate); or a
-    shape within each job: "linear" and "cosine" fall to zero over it, "wsd" over its
-    last fifth (a little better for a single file, worse for many).
+    Shape of the rate within each job: "wsd" holds it and lets it fall to zero over the
+    last fifth, which ends as well for one file as for a stream of small ones; "linear"
+    and "cosine" fall over the whole job (as good for one file, worse for many);
+    "constant" never falls, and ends each file a little unsettled.
     """
 
     weight_decay: float = 0.0
