@@ -131,6 +131,13 @@ class GateConfig:
     min_gain: float = 0.0
     """Share of right answers on the new rows that must be gained, 0 to 1; 0 demands none."""
 
+    answers_follow: bool = True
+    """
+    Whether the answers of each new file must be shown to depend on their questions before
+    anything is promoted. Files in which questions and answers belong to different rows lower
+    the loss too. false for rows that are to be answered alike whatever is asked.
+    """
+
     max_old_accuracy_drop: float = 0.02
     """
     Share of right answers that any older suite may lose, 0 to 1, before a loss that is

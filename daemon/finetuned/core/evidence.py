@@ -38,6 +38,11 @@ class ItemPair:
     """Tokens of the expected answer; 0 if the item has none to score."""
     cluster: str
     """Items of one template or near-duplicates have the same (core/clusters.py)."""
+    swapped_loss: float | None = None
+    """
+    The candidate's loss of the expected answer after the question of another row, in nats;
+    None if it was not measured.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,7 @@ def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
         told = [o[key] for o in (new, old) for key in ("correct", "stopped")]
         if type(new["n_tokens"]) is not int or (asked and any(type(t) is not bool for t in told)):
             return None
-        cluster = item["cluster"]
+        cluster, swapped = item["cluster"], item.get("swapped_loss")
         if not isinstance(cluster, str):
             return None
         return ItemPair(
@@ -238,6 +243,7 @@ def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
             incumbent_loss=_loss(old["loss"]),
             n_tokens=new["n_tokens"],
             cluster=cluster,
+            swapped_loss=None if swapped is None else _loss(swapped),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

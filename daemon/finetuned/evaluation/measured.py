@@ -7,7 +7,7 @@ Pure; does not know how the model was asked, nor which model is better.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from finetuned.core.metrics import mean_loss, wilson_interval
 from finetuned.core.suite_origin import SuiteOrigin
@@ -37,6 +37,8 @@ class Measured:
     """Wall time, >= 0."""
     in_time: bool
     """Whether the deadline of the suite was kept."""
+    swapped: Mapping[str, Outcome] = field(default_factory=dict)
+    """By item: its expected answer after the question of another row, where that was taken."""
 
     @property
     def complete(self) -> bool:
@@ -133,12 +135,21 @@ def item_record(suite: Suite, question: Question, by: Mapping[str, Measured]) ->
         system=question.system,
         prompt=question.prompt,
         golden=question.golden,
+        swapped_loss=next((_swapped_loss(m, question) for m in by.values() if m.swapped), None),
         outcomes={
             subject: _outcome_record(measured.outcomes[question.id])
             for subject, measured in by.items()
             if question.id in measured.outcomes
         },
     )
+
+
+def _swapped_loss(measured: Measured, question: Question) -> float | None:
+    """Return the loss after another question; None without one, or of another tokenisation."""
+    own, swapped = measured.outcomes.get(question.id), measured.swapped.get(question.id)
+    if own is None or swapped is None or swapped.timed_out or own.n_tokens != swapped.n_tokens:
+        return None
+    return swapped.loss_sum
 
 
 def _outcome_record(outcome: Outcome) -> OutcomeRecord:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from finetuned.core.evidence import evidence_of
@@ -17,6 +18,7 @@ from finetuned.core.job import JobKind
 from finetuned.core.phase import Phase
 from finetuned.core.record import to_json
 from finetuned.data.render import Renderer
+from finetuned.data.swapped import with_swapped_questions
 from finetuned.errors import Interrupted
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.examiner import Examiner
@@ -75,7 +77,9 @@ class EvaluationRun:
         self.heartbeat.beat(force=True, phase=Phase.LOADING_FOR_EVALUATION)
         subjects = self._subjects()
         renderer = self._renderer(subjects[CANDIDATE].base)
-        suites = [renderable(picked, renderer) for picked in self._pick()]
+        suites = [
+            self._with_control(renderable(picked, renderer), renderer) for picked in self._pick()
+        ]
         with closing(AnswerStore(self.spec.answers)) as store:
             examiner = Examiner(
                 renderer, self.config.evaluation, store, self._between_passes, self._count
@@ -123,6 +127,16 @@ class EvaluationRun:
             *pick_held_out(job.new, job.old, config.final_max_rows),
             *pick_benchmarks(folder, config.suites, also=job.also),
         ]
+
+    def _with_control(self, picked: PickedSuite, renderer: Renderer) -> PickedSuite:
+        """Return a suite of the job's own files with its answers after other questions."""
+        job, suite = self.spec.job, picked.suite
+        if job is None or job.job_kind is not JobKind.TRAINING or picked.problem is not None:
+            return picked
+        own = {dataset.dataset_id for dataset in job.datasets}
+        if not self.config.gate.answers_follow or suite.dataset_id not in own:
+            return picked
+        return replace(picked, swapped=with_swapped_questions(suite, renderer.render))
 
     def _look(
         self,
@@ -180,9 +194,9 @@ class EvaluationRun:
                 compares with it, and a report shows what is known of it.
         """
         n_questions = sum(len(s.suite.questions) for s in suites)
-        self.heartbeat.beat(
-            force=True, evaluation_done=0, evaluation_total=len(subjects) * n_questions
-        )
+        n_swapped = sum(len(s.swapped.questions) for s in suites if s.swapped is not None)
+        total = len(subjects) * n_questions + n_swapped
+        self.heartbeat.beat(force=True, evaluation_done=0, evaluation_total=total)
         found: dict[str, MeasuredSubject] = {}
         for name, subject in subjects.items():
             same = next((s for s in found if subjects[s].is_same(subject)), None)
@@ -219,13 +233,19 @@ class EvaluationRun:
                 suite=picked.suite.title,
             )
             if picked.problem is None:
-                measured[picked.suite.name] = examiner.measure(
+                found = examiner.measure(
                     lambda: self.models.get(subject),
                     digest,
                     picked.suite,
                     deadline=deadline,
                     known_only=known_only,
                 )
+                if subject.name == CANDIDATE and picked.swapped is not None:
+                    control = examiner.measure(
+                        lambda: self.models.get(subject), digest, picked.swapped, deadline=deadline
+                    )
+                    found = replace(found, swapped=control.outcomes)
+                measured[picked.suite.name] = found
         load_seconds = self.models.seconds - loading
         seconds = time.monotonic() - began - load_seconds
         return MeasuredSubject(subject.version, seconds, load_seconds, measured)

@@ -43,6 +43,8 @@ class PickedSuite:
     """Why it cannot be asked; None if it can."""
     n_unasked: int = 0
     """Questions that the model did not have to answer; see first_part()."""
+    swapped: Suite | None = None
+    """Its answers after the questions of other rows, which the candidate's loss is taken of."""
 
     def record(self) -> SuiteRecord:
         """

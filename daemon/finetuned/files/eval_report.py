@@ -153,6 +153,11 @@ class ItemRecord:
     """The expected answer; None for a text, which is only scored."""
     cluster: str | None = None
     """Items of one template or near-duplicates have the same; None outside a job's report."""
+    swapped_loss: float | None = None
+    """
+    The candidate's loss of the expected answer after the question of another row, summed over
+    the same tokens, in nats; None if it was not taken.
+    """
     outcomes: Mapping[str, OutcomeRecord]
     """By subject; without those that have the numbers of another."""
 

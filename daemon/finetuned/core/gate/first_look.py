@@ -4,8 +4,9 @@ The first look at a candidate: what of it settles a verdict without asking every
 A candidate that shows no gain on the new rows is held, and nothing that older suites could
 say would promote it. So they are asked in part first. All of it is asked before a candidate
 is promoted, if any rule of harm is in doubt, and at every eighth look, so that what the
-parts do not show is found. One that lost a canary is not promoted either: canaries are
-always asked whole, and no other answer undoes it. Pure.
+parts do not show is found. One that lost a canary, or whose answers do not follow from their
+questions, is not promoted either: canaries and new rows are always asked whole, and no other
+answer undoes it. Pure.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from finetuned.core.promotion import VersionVerdict
 
 WHOLE_EVERY: Final = 8
 """Every so manieth look at the same release everything is asked, whatever the first look says."""
+
+_WHOLE_AT_ONCE: Final = ("gain", "canaries", "answers_follow")
+"""Rules of gain about new rows and canaries, of which a first look asks everything."""
 
 
 def may_settle(config: GateConfig, look: int) -> bool:
@@ -39,17 +43,17 @@ def settles(verdict: Verdict, config: GateConfig) -> bool:
     """
     Return whether the outcome stays what it is, whatever else the candidate would be asked.
 
-    It is held if its new rows show no gain or a canary is lost, nothing that was asked for is
-    missing, and no comparison shows it worse at the level of the gate, even by less than its
-    margin.
+    It is held if its new rows show no gain or a rule fails that was asked whole, nothing that
+    was asked for is missing, and no comparison shows it worse at the level of the gate, even by
+    less than its margin.
     """
     alpha = 1 - config.confidence
-    gains = [rule for rule in verdict.rules if rule.name == "gain"]
+    gains = any(rule.name == "gain" for rule in verdict.rules)
     doubts = [r for r in verdict.rules if r.kind is RuleKind.HARM and _p_value(r) <= alpha]
     return (
         verdict.outcome is VersionVerdict.HELD
-        and bool(gains)
-        and (verdict.lost_canary or not any(rule.passed for rule in gains))
+        and gains
+        and not all(rule.passed for rule in verdict.rules if rule.name in _WHOLE_AT_ONCE)
         and not doubts
     )
 

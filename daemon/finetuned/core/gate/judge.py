@@ -11,6 +11,7 @@ from typing import Final
 from finetuned.config import GateConfig
 from finetuned.core.evidence import HEAD, Evidence, SuiteEvidence
 from finetuned.core.gate.absolute import absolute
+from finetuned.core.gate.answers_follow import answers_follow
 from finetuned.core.gate.behaviour import canaries_kept, canaries_worse, merge_is_exact, stop_rate
 from finetuned.core.gate.change import pairs_of
 from finetuned.core.gate.completeness import completeness, finite_loss, problem_of
@@ -48,6 +49,8 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
         rules.append(gain(new, look, config))
         if config.min_gain > 0:
             rules.append(minimum_gain(new, config.min_gain))
+        files = [s for s in suites if s.origin == SuiteOrigin.NEW]
+        rules += answers_follow(files, 1 - config.confidence)
     head = [s for s in evidence.head if problem_of(s) is None]
     alpha = (1 - config.confidence) / (2 if head else 1)  # two models, two chances
     rules += _harm(suites, alpha, config, consolidation=evidence.consolidation)
