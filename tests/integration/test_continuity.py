@@ -35,7 +35,11 @@ def chain(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             datasets=[dataset],
             job_id=f"j{i:06d}",
             parent=runs[-1] / "candidate" if runs else None,
-            training={"lora_dropout": 0.0, "replay_fraction": 0.0},
+            training={
+                "lr_scheduler_type": "constant",
+                "lora_dropout": 0.0,
+                "replay_fraction": 0.0,
+            },
         )
         assert 0 == fork_main(main, run), (run / "output.txt").read_text()
         runs.append(run)
