@@ -11,9 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from finetuned.files.atomic import write_atomic
+
+WIDTH = 110
+"""Most characters of a line of prose."""
 
 RUNS = Path(__file__).resolve().parents[1] / "build" / "stream"
 
@@ -71,15 +75,18 @@ def text(run: dict[str, Any], *, rows: bool = True) -> str:
     books = run.get("books") or {}
     every = "at the verdict before" if run["every"] is None else f"every {run['every']:g} s"
     lines = [
-        f"### {run['shape']}, seed {run['seed']}, {run['schedule']} rate, dropped {every}",
+        f"## {run['shape']}, seed {run['seed']}, {run['schedule']} rate, dropped {every}",
         "",
-        f"{sum(v['n_files'] for v in verdicts)} of {run['n_files']} files in "
-        f"{sum(v['seconds'] for v in verdicts):.0f} s (load of the machine {run['load']}), CPU "
-        f"{sum(_cpu(v) for v in verdicts):.0f} s; "
-        f"{', '.join(f'{n} {verdict}' for verdict, n in counts.items())}; right answers on "
-        f"infra_200: head {run.get('head', '-')}, release {run.get('release', '-')}; rows learnt "
-        f"{books.get('learnt', '-')}, not learnt {books.get('not_learnt', '-')}, held out "
-        f"{books.get('held_out', '-')}, refused {books.get('refused', '-')}.",
+        *wrap(
+            f"{sum(v['n_files'] for v in verdicts)} of {run['n_files']} files in "
+            f"{sum(v['seconds'] for v in verdicts):.0f} s (load of the machine {run['load']}), CPU "
+            f"{sum(_cpu(v) for v in verdicts):.0f} s; "
+            f"{', '.join(f'{n} {verdict}' for verdict, n in counts.items())}; right answers on "
+            f"infra_200: head {run.get('head', '-')}, release {run.get('release', '-')}; rows "
+            f"learnt {books.get('learnt', '-')}, not learnt {books.get('not_learnt', '-')}, held "
+            f"out {books.get('held_out', '-')}, refused {books.get('refused', '-')}.",
+            WIDTH,
+        ),
         "",
     ]
     if rows:
@@ -144,12 +151,17 @@ def page() -> str:
     Return the page of all runs in build/stream/.
     """
     found = [json.loads(path.read_bytes()) for path in sorted(RUNS.glob("*.json"))]
-    head = (
-        "# A stream of small files\n\n    python -m experiments.stream SHAPE --seed N\n"
-        "    python -m experiments.stream --page docs/measurements/stream.md\n\n"
-        "The same 2,400 rows as one file, as 24 of 100 and as 120 of 20, each file dropped when "
-        "the verdict\non the one before is there, or on a timer; and with three files among "
-        "them whose answers are permuted\n(mix). Head and release: right answers of 200 on "
-        "infra_200 at the end. Rate: `wsd`, the default, if no\nother is named.\n\n"
+    commands = (
+        "    .venv/bin/python -m experiments.stream SHAPE --seed N",
+        "    .venv/bin/python -m experiments.stream --page docs/measurements/stream.md",
     )
+    about = (
+        "The same 2,400 rows as one file, as 24 of 100 and as 120 of 20, each file dropped when "
+        "the verdict on the one before is there, or on a timer, so that files that wait share a "
+        "run; and with three files more whose answers are permuted (mix). Head and release: right "
+        "answers of 200 on infra_200 at the end, or after each verdict if the daemon does not "
+        "know these questions. The load of the machine says what else ran: seconds of CPU are "
+        "the fairer cost."
+    )
+    head = "\n".join(["# A stream of small files", "", *commands, "", *wrap(about, WIDTH), "", ""])
     return head + summary(found) + "\n" + "\n".join(text(run) for run in found)

@@ -48,6 +48,21 @@ def test_answers_that_do_not_follow_from_their_questions_are_held() -> None:
     assert settles(verdict, GateConfig())
 
 
+def test_no_share_of_a_mixed_up_file_is_worth_keeping() -> None:
+    """
+    If it made the model forget, it is rejected, and no weights in between are tried.
+    """
+    wrong = [
+        ItemPair(str(i), i > 30, True, True, True, 5.0, 5.0, 10, f"old/{i}") for i in range(60)
+    ]
+    old = SuiteEvidence("old", "old.jsonl", "old", True, 60, tuple(wrong), None)
+
+    assert judge(Evidence(suites=(GOOD, old)), GateConfig()).forgot
+    verdict = judge(Evidence(suites=(MIXED_UP, old)), GateConfig())
+    assert VersionVerdict.REJECTED is verdict.outcome
+    assert not verdict.forgot
+
+
 def test_answers_that_follow_are_promoted() -> None:
     """
     The rule stands among those that passed.

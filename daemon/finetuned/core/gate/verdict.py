@@ -74,9 +74,14 @@ class Verdict:
 
     @property
     def forgot(self) -> bool:
-        """Whether it is rejected by forgetting rules alone."""
+        """
+        Whether it is rejected by forgetting rules alone, and learnt what is worth keeping.
+
+        Of a file whose answers do not follow from their questions no share is worth keeping.
+        """
         harm = self._failed(RuleKind.HARM)
-        return bool(harm) and all(rule.name in FORGETTING for rule in harm)
+        follows = all(r.passed for r in self.rules if r.name == "answers_follow" and r.required)
+        return bool(harm) and all(rule.name in FORGETTING for rule in harm) and follows
 
     @property
     def lost_canary(self) -> bool:
