@@ -63,7 +63,10 @@ def test_a_full_disk_is_waited_for_and_costs_no_attempt(small_disk: Path, tiny_b
     Status, journal, checkpoints and inbox share a disk that fills up in mid-training.
     """
     root = make_root(
-        small_disk / "root", tiny_base, training="num_train_epochs = 12\nsave_steps = 2"
+        small_disk / "root",
+        tiny_base,
+        training="num_train_epochs = 12\nsave_steps = 2",
+        gate="answers_follow = false",  # twelve passes teach this base how answers look
     )
     drop(root, "a.jsonl", 100)
     ballast = small_disk / "ballast"

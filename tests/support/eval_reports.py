@@ -85,6 +85,7 @@ def make_item(dice: random.Random, suite: str, number: int, subjects: list[str])
         "prompt": f"{verb} {service} on {host}, please",
         "golden": golden,
         "cluster": f"{suite}/{number}",
+        "swapped_loss": None,
         "outcomes": outcomes,
     }
 
