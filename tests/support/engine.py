@@ -279,9 +279,10 @@ def train(
     **options: Any,
 ) -> StreamTrainer:
     """
-    Train *model* on all of *rows* by the product's trainer and return that.
+    Train *model* on all of *rows* by the product's trainer, at one rate, and return that.
     """
-    config = TrainingConfig(**{"learning_rate": 1e-3, "warmup_steps": 0, **options})
+    rate = {"learning_rate": 1e-3, "lr_scheduler_type": "constant", "warmup_steps": 0}
+    config = TrainingConfig(**{**rate, **options})
     lm = model.get_base_model() if hasattr(model, "get_base_model") else model
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = make_optimizer(trained, config)
