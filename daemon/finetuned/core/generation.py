@@ -1,0 +1,239 @@
+"""
+What a serving engine is asked and what it answers: values that cross a process border.
+
+The gateway has clients, keys and a queue; the engine has weights. They share these types and
+nothing else. Does not know HTTP, models or how the values travel (process/channel.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class FinishReason(StrEnum):
+    """
+    Why an answer ended, in OpenAI's words.
+    """
+
+    STOP = "stop"  # the model ended it, or a stop text was reached
+    LENGTH = "length"  # max_tokens or the model's longest input was reached
+    TOOL_CALLS = "tool_calls"
+
+
+class Guide(StrEnum):
+    """
+    What an answer is held to, token by token.
+    """
+
+    NONE = "none"
+    JSON_OBJECT = "json_object"  # any JSON object
+    JSON_SCHEMA = "json_schema"
+
+
+class FailureKind(StrEnum):
+    """
+    Why a request has no answer.
+    """
+
+    BAD_REQUEST = "bad_request"  # the template refuses the messages, or the schema is not usable
+    TOO_LONG = "too_long"  # prompt and answer can never fit
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+    NO_MODEL = "no_model"  # nothing of that name is held
+    ENGINE = "engine"  # a bug, or the engine has ended
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldModel:
+    """
+    A model that the engine is told to hold, by its folders.
+    """
+
+    name: str
+    """``v0007``, ``base``, or the name of a folder: what answers are labelled with."""
+    base: Path
+    """Directory of a full model."""
+    folder: Path | None = None
+    """The version whose adapter goes on top; None if the base is the whole model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """
+    How tokens are chosen, and when an answer ends.
+    """
+
+    max_tokens: int
+    """>= 1."""
+    temperature: float = 0.0
+    """0 takes the likeliest token; up to 2."""
+    top_p: float = 1.0
+    """Only the likeliest tokens that hold this share together, > 0 to 1."""
+    top_k: int = 0
+    """Only so many likeliest tokens; 0 is all."""
+    seed: int | None = None
+    """The same seed, prompt and model give the same answer; None draws one."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer and are not part of it."""
+    top_logprobs: int | None = None
+    """Alternatives that are reported for each token, 0 to 20; None reports no probability."""
+    guide: Guide = Guide.NONE
+    schema: dict[str, Any] | None = None
+    """The JSON schema of Guide.JSON_SCHEMA."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generate:
+    """
+    Answer one prompt: messages, or text that is taken as it is.
+    """
+
+    id: str
+    model: str
+    """Name of a held model."""
+    sampling: Sampling
+    messages: tuple[dict[str, Any], ...] = ()
+    """As data.messages describes them; empty with *text*."""
+    tools: tuple[dict[str, Any], ...] = ()
+    text: str | None = None
+    seconds: float = 60.0
+    """Until the answer has to be whole; the time before the engine had it does not count."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embed:
+    """
+    Return the mean of the last hidden states over the tokens of each text.
+    """
+
+    id: str
+    model: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancel:
+    """
+    Nobody waits for this request any more.
+    """
+
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hold:
+    """
+    Load these models, and keep no other than those that requests still run on.
+
+    The first is what new requests of the stable name go to once it is loaded.
+    """
+
+    models: tuple[HeldModel, ...]
+
+
+Order = Generate | Embed | Cancel | Hold
+"""What the gateway writes; the end of its input ends the engine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenLogprob:
+    """
+    A token's text, the natural logarithm of its probability, and the likeliest others.
+    """
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """
+    More of an answer: whole characters, in order.
+    """
+
+    id: str
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """
+    The end of an answer.
+    """
+
+    id: str
+    model: str
+    """Name of the model that gave all of it."""
+    reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int
+    """Tokens of the prompt that were not computed again."""
+    answer_tokens: int
+    confidence: float
+    """Mean probability of the answer's tokens (geometric), 0 to 1."""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    """As OpenAI writes them, without ids."""
+    reasoning: str | None = None
+    """A reasoning block that the answer began with; never part of its text."""
+    seconds_to_first: float = 0.0
+    """From the order's arrival in the engine to its first token."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    """
+    The vectors of one Embed, in the order of its texts.
+    """
+
+    id: str
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """
+    A request that has no answer, or whose answer ended early.
+    """
+
+    id: str
+    kind: FailureKind
+    message: str
+    """What was found, what was expected, what to do."""
+    field: str | None = None
+    """Of the request, if one field is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holding:
+    """
+    What the engine has loaded; written after each change and at the start.
+    """
+
+    names: tuple[str, ...]
+    problems: dict[str, str] = field(default_factory=dict)
+    """Why a model that it was told to hold is not loaded, by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beat:
+    """
+    What the engine is doing; written once a second.
+    """
+
+    running: int
+    waiting: int
+    cache_bytes: int
+    cache_limit: int
+    device: str
+
+
+Report = Piece | Finished | Embedded | Failed | Holding | Beat
+"""What the engine writes."""
