@@ -47,6 +47,24 @@ class FailureKind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSettings:
+    """
+    What an engine is told when it is started, and cannot be changed while it runs.
+    """
+
+    max_running: int = 16
+    """Most requests that are answered at once, >= 1."""
+    kv_bytes: int = 1 << 30
+    """Most memory for keys and values of running requests and of kept prompts."""
+    dtype: str = "auto"
+    """``model.dtype`` of the configuration."""
+    device: str = "auto"
+    """``model.device`` of the configuration."""
+    enable_thinking: bool = False
+    """``model.enable_thinking`` of the configuration."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HeldModel:
     """
     A model that the engine is told to hold, by its folders.

@@ -170,6 +170,21 @@ class ChatTemplate:
         refuse_control_tokens(example, self._control)
         return self._turn(example, len(example.messages) - 1)
 
+    def prompt(self, messages: list[Message], tools: list[Tool] | None) -> str:
+        """
+        Return the text after which the model answers a conversation.
+
+        Args:
+            messages: As Example.messages, but the last one is any turn; not empty.
+            tools: As Example.tools.
+
+        Raises:
+            MalformedExample: control_token, template_error or too_slow.
+        """
+        example = Example("conversation", "messages", messages, tools)
+        refuse_control_tokens(example, self._control)
+        return self._render(messages, tools, asks=True)
+
     def without_stop(self, answer: str) -> str:
         """
         Return *answer* up to its first stop token.

@@ -29,7 +29,7 @@ import orjson
 
 from finetuned.data.chat_template import ChatTemplate, adds_bos
 from finetuned.data.examples import Example
-from finetuned.data.messages import Message
+from finetuned.data.messages import Message, Tool
 from finetuned.data.training_sequence import (
     TrainingSequence,
     TurnIds,
@@ -203,6 +203,24 @@ class Renderer:
             ValueError: The example is a text, which has no prompt.
         """
         return self._encode_many([self._template.last_turn(example).prompt])[0]
+
+    def conversation_ids(self, messages: list[Message], tools: list[Tool] | None) -> list[int]:
+        """
+        Return the ids that the model is fed to answer a conversation, as prompt_ids() does.
+
+        Args:
+            messages: As ChatTemplate.prompt() takes them.
+            tools: As Example.tools.
+
+        Raises:
+            MalformedExample: control_token, template_error or too_slow.
+        """
+        return self._encode_many([self._template.prompt(messages, tools)])[0]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers, for libraries that need all of its tokens."""
+        return self._tokenizer
 
     def text_ids(self, text: str) -> list[int]:
         """

@@ -7,7 +7,7 @@ Does not know prompts, stop tokens or losses.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,3 +102,15 @@ class CachedLM:
         )
         logits: torch.Tensor = output.logits[:, -keep:]
         return logits
+
+    def mean_hidden(self, ids: Sequence[int]) -> list[float]:
+        """
+        Return the mean of the last hidden states over some tokens.
+
+        Args:
+            ids: Not empty.
+        """
+        given = torch.tensor([list(ids)], device=self.device)
+        output = self._lm(input_ids=given, output_hidden_states=True, use_cache=False)
+        mean: list[float] = output.hidden_states[-1][0].float().mean(0).tolist()
+        return mean

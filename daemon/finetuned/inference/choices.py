@@ -37,7 +37,7 @@ def choice_scores(
     with answering(model):
         lm = CachedLM(model)
         exact = lm.is_exact(prompt[0])
-        prefix = Prefix(lm, [prompt] * len(choices)) if exact else None
+        prefix = Prefix.shared(lm, [prompt] * len(choices)) if exact else None
         longest = max((len(c) for c in choices), default=0) + (0 if exact else len(prompt))
         at_once = choices_at_once(longest, lm.vocabulary, batch_size)
         for start in range(0, len(choices), at_once):

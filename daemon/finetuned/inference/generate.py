@@ -120,7 +120,7 @@ def answer_and_score(
         if not items or generation.is_late():
             pass
         elif lm.is_exact(prompts[0][0]):
-            prefix = Prefix(lm, prompts)
+            prefix = Prefix.shared(lm, prompts)
             CachedAnswers(generation, lm, prefix, batch_size, reuse_agreement).answer(items)
         else:
             answer_by_stock(model, generation, items, batch_size)

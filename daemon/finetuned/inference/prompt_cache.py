@@ -33,6 +33,12 @@ class CachedRows:
         """
         self._cache = cache
         self._lengths = lengths
+        self._appended = 0
+
+    @property
+    def slots(self) -> int:
+        """W."""
+        return int(self._cache.get_seq_length())
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -47,6 +53,52 @@ class CachedRows:
         slots = torch.arange(width, device=lm.device)
         mask = (slots >= width - self._lengths.unsqueeze(1)).long()
         return lm.logits(ids, mask, self._cache, 1)[:, 0]
+
+    def extend(
+        self, lm: CachedLM, tokens: Sequence[Sequence[int]], pad_token_id: int
+    ) -> torch.Tensor:
+        """
+        Append some tokens to each row; settle() must follow.
+
+        Args:
+            lm: The model.
+            tokens: One or more for each row, not the same number for all. Length N.
+            pad_token_id: Fills masked places.
+
+        Returns:
+            (N, Q, V): at place j, what follows the first j + 1 of a row's tokens; undefined
+            at the places after its last one.
+        """
+        width, self._appended = self.slots, max(len(some) for some in tokens)
+        ids = torch.full((len(tokens), self._appended), pad_token_id, dtype=torch.long)
+        for i, some in enumerate(tokens):
+            ids[i, : len(some)] = torch.tensor(some)
+        ends = torch.tensor([[width + len(some)] for some in tokens], device=lm.device)
+        slots = torch.arange(width + self._appended, device=lm.device)
+        mask = ((slots >= width - self._lengths.unsqueeze(1)) & (slots < ends)).long()
+        return lm.logits(ids.to(lm.device), mask, self._cache, self._appended)
+
+    def settle(self, kept: Sequence[int]) -> None:
+        """
+        Cut each row after the first tokens that extend() appended to it.
+
+        Args:
+            kept: How many of them each row keeps, >= 1. Length N.
+        """
+        width, self._appended = self.slots - self._appended, 0
+        more = torch.tensor(kept, device=self._lengths.device)
+        self._lengths = self._lengths + more
+        if min(kept) == max(kept):
+            for layer in self._cache.layers:
+                layer.keys = layer.keys[:, :, : width + kept[0]]
+                layer.values = layer.values[:, :, : width + kept[0]]
+            return
+        used = int(self._lengths.max())
+        slots = torch.arange(used, device=more.device) + (width - used)
+        slots = (slots + more.unsqueeze(1)).clamp_(min=0)
+        rows = torch.arange(len(kept), device=more.device)
+        for layer in self._cache.layers:
+            layer.keys, layer.values = _at(layer.keys, rows, slots), _at(layer.values, rows, slots)
 
     def keep(self, rows: Sequence[int]) -> None:
         """
@@ -78,20 +130,46 @@ class CachedRows:
 
 class Prefix:
     """
-    The leading tokens that all prompts of a call share, run once.
+    The leading tokens that several prompts share, run once.
     """
 
-    def __init__(self, lm: CachedLM, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, cache: DynamicCache, length: int) -> None:
         """
+        Args:
+            cache: Of one row and *length* slots.
+            length: >= 0.
+        """
+        self._cache = cache
+        self.length = length
+
+    @classmethod
+    def shared(cls, lm: CachedLM, prompts: Sequence[Sequence[int]]) -> Prefix:
+        """
+        Run what all prompts of a call share.
+
         Args:
             lm: The model.
             prompts: All prompts of the call, none empty.
         """
-        self.length = shared_length(prompts)
-        self._cache = DynamicCache()
-        if self.length:
-            ids = torch.tensor([list(prompts[0][: self.length])], device=lm.device)
-            lm.logits(ids, torch.ones_like(ids), self._cache, 1)
+        length, cache = shared_length(prompts), DynamicCache()
+        if length:
+            ids = torch.tensor([list(prompts[0][:length])], device=lm.device)
+            lm.logits(ids, torch.ones_like(ids), cache, 1)
+        return cls(cache, length)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its keys and values."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._cache.layers)
+
+    def cut(self, length: int) -> Prefix:
+        """
+        Return its first *length* tokens, 1 to ``self.length``, without a copy.
+        """
+        made = DynamicCache()
+        for i, layer in enumerate(self._cache.layers):
+            made.update(layer.keys[:, :, :length], layer.values[:, :, :length], i)
+        return Prefix(made, length)
 
     def cache(self, pads: torch.Tensor) -> DynamicCache:
         """
@@ -148,6 +226,17 @@ class Prefill:
             ids[:, prefix.length :].to(lm.device), mask.to(lm.device), self._cache, tail + 1
         )
         """(N, T, V): at place j, what follows a prompt and j tokens of its continuation."""
+
+    def prompt(self, row: int) -> Prefix:
+        """
+        Return a copy of what the prompt of one row left in the cache.
+        """
+        length, made = int(self._lengths[row]), DynamicCache()
+        part = slice(self._width - length, self._width)
+        for i, layer in enumerate(self._cache.layers):
+            keys, values = (x[row : row + 1, :, part].clone() for x in (layer.keys, layer.values))
+            made.update(keys, values, i)
+        return Prefix(made, length)
 
     def rows(self, picked: Sequence[int], accepted: Sequence[int]) -> CachedRows:
         """

@@ -1,0 +1,3 @@
+"""
+The process that holds models and generates: many requests at once, token by token.
+"""

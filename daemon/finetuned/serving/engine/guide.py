@@ -1,0 +1,116 @@
+"""
+Answers held to JSON or to a JSON schema, token by token, by llguidance.
+
+The whole answer is checked again when it has ended, by another library: a mask is a promise,
+not a proof. Nothing is ever repaired. Does not know models or requests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llguidance
+import llguidance.hf
+import llguidance.torch
+import orjson
+import torch
+
+from finetuned.core.generation import Guide, Sampling
+from finetuned.core.json_schema import check_schema, schema_complaint
+
+_ANY_OBJECT = {"type": "object"}
+
+
+class GuideMaker:
+    """
+    Makes the guards of one tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, stop_token_ids: frozenset[int]) -> None:
+        """
+        Args:
+            tokenizer: Of transformers, a fast one.
+            vocabulary: Logits per position.
+            stop_token_ids: Tokens that end an answer.
+        """
+        self._vocabulary = vocabulary
+        self._tokenizer = llguidance.hf.from_tokenizer(
+            tokenizer, n_vocab=vocabulary, eos_token=sorted(stop_token_ids)[0]
+        )
+        self._stops = sorted(stop_token_ids)
+
+    def guard(self, sampling: Sampling) -> Guard | None:
+        """
+        Return what holds an answer, None if it is free.
+
+        Raises:
+            ValueError: The schema is not one, or has a keyword that cannot be held.
+        """
+        if sampling.guide is Guide.NONE:
+            return None
+        schema = _ANY_OBJECT if sampling.guide is Guide.JSON_OBJECT else sampling.schema
+        if schema is None:
+            raise ValueError("a guide by a JSON Schema needs one")
+        check_schema(schema)
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
+        matcher = llguidance.LLMatcher(self._tokenizer, grammar)
+        if matcher.is_error():
+            reason = matcher.get_error().strip().splitlines()[0]
+            raise ValueError(f"this JSON Schema cannot be held: {reason}")
+        return Guard(matcher, schema, self._vocabulary, self._stops)
+
+
+class Guard:
+    """
+    The grammar of one answer.
+    """
+
+    def __init__(
+        self,
+        matcher: llguidance.LLMatcher,
+        schema: dict[str, Any],
+        vocabulary: int,
+        stops: list[int],
+    ) -> None:
+        self._matcher = matcher
+        self._schema = schema
+        self._stops = stops
+        self._vocabulary = vocabulary
+        self._bits = llguidance.torch.allocate_token_bitmask(1, vocabulary)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing can follow."""
+        return bool(self._matcher.is_stopped())
+
+    def allowed(self) -> torch.Tensor:
+        """
+        Return which tokens may come next, (V,) of bool, on the CPU.
+        """
+        llguidance.torch.fill_next_token_bitmask(self._matcher, self._bits, 0)
+        shifts = torch.arange(32, dtype=torch.int32)
+        bits = (self._bits[0].unsqueeze(1) >> shifts) & 1
+        allowed = bits.flatten()[: self._vocabulary].bool()
+        if self._matcher.is_accepting():
+            allowed[self._stops] = True  # the mask knows one of them
+        return allowed
+
+    def accept(self, token: int) -> None:
+        """
+        Go on after *token*, which was allowed.
+
+        Raises:
+            ValueError: It was not.
+        """
+        if not self._matcher.consume_token(token):
+            raise ValueError(f"the grammar does not allow token {token}")
+
+    def complaint(self, text: str) -> str | None:
+        """
+        Return why *text* is not what was asked for, None if it is.
+        """
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            return f"not JSON: {error}"
+        return schema_complaint(value, self._schema)
