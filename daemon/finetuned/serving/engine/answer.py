@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from finetuned.core.generation import (
     Finished,
@@ -19,11 +19,16 @@ from finetuned.core.generation import (
     Piece,
     TokenLogprob,
 )
+from finetuned.serving.engine.parts import AnswerParts
 from finetuned.serving.engine.sample import Chosen, Sampler
 from finetuned.serving.engine.text import AnswerText
 
 if TYPE_CHECKING:
     from finetuned.serving.engine.guide import Guard
+
+
+_OPENING: Final = 8
+"""Last tokens of a prompt that may open a reasoning block."""
 
 
 class RunningAnswer:
@@ -64,6 +69,14 @@ class RunningAnswer:
         self._decode = decode
         self._stops = frozenset(stop_token_ids)
         self._text = AnswerText(decode, order.sampling.stop)
+        is_chat = order.text is None
+        self._parts = AnswerParts(
+            opened=is_chat and decode(self.prompt[-_OPENING:]).rstrip().endswith("<think>"),
+            calls=is_chat and bool(order.tools),
+        )
+        self._is_chat = is_chat
+        self._certain = ""
+        self._shown = 0
         self._began = time.monotonic()
         self._deadline = self._began + order.seconds
         self._first: float | None = None
@@ -122,7 +135,14 @@ class RunningAnswer:
         """
         Return what can be shown and was not yet, if anything.
         """
-        text = self._text.take(ended=self.reason is not None)
+        ended = self.reason is not None
+        self._certain += self._text.take(ended=ended)
+        visible = self._certain
+        if self._is_chat:
+            visible = self._parts.visible(self._certain, ended=ended)
+            if ended and self._parts.tool_calls:
+                self.reason = FinishReason.TOOL_CALLS
+        text, self._shown = visible[self._shown :], len(visible)
         if not text and not (self._unsent and self.reason is not None):
             return None
         logprobs, self._unsent = tuple(self._unsent), []
@@ -153,6 +173,8 @@ class RunningAnswer:
             cached_tokens=self.cached,
             answer_tokens=len(self.ids),
             confidence=min(1.0, math.exp(self._logprob / self._n_chosen)),
+            tool_calls=self._parts.tool_calls,
+            reasoning=self._parts.reasoning,
             seconds_to_first=self._first - self._began,
             seconds=time.monotonic() - self._began,
         )
