@@ -4,6 +4,7 @@ Many requests at once have the answers that each has alone, and each ends as it 
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 
@@ -19,10 +20,12 @@ from finetuned.core.generation import (
     Finished,
     FinishReason,
     Generate,
+    Guide,
     HeldModel,
     Piece,
     Sampling,
 )
+from finetuned.core.json_schema import schema_complaint
 from support.serving import MICRO, EngineProcess, asked, running_engine
 
 BASE = HeldModel(name="base", base=MICRO)
@@ -129,6 +132,32 @@ def test_the_same_seed_draws_the_same_answer(engine):
     assert engine.text("drawn0") == engine.text("drawn1")
 
 
+def test_an_answer_is_held_to_its_schema(engine):
+    """
+    Whatever the model would say; a schema that cannot be held is refused.
+    """
+    schema = {
+        "type": "object",
+        "properties": {"kind": {"enum": ["dns", "user"]}, "sure": {"type": "boolean"}},
+        "required": ["kind", "sure"],
+        "additionalProperties": False,
+    }
+    held = {"guide": Guide.JSON_SCHEMA, "max_tokens": 100}
+    ends = engine.answers(
+        asked("held", prompts(1)[0], schema=schema, **held),
+        asked("drawn-held", prompts(1)[0], schema=schema, temperature=1.0, seed=3, **held),
+        asked("no-schema", "x", schema={"type": "no such type"}, **held),
+    )
+
+    assert (FailureKind.BAD_REQUEST, "response_format") == (
+        ends["no-schema"].kind,
+        ends["no-schema"].field,
+    )
+    for name in ("held", "drawn-held"):
+        assert FinishReason.STOP == ends[name].reason
+        assert None is schema_complaint(json.loads(engine.text(name)), schema)
+
+
 def test_what_cannot_be_answered_is_refused_with_its_field(engine):
     """
     Before it costs anything, and the engine goes on.
@@ -188,10 +217,10 @@ def test_more_than_the_memory_is_refused_with_both_numbers():
     """
     What is needed and what there is; and the end of the socket ends the process.
     """
-    with running_engine(EngineSettings(kv_bytes=1 << 20)) as small:
+    with running_engine(EngineSettings(kv_bytes=2 << 20)) as small:
         small.hold(BASE)
         end = small.answers(asked("big", "x", max_tokens=1000))["big"]
-        assert (FailureKind.TOO_LONG, True) == (end.kind, str((1 << 20) * 3 // 4) in end.message)
+        assert (FailureKind.TOO_LONG, True) == (end.kind, str((2 << 20) * 3 // 4) in end.message)
         assert FinishReason.STOP == small.answers(asked("small", prompts(1)[0]))["small"].reason
         assert 0 == small.close()
 

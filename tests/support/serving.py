@@ -110,9 +110,12 @@ class EngineProcess:
         """
         Close the socket, and return the exit status.
         """
+        self.close_socket()
+        return self.process.wait(60)
+
+    def close_socket(self) -> None:
         self._lines.close()
         self._connection.close()
-        return self.process.wait(60)
 
 
 @contextmanager
@@ -134,6 +137,6 @@ def running_engine(settings: EngineSettings | None = None) -> Iterator[EnginePro
     try:
         yield engine
     finally:
-        ours.close()
+        engine.close_socket()
         process.kill()
         process.wait()
