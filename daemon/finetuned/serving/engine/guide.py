@@ -19,6 +19,11 @@ from finetuned.core.generation import Guide, Sampling
 from finetuned.core.json_schema import check_schema, schema_complaint
 
 _ANY_OBJECT = {"type": "object"}
+_OPTIONS: Any = {"whitespace_pattern": "[ ]?", "lenient": False}
+"""
+At most one space between two parts: a model that is held may else write spaces for ever.
+A keyword that cannot be held is an error, whatever the schema says of itself.
+"""
 
 
 class GuideMaker:
@@ -52,7 +57,7 @@ class GuideMaker:
         if schema is None:
             raise ValueError("a guide by a JSON Schema needs one")
         check_schema(schema)
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
         matcher = llguidance.LLMatcher(self._tokenizer, grammar)
         if matcher.is_error():
             reason = matcher.get_error().strip().splitlines()[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -158,7 +159,7 @@ class Scheduler:
         self._end_late()
         with torch.inference_mode():
             for served, joining in self._admit().items():
-                self._guarded(served, lambda s=served, j=joining: _join(s, j))
+                self._guarded(served, partial(_join, served, joining))
             for served in dict.fromkeys(e.served for e in self._running.values()):
                 self._guarded(served, served.batch.step)
         return bool(self._running or self._waiting)
