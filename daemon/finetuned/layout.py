@@ -145,6 +145,26 @@ class Layout:
         return self.models / "head"
 
     @property
+    def serving(self) -> Path:
+        """What belongs to the service, mode 0700; made by its first start or its first key."""
+        return self.models / "serving"
+
+    @property
+    def keys(self) -> Path:
+        """Salted hashes of the service's keys; author: finetuned keys."""
+        return self.serving / "keys.json"
+
+    @property
+    def feedback(self) -> Path:
+        """What users said of answers, and the review queue, in SQLite; author: the gateway."""
+        return self.serving / "feedback.sqlite3"
+
+    @property
+    def serving_state(self) -> Path:
+        """Process, address and held versions of a running service; author: the gateway."""
+        return self.serving / "state.json"
+
+    @property
     def current_model(self) -> Path:
         return self.root / "current_model"
 

@@ -19,6 +19,7 @@ from finetuned.config.data import DataConfig, InboxConfig
 from finetuned.config.evaluation import EvaluationConfig, GateConfig, WatchConfig, parse_gates
 from finetuned.config.retired import is_retired, retired_keys
 from finetuned.config.service import RegistryConfig, SupervisorConfig
+from finetuned.config.serving import ServingConfig
 from finetuned.config.training import ModelConfig, TrainingConfig
 from finetuned.errors import ConfigError
 
@@ -30,6 +31,7 @@ __all__ = [
     "InboxConfig",
     "ModelConfig",
     "RegistryConfig",
+    "ServingConfig",
     "SupervisorConfig",
     "TrainingConfig",
     "WatchConfig",
@@ -56,6 +58,7 @@ class Config:
     watch: WatchConfig = field(default_factory=WatchConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+    serving: ServingConfig = field(default_factory=ServingConfig)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """
