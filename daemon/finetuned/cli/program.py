@@ -23,6 +23,7 @@ from finetuned.cli import (
     report,
     retry,
     run,
+    serve,
     status,
     test,
     versions,
@@ -31,6 +32,7 @@ from finetuned.cli.verb import UsageError, Verb, chosen_root
 
 VERBS: tuple[Verb, ...] = (
     run.VERB,
+    serve.VERB,
     status.VERB,
     check.VERB,
     convert.VERB,

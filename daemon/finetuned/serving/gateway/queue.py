@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from finetuned.core.generation import Cancel, Embedded, Failed, FailureKind, Finished, Order
 from finetuned.serving.gateway.errors import Refusal, unavailable
@@ -39,6 +39,7 @@ class RequestQueue:
         self._waiting: deque[Ticket] = deque()
         self._running: dict[str, Ticket] = {}
         self._send: Send | None = None
+        self._held: frozenset[str] = frozenset()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._seconds_each = 0.1
         self._closed = False
@@ -87,18 +88,35 @@ class RequestQueue:
             self._leave(ticket)
         ticket.fail(FailureKind.CANCELLED, "the client has gone", _now())
 
-    def engine_up(self, send: Send) -> None:
+    def engine_up(self, send: Send, held: Collection[str], lost: Mapping[str, str]) -> None:
         """
-        Begin to ask: the engine holds a model.
+        Ask for answers of the models that the engine holds; called at each change of them.
+
+        Args:
+            send: Writes to the engine.
+            held: Names of the models.
+            lost: Why a model cannot be loaded, by name: requests for it have no answer.
         """
         self._send = send
+        self._held = frozenset(held)
+        for ticket in [t for t in self._waiting if t.order.model in lost]:
+            why = f"{ticket.order.model} cannot be loaded: {lost[ticket.order.model]}"
+            self._leave(ticket)
+            ticket.fail(FailureKind.NO_MODEL, why, _now())
         self._pump()
+
+    def models(self) -> set[str]:
+        """
+        Return the names of the models that requests wait for or run on.
+        """
+        return {t.order.model for t in (*self._waiting, *self._running.values())}
 
     def engine_down(self, why: str) -> None:
         """
         Stop asking. What had begun fails; what had not waits at the front for the next engine.
         """
         self._send = None
+        self._held = frozenset()
         again = []
         for ticket in list(self._running.values()):
             del self._running[ticket.id]
@@ -149,8 +167,11 @@ class RequestQueue:
         )
 
     def _pump(self) -> None:
-        while self._send is not None and self._waiting and self.running < self._max_running:
-            ticket = self._waiting.popleft()
+        while self._send is not None and self.running < self._max_running:
+            ticket = next((t for t in self._waiting if t.order.model in self._held), None)
+            if ticket is None:
+                return
+            self._waiting.remove(ticket)
             self._running[ticket.id] = ticket
             self._tell(ticket.to_send(_now()))
 

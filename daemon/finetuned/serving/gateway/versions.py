@@ -9,7 +9,7 @@ Does not read weights: the engine compares files with their hashes before it loa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -46,7 +46,13 @@ class Versions:
     """
 
     def __init__(
-        self, layout: Layout, *, name: str, configured: str, swapped: Swapped = _nobody
+        self,
+        layout: Layout,
+        *,
+        name: str,
+        configured: str,
+        swapped: Swapped = _nobody,
+        in_use: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         """
         Args:
@@ -54,11 +60,13 @@ class Versions:
             name: ``serving.name``.
             configured: ``model.base``.
             swapped: Called when the stable name begins to mean another model.
+            in_use: Returns the names that requests wait for; they stay loaded.
         """
         self._layout = layout
         self.name = name
         self._configured = configured
         self._swapped = swapped
+        self._in_use = in_use
         self._tell: Tell | None = None
         self._wanted: str | None = None
         self._before: str | None = None
@@ -204,7 +212,8 @@ class Versions:
         if self._tell is None:
             return
         models = []
-        for name in dict.fromkeys((self._wanted, self.current, self._before, *self._named)):
+        first = (self._wanted, self.current, self._before, *self._named)
+        for name in dict.fromkeys((*first, *sorted(self._in_use()))):
             if name is None:
                 continue
             try:

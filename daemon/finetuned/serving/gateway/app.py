@@ -1,0 +1,110 @@
+"""
+The application: routes, refusals and admission around one Service.
+
+Does not listen (serve.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from finetuned import __version__
+from finetuned.serving.gateway import health, routes_documents, routes_openai
+from finetuned.serving.gateway.admission import Admission
+from finetuned.serving.gateway.errors import SERVER_ERROR, Refusal, invalid_body
+from finetuned.serving.gateway.exchange import CLIENT_GONE, ClientGone
+from finetuned.serving.gateway.parts import Guard
+from finetuned.serving.gateway.service import Service
+
+log = structlog.get_logger()
+
+Wrap = Callable[[ASGIApp], ASGIApp]
+"""A middleware with its arguments bound, such as a limit of the body's size."""
+
+
+def build_app(
+    service: Service, *, routers: Sequence[APIRouter] = (), wraps: Sequence[Wrap] = ()
+) -> ASGIApp:
+    """
+    Return the application; its lifespan starts and ends the engine.
+
+    Args:
+        service: Not started; the application starts and ends it.
+        routers: More routes, before those here: the page, metrics, feedback.
+        wraps: Middleware around everything, the outermost last.
+    """
+    app = FastAPI(
+        title="finetuned",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(service),
+    )
+    app.state.service = service
+    for router in (*routers, routes_openai.router, health.router, routes_documents.router):
+        app.include_router(router)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(ClientGone, _gone)
+    app.add_exception_handler(Exception, _bug)
+    app.add_middleware(_admission, guard=service.parts.guard)
+    wrapped: ASGIApp = app
+    for wrap in wraps:
+        wrapped = wrap(wrapped)
+    return wrapped
+
+
+def _admission(app: ASGIApp, guard: Guard) -> ASGIApp:
+    return Admission(app, guard=guard)
+
+
+def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    return running
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)  # noqa: S101
+    return error.response()
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    return invalid_body(error.errors()).response()
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    path = f"{request.method} {request.url.path[:200]}"
+    reasons = {
+        404: f"{path}: there is no such route; GET / lists those that are",
+        405: f"{path}: the route takes another method, see the Allow header",
+    }
+    message = reasons.get(error.status_code, f"{path}: {error.detail}")
+    return Refusal(error.status_code, message, headers=error.headers).response()
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    log.error("request_crashed", path=request.url.path, exc_info=error)
+    message = "a bug in the service; its log has the details"
+    return Refusal(500, message, kind=SERVER_ERROR, code="internal_error").response()

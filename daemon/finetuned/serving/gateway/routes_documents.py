@@ -1,0 +1,228 @@
+"""
+The routes of the project's own documents: /generate, /chat, /status, / and /models.
+
+Thin: each asks as routes_openai does and answers in its own keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from time import monotonic
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from finetuned.serving.gateway.errors import Refusal, no_model
+from finetuned.serving.gateway.exchange import Exchange, unless_gone
+from finetuned.serving.gateway.orders import plain_order, talk_order
+from finetuned.serving.gateway.parts import Answer, Caller
+from finetuned.serving.gateway.replies import Json, usage
+from finetuned.serving.gateway.routes_openai import TheCaller, TheService, as_json
+from finetuned.serving.gateway.service import Service
+from finetuned.serving.gateway.shapes import PlainRequest, TalkRequest
+from finetuned.serving.gateway.sse import Stream
+
+router = APIRouter()
+
+INTERFACE_VERSION = "2.0.0"
+"""Of the documents' gateway; what its clients compare."""
+
+ENDPOINTS = {
+    "chat": "POST /chat",
+    "generate": "POST /generate",
+    "openai": "POST /v1/chat/completions",
+    "status": "GET /status",
+    "models": "GET /models",
+    "health": "GET /health",
+}
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@router.post("/generate")
+async def generate(
+    body: PlainRequest, request: Request, service: TheService, caller: TheCaller
+) -> Response:
+    """
+    Answer one prompt.
+    """
+    model = await service.versions.resolve(body.model or service.config.name)
+    order = plain_order(body, model=model, most_tokens=service.config.max_tokens)
+    exchange = Exchange(service, route="/generate", caller=caller, order=order)
+    answer = await _whole(request, exchange)
+    found = {
+        "text": answer.text,
+        "model": service.public(model),
+        "finish_reason": str(answer.finished.reason),
+        "confidence": answer.finished.confidence,
+        "request_id": order.id,
+        "usage": usage(answer.finished),
+    }
+    return as_json(found, exchange.headers)
+
+
+@router.post("/chat")
+async def talk(
+    body: TalkRequest, request: Request, service: TheService, caller: TheCaller
+) -> Response:
+    """
+    Answer one message; with ``stream`` as plain text.
+    """
+    return await _talk(body, request, service, caller, body.model or service.config.name)
+
+
+@router.post("/chat/{model_id}")
+async def talk_to(
+    model_id: str, body: TalkRequest, request: Request, service: TheService, caller: TheCaller
+) -> Response:
+    """
+    The same, of the model in the path.
+    """
+    if body.model not in {None, model_id}:
+        raise Refusal(
+            400,
+            f"model is {body.model!r} and the path names {model_id!r}; send one of them",
+            param="model",
+            code="invalid_value",
+        )
+    return await _talk(body, request, service, caller, model_id)
+
+
+async def _talk(
+    body: TalkRequest, request: Request, service: Service, caller: Caller, asked: str
+) -> Response:
+    began = monotonic()
+    model = await service.versions.resolve(asked)
+    order = talk_order(body, model=model, most_tokens=service.config.max_tokens)
+    exchange = Exchange(service, route="/chat", caller=caller, order=order)
+    if body.stream:
+        return await _plain_stream(request, exchange)
+    answer = await _whole(request, exchange)
+    found = {
+        "response": answer.text,
+        "model_used": service.public(model),
+        "timestamp": _timestamp(),
+        "processing_time": round(monotonic() - began, 4),
+        "tokens_used": answer.finished.prompt_tokens + answer.finished.answer_tokens,
+    }
+    return as_json(found, exchange.headers)
+
+
+@router.get("/")
+async def about(service: TheService) -> Json:
+    """
+    Say what this service is and where it answers.
+    """
+    return {
+        "service": service.config.name,
+        "version": INTERFACE_VERSION,
+        "models": [service.config.name, *map(service.public, service.versions.held)],
+        "endpoints": ENDPOINTS,
+    }
+
+
+@router.get("/models")
+async def models(service: TheService) -> Json:
+    """
+    Describe the models that can be asked.
+    """
+    return {"models": {name: _card(service, name) for name in _names(service)}}
+
+
+@router.get("/{model_id}/models")
+async def model(model_id: str, service: TheService) -> Json:
+    """
+    Describe one model.
+    """
+    names = _names(service)
+    if model_id not in names:
+        raise no_model(model_id, names)
+    return _card(service, model_id)
+
+
+@router.get("/status")
+async def status(service: TheService) -> Json:
+    """
+    Return the state of the service, its requests, and what is wrong.
+    """
+    found = {
+        name: {
+            "name": name,
+            "status": _state(service),
+            "url": "/v1",
+            "model_id": _model_of(service, name),
+            "last_health_check": _timestamp(),
+        }
+        for name in _names(service)
+    }
+    return {
+        "status": _state(service),
+        "models": found,
+        "uptime": round(monotonic() - service.started, 1),
+        "total_requests": service.requests,
+        "requests_by_model": dict(service.requests_by_model),
+        "running": service.queue.running,
+        "waiting": service.queue.waiting,
+        "problems": dict(service.versions.problems),
+        "engine_problem": service.engine_problem,
+    }
+
+
+def _names(service: Service) -> list[str]:
+    return [service.config.name, *map(service.public, service.versions.held)]
+
+
+def _state(service: Service) -> str:
+    return "healthy" if service.ready else "unavailable"
+
+
+def _model_of(service: Service, name: str) -> str | None:
+    return service.versions.current if name == service.config.name else name.partition("@")[2]
+
+
+def _card(service: Service, name: str) -> Json:
+    stable = name == service.config.name
+    described = "the version in use" if stable else f"version {name.partition('@')[2]}"
+    return {
+        "name": name,
+        "description": described,
+        "strengths": [],
+        "status": _state(service),
+        "model_id": _model_of(service, name),
+    }
+
+
+async def _whole(request: Request, exchange: Exchange) -> Answer:
+    try:
+        answer = await unless_gone(request, exchange.whole())
+        await exchange.settle()
+        return answer
+    finally:
+        exchange.close()
+
+
+async def _plain_stream(request: Request, exchange: Exchange) -> Response:
+    try:
+        await unless_gone(request, exchange.first())
+    except BaseException:
+        exchange.close()
+        raise
+    return Stream(
+        _texts(exchange),
+        media_type="text/plain; charset=utf-8",
+        headers=exchange.headers,
+        closed=exchange.close,
+    )
+
+
+async def _texts(exchange: Exchange) -> AsyncIterator[bytes]:
+    try:
+        async for piece in exchange.pieces():
+            yield piece.text.encode()
+    except Refusal as refusal:
+        yield f"\n[error: {refusal.message}]\n".encode()
+        return
+    await exchange.settle()

@@ -1,0 +1,169 @@
+"""
+/v1/models, /v1/chat/completions, /v1/completions and /v1/embeddings, as OpenAI has them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from finetuned.core.generation import Embed
+from finetuned.serving.gateway.errors import Refusal
+from finetuned.serving.gateway.exchange import Exchange, embedded, unless_gone
+from finetuned.serving.gateway.orders import chat_order, completion_order, new_id
+from finetuned.serving.gateway.parts import Caller
+from finetuned.serving.gateway.replies import ChatReply, Json, Reply, TextReply, embeddings
+from finetuned.serving.gateway.service import Service
+from finetuned.serving.gateway.shapes import ChatRequest, CompletionRequest, EmbeddingsRequest
+from finetuned.serving.gateway.sse import DONE, Stream, error_event, event, with_pings
+
+router = APIRouter(prefix="/v1")
+
+
+def service_of(request: Request) -> Service:
+    """
+    Return the service that *request* came to.
+    """
+    service: Service = request.app.state.service
+    return service
+
+
+def caller_of(request: Request) -> Caller:
+    """
+    Return who asks, as Admission left it.
+    """
+    caller: Caller = request.state.caller
+    return caller
+
+
+TheService = Annotated[Service, Depends(service_of)]
+TheCaller = Annotated[Caller, Depends(caller_of)]
+
+
+def as_json(body: object, headers: dict[str, str]) -> Response:
+    """
+    Return a response with *body* as JSON.
+    """
+    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
+
+
+@router.get("/models")
+async def list_models(service: TheService) -> Json:
+    """
+    List the stable name, and each version that is loaded.
+    """
+    names = [service.config.name, *(service.public(name) for name in service.versions.held)]
+    created = int(time.time())
+    return {
+        "object": "list",
+        "data": [
+            {"id": name, "object": "model", "created": created, "owned_by": "finetuned"}
+            for name in names
+        ],
+    }
+
+
+@router.post("/chat/completions")
+async def chat(
+    body: ChatRequest, request: Request, service: TheService, caller: TheCaller
+) -> Response:
+    """
+    Answer a conversation.
+    """
+    model = await service.versions.resolve(body.model)
+    order = chat_order(body, model=model, most_tokens=service.config.max_tokens)
+    reply = ChatReply(
+        request_id=order.id,
+        created=int(time.time()),
+        model=service.public(model),
+        logprobs=body.logprobs,
+    )
+    exchange = Exchange(service, route="/v1/chat/completions", caller=caller, order=order)
+    return await _respond(request, exchange, reply, body.stream, body.include_usage)
+
+
+@router.post("/completions")
+async def complete(
+    body: CompletionRequest, request: Request, service: TheService, caller: TheCaller
+) -> Response:
+    """
+    Go on with a text.
+    """
+    model = await service.versions.resolve(body.model)
+    order = completion_order(body, model=model, most_tokens=service.config.max_tokens)
+    reply = TextReply(
+        request_id=order.id,
+        created=int(time.time()),
+        model=service.public(model),
+        logprobs=body.logprobs is not None,
+    )
+    exchange = Exchange(service, route="/v1/completions", caller=caller, order=order)
+    return await _respond(request, exchange, reply, body.stream, body.include_usage)
+
+
+@router.post("/embeddings")
+async def embed(
+    body: EmbeddingsRequest, request: Request, service: TheService, caller: TheCaller
+) -> Response:
+    """
+    Return a vector for each text, if ``serving.embeddings`` allows it.
+    """
+    if not service.config.embeddings:
+        raise Refusal(
+            404,
+            "embeddings are switched off; set embeddings = true under [serving] in config.toml",
+            code="not_enabled",
+        )
+    model = await service.versions.resolve(body.model)
+    ticket = service.queue.submit(Embed(id=new_id("embd"), model=model, texts=body.texts))
+    try:
+        found = embedded(await unless_gone(request, ticket.next()))
+    finally:
+        service.queue.cancel(ticket)
+    await service.parts.guard.spent(caller, found.prompt_tokens)
+    as_base64 = body.encoding_format == "base64"
+    answer = embeddings(found, model=service.public(model), as_base64=as_base64)
+    return as_json(answer, {**caller.headers, "x-request-id": ticket.id})
+
+
+async def _respond(
+    request: Request, exchange: Exchange, reply: Reply, stream: bool, include_usage: bool
+) -> Response:
+    """Wait for the first token, then stream, or for all of the answer."""
+    try:
+        if not stream:
+            answer = await unless_gone(request, exchange.whole())
+            await exchange.settle()
+            exchange.close()
+            return as_json(reply.whole(answer), exchange.headers)
+        await unless_gone(request, exchange.first())
+    except BaseException:
+        exchange.close()
+        raise
+    chunks = with_pings(_chunks(exchange, reply, include_usage))
+    return Stream(chunks, headers=exchange.headers, closed=exchange.close)
+
+
+async def _chunks(
+    exchange: Exchange, reply: Reply, include_usage: bool
+) -> AsyncIterator[bytes]:
+    for chunk in reply.begin():
+        yield event(chunk)
+    try:
+        async for piece in exchange.pieces():
+            yield event(reply.piece(piece.text, piece.logprobs))
+    except Refusal as refusal:
+        yield error_event(refusal)
+        return
+    await exchange.settle()
+    finished = exchange.answer.finished
+    for chunk in reply.end(finished):
+        yield event(chunk)
+    if include_usage:
+        yield event(reply.counts(finished))
+    yield DONE

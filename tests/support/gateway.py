@@ -1,0 +1,86 @@
+"""
+A gateway over a real fake engine, listening on loopback in a thread of the test's process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from finetuned.config import ServingConfig
+from finetuned.layout import Layout
+from finetuned.serving.gateway.app import build_app
+from finetuned.serving.gateway.parts import Parts
+from finetuned.serving.gateway.serve import addresses, listen
+from finetuned.serving.gateway.service import Service, Setting
+
+SCRIPT = Path(__file__).with_name("fake_engine.py")
+
+
+def fake_command(fd: int) -> tuple[str, ...]:
+    """
+    Return how the fake engine is started.
+    """
+    return (sys.executable, str(SCRIPT), "--fd", str(fd))
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """
+    A running one.
+    """
+
+    url: str
+    root: Path
+    service: Service
+
+
+def wait_until(true: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """
+    Wait, and fail with *what* if it does not come true.
+    """
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+@contextmanager
+def running_gateway(
+    root: Path, config: ServingConfig, *, base: str = "micro", parts: Parts | None = None
+) -> Iterator[Gateway]:
+    """
+    Serve *root* until the end of the block. The port of *config* is used as it is.
+    """
+    sockets = listen(config)
+    (url, *_) = addresses(sockets, tls=False)
+    setting = Setting(
+        layout=Layout(root),
+        config=config,
+        base=base,
+        command=fake_command,
+        parts=parts or Parts(),
+        addresses=(url,),
+    )
+    service = Service(setting)
+    app = build_app(service)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(
+        target=lambda: asyncio.run(server.serve(sockets)), name="gateway", daemon=True
+    )
+    thread.start()
+    try:
+        wait_until(lambda: service.ready, "the fake engine holds no model")
+        yield Gateway(url, root, service)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
