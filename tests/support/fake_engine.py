@@ -96,9 +96,7 @@ class FakeEngine:
         for at, word in enumerate(words):
             self._trouble(prompt, at)
             if order.id in self._cancelled:
-                self._write(
-                    Failed(id=order.id, kind=FailureKind.CANCELLED, message="cancelled")
-                )
+                self._write(Failed(id=order.id, kind=FailureKind.CANCELLED, message="cancelled"))
                 Path("cancelled").write_text(f"{order.id} after {at} words")
                 return
             if time.monotonic() - began > order.seconds:
@@ -106,7 +104,7 @@ class FakeEngine:
                 return
             text = word if at == 0 else f" {word}"
             tokens = () if order.sampling.top_logprobs is None else (
-                TokenLogprob(text, -0.1, ((text, -0.1),)),
+                TokenLogprob(text=text, logprob=-0.1, top=((text, -0.1),)),
             )  # fmt: skip
             self._write(Piece(id=order.id, text=text, logprobs=tokens))
         cut = len(words) == order.sampling.max_tokens

@@ -77,9 +77,7 @@ def _serve(root: Path, given: dict[str, str | int]) -> int:
     config = replace(whole.serving, **given)  # type: ignore[arg-type]
     layout.serving.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.logs.mkdir(exist_ok=True)
-    configure(
-        layout.logs / "serving.log", console=True, max_bytes=whole.supervisor.log_max_bytes
-    )
+    configure(layout.logs / "serving.log", console=True, max_bytes=whole.supervisor.log_max_bytes)
     with FileLock(layout.serving / ".lock"):
         sockets = listen(config)
         setting = Setting(

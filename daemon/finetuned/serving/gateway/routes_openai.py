@@ -149,9 +149,7 @@ async def _respond(
     return Stream(chunks, headers=exchange.headers, closed=exchange.close)
 
 
-async def _chunks(
-    exchange: Exchange, reply: Reply, include_usage: bool
-) -> AsyncIterator[bytes]:
+async def _chunks(exchange: Exchange, reply: Reply, include_usage: bool) -> AsyncIterator[bytes]:
     for chunk in reply.begin():
         yield event(chunk)
     try:

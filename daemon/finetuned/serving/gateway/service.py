@@ -183,5 +183,3 @@ class Service:
             write_atomic(self.layout.serving_state, state, durable=False, mode=0o600)
         except OSError:
             pass  # a full disk must not stop the service; finetuned ask then loads the model itself
-
-

@@ -7,7 +7,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from finetuned.core.generation import Embed, Embedded, Failed, FailureKind, Finished, Generate, Piece
+from finetuned.core.generation import (
+    Embed,
+    Embedded,
+    Failed,
+    FailureKind,
+    Finished,
+    Generate,
+    Piece,
+)
 
 Answering = Piece | Finished | Embedded | Failed
 """What arrives for one request; all but a Piece end it."""
