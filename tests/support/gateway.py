@@ -5,6 +5,7 @@ A gateway over a real fake engine, listening on loopback in a thread of the test
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 import time
@@ -41,6 +42,16 @@ class Gateway:
     url: str
     root: Path
     service: Service
+
+
+def free_port() -> int:
+    """
+    Return a port of loopback that nobody listens on.
+    """
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def wait_until(true: Callable[[], object], what: str, seconds: float = 30.0) -> None:

@@ -4,24 +4,13 @@ One gateway for the tests of a file: a start costs two processes.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from finetuned.config import ServingConfig
-from support.gateway import Gateway, running_gateway
-
-
-def free_port() -> int:
-    """
-    Return a port of loopback that nobody listens on.
-    """
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+from support.gateway import Gateway, free_port, running_gateway
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,17 @@ openai = pytest.importorskip("openai")
 
 
 @pytest.fixture(scope="module")
-def client(gateway: Gateway) -> Iterator["openai.OpenAI"]:
+def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="k", max_retries=0) as found:
         yield found
 
 
-def ask(client: "openai.OpenAI", text: str, **more: object) -> "openai.types.chat.ChatCompletion":
+def ask(client: openai.OpenAI, text: str, **more: object) -> openai.types.chat.ChatCompletion:
     messages = [{"role": "user", "content": text}]
     return client.chat.completions.create(model="finetuned", messages=messages, **more)
 
 
-def test_a_chat_is_answered_and_labelled_with_its_version(client: "openai.OpenAI") -> None:
+def test_a_chat_is_answered_and_labelled_with_its_version(client: openai.OpenAI) -> None:
     """
     The stable name is asked, and the answer names the version that gave it.
     """
@@ -39,7 +39,7 @@ def test_a_chat_is_answered_and_labelled_with_its_version(client: "openai.OpenAI
     )
 
 
-def test_a_stream_has_every_piece_and_then_the_usage(client: "openai.OpenAI") -> None:
+def test_a_stream_has_every_piece_and_then_the_usage(client: openai.OpenAI) -> None:
     """
     A stream is the same text in pieces; include_usage adds a chunk without choices.
     """
@@ -51,7 +51,7 @@ def test_a_stream_has_every_piece_and_then_the_usage(client: "openai.OpenAI") ->
     assert "stop" == chunks[-2].choices[0].finish_reason
 
 
-def test_probabilities_are_given_for_each_token(client: "openai.OpenAI") -> None:
+def test_probabilities_are_given_for_each_token(client: openai.OpenAI) -> None:
     """
     logprobs has one entry a token, with its alternatives.
     """
@@ -60,7 +60,7 @@ def test_probabilities_are_given_for_each_token(client: "openai.OpenAI") -> None
     assert -0.1 == found[0].top_logprobs[0].logprob
 
 
-def test_tool_calls_have_ids(client: "openai.OpenAI") -> None:
+def test_tool_calls_have_ids(client: openai.OpenAI) -> None:
     """
     What the model calls is in tool_calls, each with an id of its own.
     """
@@ -71,7 +71,7 @@ def test_tool_calls_have_ids(client: "openai.OpenAI") -> None:
     assert choice.message.tool_calls[0].id.startswith("call_")
 
 
-def test_a_completion_goes_on_with_a_text(client: "openai.OpenAI") -> None:
+def test_a_completion_goes_on_with_a_text(client: openai.OpenAI) -> None:
     """
     /v1/completions takes text as it is, whole and streamed.
     """
@@ -81,7 +81,7 @@ def test_a_completion_goes_on_with_a_text(client: "openai.OpenAI") -> None:
     assert "base says: once" == "".join(part.choices[0].text for part in parts)
 
 
-def test_embeddings_come_as_the_client_decodes_them(client: "openai.OpenAI") -> None:
+def test_embeddings_come_as_the_client_decodes_them(client: openai.OpenAI) -> None:
     """
     The client asks for base64 by itself and gets the engine's numbers back.
     """
@@ -89,7 +89,7 @@ def test_embeddings_come_as_the_client_decodes_them(client: "openai.OpenAI") -> 
     assert [[2.0, 1.0], [4.0, 1.0]] == [item.embedding for item in found.data]
 
 
-def test_the_stable_name_is_listed_first(client: "openai.OpenAI") -> None:
+def test_the_stable_name_is_listed_first(client: openai.OpenAI) -> None:
     """
     /v1/models has the stable name and what is loaded.
     """
@@ -109,7 +109,7 @@ def test_the_stable_name_is_listed_first(client: "openai.OpenAI") -> None:
     ],
 )
 def test_what_is_not_supported_is_refused_by_its_name(
-    client: "openai.OpenAI", more: dict[str, object], param: str, code: str
+    client: openai.OpenAI, more: dict[str, object], param: str, code: str
 ) -> None:
     """
     No field is ignored: the answer is a 400 in OpenAI's shape that names it.
@@ -120,7 +120,7 @@ def test_what_is_not_supported_is_refused_by_its_name(
     assert "invalid_request_error" == refused.value.type
 
 
-def test_an_unknown_model_is_a_404_with_the_known_names(client: "openai.OpenAI") -> None:
+def test_an_unknown_model_is_a_404_with_the_known_names(client: openai.OpenAI) -> None:
     """
     The message lists what can be asked.
     """
@@ -131,7 +131,7 @@ def test_an_unknown_model_is_a_404_with_the_known_names(client: "openai.OpenAI")
 
 
 def test_a_refusal_of_the_engine_before_the_first_token_has_a_status(
-    client: "openai.OpenAI",
+    client: openai.OpenAI,
 ) -> None:
     """
     A stream that cannot begin is a 400, not a 200 with an error inside.
@@ -141,7 +141,7 @@ def test_a_refusal_of_the_engine_before_the_first_token_has_a_status(
 
 
 def test_an_engine_that_dies_once_loses_no_request_that_had_not_begun(
-    client: "openai.OpenAI", gateway: Gateway
+    client: openai.OpenAI, gateway: Gateway
 ) -> None:
     """
     The request is asked again of the next engine.
@@ -152,20 +152,20 @@ def test_an_engine_that_dies_once_loses_no_request_that_had_not_begun(
 
 
 def test_a_stream_that_had_begun_ends_with_an_error(
-    client: "openai.OpenAI", gateway: Gateway
+    client: openai.OpenAI, gateway: Gateway
 ) -> None:
     """
     The client gets the text so far and then an error that says why; there is no [DONE].
     """
-    texts = []
+    texts: list[str] = []
+    stream = ask(client, "die at 2", stream=True)
     with pytest.raises(openai.APIError, match="in the middle of this answer"):
-        for chunk in ask(client, "die at 2", stream=True):
-            texts.append(chunk.choices[0].delta.content or "")  # noqa: PERF401
+        texts.extend(chunk.choices[0].delta.content or "" for chunk in stream)
     assert "base says:" == "".join(texts)
     assert "base says: again" == ask(client, "again").choices[0].message.content
 
 
-def test_a_request_that_kills_every_engine_is_not_asked_for_ever(client: "openai.OpenAI") -> None:
+def test_a_request_that_kills_every_engine_is_not_asked_for_ever(client: openai.OpenAI) -> None:
     """
     After the second engine it fails with 503.
     """
@@ -174,7 +174,7 @@ def test_a_request_that_kills_every_engine_is_not_asked_for_ever(client: "openai
     assert 503 == failed.value.status_code
 
 
-def test_a_client_that_goes_stops_the_engine(client: "openai.OpenAI", gateway: Gateway) -> None:
+def test_a_client_that_goes_stops_the_engine(client: openai.OpenAI, gateway: Gateway) -> None:
     """
     Closing a stream cancels the request in the engine.
     """
@@ -189,7 +189,7 @@ def test_a_client_that_goes_stops_the_engine(client: "openai.OpenAI", gateway: G
     assert 0 == gateway.service.queue.running
 
 
-def test_a_json_schema_reaches_the_engine(client: "openai.OpenAI") -> None:
+def test_a_json_schema_reaches_the_engine(client: openai.OpenAI) -> None:
     """
     response_format with a schema is accepted as the client sends it; a deep one is refused.
     """

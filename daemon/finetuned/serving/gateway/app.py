@@ -97,7 +97,13 @@ async def _no_route(request: Request, error: Exception) -> Response:
         405: f"{path}: the route takes another method, see the Allow header",
     }
     message = reasons.get(error.status_code, f"{path}: {error.detail}")
-    return Refusal(error.status_code, message, headers=error.headers).response()
+    code = "no_such_route"
+    if error.status_code == 400:  # FastAPI gives no more details of bytes that are not UTF-8
+        message, code = (
+            f"{path}: the body is not JSON in UTF-8, or nested too deeply",
+            "invalid_json",
+        )
+    return Refusal(error.status_code, message, code=code, headers=error.headers).response()
 
 
 async def _gone(_: Request, __: Exception) -> Response:

@@ -7,20 +7,36 @@ ignored, such as ``n: 2``. Does not know models or routes.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MOST_MESSAGES = 512
 MOST_TOOLS = 128
 MOST_STOPS = 16
 MOST_TEXTS = 256
 MOST_BYTES_OF_SCHEMA = 64 << 10
-DEEPEST_SCHEMA = 32
+DEEPEST_OBJECT = 32
 
 Short = Annotated[str, Field(max_length=256)]
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Zero = Annotated[float, Field(ge=0, le=0)]
+
+
+def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what Python reads as JSON and nobody else does: NaN, and halves of characters."""
+    depth = depth_of(value)
+    if depth > DEEPEST_OBJECT:
+        raise ValueError(f"is nested {depth} deep, expected at most {DEEPEST_OBJECT}")
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise ValueError(f"must be plain JSON: {error}") from None
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 
 
 class Shape(BaseModel):
@@ -69,7 +85,7 @@ class Message(Shape):
 class FunctionShape(Shape):
     name: Short
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
 
@@ -93,15 +109,8 @@ class JsonObjectFormat(Shape):
 class NamedSchema(Shape):
     name: Short
     description: str | None = None
-    json_schema: dict[str, Any] = Field(alias="schema")
+    json_schema: JsonObject = Field(alias="schema")
     strict: bool | None = None
-
-    @model_validator(mode="after")
-    def _bounded(self) -> NamedSchema:
-        depth = depth_of(self.json_schema)
-        if depth > DEEPEST_SCHEMA:
-            raise ValueError(f"schema is nested {depth} deep, expected at most {DEEPEST_SCHEMA}")
-        return self
 
 
 class JsonSchemaFormat(Shape):
@@ -229,7 +238,7 @@ class TalkRequest(Shape):
     message: str = Field(min_length=1)
     model: Short | None = None
     stream: bool = False
-    context: dict[str, Any] | None = None
+    context: JsonObject | None = None
     """Given to the model as a system message, as JSON."""
 
 
