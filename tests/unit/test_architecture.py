@@ -191,7 +191,7 @@ def test_every_file_is_in_a_known_room():
     """
     rooms = {room_of(p.relative_to(PACKAGE).parts) for p in FILES}
 
-    assert rooms - {"__init__"} <= RANK.keys()
+    assert rooms - {"__init__", "serving/__init__.py"} <= RANK.keys()
 
 
 def test_no_room_is_more_than_15_percent_of_the_house():

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
+from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
 from finetuned.core.generation import Failed, FailureKind
@@ -115,7 +116,7 @@ def no_model(asked: str, known: Sequence[str], why: str = "") -> Refusal:
     )
 
 
-def invalid_body(problems: Sequence[Mapping[str, Any]]) -> Refusal:
+def invalid_body(problems: Sequence[ErrorDetails]) -> Refusal:
     """
     Return a 400 that names the first wrong field of a body, from pydantic's list of problems.
     """
