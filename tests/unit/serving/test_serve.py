@@ -29,7 +29,7 @@ MOST_MEGABYTES = 120
 
 
 @contextmanager
-def serving(root: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+def serving(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     path = os.pathsep.join([str(TESTS.parent / "daemon"), str(TESTS)])
     script = TESTS / "support" / "serve_fake.py"
     with subprocess.Popen(
