@@ -35,8 +35,7 @@ holds salted hashes only: a key that is lost cannot be shown again, rotate it. A
 follows every change at the next request.
 
 scopes: ask (models, answers), feedback, metrics, admin (everything)
-tiers:  standard (60 requests and 100000 tokens a minute), high (1200 and 2000000), unlimited,
-  or one of your own in [serving] of config.toml
+tiers:  standard (60 requests and 100000 tokens a minute), high (1200 and 2000000), unlimited
 
 exit status: 0 done, 1 refused (no such key, the name is taken), 2 wrong usage
 """
