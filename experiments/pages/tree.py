@@ -37,6 +37,8 @@ OTHERS = {
     "infra_*.jsonl": "200 infrastructure commands with names and phrasings never trained on.",
     "syllo_*.jsonl": "100 puzzles of this difficulty with words never trained on.",
     "finetuned.service": "The hardened unit; each unusual line says why it is there.",
+    "finetuned-serve.service": "The hardened unit of the service that answers.",
+    "finetuned-serve.socket": "Its addresses, which systemd opens and hands over.",
     "gpu.conf": "Drop-in that opens the devices of NVIDIA GPUs.",
     "*.schema.json": "JSON Schema of the file of this name.",
     "replay.svg": "The chart of replay.md.",
