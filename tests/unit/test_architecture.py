@@ -67,7 +67,9 @@ def room_of(parts: tuple[str, ...]) -> str:
     """
     Return the room of a file or a module, given its path or its name below the package.
     """
-    return "/".join(parts[:2]) if parts[0] == "serving" else parts[0].removesuffix(".py")
+    if parts[0] == "serving":
+        return "/".join(parts[:2]).removeprefix("serving/__init__.py") or "__init__"
+    return parts[0].removesuffix(".py")
 
 
 @cache

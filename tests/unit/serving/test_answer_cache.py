@@ -117,6 +117,23 @@ def test_the_one_that_was_asked_for_last_stays() -> None:
     assert lookup is Lookup.MISS
 
 
+def test_an_old_answer_is_made_anew() -> None:
+    """
+    And takes no room any more.
+    """
+    now = [0.0]
+    cache = AnswerCache[str](9999, max_seconds=10.0, clock=lambda: now[0])
+    _, _, ticket = cache.get("v", ASKED)
+    assert ticket is not None
+    cache.put(ticket, "old", 3)
+    now[0] = 9.9
+    assert (Lookup.HIT, "old", None) == cache.get("v", ASKED)
+    now[0] = 10.0
+
+    assert Lookup.MISS == cache.get("v", ASKED)[0]
+    assert 0 == cache.n_bytes
+
+
 class Machine(RuleBasedStateMachine):
     """
     Against a dictionary that forgets nothing but what it must.

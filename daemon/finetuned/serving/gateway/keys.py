@@ -157,7 +157,6 @@ class KeyRing:
             self._take(read_keys(self._layout))
             self.problem = None
         except (RecordError, OSError) as error:
-            self._keys = {}
             self.problem = str(error)
             self._retry_at = self._clock() + RETRY_SECONDS
 

@@ -13,12 +13,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
+from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
-from limits.storage import storage_from_string
 
 from finetuned.core.access import Caller
 from finetuned.errors import ConfigError
@@ -74,7 +73,7 @@ def span(seconds: float) -> str:
 class _Counts:
     """Both strategies on one storage."""
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self, storage: MemoryStorage | RedisStorage) -> None:
         self.requests = SlidingWindowCounterRateLimiter(storage)
         self.tokens = FixedWindowRateLimiter(storage)
 
@@ -140,14 +139,14 @@ class Limiter:
         return found
 
 
-def _redis(uri: str) -> Any:
+def _redis(uri: str) -> RedisStorage:
     scheme, found, rest = uri.partition("://")
     if not found or scheme not in ("redis", "rediss", "redis+unix"):
         raise ConfigError(
             f"limits in {scheme[:20]!r} are not known, expected redis://HOST:PORT/0, "
             "rediss:// (TLS), redis+unix:///PATH, or nothing for this process alone"
         )
-    return storage_from_string(
+    return RedisStorage(
         f"async+{scheme}://{rest}",
         implementation="redispy",
         key_prefix="finetuned",
