@@ -60,8 +60,8 @@ def _show(layout: Layout, args: argparse.Namespace) -> int:
 
 
 def _exit_status(status: dict[str, object] | None, seen: Presence) -> int:
-    from finetuned.cli.advice import attention
     from finetuned.files.status_file import DaemonState
+    from finetuned.reports.attention import attention
 
     if not seen.state.alive or status is None:
         return NOT_RUNNING
@@ -72,8 +72,8 @@ def _exit_status(status: dict[str, object] | None, seen: Presence) -> int:
 def _print_json(layout: Layout) -> int:
     import orjson
 
-    from finetuned.cli.advice import attention
     from finetuned.cli.live import look
+    from finetuned.reports.attention import attention
 
     status, seen = look(layout)
     daemon = {

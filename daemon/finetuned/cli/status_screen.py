@@ -13,9 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from finetuned.cli.advice import UNREADABLE, attention, keys_unused, next_steps
+from finetuned.cli.advice import keys_unused, next_steps
 from finetuned.core.text import printable
 from finetuned.files.status_file import STRANGE, DaemonState, Presence
+from finetuned.reports.activity import BETWEEN_WORKERS, PHASES, duration
+from finetuned.reports.attention import UNREADABLE, attention
 
 BAR_CELLS = 30
 LABEL_CELLS = 10
@@ -23,35 +25,6 @@ MAX_WAITING = 3
 """Files in the inbox that are shown with what they wait for."""
 MAX_RULES = 5
 """Failed rules that are shown; the report page has all of them."""
-
-PHASES = {
-    "starting": "starting",
-    "recovering": "recovering",
-    "idle": "waiting for files",
-    "waiting": "waiting",
-    "validating": "validating what was dropped",
-    "starting_worker": "starting a worker",
-    "loading": "loading the model",
-    "rehearsing": "trying how large a batch fits into memory",
-    "training": "training",
-    "evaluating": "training: asking held-out rows",
-    "checkpointing": "training: saving a checkpoint",
-    "saving_candidate": "saving the candidate",
-    "trained": "trained; the evaluation follows",
-    "loading_for_evaluation": "loading models for the evaluation",
-    "evaluating_candidate": "evaluating the candidate",
-    "evaluated": "judging the candidate",
-    "asking_canaries": "asking the new version its canaries",
-    "merging": "merging the adapter into its base",
-    "verifying_merge": "verifying the merged model",
-    "paused": "paused",
-    "stopping": "stopping; work is saved",
-    "stopped": "stopped",
-}
-"""``phase`` of the status file -> what a person reads."""
-
-BETWEEN_WORKERS = ("starting_worker", "loading_for_evaluation")
-"""Phases in which the numbers of the training, which is over or not begun, are left out."""
 
 
 class Tone(StrEnum):
@@ -141,22 +114,6 @@ def render(lines: list[Line], width: int, *, cut_words: bool) -> list[tuple[str,
             label = "" if number else line.label
             rows.append((f"{label:<{LABEL_CELLS}}{piece}", line.tone))
     return rows
-
-
-def duration(seconds: float) -> str:
-    """
-    Return a length of time in one or two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d``.
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60} s".removesuffix(" 0 s")
-    if whole < 3600:
-        return f"{whole // 60} min"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min".removesuffix(" 0 min")
-    return f"{whole // 86400} d"
 
 
 def _daemon(root: Path, seen: Presence) -> Line:

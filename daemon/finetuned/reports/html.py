@@ -19,6 +19,8 @@ from markupsafe import Markup
 
 from finetuned.core.text import visible
 from finetuned.reports import wording
+from finetuned.reports.activity import duration
+from finetuned.reports.lineage import rails
 from finetuned.reports.subjects import outcome_of
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -41,8 +43,29 @@ def _environment() -> Environment:
         percent=wording.percent,
         signed=wording.signed,
         accuracy=wording.accuracy,
+        duration=duration,
+        rails=rails,
     )
     return environment
+
+
+def part(template: str, name: str, value: object) -> str:
+    """
+    Return what the macro *name* of *template* makes of *value*: a piece of a page, escaped.
+    """
+    macro = getattr(_environment().get_template(template).module, name)
+    return str(macro(value)).strip()
+
+
+def served(template: str, values: dict[str, Any]) -> str:
+    """
+    Return a page whose style and scripts are files beside it, as a service sends it.
+
+    Args:
+        template: File name in templates/.
+        values: What the template names. Strings are escaped; only Markup is not.
+    """
+    return _environment().get_template(template).render(values)
 
 
 def render(template: str, values: dict[str, Any]) -> str:

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.cli.advice import attention, next_steps
+from finetuned.cli.advice import next_steps
 from finetuned.cli.event_text import event_line
 from finetuned.cli.program import build_parser
 from finetuned.cli.run import welcome
-from finetuned.cli.status_screen import Tone, duration, render, screen
+from finetuned.cli.status_screen import Tone, render, screen
+from finetuned.reports.activity import duration
+from finetuned.reports.attention import attention
 from finetuned.files.status_file import DaemonState, Presence, StatusDocument
 from finetuned.supervisor.status import DEFAULTS
 

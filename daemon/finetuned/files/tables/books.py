@@ -251,6 +251,14 @@ class BookRecords:
             (dataset.dataset_id, dataset.key),
         )
 
+    def newest(self, limit: int) -> list[DatasetRow]:
+        """
+        Return the *limit* datasets that came in last, the newest first.
+        """
+        return self._database.read(
+            DatasetRow, "SELECT * FROM datasets ORDER BY key DESC LIMIT ?", (limit,)
+        )
+
     def uncounted(self) -> list[DatasetRow]:
         """
         Return the files that were read and whose rows are not counted.

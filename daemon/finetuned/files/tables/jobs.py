@@ -96,6 +96,16 @@ class Jobs:
             (key,),
         )
 
+    def file_names(self) -> list[tuple[str, str]]:
+        """
+        Return the job and the file name of every dataset that was given to a job, by job.
+        """
+        found = self._database.db.execute(
+            "SELECT g.job_id, d.name FROM dataset_jobs g JOIN datasets d ON d.key = g.key"
+            " ORDER BY g.job_id, d.key"
+        )
+        return [(str(job_id), str(name)) for job_id, name in found]
+
     def counts(self) -> dict[JobState, int]:
         """
         Return how many jobs are in each state; states without one are left out.

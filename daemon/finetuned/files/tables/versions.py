@@ -94,6 +94,12 @@ class Promotions:
             PromotionRow, "SELECT * FROM promotions ORDER BY seq DESC LIMIT 1"
         )
 
+    def all(self) -> list[PromotionRow]:
+        """
+        Return every decision, the first one first.
+        """
+        return self._database.read(PromotionRow, "SELECT * FROM promotions ORDER BY seq")
+
     def incumbent(self) -> str | None:
         """
         Return the version that current_model has to point at; None is the base model.

@@ -1,0 +1,52 @@
+"""
+What the daemon does and for how long, in words.
+
+Pure. Knows the phases of the status file; does not know terminals or pages.
+"""
+
+from __future__ import annotations
+
+PHASES = {
+    "starting": "starting",
+    "recovering": "recovering",
+    "idle": "waiting for files",
+    "waiting": "waiting",
+    "validating": "validating what was dropped",
+    "starting_worker": "starting a worker",
+    "loading": "loading the model",
+    "rehearsing": "trying how large a batch fits into memory",
+    "training": "training",
+    "evaluating": "training: asking held-out rows",
+    "checkpointing": "training: saving a checkpoint",
+    "saving_candidate": "saving the candidate",
+    "trained": "trained; the evaluation follows",
+    "loading_for_evaluation": "loading models for the evaluation",
+    "evaluating_candidate": "evaluating the candidate",
+    "evaluated": "judging the candidate",
+    "asking_canaries": "asking the new version its canaries",
+    "merging": "merging the adapter into its base",
+    "verifying_merge": "verifying the merged model",
+    "paused": "paused",
+    "stopping": "stopping; work is saved",
+    "stopped": "stopped",
+}
+"""``phase`` of the status file -> what a person reads."""
+
+BETWEEN_WORKERS = ("starting_worker", "loading_for_evaluation")
+"""Phases in which the numbers of the training, which is over or not begun, are left out."""
+
+
+def duration(seconds: float) -> str:
+    """
+    Return a length of time in one or two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d``.
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s".removesuffix(" 0 s")
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min".removesuffix(" 0 min")
+    return f"{whole // 86400} d"

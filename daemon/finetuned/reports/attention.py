@@ -1,0 +1,45 @@
+"""
+Problems of a root that hold now and do not go away by themselves, one sentence each.
+
+Pure: status document in, sentences out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetuned.files.status_file import STRANGE
+
+MAX_PROBLEMS = 5
+"""Files of the inbox that are named."""
+
+UNREADABLE = (
+    "the status file has values that this version of the program does not write; "
+    "is the daemon of another version, or the file not its own?"
+)
+"""Said once in place of what cannot be shown."""
+
+
+def attention(status: dict[str, Any]) -> list[str]:
+    """
+    Return what stands in the way now and does not go away by itself, one sentence each.
+    """
+    try:
+        return _attention(status)
+    except STRANGE:
+        return [UNREADABLE]
+
+
+def _attention(status: dict[str, Any]) -> list[str]:
+    found = []
+    if status["waiting_reason"] and status["phase"] != "recovering":
+        found.append(str(status["waiting_reason"]))
+    if status["config_error"]:
+        found.append(f"{status['config_error']} (the last good configuration is used)")
+    if (status["books"] or {}).get("balanced") is False:
+        found.append("the rows that were dropped do not add up: see finetuned datasets")
+    problems = status["inbox_problems"] or []
+    found += [f"inbox/{p['name']}: {p['problem']}" for p in problems[:MAX_PROBLEMS]]
+    if len(problems) > MAX_PROBLEMS:
+        found.append(f"inbox/: {len(problems) - MAX_PROBLEMS} more files are ignored")
+    return found
