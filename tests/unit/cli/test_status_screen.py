@@ -11,9 +11,9 @@ from finetuned.cli.event_text import event_line
 from finetuned.cli.program import build_parser
 from finetuned.cli.run import welcome
 from finetuned.cli.status_screen import Tone, render, screen
+from finetuned.files.status_file import DaemonState, Presence, StatusDocument
 from finetuned.reports.activity import duration
 from finetuned.reports.attention import attention
-from finetuned.files.status_file import DaemonState, Presence, StatusDocument
 from finetuned.supervisor.status import DEFAULTS
 
 ROOT = Path("/srv/my models")

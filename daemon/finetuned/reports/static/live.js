@@ -61,13 +61,16 @@ function draw(curves) {
   for (const box of document.querySelectorAll("[data-curve]")) {
     const curve = curves[box.dataset.curve];
     box.replaceChildren();
+    box.closest("figure").hidden = !curve || !curve.x.length;
+    document.getElementById("no-curves").hidden = Object.keys(curves).length > 0;
     if (!curve || !curve.x.length) continue;
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 },
       ticks: { show: false }, font: "12px system-ui" };
-    const lines = curve.lines.map((line, i) => ({ label: line.label, width: i ? 1.2 : 2,
-      stroke: colour(i ? "--incumbent" : "--candidate"), spanGaps: true,
+    const lines = curve.lines.map((line, i) => ({ label: line.label,
+      width: i === curve.lines.length - 1 ? 2 : 1.1, spanGaps: true,
+      stroke: colour(i === curve.lines.length - 1 ? "--candidate" : "--base"),
       points: { show: line.y.filter((y) => y !== null).length < 40, size: 5 } }));
-    charts.push(new uPlot({
+    const chart = new uPlot({
       width: Math.max(240, box.clientWidth), height: 220, cursor: { y: false },
       scales: { x: { time: false }, y: { range: (u, low, high) => {
         const room = (high - low || Math.abs(high) || 1) * 0.08;
@@ -75,7 +78,9 @@ function draw(curves) {
           curve.ceiling === null ? high + room : curve.ceiling]; } } },
       series: [{ label: curve.unit }, ...lines],
       axes: [{ ...axis, size: 32, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] }, { ...axis, size: 48 }],
-    }, [curve.x, ...curve.lines.map((line) => line.y)], box));
+    }, [curve.x, ...curve.lines.map((line) => line.y)], box);
+    chart.setLegend({ idx: curve.x.length - 1 });
+    charts.push(chart);
   }
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 
@@ -25,7 +25,15 @@ from finetuned.files.status_file import STRANGE, StatusDocument, presence, read_
 from finetuned.layout import Layout
 from finetuned.serving.gateway import doing, records
 from finetuned.serving.gateway.curves import RunCurves
-from finetuned.serving.gateway.snapshot import Forgetting, IncidentLine, LogLine, Snapshot
+from finetuned.serving.gateway.snapshot import (
+    Curve,
+    Forgetting,
+    IncidentLine,
+    LogLine,
+    Queue,
+    Snapshot,
+    VersionLine,
+)
 
 LOG_BYTES = 24_000
 LOG_LINES = 60
@@ -84,9 +92,7 @@ class LiveReader:
             now=shown,
             curves=curves,
             examples=self._try("examples", lambda: doing.examples(status), last.examples),
-            queue=self._try(
-                "queue", lambda: records.with_inbox(journal[0], status), journal[0]
-            ),
+            queue=self._try("queue", lambda: records.with_inbox(journal[0], status), journal[0]),
             versions=journal[1],
             forgetting=self._try("forgetting", self._read_forgetting, last.forgetting),
             host=self._try("host", lambda: doing.host(status), last.host),
@@ -122,7 +128,7 @@ class LiveReader:
         if self._news("status", _stamp(self._layout.status_file)):
             self._status = read_status(self._layout)
 
-    def _read_journal(self) -> tuple[records.Queue, tuple[records.VersionLine, ...]]:
+    def _read_journal(self) -> tuple[Queue, tuple[VersionLine, ...]]:
         path = self._layout.journal
         stamp = _stamp(path)
         if self._news("journal file", stamp and stamp[0]):
@@ -137,7 +143,7 @@ class LiveReader:
         self._curves.follow(self._layout.runs / training.id if training else None)
         return records.queue(self._layout, self._journal), records.versions(self._journal)
 
-    def _read_curves(self) -> tuple[Any, ...]:
+    def _read_curves(self) -> tuple[Curve, ...]:
         accuracy = doing.accuracy_curve(self._status)
         return (*self._curves.read(), accuracy) if accuracy.x else self._curves.read()
 
