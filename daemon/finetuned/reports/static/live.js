@@ -71,6 +71,7 @@ function draw(curves) {
       stroke: colour(i === curve.lines.length - 1 ? "--candidate" : "--base"),
       points: { show: line.y.filter((y) => y !== null).length < 40, size: 5 } }));
     const chart = new uPlot({
+      hooks: { ready: [(u) => u.setLegend({ idx: curve.x.length - 1 })] },
       width: Math.max(240, box.clientWidth), height: 220, cursor: { y: false },
       scales: { x: { time: false }, y: { range: (u, low, high) => {
         const room = (high - low || Math.abs(high) || 1) * 0.08;
@@ -79,7 +80,6 @@ function draw(curves) {
       series: [{ label: curve.unit }, ...lines],
       axes: [{ ...axis, size: 32, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] }, { ...axis, size: 48 }],
     }, [curve.x, ...curve.lines.map((line) => line.y)], box);
-    chart.setLegend({ idx: curve.x.length - 1 });
     charts.push(chart);
   }
 }

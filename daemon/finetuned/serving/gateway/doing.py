@@ -20,9 +20,9 @@ MAX_TEXT = 4_000
 """Characters of a prompt or an answer that are shown."""
 
 _HEADLINES = {
-    DaemonState.SILENT: "The daemon's process lives and says nothing",
+    DaemonState.SILENT: "The daemon's process lives, but writes no status",
     DaemonState.STOPPED: "The daemon is not running: it was stopped",
-    DaemonState.DIED: "The daemon is gone: it ended without a word",
+    DaemonState.DIED: "The daemon is gone: its process ended, and not in good order",
     DaemonState.NEVER: "No daemon ever ran here",
 }
 
@@ -63,7 +63,7 @@ def doing(status: dict[str, Any] | None, seen: Presence, since: str | None) -> N
         job=job.get("id"),
         files=tuple(names[:MAX_NAMES]),
         n_files=int(job.get("n_datasets") or len(names)),
-        since=since,
+        since=since if job or status["validating"] else None,
         done=done,
         total=total,
         unit=unit,

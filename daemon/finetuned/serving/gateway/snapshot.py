@@ -28,7 +28,7 @@ class Now:
     What the daemon does.
     """
 
-    headline: str = "no daemon ever ran here"
+    headline: str = "No daemon ever ran here"
     tone: Tone = Tone.WARN
     busy: bool = False
     job: str | None = None
