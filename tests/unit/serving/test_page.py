@@ -41,7 +41,7 @@ def client(tmp_path_factory):
         gpus=[{"index": 0, "name": NAUGHTY}],
     )
     (layout.logs / "supervisor.log").write_text(NAUGHTY)
-    with TestClient(LivePage(layout, name=NAUGHTY).router()) as found:
+    with TestClient(LivePage(layout, name=NAUGHTY).alone()) as found:
         yield found
 
 

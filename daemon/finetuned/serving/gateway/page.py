@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import orjson
 from markupsafe import Markup
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route
 
 from finetuned.core.text import visible
 from finetuned.errors import FinetunedError
@@ -200,21 +201,31 @@ class LivePage:
             raise HTTPException(404)
         return FileResponse(known[0], media_type=known[1], headers=HEADERS)
 
-    def router(self) -> Router:
+    def close(self) -> None:
         """
-        Return the routes.
+        Close what was opened for reading.
         """
-        return Router(
-            routes=[
-                Route("/", self.index),
-                Route("/live/events", self.events),
-                Route("/live/snapshot", self.snapshot),
-                Route("/versions", self.versions),
-                Route("/versions/{name}", self.version),
-                Route("/datasets/{key}", self.dataset),
-                Route("/static/{file}", self.static),
-            ]
-        )
+        self._reader.close()
+
+    def routes(self) -> list[BaseRoute]:
+        """
+        Return the routes, to be put into an application that answers errors.
+        """
+        return [
+            Route("/", self.index),
+            Route("/live/events", self.events),
+            Route("/live/snapshot", self.snapshot),
+            Route("/versions", self.versions),
+            Route("/versions/{name}", self.version),
+            Route("/datasets/{key}", self.dataset),
+            Route("/static/{file}", self.static),
+        ]
+
+    def alone(self) -> Starlette:
+        """
+        Return an application that has these routes and no other.
+        """
+        return Starlette(routes=self.routes())
 
 
 def _diff(example: Example) -> dict[str, object]:
