@@ -2,7 +2,7 @@
 // Sections arrive escaped by the server. Nothing here makes markup of text.
 "use strict";
 
-const SILENT_MS = 4000; // the service sends something every second
+const SILENT_MS = 3000; // the service sends something every second
 const page = document.querySelector("main[data-stream]");
 const lost = document.getElementById("lost");
 let heard = Date.now();
