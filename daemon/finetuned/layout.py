@@ -122,11 +122,6 @@ class Layout:
         return self.root / "benchmarks"
 
     @property
-    def serving(self) -> Path:
-        """What the service keeps: keys, feedback, its state. Only its owner may look inside."""
-        return self.models / "serving"
-
-    @property
     def incidents(self) -> Path:
         """One report per version that the watch took back."""
         return self.logs / "incidents"

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+
+JsonObject = dict[str, object]
+"""What a client wrote as a JSON object; only the template or the schema's reader looks inside."""
 
 
 class FinishReason(StrEnum):
@@ -99,7 +101,7 @@ class Sampling:
     top_logprobs: int | None = None
     """Alternatives that are reported for each token, 0 to 20; None reports no probability."""
     guide: Guide = Guide.NONE
-    schema: dict[str, Any] | None = None
+    schema: JsonObject | None = None
     """The JSON schema of Guide.JSON_SCHEMA."""
 
 
@@ -113,9 +115,9 @@ class Generate:
     model: str
     """Name of a held model."""
     sampling: Sampling
-    messages: tuple[dict[str, Any], ...] = ()
+    messages: tuple[JsonObject, ...] = ()
     """As data.messages describes them; empty with *text*."""
-    tools: tuple[dict[str, Any], ...] = ()
+    tools: tuple[JsonObject, ...] = ()
     text: str | None = None
     seconds: float = 60.0
     """Until the answer has to be whole; the time before the engine had it does not count."""
@@ -194,7 +196,7 @@ class Finished:
     answer_tokens: int
     confidence: float
     """Mean probability of the answer's tokens (geometric), 0 to 1."""
-    tool_calls: tuple[dict[str, Any], ...] = ()
+    tool_calls: tuple[JsonObject, ...] = ()
     """As OpenAI writes them, without ids."""
     reasoning: str | None = None
     """A reasoning block that the answer began with; never part of its text."""

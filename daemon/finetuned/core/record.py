@@ -82,7 +82,7 @@ def _fields_of(cls: Any) -> tuple[tuple[Field[Any], Any], ...]:
 
 def _read(kind: Any, value: object, where: str, source: str) -> Any:
     origin = get_origin(kind)
-    if kind is Any:
+    if kind in (Any, object):
         return value
     if origin in (Union, types.UnionType):
         return _read_union(get_args(kind), value, where, source)

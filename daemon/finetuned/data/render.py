@@ -218,7 +218,7 @@ class Renderer:
         return self._encode_many([self._template.prompt(messages, tools)])[0]
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> object:
         """The tokenizer of transformers, for libraries that need all of its tokens."""
         return self._tokenizer
 

@@ -6,7 +6,7 @@ Writes and reads bytes; who holds the stream, and whether it blocks, is not know
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_args
 
 import orjson
 
@@ -24,14 +24,13 @@ class Channel(Generic[T]):
     The values of one direction of a stream.
     """
 
-    def __init__(self, kind: Any, source: str) -> None:
+    def __init__(self, kind: object, source: str) -> None:
         """
         Args:
             kind: A union of frozen dataclasses, such as core.generation.Order.
             source: Who writes them, for errors.
         """
-        members = get_args(kind) if get_origin(kind) is Union or get_args(kind) else (kind,)
-        self._kinds: dict[str, Any] = {member.__name__: member for member in members}
+        self._kinds: dict[str, Any] = {m.__name__: m for m in get_args(kind) or (kind,)}
         self._source = source
 
     def encode(self, value: T) -> bytes:

@@ -6,9 +6,9 @@ Pure: status document in, sentences out.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-from finetuned.files.status_file import STRANGE
+from finetuned.files.status_file import STRANGE, StatusDocument
 
 MAX_PROBLEMS = 5
 """Files of the inbox that are named."""
@@ -20,17 +20,17 @@ UNREADABLE = (
 """Said once in place of what cannot be shown."""
 
 
-def attention(status: dict[str, Any]) -> list[str]:
+def attention(status: Mapping[str, object]) -> list[str]:
     """
     Return what stands in the way now and does not go away by itself, one sentence each.
     """
     try:
-        return _attention(status)
+        return _attention(StatusDocument(status))
     except STRANGE:
         return [UNREADABLE]
 
 
-def _attention(status: dict[str, Any]) -> list[str]:
+def _attention(status: StatusDocument) -> list[str]:
     found = []
     if status["waiting_reason"] and status["phase"] != "recovering":
         found.append(str(status["waiting_reason"]))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -57,7 +57,7 @@ def part(template: str, name: str, value: object) -> str:
     return str(macro(value)).strip()
 
 
-def served(template: str, values: dict[str, Any]) -> str:
+def served(template: str, values: Mapping[str, object]) -> str:
     """
     Return a page whose style and scripts are files beside it, as a service sends it.
 
@@ -68,7 +68,7 @@ def served(template: str, values: dict[str, Any]) -> str:
     return _environment().get_template(template).render(values)
 
 
-def render(template: str, values: dict[str, Any]) -> str:
+def render(template: str, values: Mapping[str, object]) -> str:
     """
     Return the page that *template* makes of *values*.
 

@@ -15,10 +15,10 @@ import llguidance.torch
 import orjson
 import torch
 
-from finetuned.core.generation import Guide, Sampling
+from finetuned.core.generation import Guide, JsonObject, Sampling
 from finetuned.core.json_schema import check_schema, schema_complaint
 
-_ANY_OBJECT = {"type": "object"}
+_ANY_OBJECT: JsonObject = {"type": "object"}
 _OPTIONS: Any = {"whitespace_pattern": "[ ]?", "lenient": False}
 """
 At most one space between two parts: a model that is held may else write spaces for ever.
@@ -31,7 +31,7 @@ class GuideMaker:
     Makes the guards of one tokenizer.
     """
 
-    def __init__(self, tokenizer: Any, vocabulary: int, stop_token_ids: frozenset[int]) -> None:
+    def __init__(self, tokenizer: object, vocabulary: int, stop_token_ids: frozenset[int]) -> None:
         """
         Args:
             tokenizer: Of transformers, a fast one.
@@ -73,7 +73,7 @@ class Guard:
     def __init__(
         self,
         matcher: llguidance.LLMatcher,
-        schema: dict[str, Any],
+        schema: JsonObject,
         vocabulary: int,
         stops: list[int],
     ) -> None:

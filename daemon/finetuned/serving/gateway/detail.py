@@ -4,8 +4,6 @@ The pages of one version and of one dropped file: what they say, from the journa
 
 from __future__ import annotations
 
-from typing import Any
-
 from finetuned.files.dataset_result import report_of
 from finetuned.files.journal_view import JournalView
 from finetuned.layout import Layout
@@ -14,7 +12,7 @@ from finetuned.serving.gateway import records
 MAX_REJECTS = 50
 
 
-def version_values(layout: Layout, journal: JournalView, name: str) -> dict[str, Any] | None:
+def version_values(layout: Layout, journal: JournalView, name: str) -> dict[str, object] | None:
     """
     Return what the page of version *name* shows, None if the journal knows none.
     """
@@ -34,7 +32,7 @@ def version_values(layout: Layout, journal: JournalView, name: str) -> dict[str,
     }
 
 
-def dataset_values(layout: Layout, journal: JournalView, key: str) -> dict[str, Any] | None:
+def dataset_values(layout: Layout, journal: JournalView, key: str) -> dict[str, object] | None:
     """
     Return what the page of dropped file *key* shows, None if the journal knows none.
     """

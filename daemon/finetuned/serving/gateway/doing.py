@@ -7,9 +7,7 @@ said in the part before it; it never ends the page.
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetuned.files.status_file import DaemonState, Presence
+from finetuned.files.status_file import DaemonState, Presence, StatusDocument
 from finetuned.reports.activity import BETWEEN_WORKERS, PHASES
 from finetuned.reports.attention import attention
 from finetuned.reports.wording import finite, nats, number
@@ -27,7 +25,7 @@ _HEADLINES = {
 }
 
 
-def doing(status: dict[str, Any] | None, seen: Presence, since: str | None) -> Now:
+def doing(status: StatusDocument | None, seen: Presence, since: str | None) -> Now:
     """
     Return what the daemon does.
 
@@ -75,7 +73,7 @@ def doing(status: dict[str, Any] | None, seen: Presence, since: str | None) -> N
     )
 
 
-def _progress(status: dict[str, Any], word: str) -> tuple[int, int, str]:
+def _progress(status: StatusDocument, word: str) -> tuple[int, int, str]:
     """Return how many of how many of what are done; a total of 0 is no progress to show."""
     if status["job"] and status["evaluation_total"]:
         return int(status["evaluation_done"] or 0), int(status["evaluation_total"]), "answer"
@@ -86,7 +84,7 @@ def _progress(status: dict[str, Any], word: str) -> tuple[int, int, str]:
     return 0, 0, "step"
 
 
-def _facts(status: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _facts(status: StatusDocument) -> tuple[tuple[str, str], ...]:
     loss = finite(status["loss"])
     facts = [("loss", "not finite" if loss is None else nats(loss))]
     if finite(status["validation_loss"]) is not None:
@@ -104,7 +102,7 @@ def _facts(status: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-def _problems(status: dict[str, Any], seen: Presence) -> tuple[str, ...]:
+def _problems(status: StatusDocument, seen: Presence) -> tuple[str, ...]:
     found = attention(status) if seen.state.alive else []
     if status["error_message"]:
         found.append(f"last error: {status['error_type']}: {status['error_message']}")
@@ -112,11 +110,11 @@ def _problems(status: dict[str, Any], seen: Presence) -> tuple[str, ...]:
     return tuple(found)
 
 
-def examples(status: dict[str, Any] | None) -> tuple[Example, ...]:
+def examples(status: StatusDocument | None) -> tuple[Example, ...]:
     """
     Return the latest answers to held-out questions, the newest first.
     """
-    found = (status or {}).get("recent_examples") or []
+    found = (status or StatusDocument()).get("recent_examples") or []
     return tuple(
         Example(
             step=int(e.get("step") or 0),
@@ -130,11 +128,12 @@ def examples(status: dict[str, Any] | None) -> tuple[Example, ...]:
     )
 
 
-def accuracy_curve(status: dict[str, Any] | None) -> Curve:
+def accuracy_curve(status: StatusDocument | None) -> Curve:
     """
     Return the share of held-out answers that were right, look by look, in percent.
     """
-    history = [finite(value) for value in (status or {}).get("accuracy_history") or ()]
+    looks = (status or StatusDocument()).get("accuracy_history") or ()
+    history = [finite(value) for value in looks]
     return Curve(
         "Held-out answers that were right, in percent",
         "look",
@@ -145,11 +144,11 @@ def accuracy_curve(status: dict[str, Any] | None) -> Curve:
     )
 
 
-def host(status: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
+def host(status: StatusDocument | None) -> tuple[tuple[str, str], ...]:
     """
     Return load, memory and disk, and each GPU.
     """
-    known = (status or {}).get("host") or {}
+    known = (status or StatusDocument()).get("host") or {}
     facts = []
     if known:
         facts += [
@@ -161,7 +160,7 @@ def host(status: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
         ]
         if known.get("worker_rss_bytes"):
             facts.append(("worker", _size(known["worker_rss_bytes"])))
-    for gpu in (status or {}).get("gpus") or ():
+    for gpu in (status or StatusDocument()).get("gpus") or ():
         parts = [
             f"{number(gpu.get('utilisation_pct'), digits=0)}% busy",
             _of(gpu.get("memory_used_bytes"), gpu.get("memory_total_bytes")),

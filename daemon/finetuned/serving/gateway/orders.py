@@ -7,11 +7,10 @@ Pure: knows the shapes of both sides, not how either travels.
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
 import orjson
 
-from finetuned.core.generation import Generate, Guide, Sampling
+from finetuned.core.generation import Generate, Guide, JsonObject, Sampling
 from finetuned.serving.gateway.errors import Refusal
 from finetuned.serving.gateway.shapes import (
     MOST_BYTES_OF_SCHEMA,
@@ -92,7 +91,7 @@ def plain_order(request: PlainRequest, *, model: str, most_tokens: int) -> Gener
         temperature=request.temperature,
         seed=request.seed,
     )
-    user = {"role": "user", "content": request.prompt}
+    user: JsonObject = {"role": "user", "content": request.prompt}
     return Generate(id=new_id("gen"), model=model, sampling=sampling, messages=(user,))
 
 
@@ -100,8 +99,8 @@ def talk_order(request: TalkRequest, *, model: str, most_tokens: int) -> Generat
     """
     Return the order for POST /chat: the context, if any, as a system message of JSON.
     """
-    user = {"role": "user", "content": request.message}
-    messages: tuple[dict[str, Any], ...] = (user,)
+    user: JsonObject = {"role": "user", "content": request.message}
+    messages: tuple[JsonObject, ...] = (user,)
     if request.context:
         messages = ({"role": "system", "content": orjson.dumps(request.context).decode()}, user)
     sampling = Sampling(max_tokens=most_tokens)
@@ -119,7 +118,7 @@ def _tokens(asked: int | None, most: int, field: str) -> int:
     return most if asked is None else asked
 
 
-def _guide(request: ChatRequest) -> tuple[Guide, dict[str, Any] | None]:
+def _guide(request: ChatRequest) -> tuple[Guide, JsonObject | None]:
     wanted = request.response_format
     if isinstance(wanted, JsonObjectFormat):
         return Guide.JSON_OBJECT, None
@@ -137,8 +136,8 @@ def _guide(request: ChatRequest) -> tuple[Guide, dict[str, Any] | None]:
     return Guide.JSON_SCHEMA, schema
 
 
-def _message(message: Message) -> dict[str, Any]:
-    found: dict[str, Any] = message.model_dump(exclude_none=True)
+def _message(message: Message) -> JsonObject:
+    found: JsonObject = message.model_dump(exclude_none=True)
     if isinstance(message.content, list):
         found["content"] = "".join(part.text for part in message.content)
     found.setdefault("content", "")
@@ -150,7 +149,7 @@ def _message(message: Message) -> dict[str, Any]:
     return found
 
 
-def _call(name: str, arguments: str, at: int) -> dict[str, Any]:
+def _call(name: str, arguments: str, at: int) -> JsonObject:
     """A call as templates render it: its arguments as an object, not as text."""
     try:
         value = orjson.loads(arguments)

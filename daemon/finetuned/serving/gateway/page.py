@@ -172,9 +172,9 @@ class LivePage:
         self,
         template: str,
         name: str,
-        read: Callable[[Layout, JournalView, str], dict[str, Any] | None],
+        read: Callable[[Layout, JournalView, str], dict[str, object] | None],
     ) -> Response:
-        def values() -> dict[str, Any] | None:
+        def values() -> dict[str, object] | None:
             journal = JournalView(self._layout.journal)
             try:
                 return read(self._layout, journal, name)

@@ -13,6 +13,7 @@ from finetuned.core.promotion import PromotionCause
 from finetuned.files.dataset_result import report_of
 from finetuned.files.journal_view import JournalView
 from finetuned.files.rows import DatasetRow
+from finetuned.files.status_file import StatusDocument
 from finetuned.layout import Layout
 from finetuned.reports.wording import finite
 from finetuned.serving.gateway.snapshot import (
@@ -51,11 +52,11 @@ def queue(layout: Layout, journal: JournalView) -> Queue:
     return Queue(files=tuple(file_row(layout, row) for row in rows), n_files=counts)
 
 
-def with_inbox(found: Queue, status: Mapping[str, Any] | None) -> Queue:
+def with_inbox(found: Queue, status: StatusDocument | None) -> Queue:
     """
     Return *found* with what the status says of the inbox and how many wait.
     """
-    status = status or {}
+    status = status or StatusDocument()
     known = status.get("queue") or {}
     counts = tuple((text, int(known[name])) for name, text in _COUNTED if known.get(name))
     waiting = tuple(
@@ -140,7 +141,7 @@ def forgetting(report: Mapping[str, Any]) -> Forgetting:
     )
 
 
-def incident(name: str, found: Mapping[str, Any]) -> IncidentLine:
+def incident(name: str, found: Mapping[str, object]) -> IncidentLine:
     """
     Return one report of logs/incidents/.
     """
