@@ -14,17 +14,24 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TIER = re.compile(r"\s*([a-z][a-z0-9-]{0,30})=(\d{1,9})/(\d{1,12})\s*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tier:
     """
-    What the keys of one tier may use in a minute.
+    How much each key of one tier may use in a minute; 0 is without a limit.
     """
 
     name: str
     requests_per_minute: int
-    """>= 1."""
     tokens_per_minute: int
-    """Of prompts and answers together, >= 1."""
+    """Tokens of prompts and answers together, counted when an answer ends."""
+
+    def __post_init__(self) -> None:
+        for limit in ("requests_per_minute", "tokens_per_minute"):
+            if getattr(self, limit) < 0:
+                raise ConfigError(
+                    f"tier {self.name!r}: {limit} is {getattr(self, limit)}, expected 0 "
+                    "(no limit) or more"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,12 +99,6 @@ class ServingConfig:
     what is free at the start.
     """
 
-    engine: str = "own"
-    """
-    What generates: "own" is the engine of this program, a child process; otherwise the address
-    of a server with OpenAI's interface, such as "http://127.0.0.1:8000/v1".
-    """
-
     engine_stuck_seconds: float = 60.0
     """
     The engine is ended and started again if it says nothing for this long, in seconds, 2 to 3600.
@@ -110,10 +111,17 @@ class ServingConfig:
     log_prompts: bool = False
     """Whether prompts and answers are written to the log, with secrets masked."""
 
-    tiers: str = "standard=60/100000"
+    tiers: str = ""
     """
-    What keys may use: NAME=REQUESTS/TOKENS a minute, separated by commas. The first is that of
-    new keys. The variable RATE_LIMIT_PER_MINUTE replaces the requests of the first.
+    More tiers of keys, or other limits of those that there are: NAME=REQUESTS/TOKENS a minute,
+    separated by commas, 0 for no limit. There are standard=60/100000, high=1200/2000000 and
+    unlimited=0/0. The variable RATE_LIMIT_PER_MINUTE replaces the requests of standard.
+    """
+
+    limits_store: str = ""
+    """
+    Where requests are counted: "" is this process; "redis://HOST:PORT/0" lets several gateways
+    count together.
     """
 
     def __post_init__(self) -> None:
@@ -145,12 +153,6 @@ class ServingConfig:
             "set if tls_cert is, and only then",
             self.tls_key,
         )
-        check(
-            self.engine == "own" or self.engine.startswith(("http://", "https://")),
-            "serving.engine",
-            '"own" or an address that begins with http:// or https://',
-            self.engine,
-        )
         parse_tiers(self.tiers)
 
 
@@ -159,24 +161,19 @@ def parse_tiers(text: str) -> tuple[Tier, ...]:
     Return the tiers that ``serving.tiers`` names, in its order.
 
     Raises:
-        ConfigError: A part is not NAME=REQUESTS/TOKENS, a number is 0, or a name stands twice.
+        ConfigError: A part is not NAME=REQUESTS/TOKENS, or a name stands twice.
     """
     tiers = []
-    for part in text.split(","):
+    for part in text.split(",") if text.strip() else ():
         match = _TIER.fullmatch(part)
-        if match is None or int(match[2]) < 1 or int(match[3]) < 1:
+        if match is None:
             raise ConfigError(
-                "serving.tiers must be NAME=REQUESTS/TOKENS a minute, both >= 1, separated by "
-                f"commas, such as standard=60/100000; got {part!r}"
+                "serving.tiers must be NAME=REQUESTS/TOKENS a minute, separated by commas, such "
+                f"as standard=60/100000; got {part!r}"
             )
-        tiers.append(Tier(match[1], int(match[2]), int(match[3])))
+        name, requests, tokens = match.groups()
+        found = Tier(name=name, requests_per_minute=int(requests), tokens_per_minute=int(tokens))
+        tiers.append(found)
     names = [tier.name for tier in tiers]
     check(len(names) == len(set(names)), "serving.tiers", "names that differ", text)
     return tuple(tiers)
-
-
-def origins(text: str) -> tuple[str, ...]:
-    """
-    Return the origins of ``serving.allowed_origins`` or ALLOWED_ORIGINS, without empty ones.
-    """
-    return tuple(part.strip() for part in text.split(",") if part.strip())

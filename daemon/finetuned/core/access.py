@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from finetuned.config import Tier
 from finetuned.errors import ConfigError
 
 
@@ -24,26 +25,6 @@ class Scope(StrEnum):
     FEEDBACK = "feedback"  # saying what was wrong with an answer
     METRICS = "metrics"  # /metrics, readiness, the status
     ADMIN = "admin"  # everything, the page included
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tier:
-    """
-    How much one key may use in a minute; 0 is without a limit.
-    """
-
-    name: str
-    requests_per_minute: int
-    tokens_per_minute: int
-    """Tokens of prompts and answers together, counted when an answer ends."""
-
-    def __post_init__(self) -> None:
-        for limit in ("requests_per_minute", "tokens_per_minute"):
-            if getattr(self, limit) < 0:
-                raise ConfigError(
-                    f"tier {self.name!r}: {limit} is {getattr(self, limit)}, expected 0 "
-                    "(no limit) or more"
-                )
 
 
 DEFAULT_TIER = "standard"
@@ -82,6 +63,7 @@ _ASK = (Scope.ASK,)
 _WATCH = (Scope.ASK, Scope.METRICS)
 
 _ROUTES: Final[Mapping[tuple[str, str], tuple[Scope, ...]]] = {
+    ("GET", "/"): _WATCH,  # as JSON; the live page at the same path is for ADMIN
     ("GET", "/health"): _WATCH,
     ("GET", "/health/ready"): _WATCH,
     ("GET", "/status"): _WATCH,
@@ -98,7 +80,14 @@ _ROUTES: Final[Mapping[tuple[str, str], tuple[Scope, ...]]] = {
 }
 """By method and path: scopes of which one is enough. What is not listed needs ADMIN."""
 
-_PREFIXES: Final = (("GET", "/v1/models/", _ASK),)
+_SHAPES: Final = (
+    ("GET", re.compile(r"/v1/models/.*", re.DOTALL), _ASK),
+    ("GET", re.compile(r"/[^/]+/models"), _ASK),
+    ("POST", re.compile(r"/chat/[^/]+"), _ASK),
+)
+"""Routes with the name of a model in their path."""
+
+_PAGE: Final = re.compile(r"/|/versions|/(?:live|versions|datasets|static)/.*", re.DOTALL)
 
 OPEN: Final = frozenset({("GET", "/health/live"), ("HEAD", "/health/live")})
 """What anybody may ask: whether the process is alive, and nothing about it."""
@@ -120,10 +109,20 @@ def needed_scopes(method: str, path: str) -> tuple[Scope, ...]:
     method = "GET" if method == "HEAD" else method
     if (found := _ROUTES.get((method, path))) is not None:
         return found
-    for verb, start, scopes in _PREFIXES:
-        if method == verb and path.startswith(start):
+    for verb, shape, scopes in _SHAPES:
+        if method == verb and shape.fullmatch(path):
             return scopes
     return (Scope.ADMIN,)
+
+
+def is_page(method: str, path: str) -> bool:
+    """
+    Return whether a browser may ask for this with HTTP Basic, the key as the password.
+
+    Nothing that changes or generates anything: a browser sends what it was given once with
+    every request to this origin, whoever made the link.
+    """
+    return method in ("GET", "HEAD") and _PAGE.fullmatch(path) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

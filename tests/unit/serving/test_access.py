@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetuned.config import Tier
 from finetuned.core.access import (
     DEFAULT_TIER,
     OPEN,
     TIERS,
     Caller,
     Scope,
-    Tier,
     needed_scopes,
     parse_origins,
     read_environment,
@@ -37,7 +37,8 @@ def test_every_route_needs_a_scope_but_one(method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
+        ("GET", "/versions"),
+        ("POST", "/"),
         ("GET", "/health/live/"),
         ("POST", "/health/live"),
         ("GET", "//metrics"),

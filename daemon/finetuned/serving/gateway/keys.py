@@ -7,16 +7,20 @@ its file has changed. Does not know how much a caller has used (limits.py).
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from finetuned.core.access import DEFAULT_TIER, TIERS, Caller, Tier, needed_scopes
+from finetuned.config import Tier
+from finetuned.core.access import DEFAULT_TIER, TIERS, Caller, is_page, needed_scopes
 from finetuned.core.access import Scope as KeyScope
 from finetuned.errors import RecordError
 from finetuned.files.key_use import write_last_use
@@ -32,7 +36,9 @@ LONGEST_KEY = 512
 _NOBODY_SALT: Final = "00" * 16
 """Hashed for an id that does not exist, so that it takes as long as one that does."""
 
-_CHALLENGE = (("www-authenticate", 'Bearer realm="finetuned"'),)
+_BEARER: Final = (("www-authenticate", 'Bearer realm="finetuned"'),)
+_BASIC: Final = (("www-authenticate", 'Basic realm="finetuned", charset="UTF-8"'),)
+"""Lets a browser ask its user for a key."""
 
 Clock = Callable[[], float]
 
@@ -93,8 +99,11 @@ class KeyRing:
         needed = needed_scopes(method, path)
         if not needed:
             return None
-        found = self.caller(headers)
-        if isinstance(found, Refused) or any(found.may(scope) for scope in needed):
+        page = is_page(method, path)
+        found = self.caller(headers, basic=page)
+        if isinstance(found, Refused):
+            return replace(found, headers=_BASIC) if page and found.status == 401 else found
+        if any(found.may(scope) for scope in needed):
             return found
         return Refused(
             status=403,
@@ -107,11 +116,15 @@ class KeyRing:
             ),
         )
 
-    def caller(self, headers: Mapping[str, str]) -> Caller | Refused:
+    def caller(self, headers: Mapping[str, str], *, basic: bool = False) -> Caller | Refused:
         """
         Return whose key the headers have, or why it opens nothing.
+
+        Args:
+            headers: Of the request.
+            basic: Whether the key may be the password of HTTP Basic, under any user's name.
         """
-        given = _given_key(headers)
+        given = _given_key(headers, basic=basic)
         if isinstance(given, Refused):
             return given
         digest = hashlib.sha256(given.encode()).digest()
@@ -182,15 +195,17 @@ def _unknown(
     code: str = "invalid_api_key",
 ) -> Refused:
     return Refused(
-        status=401, code=code, kind="authentication_error", message=message, headers=_CHALLENGE
+        status=401, code=code, kind="authentication_error", message=message, headers=_BEARER
     )
 
 
-def _given_key(headers: Mapping[str, str]) -> str | Refused:
+def _given_key(headers: Mapping[str, str], *, basic: bool) -> str | Refused:
     """Return the key that the headers have; two that differ are refused, not chosen from."""
     found = []
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme:
+    if basic and scheme.lower() == "basic":
+        found.append(_password(token.strip()))
+    elif scheme:
         if scheme.lower() != "bearer" or not token.strip():
             return _unknown("expected the header 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
         found.append(token.strip())
@@ -207,6 +222,14 @@ def _given_key(headers: Mapping[str, str]) -> str | Refused:
     if len(found[0]) > LONGEST_KEY or not found[0].isascii():
         return _unknown()
     return found[0]
+
+
+def _password(token: str) -> str:
+    """Return the password of HTTP Basic; one that cannot be read is a key that nobody has."""
+    try:
+        return base64.b64decode(token, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
 
 
 class KeyGuard:
