@@ -23,6 +23,11 @@ WIDTH = 33
 
 OTHERS = {
     "py.typed": "Tells type checkers that the package is typed.",
+    "live.css": "Style of the live page, beside page.css.",
+    "live.js": "Takes the parts of the live page from its stream and draws the curves.",
+    "uPlot.LICENSE": "Licence of the chart library, MIT.",
+    "uPlot.iife.min.js": "The chart library of the live page, as it was released.",
+    "uPlot.min.css": "Its style.",
     "*.html": "Template of a page.",
     "*.css": "Style of the pages, embedded in each.",
     "*.js": "Filter of the table of answers, embedded in each page.",
@@ -54,6 +59,12 @@ OTHERS = {
     "gitignore": "Names that git ignores.",
 }
 """Pattern of a file's name -> its description, for files without words of their own."""
+
+PLAIN_FOLDERS = {
+    "templates": "Templates of the pages.",
+    "static": "What the live page's browser loads beside the page.",
+}
+"""Folders of the package without code."""
 
 FOLDERS = {
     "docs": "Pages in four kinds, and tables of figures; docs/README.md is the index.",
@@ -149,7 +160,7 @@ def _package(folder: Path, depth: int) -> Iterator[str]:
     rooms = sorted(_subfolders(folder), key=lambda p: (known.get(p.name, 0), p.name))
     for room in rooms:
         init = room / "__init__.py"
-        text = description(init) if init.is_file() else "Templates of the pages."
+        text = description(init) if init.is_file() else PLAIN_FOLDERS[room.name]
         floor = known.get(room.name) if depth == 1 else None
         yield _line(f"{room.name}/", depth, text, floor)
         yield from _package(room, depth + 1)

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from finetuned.config import ServingConfig
 from finetuned.layout import Layout
 from finetuned.serving.gateway.app import build_app
-from finetuned.serving.gateway.parts import Parts
+from finetuned.serving.gateway.guard import guarded
+from finetuned.serving.gateway.keys import KeyRing
+from finetuned.serving.gateway.page import LivePage
 from finetuned.serving.gateway.serve import addresses, listen
 from finetuned.serving.gateway.service import Service, Setting
 
+KEY = "a-key-of-the-tests-that-opens-everything"
 SCRIPT = Path(__file__).with_name("fake_engine.py")
 
 
@@ -65,11 +69,11 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 30.0) -> 
 
 
 @contextmanager
-def running_gateway(
-    root: Path, config: ServingConfig, *, base: str = "micro", parts: Parts | None = None
-) -> Iterator[Gateway]:
+def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -> Iterator[Gateway]:
     """
     Serve *root* until the end of the block. The port of *config* is used as it is.
+
+    A request without a key is given one, so that a test that is about something else need not.
     """
     sockets = listen(config)
     (url, *_) = addresses(sockets, tls=False)
@@ -78,11 +82,11 @@ def running_gateway(
         config=config,
         base=base,
         command=fake_command,
-        parts=parts or Parts(),
         addresses=(url,),
     )
     service = Service(setting)
-    app = build_app(service)
+    ring = KeyRing(setting.layout, local_key=KEY)
+    app = _with_key(guarded(build_app(service, LivePage(setting.layout)), ring))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(
         target=lambda: asyncio.run(server.serve(sockets)), name="gateway", daemon=True
@@ -95,3 +99,15 @@ def running_gateway(
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+
+
+def _with_key(app: ASGIApp) -> ASGIApp:
+    async def keyed(scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] == "http"
+            and not {b"authorization", b"x-api-key"} & dict(scope["headers"]).keys()
+        ):
+            scope["headers"] = [*scope["headers"], (b"x-api-key", KEY.encode())]
+        await app(scope, receive, send)
+
+    return keyed

@@ -16,5 +16,5 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     args = parser.parse_args()
-    engine_link.own_engine = lambda *_: fake_command
+    engine_link.own_engine = lambda _: fake_command
     raise SystemExit(run(args.root, host=None, port=args.port, chat_port=0))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from finetuned.errors import EXIT_CONFIG, EXIT_TEMPFAIL, FinetunedError
 DETAILS = """examples:
   finetuned serve                                 http://127.0.0.1:9000, this machine only
   finetuned serve --root /srv/ft --port 8080      another root and port
+  finetuned keys create laptop                    every request needs a key; this makes one
   curl http://127.0.0.1:9000/generate -H "Authorization: Bearer $KEY" \\
        -H 'Content-Type: application/json' -d '{"prompt": "...", "max_tokens": 100}'
 
@@ -47,6 +49,7 @@ def run(root: Path, *, host: str | None, port: int | None, chat_port: int | None
     """
     try:
         import fastapi  # noqa: F401
+        import limits  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
         print(f"finetuned: {MISSING}", file=sys.stderr)
@@ -66,29 +69,20 @@ def _serve(root: Path, given: dict[str, str | int]) -> int:
     from finetuned.config import load_config
     from finetuned.files.lock import FileLock
     from finetuned.layout import Layout
-    from finetuned.serving.gateway.engine_link import own_engine
-    from finetuned.serving.gateway.parts import Parts
-    from finetuned.serving.gateway.serve import addresses, listen, serve
-    from finetuned.serving.gateway.service import Service, Setting
+    from finetuned.serving.gateway.build import build
+    from finetuned.serving.gateway.serve import listen, serve
     from finetuned.telemetry.log import configure
 
     layout = Layout(root)
     whole = load_config(layout.config)
-    config = replace(whole.serving, **given)  # type: ignore[arg-type]
+    whole = replace(whole, serving=replace(whole.serving, **given))  # type: ignore[arg-type]
     layout.serving.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.logs.mkdir(exist_ok=True)
     configure(layout.logs / "serving.log", console=True, max_bytes=whole.supervisor.log_max_bytes)
     with FileLock(layout.serving / ".lock"):
-        sockets = listen(config)
-        setting = Setting(
-            layout=layout,
-            config=config,
-            base=whole.model.base,
-            command=own_engine(root, config.kv_bytes, config.max_running),
-            parts=Parts(),
-            addresses=addresses(sockets, tls=bool(config.tls_cert)),
-        )
-        return serve(Service(setting), sockets)
+        sockets = listen(whole.serving)
+        gateway = build(layout, whole, sockets, os.environ)
+        return serve(gateway.service, gateway.app, sockets, gateway.certificate)
 
 
 VERB = Verb(

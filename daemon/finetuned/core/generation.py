@@ -45,7 +45,8 @@ class FailureKind(StrEnum):
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
     NO_MODEL = "no_model"  # nothing of that name is held
-    ENGINE = "engine"  # a bug, or the engine has ended
+    ENGINE = "engine"  # a bug, an answer that is not what it was held to, or the engine died
+    STOPPED = "stopped"  # somebody stops the service
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +58,10 @@ class EngineSettings:
     max_running: int = 16
     """Most requests that are answered at once, >= 1."""
     kv_bytes: int = 1 << 30
-    """Most memory for keys and values of running requests and of kept prompts."""
+    """
+    Most memory for keys and values of running requests and of kept prompts; 0 is a quarter of
+    what is free at the start.
+    """
     dtype: str = "auto"
     """``model.dtype`` of the configuration."""
     device: str = "auto"

@@ -10,6 +10,8 @@ import stat
 import orjson
 
 from finetuned.core.promotion_watch import Health, parse_health
+from finetuned.core.record import to_json
+from finetuned.files.atomic import write_atomic
 from finetuned.layout import Layout
 
 HEALTH_BYTES = 1 << 16
@@ -34,3 +36,15 @@ def read_health(layout: Layout) -> Health | None:
         return None
     finally:
         os.close(fd)
+
+
+def write_health(layout: Layout, health: Health) -> None:
+    """
+    Replace the health signal. Need not survive a power cut.
+
+    Raises:
+        OSError: The file system refused.
+    """
+    layout.control.mkdir(exist_ok=True)
+    data = orjson.dumps(to_json(health))
+    write_atomic(layout.control / "health.json", data, durable=False)

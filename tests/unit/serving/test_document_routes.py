@@ -25,7 +25,10 @@ def test_generate_answers_a_prompt(http: httpx.Client) -> None:
     found = http.post("/generate", json={"prompt": "a b", "max_tokens": 3})
     assert 200 == found.status_code
     assert ("base says: a", "length") == (found.json()["text"], found.json()["finish_reason"])
-    assert ("base", "miss") == (found.headers["x-model-version"], found.headers["x-cache"])
+    assert ("base", "miss") == (
+        found.headers["x-finetuned-version"],
+        found.headers["x-finetuned-cache"],
+    )
 
 
 def test_chat_answers_with_the_keys_of_the_documents(http: httpx.Client) -> None:

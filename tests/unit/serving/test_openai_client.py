@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.gateway import Gateway
+from support.gateway import KEY, Gateway
 
 openai = pytest.importorskip("openai")
 
 
 @pytest.fixture(scope="module")
 def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="k", max_retries=0) as found:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=KEY, max_retries=0) as found:
         yield found
 
 

@@ -26,6 +26,8 @@ from support.gateway import free_port, wait_until
 
 TESTS = Path(__file__).parents[2]
 MOST_MEGABYTES = 120
+KEY = "k" * 20
+HEADERS = {"X-API-Key": KEY}
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def serving(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     script = TESTS / "support" / "serve_fake.py"
     with subprocess.Popen(
         [sys.executable, str(script), "--root", str(root), "--port", str(port)],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "API_KEY": KEY},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as process:
@@ -46,7 +48,7 @@ def serving(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=10).status_code == 200
+        return httpx.get(f"{url}/health", headers=HEADERS, timeout=10).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -63,12 +65,14 @@ def test_sigterm_lets_a_running_request_end(tmp_path: Path) -> None:
 
         def ask() -> None:
             body = {"prompt": "slow 0.5 a b c"}
-            found.append(httpx.post(f"{url}/generate", json=body, timeout=30))
+            found.append(httpx.post(f"{url}/generate", json=body, headers=HEADERS, timeout=30))
 
         client = threading.Thread(target=ask)
         client.start()
         gateway = psutil.Process(process.pid)
-        wait_until(lambda: httpx.get(f"{url}/status").json()["running"], "nothing runs")
+        wait_until(
+            lambda: httpx.get(f"{url}/status", headers=HEADERS).json()["running"], "nothing runs"
+        )
         (engine,) = gateway.children()
         megabytes = gateway.memory_info().rss / 2**20
         process.send_signal(signal.SIGTERM)

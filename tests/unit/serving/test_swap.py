@@ -61,8 +61,10 @@ def test_promotion_and_rollback_are_followed_without_a_failed_request(gateway: G
     for client in clients:
         client.join(30)
     assert {200} == {each.status_code for each in found}
-    assert all(each.json()["text"].startswith(each.headers["x-model-version"]) for each in found)
-    assert {"v0001", "v0002", "v0003"} == {each.headers["x-model-version"] for each in found}
+    assert all(
+        each.json()["text"].startswith(each.headers["x-finetuned-version"]) for each in found
+    )
+    assert {"v0001", "v0002", "v0003"} == {each.headers["x-finetuned-version"] for each in found}
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_in_service(gateway: Gateway) -> None:

@@ -169,7 +169,7 @@ class Scheduler:
         End every request, because the engine ends.
         """
         for entry in (*self._waiting, *self._running.values()):
-            self._end(entry, FailureKind.ENGINE, message)
+            self._end(entry, FailureKind.STOPPED, message)
 
     def _refuse_what_never_fits(self, entry: _Entry) -> None:
         needed = slots_of([entry.answer]) * entry.served.slot_bytes

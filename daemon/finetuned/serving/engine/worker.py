@@ -6,7 +6,7 @@ Unix socket that it inherits: what libraries print cannot get into it. It ends w
 does, or on SIGTERM; requests that were begun are then answered with a failure.
 
 Exit status: 0 the socket has ended or SIGTERM came, 70 a bug or a line that no gateway of
-this version writes.
+this version writes, 78 this machine lacks the configured device.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Final
 
 import orjson
+import psutil
+import torch
 
 from finetuned.core.generation import (
     Beat,
@@ -34,7 +37,8 @@ from finetuned.core.generation import (
     Report,
 )
 from finetuned.core.record import from_json
-from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, RecordError
+from finetuned.errors import EXIT_CONFIG, EXIT_OK, EXIT_SOFTWARE, ConfigError, RecordError
+from finetuned.model.load import pick_device
 from finetuned.process.channel import MAX_LINE_BYTES, Channel
 from finetuned.serving.engine.scheduler import Scheduler
 from finetuned.serving.engine.swap import Loaded, Models
@@ -176,10 +180,20 @@ def main(argv: list[str] | None = None) -> int:
     connection = socket.socket(fileno=arguments.fd)
     configure(None, console=True)
     try:
-        return Engine(connection, settings).run()
-    except RecordError as error:
+        return Engine(connection, _sized(settings)).run()
+    except (RecordError, ConfigError) as error:
         print(f"engine: {error}", file=sys.stderr)
-        return EXIT_SOFTWARE
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_SOFTWARE
+
+
+def _sized(settings: EngineSettings) -> EngineSettings:
+    """Return *settings* with a memory for keys and values, if it is left to the machine."""
+    if settings.kv_bytes:
+        return settings
+    device = pick_device(settings.device)
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    return replace(settings, kv_bytes=free // 4)
 
 
 if __name__ == "__main__":

@@ -1,73 +1,61 @@
 """
-The application: routes, refusals and admission around one Service.
+The application: the routes of one Service and its live page, and how they refuse.
 
-Does not listen (serve.py).
+Lets everybody in: guard.py stands around it. Does not listen (serve.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from finetuned import __version__
 from finetuned.serving.gateway import health, routes_documents, routes_openai
-from finetuned.serving.gateway.admission import Admission
 from finetuned.serving.gateway.errors import SERVER_ERROR, Refusal, invalid_body
 from finetuned.serving.gateway.exchange import CLIENT_GONE, ClientGone
-from finetuned.serving.gateway.parts import Guard
+from finetuned.serving.gateway.page import LivePage
 from finetuned.serving.gateway.service import Service
 
 log = structlog.get_logger()
 
-Wrap = Callable[[ASGIApp], ASGIApp]
-"""A middleware with its arguments bound, such as a limit of the body's size."""
 
-
-def build_app(
-    service: Service, *, routers: Sequence[APIRouter] = (), wraps: Sequence[Wrap] = ()
-) -> ASGIApp:
+def build_app(service: Service, page: LivePage) -> FastAPI:
     """
     Return the application; its lifespan starts and ends the engine.
 
     Args:
         service: Not started; the application starts and ends it.
-        routers: More routes, before those here: the page, metrics, feedback.
-        wraps: Middleware around everything, the outermost last.
+        page: The live page; likewise closed with the application.
     """
     app = FastAPI(
         title="finetuned",
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(service),
+        lifespan=_lifespan(service, page),
     )
     app.state.service = service
-    for router in (*routers, routes_openai.router, health.router, routes_documents.router):
+    app.state.page = page
+    app.router.routes.extend(page.routes())
+    for router in (routes_openai.router, health.router, routes_documents.router):
         app.include_router(router)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(ClientGone, _gone)
     app.add_exception_handler(Exception, _bug)
-    app.add_middleware(_admission, guard=service.parts.guard)
-    wrapped: ASGIApp = app
-    for wrap in wraps:
-        wrapped = wrap(wrapped)
-    return wrapped
+    return app
 
 
-def _admission(app: ASGIApp, guard: Guard) -> ASGIApp:
-    return Admission(app, guard=guard)
-
-
-def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    service: Service, page: LivePage
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         service.start()
@@ -75,6 +63,7 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
             yield
         finally:
             await service.close()
+            page.close()
 
     return running
 

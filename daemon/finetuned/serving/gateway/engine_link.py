@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import orjson
 import structlog
 
-from finetuned.core.generation import Order, Report
+from finetuned.core.generation import EngineSettings, Order, Report
+from finetuned.core.record import to_json
 from finetuned.errors import RecordError
 from finetuned.process.channel import MAX_LINE_BYTES, Channel
 from finetuned.process.environment import child_environment
@@ -39,15 +41,13 @@ Command = Callable[[int], Sequence[str]]
 """Returns the arguments of the engine's process, given the descriptor that it inherits."""
 
 
-def own_engine(root: Path, kv_bytes: int, max_running: int) -> Command:
+def own_engine(settings: EngineSettings) -> Command:
     """
     Return the command of this program's engine.
     """
-    return lambda fd: (
-        *(sys.executable, "-m", "finetuned.serving.engine.worker"),
-        *("--fd", str(fd), "--root", str(root)),
-        *("--kv-bytes", str(kv_bytes), "--max-running", str(max_running)),
-    )
+    told = orjson.dumps(to_json(settings)).decode()
+    module = "finetuned.serving.engine.worker"
+    return lambda fd: (sys.executable, "-m", module, "--fd", str(fd), "--settings", told)
 
 
 class Owner(Protocol):

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from finetuned.core.generation import Failed, FailureKind
 from finetuned.core.text import printable
+from finetuned.serving.gateway.refusal import Refused
 
 BAD_REQUEST: Final = "invalid_request_error"
 SERVER_ERROR: Final = "server_error"
@@ -27,6 +28,7 @@ _FAILURES: Final[Mapping[FailureKind, tuple[int, str, str]]] = {
     FailureKind.CANCELLED: (499, BAD_REQUEST, "cancelled"),
     FailureKind.NO_MODEL: (404, BAD_REQUEST, "model_not_found"),
     FailureKind.ENGINE: (503, SERVER_ERROR, "engine_failed"),
+    FailureKind.STOPPED: (503, SERVER_ERROR, "shutting_down"),
 }
 """Status, type and code of each kind of failure. 503 and not 500: asking again may help."""
 
@@ -62,6 +64,19 @@ class Refusal(Exception):
         self.param = param
         self.code = code
         self.headers = dict(headers or {})
+
+    @classmethod
+    def of(cls, refused: Refused) -> Refusal:
+        """
+        Return the refusal of a guard, for a route to raise.
+        """
+        return cls(
+            refused.status,
+            refused.message,
+            kind=refused.kind,
+            code=refused.code,
+            headers=dict(refused.headers),
+        )
 
     def as_dict(self) -> dict[str, dict[str, str | None]]:
         """

@@ -7,14 +7,25 @@ Does not know OpenAI's shapes. close() must be called in every case: it frees th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import TypeVar
 
 from starlette.requests import Request
 
-from finetuned.core.generation import Embedded, Failed, Finished, Generate, Piece, TokenLogprob
+from finetuned.core.access import Caller
+from finetuned.core.generation import (
+    Embedded,
+    Failed,
+    FailureKind,
+    Finished,
+    Generate,
+    Piece,
+    TokenLogprob,
+)
+from finetuned.serving.gateway.cache import HEADER as CACHE_HEADER
+from finetuned.serving.gateway.cache import Lookup
 from finetuned.serving.gateway.errors import Refusal, refusal_of
-from finetuned.serving.gateway.parts import Answer, Caller, Record
+from finetuned.serving.gateway.metering import Answer, Record
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.ticket import Answering
 
@@ -29,15 +40,53 @@ class Exchange:
     One generation for one client.
     """
 
-    def __init__(self, service: Service, *, route: str, caller: Caller, order: Generate) -> None:
+    @classmethod
+    async def open(
+        cls, service: Service, *, route: str, caller: Caller, order: Generate
+    ) -> Exchange:
         """
+        Count the request against its caller's tier, and ask the cache or the engine.
+
+        Raises:
+            Refusal: 429: the caller has used up their minute. 503: the queue is full.
+        """
+        try:
+            limits = await service.admit(caller, order.sampling.max_tokens)
+            return cls(service, route=route, caller=caller, order=order, limits=limits)
+        except Refusal as refusal:
+            service.ended(
+                Record(
+                    request_id=order.id,
+                    route=route,
+                    status=refusal.status,
+                    caller=caller,
+                    order=order,
+                    model=order.model,
+                )
+            )
+            raise
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        route: str,
+        caller: Caller,
+        order: Generate,
+        limits: Mapping[str, str],
+    ) -> None:
+        """
+        Take a request that its caller may send; *limits* are headers of its response.
+
         Raises:
             Refusal: 503: the queue is full.
         """
         self._service = service
         self._route = route
         self._caller = caller
+        self._limits = limits
         self.order = order
+        self._failure: FailureKind | None = None
         self._began = asyncio.get_running_loop().time()
         self._status = CLIENT_GONE
         self._answer: Answer | None = None
@@ -45,19 +94,23 @@ class Exchange:
         self._logprobs: list[TokenLogprob] = []
         self._head: Answering | None = None
         self._closed = False
-        known = service.parts.cache.get(order) if order.sampling.temperature == 0 else None
-        self.cached = known is not None
+        self._lookup, known, self._keep = service.cache.get(order.model, order)
         self._known = known
         self._ticket = None if known is not None else service.queue.submit(order)
+
+    @property
+    def cached(self) -> bool:
+        """Whether the answer was given before."""
+        return self._lookup is Lookup.HIT
 
     @property
     def headers(self) -> dict[str, str]:
         """Headers of the response that say what answered."""
         return {
-            **self._caller.headers,
+            **self._limits,
             "x-request-id": self.order.id,
-            "x-model-version": self.order.model,
-            "x-cache": "hit" if self.cached else "miss",
+            "x-finetuned-version": self.order.model,
+            CACHE_HEADER: self._lookup,
         }
 
     async def first(self) -> None:
@@ -113,18 +166,16 @@ class Exchange:
         assert self._answer is not None  # noqa: S101
         return self._answer
 
-    async def settle(self) -> None:
-        """
-        Count the tokens of the answer against the caller's tier.
-        """
-        if self._answer is not None and not self.cached:
+    def _tokens(self) -> int:
+        """Return what the caller's tier is charged; a part of an answer by its pieces."""
+        if self._answer is not None:
             finished = self._answer.finished
-            tokens = finished.prompt_tokens + finished.answer_tokens
-            await self._service.parts.guard.spent(self._caller, tokens)
+            return finished.prompt_tokens + finished.answer_tokens
+        return len(self._texts)
 
     def close(self) -> None:
         """
-        Cancel what still runs and record the request; harmless the second time.
+        Cancel what still runs, charge and record the request; harmless the second time.
         """
         if self._closed:
             return
@@ -135,6 +186,8 @@ class Exchange:
         first = ticket.first if ticket is not None else None
         sent = ticket.sent if ticket is not None else None
         now = asyncio.get_running_loop().time()
+        if not self.cached:
+            self._service.charge(self._caller, self._tokens())
         self._service.ended(
             Record(
                 request_id=self.order.id,
@@ -147,6 +200,7 @@ class Exchange:
                 model=self.order.model,
                 order=self.order,
                 answer=self._answer,
+                failure=self._failure,
                 cached=self.cached,
             )
         )
@@ -154,7 +208,7 @@ class Exchange:
     def _check(self, report: Answering) -> None:
         if isinstance(report, Failed):
             refusal = refusal_of(report)
-            self._status = refusal.status
+            self._status, self._failure = refusal.status, report.kind
             raise refusal
 
     def _end(self, answer: Answer) -> None:
@@ -162,8 +216,8 @@ class Exchange:
         self._answer = answer
         if not self.cached:
             self._service.answered()
-            if self.order.sampling.temperature == 0:
-                self._service.parts.cache.put(self.order, answer)
+            if self._keep is not None:
+                self._service.cache.put(self._keep, answer, answer.n_bytes)
 
 
 class ClientGone(Exception):

@@ -30,19 +30,11 @@ from finetuned.layout import Layout
 from finetuned.reports import html
 from finetuned.reports.examples import differing_words
 from finetuned.serving.gateway import detail
+from finetuned.serving.gateway.headers import SECURITY
 from finetuned.serving.gateway.live import LiveReader
 from finetuned.serving.gateway.snapshot import Curve, Example, Snapshot
 
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+HEADERS: Final = dict(SECURITY)
 LOOK_SECONDS = 1.0
 
 _REPORTS = Path(html.__file__).parent
@@ -209,10 +201,9 @@ class LivePage:
 
     def routes(self) -> list[BaseRoute]:
         """
-        Return the routes, to be put into an application that answers errors.
+        Return the routes but index(), to be put into an application that answers errors.
         """
         return [
-            Route("/", self.index),
             Route("/live/events", self.events),
             Route("/live/snapshot", self.snapshot),
             Route("/versions", self.versions),
@@ -225,7 +216,7 @@ class LivePage:
         """
         Return an application that has these routes and no other.
         """
-        return Starlette(routes=self.routes())
+        return Starlette(routes=[Route("/", self.index), *self.routes()])
 
 
 def _diff(example: Example) -> dict[str, object]:

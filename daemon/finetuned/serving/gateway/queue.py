@@ -155,7 +155,7 @@ class RequestQueue:
         except TimeoutError:
             for ticket in [*self._running.values(), *self._waiting]:
                 self._leave(ticket)
-                ticket.fail(FailureKind.ENGINE, "the service is shutting down", _now())
+                ticket.fail(FailureKind.STOPPED, "the service is shutting down", _now())
 
     def _full(self) -> Refusal:
         seconds = self._seconds_each * (self.waiting + 1) / self._max_running

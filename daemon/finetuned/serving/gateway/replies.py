@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetuned.core.generation import Embedded, Finished, TokenLogprob
-from finetuned.serving.gateway.parts import Answer
+from finetuned.serving.gateway.metering import Answer
 
 Json = dict[str, Any]
 

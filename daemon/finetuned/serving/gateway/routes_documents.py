@@ -13,10 +13,12 @@ from time import monotonic
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from finetuned.core.access import Caller, Scope
 from finetuned.serving.gateway.errors import Refusal, no_model
 from finetuned.serving.gateway.exchange import Exchange, unless_gone
+from finetuned.serving.gateway.metering import Answer
 from finetuned.serving.gateway.orders import plain_order, talk_order
-from finetuned.serving.gateway.parts import Answer, Caller
+from finetuned.serving.gateway.page import LivePage
 from finetuned.serving.gateway.replies import Json, usage
 from finetuned.serving.gateway.routes_openai import TheCaller, TheService, as_json
 from finetuned.serving.gateway.service import Service
@@ -51,7 +53,7 @@ async def generate(
     """
     model = await service.versions.resolve(body.model or service.config.name)
     order = plain_order(body, model=model, most_tokens=service.config.max_tokens)
-    exchange = Exchange(service, route="/generate", caller=caller, order=order)
+    exchange = await Exchange.open(service, route="/generate", caller=caller, order=order)
     answer = await _whole(request, exchange)
     found = {
         "text": answer.text,
@@ -97,7 +99,7 @@ async def _talk(
     began = monotonic()
     model = await service.versions.resolve(asked)
     order = talk_order(body, model=model, most_tokens=service.config.max_tokens)
-    exchange = Exchange(service, route="/chat", caller=caller, order=order)
+    exchange = await Exchange.open(service, route="/chat", caller=caller, order=order)
     if body.stream:
         return await _plain_stream(request, exchange)
     answer = await _whole(request, exchange)
@@ -112,16 +114,32 @@ async def _talk(
 
 
 @router.get("/")
-async def about(service: TheService) -> Json:
+async def about(request: Request, service: TheService, caller: TheCaller) -> Response:
     """
-    Say what this service is and where it answers.
+    Say what this service is and where it answers; a browser gets the live page.
     """
-    return {
+    if "text/html" in request.headers.get("accept", ""):
+        return await _page(request, caller)
+    found = {
         "service": service.config.name,
         "version": INTERFACE_VERSION,
         "models": [service.config.name, *map(service.public, service.versions.held)],
         "endpoints": ENDPOINTS,
     }
+    return as_json(found, {})
+
+
+async def _page(request: Request, caller: Caller) -> Response:
+    if not caller.may(Scope.ADMIN):
+        raise Refusal(
+            403,
+            f"key {caller.id} does not open the page, which shows training data; make one that "
+            "does: finetuned keys create NAME --scope admin",
+            kind="permission_error",
+            code="insufficient_scope",
+        )
+    page: LivePage = request.app.state.page
+    return await page.index(request)
 
 
 @router.get("/models")
@@ -197,9 +215,7 @@ def _card(service: Service, name: str) -> Json:
 
 async def _whole(request: Request, exchange: Exchange) -> Answer:
     try:
-        answer = await unless_gone(request, exchange.whole())
-        await exchange.settle()
-        return answer
+        return await unless_gone(request, exchange.whole())
     finally:
         exchange.close()
 
@@ -225,4 +241,3 @@ async def _texts(exchange: Exchange) -> AsyncIterator[bytes]:
     except Refusal as refusal:
         yield f"\n[error: {refusal.message}]\n".encode()
         return
-    await exchange.settle()

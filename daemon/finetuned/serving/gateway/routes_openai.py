@@ -12,11 +12,11 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from finetuned.core.access import Caller
 from finetuned.core.generation import Embed
 from finetuned.serving.gateway.errors import Refusal
 from finetuned.serving.gateway.exchange import Exchange, embedded, unless_gone
 from finetuned.serving.gateway.orders import chat_order, completion_order, new_id
-from finetuned.serving.gateway.parts import Caller
 from finetuned.serving.gateway.replies import ChatReply, Json, Reply, TextReply, embeddings
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.shapes import ChatRequest, CompletionRequest, EmbeddingsRequest
@@ -35,7 +35,7 @@ def service_of(request: Request) -> Service:
 
 def caller_of(request: Request) -> Caller:
     """
-    Return who asks, as Admission left it.
+    Return who asks, as KeyGuard left it.
     """
     caller: Caller = request.state.caller
     return caller
@@ -83,7 +83,9 @@ async def chat(
         model=service.public(model),
         logprobs=body.logprobs,
     )
-    exchange = Exchange(service, route="/v1/chat/completions", caller=caller, order=order)
+    exchange = await Exchange.open(
+        service, route="/v1/chat/completions", caller=caller, order=order
+    )
     return await _respond(request, exchange, reply, body.stream, body.include_usage)
 
 
@@ -102,7 +104,7 @@ async def complete(
         model=service.public(model),
         logprobs=body.logprobs is not None,
     )
-    exchange = Exchange(service, route="/v1/completions", caller=caller, order=order)
+    exchange = await Exchange.open(service, route="/v1/completions", caller=caller, order=order)
     return await _respond(request, exchange, reply, body.stream, body.include_usage)
 
 
@@ -120,15 +122,16 @@ async def embed(
             code="not_enabled",
         )
     model = await service.versions.resolve(body.model)
+    limits = await service.admit(caller, 0)
     ticket = service.queue.submit(Embed(id=new_id("embd"), model=model, texts=body.texts))
     try:
         found = embedded(await unless_gone(request, ticket.next()))
     finally:
         service.queue.cancel(ticket)
-    await service.parts.guard.spent(caller, found.prompt_tokens)
+    service.charge(caller, found.prompt_tokens)
     as_base64 = body.encoding_format == "base64"
     answer = embeddings(found, model=service.public(model), as_base64=as_base64)
-    return as_json(answer, {**caller.headers, "x-request-id": ticket.id})
+    return as_json(answer, {**limits, "x-request-id": ticket.id})
 
 
 async def _respond(
@@ -138,7 +141,6 @@ async def _respond(
     try:
         if not stream:
             answer = await unless_gone(request, exchange.whole())
-            await exchange.settle()
             exchange.close()
             return as_json(reply.whole(answer), exchange.headers)
         await unless_gone(request, exchange.first())
@@ -158,7 +160,6 @@ async def _chunks(exchange: Exchange, reply: Reply, include_usage: bool) -> Asyn
     except Refusal as refusal:
         yield error_event(refusal)
         return
-    await exchange.settle()
     finished = exchange.answer.finished
     for chunk in reply.end(finished):
         yield event(chunk)

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
-from fastapi import APIRouter
+from starlette.types import ASGIApp
 
 from finetuned.config import ServingConfig
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, Unavailable
 from finetuned.process import notify
-from finetuned.serving.gateway.app import Wrap, build_app
 from finetuned.serving.gateway.service import Service
+from finetuned.serving.gateway.tls import Certificate
 
 log = structlog.get_logger()
 
@@ -123,7 +123,7 @@ class _Server(uvicorn.Server):
         """Start, then say so to systemd and in the log."""
         await super().startup(sockets)
         if not self.should_exit and sockets:
-            shown = ", ".join(addresses(sockets, tls=bool(self.config.ssl_certfile)))
+            shown = ", ".join(addresses(sockets, tls=self.config.is_ssl))
             log.info("service_started", addresses=shown)
             notify.ready(f"listening on {shown}")
 
@@ -140,13 +140,18 @@ class _Server(uvicorn.Server):
 
 def serve(
     service: Service,
+    app: ASGIApp,
     sockets: list[socket.socket],
-    *,
-    routers: Sequence[APIRouter] = (),
-    wraps: Sequence[Wrap] = (),
+    certificate: Certificate | None = None,
 ) -> int:
     """
     Answer requests until a signal comes.
+
+    Args:
+        service: What *app* is about.
+        app: With its guards; its lifespan starts and ends the engine.
+        sockets: That listen.
+        certificate: For TLS.
 
     Returns:
         The exit status of the process.
@@ -154,7 +159,7 @@ def serve(
     config = service.config
     server = _Server(
         uvicorn.Config(
-            build_app(service, routers=routers, wraps=wraps),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -162,8 +167,7 @@ def serve(
             timeout_graceful_shutdown=math.ceil(config.drain_seconds + CLOSE_SECONDS),
             limit_concurrency=MOST_CONNECTIONS,
             h11_max_incomplete_event_size=64 << 10,
-            ssl_certfile=config.tls_cert or None,
-            ssl_keyfile=config.tls_key or None,
+            ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         ),
         service,
     )

@@ -14,15 +14,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
+import structlog
 
 from finetuned.config import ServingConfig
+from finetuned.core.access import Caller
 from finetuned.core.generation import Beat, Hold, Holding, Order, Report
 from finetuned.files.atomic import write_atomic
 from finetuned.layout import Layout
+from finetuned.serving.gateway.cache import AnswerCache
 from finetuned.serving.gateway.engine_link import Command, EngineLink, EngineProcess
-from finetuned.serving.gateway.parts import Parts, Record
+from finetuned.serving.gateway.errors import Refusal
+from finetuned.serving.gateway.limits import Limiter
+from finetuned.serving.gateway.metering import Answer, Meter, Record
 from finetuned.serving.gateway.queue import RequestQueue
+from finetuned.serving.gateway.refusal import Refused
 from finetuned.serving.gateway.versions import Versions
+from finetuned.serving.gateway.watch_signal import WatchSignal
+
+log = structlog.get_logger()
+
+
+Chore = Callable[[], None]
+"""May raise OSError; it is then done again later."""
+
+CHORE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +52,14 @@ class Setting:
     """``model.base``."""
     command: Command
     """How the engine is started."""
-    parts: Parts
     addresses: tuple[str, ...] = ()
     """Where clients reach it, for state.json."""
+    local_key: str = ""
+    """For commands on this machine that may read state.json."""
+    meters: tuple[Meter, ...] = ()
+    """Metrics, log and feedback: each is told of every request."""
+    chores: tuple[Chore, ...] = ()
+    """Done every CHORE_SECONDS and at the end; each must be short."""
 
 
 class Service:
@@ -50,8 +70,10 @@ class Service:
     def __init__(self, setting: Setting) -> None:
         self.config = setting.config
         self.layout = setting.layout
-        self.parts = setting.parts
-        self._addresses = setting.addresses
+        self._setting = setting
+        self.cache = AnswerCache[Answer](self.config.cache_bytes)
+        self.limiter = Limiter(self.config.limits_store)
+        self._signal = WatchSignal(self.layout)
         self.queue = RequestQueue(
             max_running=self.config.max_running,
             max_queue=self.config.max_queue,
@@ -61,7 +83,7 @@ class Service:
             self.layout,
             name=self.config.name,
             configured=setting.base,
-            swapped=lambda _: self.parts.cache.drop(),
+            swapped=self._swapped,
             in_use=self.queue.models,
         )
         self.link = EngineLink(
@@ -84,7 +106,9 @@ class Service:
         self.answered_at: float | None = None
         """When the engine last gave a whole answer (time.monotonic)."""
         self._send: Callable[[Order], None] | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._chore_problem = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._charges: set[asyncio.Task[None]] = set()
 
     @property
     def ready(self) -> bool:
@@ -99,7 +123,10 @@ class Service:
         self.layout.logs.mkdir(exist_ok=True)
         self.versions.look()
         self.link.start()
-        self._watch = asyncio.create_task(self.versions.watch(), name="current_model")
+        self._tasks = [
+            asyncio.create_task(self.versions.watch(), name="current_model"),
+            asyncio.create_task(self._keep_house(), name="chores"),
+        ]
         self._write_state()
 
     async def close(self) -> None:
@@ -107,9 +134,10 @@ class Service:
         End the engine; what still runs fails. Removes state.json.
         """
         await self.queue.drain(0)
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._charges, return_exceptions=True)
+        self._do_chores()
         await self.link.close()
         self.layout.serving_state.unlink(missing_ok=True)
 
@@ -120,8 +148,48 @@ class Service:
         self.requests += 1
         if record.model:
             self.requests_by_model[record.model] += 1
-        for meter in self.parts.meters:
+        for meter in (self._signal, *self._setting.meters):
             meter.ended(record)
+
+    async def admit(self, caller: Caller, most_tokens: int) -> dict[str, str]:
+        """
+        Count a request against its caller's tier, and return headers of its response.
+
+        Raises:
+            Refusal: 429: the caller has used up their minute.
+        """
+        found = await self.limiter.admit(caller, most_tokens=most_tokens)
+        if isinstance(found, Refused):
+            raise Refusal.of(found)
+        return dict(found.headers)
+
+    def charge(self, caller: Caller, tokens: int) -> None:
+        """
+        Count the tokens of an answer that has ended against its caller's tier.
+        """
+        task = asyncio.get_running_loop().create_task(self.limiter.spend(caller, tokens))
+        self._charges.add(task)
+        task.add_done_callback(self._charges.discard)
+
+    def _swapped(self, version: str) -> None:
+        self.cache.clear()
+        self._signal.begin(version)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(CHORE_SECONDS)
+            self._do_chores()
+
+    def _do_chores(self) -> None:
+        problem = ""
+        for chore in (self._signal.save, *self._setting.chores):
+            try:
+                chore()
+            except OSError as error:  # a full disk must not stop the service
+                problem = str(error)
+        if problem and problem != self._chore_problem:
+            log.warning("service_notes_not_written", reason=problem)
+        self._chore_problem = problem
 
     def answered(self) -> None:
         """Remember that the engine gave a whole answer just now."""
@@ -135,6 +203,7 @@ class Service:
             send(hold)
 
         self.versions.engine_started(tell)
+        self._write_state()
 
     def engine_wrote(self, report: Report) -> None:
         """Hand one line of the engine to whom it concerns."""
@@ -162,13 +231,11 @@ class Service:
         """Return the name that answers of *model* are labelled with, such as finetuned@v0007."""
         return self.versions.public(model)
 
-    def state(self) -> dict[str, object]:
-        """
-        Return what state.json says.
-        """
+    def _state(self) -> dict[str, object]:
         return {
             "pid": os.getpid(),
-            "addresses": list(self._addresses),
+            "addresses": list(self._setting.addresses),
+            "key": self._setting.local_key,
             "name": self.config.name,
             "engine": self.link.pid,
             "model": self.versions.current,
@@ -179,7 +246,7 @@ class Service:
 
     def _write_state(self) -> None:
         try:
-            state = orjson.dumps(self.state())
+            state = orjson.dumps(self._state())
             write_atomic(self.layout.serving_state, state, durable=False, mode=0o600)
         except OSError:
             pass  # a full disk must not stop the service; finetuned ask then loads the model itself

@@ -1,0 +1,120 @@
+"""
+One gateway put together: service, keys, page and what is done beside the requests.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from finetuned.config import Config, ServingConfig, parse_tiers
+from finetuned.core.access import parse_origins, read_environment
+from finetuned.core.generation import EngineSettings
+from finetuned.layout import Layout
+from finetuned.serving.gateway import engine_link
+from finetuned.serving.gateway.app import build_app
+from finetuned.serving.gateway.guard import guarded
+from finetuned.serving.gateway.keys import KeyRing
+from finetuned.serving.gateway.page import LivePage
+from finetuned.serving.gateway.prompt_log import PromptLog
+from finetuned.serving.gateway.serve import addresses
+from finetuned.serving.gateway.service import Chore, Service, Setting
+from finetuned.serving.gateway.tls import Certificate
+
+USE_EVERY = 15
+"""Chores between two notes of when keys were used last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """
+    What serve() needs.
+    """
+
+    service: Service
+    app: ASGIApp
+    certificate: Certificate | None
+
+
+def build(
+    layout: Layout, config: Config, sockets: Sequence[socket.socket], environment: Mapping[str, str]
+) -> Gateway:
+    """
+    Return a gateway of one root. Its application starts and ends the engine.
+
+    Args:
+        layout: Of the root.
+        config: All of it.
+        sockets: That it will listen on.
+        environment: Usually os.environ.
+
+    Raises:
+        ConfigError: A variable of the environment, or a file of TLS, cannot be used.
+    """
+    serving = config.serving
+    said = read_environment(environment)
+    local_key = secrets.token_urlsafe(32)
+    ring = KeyRing(
+        layout,
+        tiers=said.tiers({tier.name: tier for tier in parse_tiers(serving.tiers)}),
+        api_key=said.api_key,
+        local_key=local_key,
+    )
+    certificate = _certificate(serving)
+    page = LivePage(layout, name=serving.name)
+    service = Service(
+        Setting(
+            layout=layout,
+            config=serving,
+            base=config.model.base,
+            command=engine_link.own_engine(engine_settings(config)),
+            addresses=addresses(sockets, tls=certificate is not None),
+            local_key=local_key,
+            meters=(PromptLog(),) if serving.log_prompts else (),
+            chores=(_Seldom(ring.save_last_use), *((certificate.renew,) if certificate else ())),
+        )
+    )
+    app = guarded(
+        build_app(service, page),
+        ring,
+        origins=said.allowed_origins or parse_origins(serving.allowed_origins),
+        body_bytes=serving.body_bytes,
+    )
+    return Gateway(service, app, certificate)
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """
+    Return what an engine of this configuration is started with.
+    """
+    return EngineSettings(
+        max_running=config.serving.max_running,
+        kv_bytes=config.serving.kv_bytes,
+        dtype=config.model.dtype,
+        device=config.model.device,
+        enable_thinking=config.model.enable_thinking,
+    )
+
+
+def _certificate(serving: ServingConfig) -> Certificate | None:
+    if not serving.tls_cert:
+        return None
+    return Certificate(Path(serving.tls_cert), Path(serving.tls_key))
+
+
+class _Seldom:
+    """A chore that is done at the first call and then at every USE_EVERY-th."""
+
+    def __init__(self, chore: Chore) -> None:
+        self._chore = chore
+        self._calls = 0
+
+    def __call__(self) -> None:
+        if self._calls % USE_EVERY == 0:
+            self._chore()
+        self._calls += 1
