@@ -13,6 +13,8 @@ import orjson
 import pytest
 
 from finetuned.config import ServingConfig
+from finetuned.core.promotion_watch import Health
+from finetuned.files.health import read_health
 from finetuned.layout import Layout
 from finetuned.registry.current_model import promote, rollback
 from support.gateway import Gateway, free_port, running_gateway, wait_until
@@ -36,6 +38,10 @@ def ask(gateway: Gateway, prompt: str = "x", model: str = "finetuned") -> httpx.
     return httpx.post(f"{gateway.url}/generate", json=body, timeout=30)
 
 
+def answered_last(found: list[httpx.Response]) -> str:
+    return found[-1].headers.get("x-finetuned-version", "none") if found else "nobody yet"
+
+
 def test_promotion_and_rollback_are_followed_without_a_failed_request(gateway: Gateway) -> None:
     """
     Answers are of the version before or after a swap, each labelled with what gave it.
@@ -54,9 +60,9 @@ def test_promotion_and_rollback_are_followed_without_a_failed_request(gateway: G
         client.start()
     for wanted in ("v0002", "v0003", "v0001", "v0002"):
         promote(layout, wanted)
-        wait_until(lambda name=wanted: gateway.service.versions.current == name, wanted, 5)
+        wait_until(lambda name=wanted: answered_last(found) == name, wanted)
     rollback(layout, to="v0001")
-    wait_until(lambda: gateway.service.versions.current == "v0001", "rolled back", 5)
+    wait_until(lambda: answered_last(found) == "v0001", "rolled back")
     stop.set()
     for client in clients:
         client.join(30)
@@ -87,6 +93,17 @@ def test_a_version_can_be_asked_by_its_name(gateway: Gateway) -> None:
     assert "v0003 says: x" == ask(gateway, model="finetuned@v0003").json()["text"]
     assert "base says: x" == ask(gateway, model="finetuned@base").json()["text"]
     assert "v0001 says: x" == ask(gateway).json()["text"]
+
+
+def test_what_fails_in_service_is_told_to_the_watch(gateway: Gateway) -> None:
+    """
+    control/health.json has the requests and errors of the version in use.
+    """
+    assert 200 == ask(gateway).status_code
+    assert 503 == ask(gateway, "die at 1").status_code
+    layout = Layout(gateway.root)
+    expected = Health("v0001", 2, 1)
+    wait_until(lambda: read_health(layout) == expected, "the watch was told something else", 10)
 
 
 def test_state_names_the_service_and_goes_with_it(gateway: Gateway) -> None:

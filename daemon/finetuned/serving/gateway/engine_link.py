@@ -172,7 +172,9 @@ class EngineLink:
                     line = await reader.readline()
             except TimeoutError:
                 return f"it said nothing for {silent:g} s (serving.engine_stuck_seconds)"
-            except (ConnectionError, ValueError) as error:
+            except ConnectionError:  # it died with orders unread
+                return await self._why_gone()
+            except ValueError as error:
                 return f"its socket failed: {error}"
             if not line.endswith(b"\n"):
                 return await self._why_gone()

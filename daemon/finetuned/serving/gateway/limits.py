@@ -18,6 +18,7 @@ from typing import TypeVar
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError
 
 from finetuned.core.access import Caller
 from finetuned.errors import ConfigError
@@ -146,13 +147,18 @@ def _redis(uri: str) -> RedisStorage:
             f"limits in {scheme[:20]!r} are not known, expected redis://HOST:PORT/0, "
             "rediss:// (TLS), redis+unix:///PATH, or nothing for this process alone"
         )
-    return RedisStorage(
-        f"async+{scheme}://{rest}",
-        implementation="redispy",
-        key_prefix="finetuned",
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-    )
+    try:
+        return RedisStorage(
+            f"async+{scheme}://{rest}",
+            implementation="redispy",
+            key_prefix="finetuned",
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+        )
+    except ConfigurationError:
+        raise ConfigError(
+            "serving.limits_store: a library is missing: pip install 'finetuned[redis]'"
+        ) from None
 
 
 def _tokens_item(limit: int) -> RateLimitItem:
