@@ -19,7 +19,7 @@ from finetuned.config.data import DataConfig, InboxConfig
 from finetuned.config.evaluation import EvaluationConfig, GateConfig, WatchConfig, parse_gates
 from finetuned.config.retired import is_retired, retired_keys
 from finetuned.config.service import RegistryConfig, SupervisorConfig
-from finetuned.config.serving import ServingConfig, Tier, parse_tiers
+from finetuned.config.serving import ServingConfig
 from finetuned.config.training import ModelConfig, TrainingConfig
 from finetuned.errors import ConfigError
 
@@ -33,7 +33,6 @@ __all__ = [
     "RegistryConfig",
     "ServingConfig",
     "SupervisorConfig",
-    "Tier",
     "TrainingConfig",
     "WatchConfig",
     "config_from_dict",
@@ -41,7 +40,6 @@ __all__ = [
     "load_config",
     "load_sections",
     "parse_gates",
-    "parse_tiers",
 ]
 
 

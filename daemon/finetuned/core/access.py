@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from finetuned.config import Tier
+from finetuned.config.serving import Tier
 from finetuned.errors import ConfigError
 
 

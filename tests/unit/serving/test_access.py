@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.config import Tier
+from finetuned.config.serving import Tier
 from finetuned.core.access import (
     DEFAULT_TIER,
     OPEN,

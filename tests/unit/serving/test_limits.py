@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetuned.config import Tier
+from finetuned.config.serving import Tier
 from finetuned.core.access import Caller, Scope
 from finetuned.errors import ConfigError
 from finetuned.serving.gateway.limits import Allowed, Limiter, span

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.config import Tier
+from finetuned.config.serving import Tier
 from finetuned.core.access import Caller
 from finetuned.core.generation import FailureKind, Finished, FinishReason, Generate, Sampling
 from finetuned.core.promotion_watch import Health

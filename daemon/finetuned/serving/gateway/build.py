@@ -12,7 +12,8 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from finetuned.config import Config, ServingConfig, parse_tiers
+from finetuned.config import Config, ServingConfig
+from finetuned.config.serving import parse_tiers
 from finetuned.core.access import parse_origins, read_environment
 from finetuned.core.generation import EngineSettings
 from finetuned.layout import Layout

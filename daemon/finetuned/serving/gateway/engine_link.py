@@ -34,6 +34,8 @@ LONGEST_PAUSE_SECONDS = 15.0
 """Pauses before a start double from the first to the longest while engines end at once."""
 STEADY_SECONDS = 60.0
 """An engine that lived this long did work: the pauses begin anew."""
+FIRST_LINE_SECONDS = 300.0
+"""An engine says nothing while it imports its libraries, which takes long on a busy machine."""
 LEAVE_SECONDS = 5.0
 """How long an engine may take to leave once its socket is closed; then SIGKILL."""
 
@@ -166,12 +168,13 @@ class EngineLink:
     async def _read(self, reader: asyncio.StreamReader) -> str:
         """Hand on line after line; return why there will be no more."""
         silent = self._process.stuck_seconds
+        patience = max(silent, FIRST_LINE_SECONDS)
         while True:
             try:
-                async with asyncio.timeout(silent):
+                async with asyncio.timeout(patience):
                     line = await reader.readline()
             except TimeoutError:
-                return f"it said nothing for {silent:g} s (serving.engine_stuck_seconds)"
+                return f"it said nothing for {patience:g} s (serving.engine_stuck_seconds)"
             except ConnectionError:  # it died with orders unread
                 return await self._why_gone()
             except ValueError as error:
@@ -182,6 +185,7 @@ class EngineLink:
                 report = self._reports.decode(line)
             except RecordError as error:
                 return f"it wrote what this gateway does not know: {error}"
+            patience = silent
             self._owner.engine_wrote(report)
 
     async def _why_gone(self) -> str:
@@ -192,7 +196,8 @@ class EngineLink:
                 status = await self._child.wait()
         except TimeoutError:
             return "it closed its socket and did not leave"
-        where = f"see {self._process.log}"
+        file = self._process.log
+        where = f"see {file.parent.name}/{file.name}"  # clients are told this too
         if status < 0:
             return f"killed by {signal.Signals(-status).name}; {where}"
         return f"exit status {status}; {where}"

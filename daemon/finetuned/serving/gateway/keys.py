@@ -19,7 +19,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from finetuned.config import Tier
+from finetuned.config.serving import Tier
 from finetuned.core.access import DEFAULT_TIER, TIERS, Caller, is_page, needed_scopes
 from finetuned.core.access import Scope as KeyScope
 from finetuned.errors import RecordError

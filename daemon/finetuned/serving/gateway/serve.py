@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from finetuned.config import ServingConfig
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, Unavailable
 from finetuned.process import notify
+from finetuned.serving.gateway.connection import Connection
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.tls import Certificate
 
@@ -160,6 +161,7 @@ def serve(
     server = _Server(
         uvicorn.Config(
             app,
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -169,7 +169,8 @@ class Versions:
         return self.current
 
     def _known(self) -> list[str]:
-        return [self.name, *(self.public(name) for name in (*self._held, BASE))]
+        names = dict.fromkeys((*self._held, BASE))
+        return [self.name, *(self.public(name) for name in names)]
 
     async def _load(self, asked: str, version: str) -> None:
         self._folders(asked, version)
