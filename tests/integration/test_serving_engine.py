@@ -235,5 +235,5 @@ def test_sigterm_ends_what_runs_with_a_failure():
         ending.until(lambda r: isinstance(r, Piece))
         ending.process.send_signal(signal.SIGTERM)
         end = ending.until(lambda r: isinstance(r, Failed | Finished))
-        assert FailureKind.ENGINE == end.kind
+        assert FailureKind.STOPPED == end.kind
         assert 0 == ending.process.wait(30)
