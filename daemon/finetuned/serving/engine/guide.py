@@ -11,7 +11,7 @@ from typing import Any
 
 import llguidance
 import llguidance.hf
-import llguidance.torch
+import llguidance.numpy
 import orjson
 import torch
 
@@ -81,7 +81,7 @@ class Guard:
         self._schema = schema
         self._stops = stops
         self._vocabulary = vocabulary
-        self._bits = llguidance.torch.allocate_token_bitmask(1, vocabulary)
+        self._bits = llguidance.numpy.allocate_token_bitmask(1, vocabulary)
 
     @property
     def is_complete(self) -> bool:
@@ -92,9 +92,10 @@ class Guard:
         """
         Return which tokens may come next, (V,) of bool, on the CPU.
         """
-        llguidance.torch.fill_next_token_bitmask(self._matcher, self._bits, 0)
+        # By numpy: llguidance.torch imports torch's compiler, which takes seconds.
+        llguidance.numpy.fill_next_token_bitmask(self._matcher, self._bits, 0)
         shifts = torch.arange(32, dtype=torch.int32)
-        bits = (self._bits[0].unsqueeze(1) >> shifts) & 1
+        bits = (torch.from_numpy(self._bits[0]).unsqueeze(1) >> shifts) & 1
         allowed = bits.flatten()[: self._vocabulary].bool()
         if self._matcher.is_accepting():
             allowed[self._stops] = True  # the mask knows one of them
