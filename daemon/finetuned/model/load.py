@@ -2,17 +2,16 @@
 Models loaded from directories onto a device.
 
 Decides precision and device, and puts exactly one adapter on a base. Loads safetensors
-only. Does not know jobs, data or gates.
+only, and imports peft only for adapters. Does not know jobs, data or gates.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import (
@@ -26,6 +25,9 @@ from transformers.utils import logging as transformers_logging
 from finetuned.config import ModelConfig, TrainingConfig
 from finetuned.errors import ConfigError, ModelError
 from finetuned.model.types import LanguageModel
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
 
 transformers_logging.disable_progress_bar()
 
@@ -135,6 +137,8 @@ def load_version(base: Path, version: Path | None, config: ModelConfig) -> Langu
     if version is None:
         return load_causal_lm(base, config)
     if (version / "adapter_config.json").is_file():
+        from peft import PeftModel
+
         model = PeftModel.from_pretrained(load_causal_lm(base, config), version)
         return model.eval()
     if (version / "config.json").is_file():
@@ -195,6 +199,8 @@ def _check_method(parent: Path | None, training: TrainingConfig) -> None:
 def _load_with_adapter(
     base: Path, parent: Path | None, config: ModelConfig, training: TrainingConfig
 ) -> PeftModel:
+    from peft import PeftModel, get_peft_model
+
     core = load_causal_lm(base, config, four_bit=training.method == "qlora")
     if training.method == "qlora":
         from peft import prepare_model_for_kbit_training
@@ -221,6 +227,8 @@ def load_adapter_weights(model: PeftModel, version: Path) -> None:
     Raises:
         ModelError: The shape differs, or the file cannot be read; the model is then undefined.
     """
+    from peft import set_peft_model_state_dict
+
     try:
         result = set_peft_model_state_dict(model, load_file(version / "adapter_model.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -234,6 +242,8 @@ def lora_config(training: TrainingConfig) -> LoraConfig:
     """
     Return the configuration of a new adapter, from the training section.
     """
+    from peft import LoraConfig
+
     targets = training.target_modules
     return LoraConfig(
         r=training.r,

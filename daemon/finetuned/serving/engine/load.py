@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedModel
 
 from finetuned.config import ModelConfig
@@ -119,6 +118,8 @@ def _with_adapter(base: PreTrainedModel, folder: Path) -> Any:
     """
     Return a model that shares the tensors of *base*, with the adapter in *folder*.
     """
+    from peft import PeftModel
+
     # deepcopy() takes what it finds in its memo for copied: the modules are new, not the tensors.
     twin = copy.deepcopy(base, {id(tensor): tensor for tensor in base.parameters()})
     model: Any = PeftModel.from_pretrained(twin, folder).eval()

@@ -26,6 +26,7 @@ import orjson
 import psutil
 import torch
 
+import finetuned.model.lean_imports  # noqa: F401 - before the libraries it is about
 from finetuned.core.generation import (
     Beat,
     Cancel,
