@@ -19,6 +19,7 @@ Everything finetuned raises on purpose.
   x RecordError          a file that one process wrote for another is not what it must be
   x FilesLeft            --until-idle ended although files lie in the inbox
   x LockHeld             another process holds what must have one owner
+  x NoAnswer             a model that was asked gave no answer, or not all of it
   x Unavailable          the disk is full, read-only or gone; waiting may help
   x InvalidTransition    a bug in finetuned itself
 
@@ -256,6 +257,24 @@ class LockHeld(FinetunedError):
         super().__init__(f"{path} is held by {owner}")
         self.path = path
         self.owner = owner
+
+
+class NoAnswer(FinetunedError):
+    """
+    A model that was asked gave no answer, or not all of it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, exit_status: int | None = None) -> None:
+        """
+        Args:
+            message: What was found, what was expected, what to do.
+            exit_status: Of a command that ends with this error; None is 1, refused.
+        """
+        super().__init__(message)
+        if exit_status is not None:
+            self.exit_status = exit_status
 
 
 class Unavailable(FinetunedError):

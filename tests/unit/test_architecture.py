@@ -25,6 +25,7 @@ LAYERS = [
         "supervisor",
         "serving/gateway",
         "serving/engine",
+        "serving/client",
         "export",
         "tuning",
         "agent",
@@ -56,6 +57,7 @@ TORCH = {"model", "loss", "inference", "training", "evaluation", "serving/engine
 TORCH_FREE = {
     *("core", "config", "files", "data", "registry", "process", "telemetry", "retrieval"),
     *("sources", "reports", "lab", "ingestion", "supervisor", "serving/gateway", "agent"),
+    "serving/client",
 }
 """Rooms that never do, not even inside a function."""
 

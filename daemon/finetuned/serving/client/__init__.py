@@ -1,0 +1,3 @@
+"""
+The service of a root asked from another process; no library beside Python's own is needed.
+"""
