@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from finetuned import __version__
 from finetuned.cli import (
+    ask,
     base,
     canary,
+    chat,
     check,
     compare,
     completion,
@@ -43,6 +45,8 @@ VERBS: tuple[Verb, ...] = (
     canary.VERB,
     test.VERB,
     compare.VERB,
+    ask.VERB,
+    chat.VERB,
     report.VERB,
     keys.VERB,
     config.VERB,

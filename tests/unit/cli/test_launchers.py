@@ -17,6 +17,7 @@ LAUNCHERS = {
     "versions": ("versions",),
     "canary": ("canary",),
     "test_runner": ("test",),
+    "test_model": ("ask",),
     "compare_models": ("compare",),
     "report": ("report",),
     "config": ("config",),

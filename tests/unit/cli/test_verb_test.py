@@ -27,6 +27,9 @@ sys.exit(f"loaded {heavy}" if heavy else status)
     ("args", "said"),
     [
         (["test"], "no version is in use yet"),
+        (["ask", "hi"], "no version is in use yet"),
+        (["ask", "--model", "v0009", "hi"], "no version v0009"),
+        (["chat", "--model", "gone"], "base model 'gone' not found"),
         (["test", "--model", "v0009"], "no version v0009"),
         (["test", "--model", "gone"], "base model 'gone' not found"),
         (["test", "--model", "micro"], "no suite in"),
