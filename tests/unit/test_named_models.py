@@ -12,9 +12,10 @@ import pytest
 
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.errors import BaseModelMissing, ModelError, RegistryError, SuiteError
-from finetuned.evaluation.by_hand.named import find_model, pick_suites
+from finetuned.evaluation.by_hand.named_suites import pick_suites
 from finetuned.files.manifest import write_manifest
 from finetuned.layout import Layout
+from finetuned.registry.named_model import find_model
 
 PACKAGE_PARENT = Path(__file__).parents[2] / "daemon"
 ITEM = '{{"id": "{0}", "prompt": "p {0}", "completion": "a"}}\n'
@@ -156,7 +157,8 @@ def test_a_root_without_suites_says_so(layout: Layout) -> None:
     "module",
     [
         "finetuned.evaluation.by_hand.compare",
-        "finetuned.evaluation.by_hand.named",
+        "finetuned.evaluation.by_hand.named_suites",
+        "finetuned.registry.named_model",
         "finetuned.evaluation.report",
         "finetuned.inference.batches",
         "finetuned.inference.outcome",

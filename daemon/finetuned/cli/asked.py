@@ -6,6 +6,7 @@ Knows the names that people give models. Loads torch only if a model is loaded.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def _loaded(layout: Layout, text: str) -> Asked:
     """Find the folders before the libraries are loaded, so that a wrong name is said at once."""
     from finetuned.config import load_sections
     from finetuned.core.generation import EngineSettings, HeldModel
-    from finetuned.evaluation.by_hand.named import find_model
+    from finetuned.registry.named_model import find_model
 
     config, _ = load_sections(layout.config, ("model", "serving"))
     plain = text.rstrip("/")
@@ -143,17 +144,22 @@ def _loaded(layout: Layout, text: str) -> Asked:
     for variable, value in (("HF_HUB_OFFLINE", "1"), ("GOMP_SPINCOUNT", "1000")):
         os.environ.setdefault(variable, value)
 
-    from finetuned.serving.engine.alone import LoadedModel
+    gc.disable()  # it would look through what is imported again and again, for half a second
+    try:
+        from finetuned.serving.engine.alone import LoadedModel
 
-    model = LoadedModel(
-        HeldModel(name=label, base=found.weights.base, folder=found.weights.folder),
-        EngineSettings(
-            dtype=config.model.dtype,
-            device=config.model.device,
-            enable_thinking=config.model.enable_thinking,
-        ),
-        most_tokens=config.serving.max_tokens,
-    )
+        model = LoadedModel(
+            HeldModel(name=label, base=found.weights.base, folder=found.weights.folder),
+            EngineSettings(
+                dtype=config.model.dtype,
+                device=config.model.device,
+                enable_thinking=config.model.enable_thinking,
+            ),
+            most_tokens=config.serving.max_tokens,
+        )
+    finally:
+        gc.freeze()
+        gc.enable()
     _say("")
     return Asked(model, f"{label} (loaded here)", is_loaded=True)
 

@@ -25,7 +25,8 @@ def run(layout: Layout, args: argparse.Namespace) -> int:
     Returns:
         0 if all passed, 1 if one failed or could not be asked.
     """
-    from finetuned.evaluation.by_hand.named import find_model, pick_suites
+    from finetuned.evaluation.by_hand.named_suites import pick_suites
+    from finetuned.registry.named_model import find_model
 
     config = load_config(layout.config)
     model = find_model(layout, args.model, config.model.base)

@@ -14,9 +14,9 @@ from finetuned.cli.verb import UsageError, Verb, add_common, named_file
 
 if TYPE_CHECKING:
     from finetuned.config import Config
-    from finetuned.evaluation.by_hand.named import NamedModel
     from finetuned.evaluation.selected_suites import PickedSuite
     from finetuned.layout import Layout
+    from finetuned.registry.named_model import NamedModel
 
 DETAILS = """examples:
   finetuned compare --model-a current_model/ --model-b models/base/micro \\
@@ -61,8 +61,9 @@ def _compare(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.cli.compare_table import tables
     from finetuned.config import load_config
     from finetuned.errors import SuiteError
-    from finetuned.evaluation.by_hand.named import find_model, pick_suites
+    from finetuned.evaluation.by_hand.named_suites import pick_suites
     from finetuned.files.atomic import write_atomic
+    from finetuned.registry.named_model import find_model
 
     config = load_config(layout.config)
     models = {

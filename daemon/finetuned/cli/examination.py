@@ -14,11 +14,11 @@ from finetuned.core.record import to_json
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.by_hand.compare import pooled
 from finetuned.evaluation.by_hand.examination import Examination, FreshStore
-from finetuned.evaluation.by_hand.named import NamedModel
 from finetuned.evaluation.measured import Measured, item_record, score
 from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.files.run import utc_now
 from finetuned.layout import Layout
+from finetuned.registry.named_model import NamedModel
 
 SCHEMA_VERSION = 1
 

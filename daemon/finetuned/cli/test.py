@@ -78,7 +78,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _suites(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.cli.suite_table import table
     from finetuned.config import load_config
-    from finetuned.evaluation.by_hand.named import find_model, pick_suites
+    from finetuned.evaluation.by_hand.named_suites import pick_suites
+    from finetuned.registry.named_model import find_model
 
     config = load_config(layout.config)
     model = find_model(layout, args.model, config.model.base)

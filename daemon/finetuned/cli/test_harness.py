@@ -15,9 +15,10 @@ from finetuned.core.record import to_json
 from finetuned.core.text import printable
 from finetuned.evaluation.by_hand.harness_run import run_tasks
 from finetuned.evaluation.by_hand.harness_tasks import export_suites
-from finetuned.evaluation.by_hand.named import find_model, pick_suites
+from finetuned.evaluation.by_hand.named_suites import pick_suites
 from finetuned.files.atomic import write_atomic
 from finetuned.layout import Layout
+from finetuned.registry.named_model import find_model
 from finetuned.reports.wording import count, number, percent
 
 

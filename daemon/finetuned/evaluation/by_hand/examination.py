@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from finetuned.config import Config
 from finetuned.data.render import Renderer
 from finetuned.evaluation.answers import AnswerStore
-from finetuned.evaluation.by_hand.named import NamedModel
 from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.measured import Measured
@@ -22,6 +21,7 @@ from finetuned.evaluation.selected_suites import PickedSuite, renderable
 from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.base_model import position_limit
 from finetuned.inference.outcome import Raw
+from finetuned.registry.named_model import NamedModel
 
 if TYPE_CHECKING:
     from finetuned.model.types import LanguageModel

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from finetuned.config import Config
 from finetuned.errors import ConfigError
-from finetuned.evaluation.by_hand.named import NamedModel
 from finetuned.evaluation.subjects import Models, Subject
+from finetuned.registry.named_model import NamedModel
 
 INSTALL: Final = '.venv/bin/pip install "lm_eval[hf]==0.4.13"'
 
