@@ -3,8 +3,9 @@ The libraries of models without the parts that answering never uses: import it b
 
 transformers imports torch's compiler, torch's distributed tensors and scipy as it is imported:
 1,250 modules and a third of the time that a process needs before it can load a model. Here the
-compiler is imported when something of it is first used; of the other two transformers is told
-that they are missing, as it is told on machines without them.
+compiler, torch.export and the distributed tensors are imported when something of them is first
+used, as peft does. transformers is told that it has neither the last nor scipy, as it is told on
+machines without them.
 
 For processes that answer on one device. Not for training: Trainer and accelerate need the
 distributed parts. Nothing is compiled in such a process, so that the compiler's marks on
@@ -21,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 _COMPILER: Final = "torch._dynamo"
+_PUT_OFF: Final = (_COMPILER, "torch.export", "torch.distributed.tensor")
 _ALONE: Final = (f"{_COMPILER}._trace_wrapped_higher_order_op",)
 """The part of the compiler that transformers' attention masks need."""
 _MISSING: Final = ("is_scipy_available", "is_torch_distributed_available")
@@ -50,7 +52,7 @@ class _Later(types.ModuleType):
         """
         loader: importlib.abc.Loader = self.__dict__.pop("_loader")
         for mark in _MARKS:
-            del self.__dict__[mark]
+            self.__dict__.pop(mark, None)
         self.__class__ = types.ModuleType  # type: ignore[assignment]
         loader.exec_module(self)
 
@@ -62,7 +64,9 @@ class _LaterLoader(importlib.abc.Loader):
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         """Return the package without its code."""
         module = _Later(spec.name)
-        module.__dict__.update(dict.fromkeys(_MARKS, _mark), _loader=self._real)
+        module.__dict__["_loader"] = self._real
+        if spec.name == _COMPILER:
+            module.__dict__.update(dict.fromkeys(_MARKS, _mark))
         return module
 
     def exec_module(self, module: types.ModuleType) -> None:
@@ -86,22 +90,18 @@ class _Finder(importlib.abc.MetaPathFinder):
         target: types.ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
         """
-        Return the compiler's package with its code put off.
+        Return a package with its code put off.
 
         A part of it is imported after the package's code has run, as without this finder; but
         for the one that needs nothing of it.
         """
-        if fullname == _COMPILER:
+        if fullname in _PUT_OFF:
             spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
                 spec.loader = _LaterLoader(spec.loader)
             return spec
-        package = sys.modules.get(_COMPILER)
-        if (
-            isinstance(package, _Later)
-            and fullname.startswith(f"{_COMPILER}.")
-            and fullname not in _ALONE
-        ):
+        package = sys.modules.get(fullname.rpartition(".")[0])
+        if isinstance(package, _Later) and fullname not in _ALONE:
             package.run()
             if fullname in sys.modules:
                 return importlib.machinery.ModuleSpec(fullname, _Loaded())
@@ -120,6 +120,7 @@ def be_lean() -> None:
         return
     sys.meta_path.insert(0, _Finder())
     import torch.compiler
+    import torch.distributed.tensor
     import transformers.utils
     import transformers.utils.import_utils
 
