@@ -5,16 +5,21 @@ A service made of paper: a socket that gives each connection prepared bytes, and
 from __future__ import annotations
 
 import json
-import os
+import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from finetuned.files.lock import FileLock
 from finetuned.layout import Layout
 
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: chatcmpl-1\r\n\r\n"
+
+
+Given = bytes | Callable[[socket.socket], None]
+"""What a connection is given: bytes, or what is done with it."""
 
 
 def event(**chunk: object) -> bytes:
@@ -42,6 +47,15 @@ def ending(reason: str = "stop") -> bytes:
     )
 
 
+def interrupted(connection: socket.socket) -> None:
+    """
+    Send half an answer, then let Ctrl-C come, and wait until the client is gone.
+    """
+    connection.sendall(STREAM + text("half"))
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    connection.recv(1)
+
+
 def refusal(status: int, message: str) -> bytes:
     """
     Return a whole response that is no answer.
@@ -62,21 +76,22 @@ class PaperService:
 
 
 @contextmanager
-def paper_service(layout: Layout, answers: Sequence[bytes]) -> Iterator[PaperService]:
+def paper_service(layout: Layout, answers: Sequence[Given]) -> Iterator[PaperService]:
     """
     Listen, and give the n-th connection the n-th answer; then close it.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    layout.serving.mkdir(parents=True)
+    held = FileLock(layout.serving / ".lock")
+    with held, socket.create_server(("127.0.0.1", 0)) as listening:
         found = PaperService(f"http://127.0.0.1:{listening.getsockname()[1]}")
-        layout.serving.mkdir(parents=True)
-        state = {"pid": os.getpid(), "addresses": [found.url], "key": "k" * 20, "name": "finetuned"}
+        state = {"addresses": [found.url], "key": "k" * 20, "name": "finetuned"}
         layout.serving_state.write_text(json.dumps(state))
         thread = threading.Thread(target=_serve, args=(listening, found, answers), daemon=True)
         thread.start()
         yield found
 
 
-def _serve(listening: socket.socket, found: PaperService, answers: Sequence[bytes]) -> None:
+def _serve(listening: socket.socket, found: PaperService, answers: Sequence[Given]) -> None:
     for answer in answers:
         try:
             connection, _ = listening.accept()
@@ -88,4 +103,7 @@ def _serve(listening: socket.socket, found: PaperService, answers: Sequence[byte
                 int(h[15:]) for h in head.lower().splitlines() if h[:15] == b"content-length:"
             )
             found.requests.append((head, json.loads(reading.read(length))))
-            connection.sendall(answer)
+            if isinstance(answer, bytes):
+                connection.sendall(answer)
+            else:
+                answer(connection)

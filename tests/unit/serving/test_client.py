@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from finetuned.core.generation import FinishReason
 from finetuned.core.question import AnswerEnd, Question
 from finetuned.errors import NoAnswer
+from finetuned.files.lock import FileLock
 from finetuned.layout import Layout
 from finetuned.serving.client.chat import ServiceModel
 from finetuned.serving.client.find import find_service
@@ -111,28 +113,36 @@ def test_a_service_that_does_not_listen_is_named(tmp_path: Path) -> None:
     assert 75 == ended.value.exit_status
 
 
+STATE = {"addresses": ["http://127.0.0.1:1"], "key": "k", "name": "n"}
+
+
 @pytest.mark.parametrize(
-    "state",
+    ("state", "runs"),
     [
-        None,
-        "",
-        "[]",
-        '{"pid": 1}',
-        '{"pid": 4000000, "addresses": ["http://127.0.0.1:1"], "key": "k", "name": "n"}',
-        '{"pid": 1, "addresses": [], "key": "k", "name": "n"}',
+        (None, True),
+        ("", True),
+        ("[]", True),
+        (json.dumps(STATE | {"addresses": []}), True),
+        (json.dumps({"addresses": ["http://127.0.0.1:1"]}), True),
+        (json.dumps(STATE), False),
     ],
-    ids=["missing", "empty", "no object", "cut", "of a process that is gone", "without address"],
+    ids=["missing", "empty", "no object", "without address", "cut", "of a killed service"],
 )
-def test_what_a_killed_service_left_is_no_service(state: str | None, tmp_path: Path) -> None:
+def test_what_is_no_running_service_is_not_asked(
+    state: str | None, runs: bool, tmp_path: Path
+) -> None:
     """
     The model is then loaded, and nothing is sent to whoever has the port now.
     """
     layout = Layout(tmp_path)
+    layout.serving.mkdir(parents=True)
     if state is not None:
-        layout.serving.mkdir(parents=True)
         layout.serving_state.write_text(state)
-
-    assert find_service(layout) is None
+    with FileLock(layout.serving / ".lock") if runs else nullcontext():
+        assert find_service(layout) is None
+        if not runs:
+            with FileLock(layout.serving / ".lock"):
+                assert find_service(layout) is not None
 
 
 def test_to_ask_a_service_no_library_is_loaded_beside_pythons_own() -> None:

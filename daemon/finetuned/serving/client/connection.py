@@ -38,7 +38,7 @@ def posted(service: RunningService, path: str, body: bytes) -> Iterator[HTTPResp
             the service is gone while its answer is read.
     """
     connection = _connection(service)
-    whole = False
+    begun = False
     try:
         connection.request(
             "POST",
@@ -48,17 +48,17 @@ def posted(service: RunningService, path: str, body: bytes) -> Iterator[HTTPResp
         )
         if connection.sock is not None:
             connection.sock.settimeout(ANSWER_SECONDS)
-        response = connection.getresponse()
-        if response.status != 200:
-            raise _refused(service, response)
-        whole = True
-        yield response
+        with connection.getresponse() as response:
+            if response.status != 200:
+                raise _refused(service, response)
+            begun = True
+            yield response
     except TimeoutError:
         raise _gone(service, f"it said nothing for {ANSWER_SECONDS:g} s") from None
     except ConnectionRefusedError:
         raise _gone(service, "nothing listens there; it may be starting or ending") from None
     except (HTTPException, OSError) as error:
-        why = "it ended in the middle of the answer" if whole else "it ended before it answered"
+        why = "it ended in the middle of the answer" if begun else "it ended before it answered"
         raise _gone(service, f"{why} ({type(error).__name__})") from None
     finally:
         connection.close()

@@ -7,10 +7,10 @@ Whoever may read models/serving/state.json may ask: its key is in there.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from finetuned.files.lock import is_locked
 from finetuned.layout import Layout
 
 
@@ -36,16 +36,14 @@ def find_service(layout: Layout) -> RunningService | None:
     """
     Return the service of a root, None if none runs that this user may ask.
 
-    What a killed service left behind is no service: its process is gone.
+    A running service holds the lock beside its state: what a killed one left behind is no
+    service, and nothing is sent to whoever has its port now.
     """
     try:
         state = json.loads(layout.serving_state.read_bytes())
-        pid, (url, *_), key, name = state["pid"], state["addresses"], state["key"], state["name"]
+        (url, *_), key, name = state["addresses"], state["key"], state["name"]
         held = tuple(str(model) for model in state.get("held", ()))
-        os.kill(int(pid), 0)
-    except PermissionError as error:
-        # EPERM of kill(): the process lives and is another user's. Of the file: it is not for us.
-        if error.filename is not None:
+        if not is_locked(layout.serving / ".lock"):
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
