@@ -25,7 +25,7 @@ from finetuned.core.generation import (
     Sampling,
 )
 from finetuned.core.question import Answer, AnswerEnd, Question
-from finetuned.errors import EXIT_SOFTWARE, NoAnswer
+from finetuned.errors import EXIT_CONFIG, EXIT_SOFTWARE, NoAnswer
 from finetuned.serving.engine.load import ModelLoader
 from finetuned.serving.engine.scheduler import Scheduler
 
@@ -65,7 +65,14 @@ class LoadedModel:
         reports: list[Report] = []
         began = time.monotonic()
         scheduler = Scheduler(self._settings, reports.append)
-        scheduler.submit(self._order(question), self._served)
+        try:
+            scheduler.submit(self._order(question), self._served)
+        except ModuleNotFoundError as error:
+            raise NoAnswer(
+                f"an answer that is held to a schema needs {error.name}, which is not installed: "
+                "pip install 'finetuned[serve]'",
+                exit_status=EXIT_CONFIG,
+            ) from None
         reading = _Reading(began)
         try:
             while True:
