@@ -26,7 +26,7 @@ DETAILS = """examples:
   finetuned ask --model v0003 "..."          a version; base, a run's id or a folder likewise
   finetuned ask --schema dns.schema.json "..."               an answer of this shape only
   finetuned ask --system "Answer in JSON." --temperature 0.7 --seed 1 "..."
-  finetuned ask --stdin < question.txt       a long question; after PROMPT if there is one
+  finetuned ask --stdin "Explain:"           what is piped in comes after PROMPT
   finetuned ask --json "..." | jq -r .text
 
 If a service of this root runs (finetuned serve), it is asked; otherwise the model is loaded here,

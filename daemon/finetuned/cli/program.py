@@ -5,56 +5,37 @@ The program ``finetuned``: its parser, and the verb that the arguments name.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from finetuned import __version__
-from finetuned.cli import (
-    ask,
-    base,
-    canary,
-    chat,
-    check,
-    compare,
-    completion,
-    config,
-    convert,
-    datasets,
-    keys,
-    make,
-    report,
-    retry,
-    run,
-    serve,
-    status,
-    test,
-    versions,
-)
 from finetuned.cli.verb import UsageError, Verb, chosen_root
 
-VERBS: tuple[Verb, ...] = (
-    run.VERB,
-    serve.VERB,
-    status.VERB,
-    check.VERB,
-    convert.VERB,
-    datasets.VERB,
-    retry.VERB,
-    versions.VERB,
-    canary.VERB,
-    test.VERB,
-    compare.VERB,
-    ask.VERB,
-    chat.VERB,
-    report.VERB,
-    keys.VERB,
-    config.VERB,
-    make.VERB,
-    base.VERB,
-    completion.VERB,
+NAMES = (
+    "run",
+    "serve",
+    "status",
+    "check",
+    "convert",
+    "datasets",
+    "retry",
+    "versions",
+    "canary",
+    "test",
+    "compare",
+    "ask",
+    "chat",
+    "report",
+    "keys",
+    "config",
+    "make",
+    "base",
+    "completion",
 )
-"""In the order in which the help lists them."""
+"""The verbs, each a file of this room, in the order in which the help lists them."""
 
 DETAILS = """examples:
   finetuned run --root /srv/ft         watch /srv/ft/inbox and train what is dropped there
@@ -66,9 +47,17 @@ exit status:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def verbs(names: Sequence[str] = NAMES) -> tuple[Verb, ...]:
     """
-    Return the parser of the whole program.
+    Return the verbs with these names, imported now.
+    """
+    found: list[Verb] = [import_module(f"finetuned.cli.{name}").VERB for name in names]
+    return tuple(found)
+
+
+def build_parser(names: Sequence[str] = NAMES) -> argparse.ArgumentParser:
+    """
+    Return the parser of the whole program, or of some of its verbs.
     """
     parser = argparse.ArgumentParser(
         prog="finetuned",
@@ -78,9 +67,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"finetuned {__version__}")
     parser.set_defaults(program=parser)
-    verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
-    for verb in VERBS:
-        added = verbs.add_parser(
+    below = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
+    for verb in verbs(names):
+        added = below.add_parser(
             verb.name,
             help=verb.summary,
             description=verb.summary,
@@ -105,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         SystemExit: Help was asked for (status 0), or the usage is wrong (status 2).
     """
-    args = build_parser().parse_args(argv, argparse.Namespace(root=None, json=False))
+    args = build_parser(_needed(argv)).parse_args(argv, argparse.Namespace(root=None, json=False))
     verb: Verb = args.verb
     parser: argparse.ArgumentParser = args.parser
     try:
@@ -118,6 +107,15 @@ def main(argv: Sequence[str]) -> int:
         parser.error(str(error))
 
 
+def _needed(argv: Sequence[str]) -> Sequence[str]:
+    """
+    Return the verbs that *argv* is about: the files of the others need not be read.
+
+    Completion is about all of them.
+    """
+    return argv[:1] if argv and argv[0] in NAMES and argv[0] != "completion" else NAMES
+
+
 def run_process(*words: str) -> int:
     """
     Run this process's arguments, after *words*, and return the exit status.
@@ -126,6 +124,12 @@ def run_process(*words: str) -> int:
         words: Of a launcher: the verb, and its sub-command if there is one.
     """
     argv = [*words, *sys.argv[1:]]
-    if not any(verb.name in argv[:1] and not verb.quiet_pipe for verb in VERBS):
+    if all(verb.quiet_pipe for verb in verbs([name for name in argv[:1] if name in NAMES])):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    return main(argv)
+    status = main(argv)
+    if "torch" in sys.modules:
+        # The interpreter's clean-up of torch takes more than a second, and nothing is left to do.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status

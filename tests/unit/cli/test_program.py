@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli.program import VERBS, build_parser, main
+from finetuned.cli.program import NAMES, build_parser, main, verbs
 from finetuned.cli.verb import Verb
 from finetuned.core.order import OrderKind
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[3] / "daemon"
 HEAVY = ("torch", "transformers", "peft", "numpy", "matplotlib", "jsonschema", "jinja2", "rich")
-NAMES = [verb.name for verb in VERBS]
+VERBS = verbs()
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -91,6 +91,27 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
 
     assert "" == found.stderr.strip()
     assert found.stdout.startswith("usage: finetuned")
+
+
+def test_a_verb_has_the_name_of_its_file_and_reads_no_other(tmp_path: Path) -> None:
+    """
+    The files of all verbs take longer to read than a service takes to answer.
+    """
+    code = (
+        "import sys\nfrom finetuned.cli.program import NAMES, main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print([n for n in NAMES if f'finetuned.cli.{n}' in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, "retry", "--root", str(tmp_path), "--no-such-option"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(PACKAGE_PARENT)},
+    )
+
+    assert [*NAMES] == [verb.name for verb in VERBS]
+    assert "['retry']\n" == found.stdout
 
 
 def test_help_takes_less_than_a_third_of_a_second() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from finetuned.cli.completion import SHELLS, commands_of
-from finetuned.cli.program import VERBS, build_parser, main
+from finetuned.cli.program import NAMES, build_parser, main
 
 COMMANDS = list(commands_of(build_parser()))
 
@@ -86,4 +86,4 @@ def test_every_verb_can_be_completed() -> None:
     """
     The first word too.
     """
-    assert [verb.name for verb in VERBS] == [name for name, _ in COMMANDS[0].commands]
+    assert [*NAMES] == [name for name, _ in COMMANDS[0].commands]
