@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _imports() -> None:
     """Import all that a run needs, torch included."""
+    import finetuned.model.lean_imports  # isort: skip - before the libraries it is about
     import finetuned.data.store
     import finetuned.evaluation.run
     import finetuned.model.load  # noqa: F401
