@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from finetuned.config import ServingConfig
 from finetuned.layout import Layout
 from finetuned.serving.gateway.app import build_app
+from finetuned.serving.gateway.feedback import FeedbackRoutes, with_feedback
 from finetuned.serving.gateway.guard import guarded
 from finetuned.serving.gateway.keys import KeyRing
 from finetuned.serving.gateway.page import LivePage
@@ -75,6 +76,7 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
 
     A request without a key is given one, so that a test that is about something else need not.
     """
+    feedback = FeedbackRoutes.begin(Layout(root), config)
     sockets = listen(config)
     (url, *_) = addresses(sockets, tls=False)
     setting = Setting(
@@ -83,10 +85,12 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
         base=base,
         command=fake_command,
         addresses=(url,),
+        meters=(feedback,),
     )
     service = Service(setting)
     ring = KeyRing(setting.layout, local_key=KEY)
-    app = _with_key(guarded(build_app(service, LivePage(setting.layout)), ring))
+    routes = with_feedback(build_app(service, LivePage(setting.layout)), feedback)
+    app = _with_key(guarded(routes, ring))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(
         target=lambda: asyncio.run(server.serve(sockets)), name="gateway", daemon=True
@@ -99,6 +103,7 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+        feedback.close()
 
 
 def _with_key(app: ASGIApp) -> ASGIApp:

@@ -82,7 +82,10 @@ def _serve(root: Path, given: dict[str, str | int]) -> int:
     with FileLock(layout.serving / ".lock"):
         sockets = listen(whole.serving)
         gateway = build(layout, whole, sockets, os.environ)
-        return serve(gateway.service, gateway.app, sockets, gateway.certificate)
+        try:
+            return serve(gateway.service, gateway.app, sockets, gateway.certificate)
+        finally:
+            gateway.feedback.close()
 
 
 VERB = Verb(

@@ -111,6 +111,30 @@ class ServingConfig:
     log_prompts: bool = False
     """Whether prompts and answers are written to the log, with secrets masked."""
 
+    record: bool = True
+    """
+    Whether requests and their answers are kept, with passwords replaced, so that users can say
+    what they were worth (POST /v1/feedback) and a person can correct them (finetuned review).
+    """
+
+    review_confidence: float = 0.9
+    """
+    An answer in which the model was less sure than this waits for review, 0 to 1; 0 is none. The
+    confidence is exp(mean(ln p)) over the tokens of the answer, p their probabilities.
+    """
+
+    feedback_days: float = 30.0
+    """
+    How long a recorded answer is kept, in days, 0.001 to 36500. One that a person approved stays
+    until it is in inbox/.
+    """
+
+    feedback_bytes: int = 256 * 2**20
+    """
+    Most bytes of recorded answers, >= 1048576. Beyond that the oldest go, those that wait for
+    review last; how many went is counted and logged.
+    """
+
     tiers: str = ""
     """
     More tiers of keys, or other limits of those that there are: NAME=REQUESTS/TOKENS a minute,
@@ -139,6 +163,9 @@ class ServingConfig:
             cache_bytes=(0, None),
             kv_bytes=(0, None),
             engine_stuck_seconds=(2, 3600),
+            review_confidence=(0, 1),
+            feedback_days=(0.001, 36500),
+            feedback_bytes=(1 << 20, None),
         )
         check(
             bool(_NAME.fullmatch(self.name)),

@@ -19,6 +19,7 @@ from finetuned.core.generation import EngineSettings
 from finetuned.layout import Layout
 from finetuned.serving.gateway import engine_link
 from finetuned.serving.gateway.app import build_app
+from finetuned.serving.gateway.feedback import FeedbackRoutes, with_feedback
 from finetuned.serving.gateway.guard import guarded
 from finetuned.serving.gateway.keys import KeyRing
 from finetuned.serving.gateway.page import LivePage
@@ -40,6 +41,8 @@ class Gateway:
     service: Service
     app: ASGIApp
     certificate: Certificate | None
+    feedback: FeedbackRoutes
+    """To be closed when nothing is answered any more."""
 
 
 def build(
@@ -68,6 +71,7 @@ def build(
     )
     certificate = _certificate(serving)
     page = LivePage(layout, name=serving.name)
+    feedback = FeedbackRoutes.begin(layout, serving)
     service = Service(
         Setting(
             layout=layout,
@@ -76,17 +80,17 @@ def build(
             command=engine_link.own_engine(engine_settings(config)),
             addresses=addresses(sockets, tls=certificate is not None),
             local_key=local_key,
-            meters=(PromptLog(),) if serving.log_prompts else (),
+            meters=(feedback, *((PromptLog(),) if serving.log_prompts else ())),
             chores=(_Seldom(ring.save_last_use), *((certificate.renew,) if certificate else ())),
         )
     )
     app = guarded(
-        build_app(service, page),
+        with_feedback(build_app(service, page), feedback),
         ring,
         origins=said.allowed_origins or parse_origins(serving.allowed_origins),
         body_bytes=serving.body_bytes,
     )
-    return Gateway(service, app, certificate)
+    return Gateway(service, app, certificate, feedback)
 
 
 def engine_settings(config: Config) -> EngineSettings:
