@@ -28,6 +28,7 @@ NAMES = (
     "compare",
     "ask",
     "chat",
+    "review",
     "report",
     "keys",
     "config",
