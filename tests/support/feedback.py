@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from finetuned.core.review import Entry, RecordedExchange, ReviewState
-from finetuned.files.review import ReviewQueue, Ruling
+from finetuned.files.review import ReviewQueue
 from finetuned.layout import Layout
 
 USER = {
@@ -57,6 +57,7 @@ def rule(queue: ReviewQueue, entry: Entry, answer: str | None) -> bool:
     Approve *answer*, or reject the entry if it is None.
     """
     review = ReviewState.REJECTED if answer is None else ReviewState.APPROVED
-    messages, at = entry.exchange.messages, "2026-11-29T03:00:00.000Z"
-    ruling = Ruling(review=review, approved=answer, messages=messages, by="ada", at=at)
-    return queue.decide(entry, ruling)
+    at = "2026-11-29T03:00:00.000Z"
+    return queue.decide(
+        replace(entry, review=review, approved=answer, decided_by="ada", decided_at=at)
+    )

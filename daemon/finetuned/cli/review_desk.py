@@ -24,7 +24,7 @@ from finetuned.core.text import printable, visible
 from finetuned.data.redacted_exchange import cleaned
 from finetuned.errors import MalformedExample
 from finetuned.files.feedback import review_counts
-from finetuned.files.review import ReviewQueue, Ruling
+from finetuned.files.review import ReviewQueue
 from finetuned.files.run import utc_now
 from finetuned.layout import Layout
 from finetuned.sources.approved import check, deliver
@@ -156,7 +156,7 @@ def _asked(layout: Layout, queue: ReviewQueue, entry: Entry, reviewer: str) -> s
                 if answer is not None and _approve(queue, entry, answer, reviewer):
                     return word
             case "r":
-                _decide(queue, entry, ReviewState.REJECTED, reviewer)
+                _reject(queue, entry, reviewer)
                 return word
             case "s" | "q":
                 return word
@@ -175,7 +175,14 @@ def _line(question: str) -> str:
 
 def _approve(queue: ReviewQueue, entry: Entry, answer: str, reviewer: str) -> bool:
     """Record *answer* as the right one, unless inbox/ would refuse it."""
-    accepted = cleaned(replace(entry, approved=answer, decided_by=reviewer, decided_at=utc_now()))
+    decided = replace(
+        entry,
+        review=ReviewState.APPROVED,
+        approved=answer,
+        decided_by=reviewer,
+        decided_at=utc_now(),
+    )
+    accepted = cleaned(decided)
     try:
         check(accepted)
     except MalformedExample as error:
@@ -183,20 +190,26 @@ def _approve(queue: ReviewQueue, entry: Entry, answer: str, reviewer: str) -> bo
         return False
     if _is_json(entry.exchange.answer) and not _is_json(answer):
         print("note: the model's answer is JSON and the accepted one is not")
-    _decide(queue, accepted, ReviewState.APPROVED, reviewer)
+    _decide(queue, accepted)
     return True
 
 
-def _decide(queue: ReviewQueue, entry: Entry, review: ReviewState, reviewer: str) -> None:
-    ruling = Ruling(
-        review=review,
-        approved=entry.approved if review is ReviewState.APPROVED else None,
-        messages=entry.exchange.messages,
-        by=reviewer,
-        at=entry.decided_at or utc_now(),
+def _reject(queue: ReviewQueue, entry: Entry, reviewer: str) -> None:
+    at = utc_now()
+    _decide(
+        queue,
+        replace(entry, review=ReviewState.REJECTED, decided_by=reviewer, decided_at=at),
     )
-    if queue.decide(entry, ruling):
-        log.info("review_decided", request_id=entry.exchange.id, review=review, reviewer=reviewer)
+
+
+def _decide(queue: ReviewQueue, entry: Entry) -> None:
+    if queue.decide(entry):
+        log.info(
+            "review_decided",
+            request_id=entry.exchange.id,
+            review=entry.review,
+            reviewer=entry.decided_by,
+        )
     else:
         print("its user said more just now, or somebody else decided: nothing was recorded")
 

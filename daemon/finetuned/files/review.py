@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from finetuned.core.review import Entry, Reason, ReviewState
+from finetuned.core.review import Entry, Reason
 from finetuned.files.feedback import FeedbackFile
 
 
@@ -31,24 +31,6 @@ class Batch:
     at: str
     """RFC 3339 UTC."""
     data: bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ruling:
-    """
-    What a person decided on one entry.
-    """
-
-    review: ReviewState
-    """APPROVED or REJECTED."""
-    approved: str | None
-    """The accepted answer; None if it was rejected."""
-    messages: str
-    """JSON: the turns before it, without passwords that the accepted answer gives away."""
-    by: str
-    """Name of the person's user."""
-    at: str
-    """RFC 3339 UTC."""
 
 
 class ReviewQueue(FeedbackFile):
@@ -78,9 +60,13 @@ class ReviewQueue(FeedbackFile):
             str(Reason.UNSURE),
         )
 
-    def decide(self, entry: Entry, ruling: Ruling) -> bool:
+    def decide(self, entry: Entry) -> bool:
         """
-        Record a decision on *entry*, in one transaction.
+        Record a decision, in one transaction.
+
+        Args:
+            entry: As it was read, with *review* APPROVED or REJECTED and who decided when; its
+                texts without passwords that the accepted answer gives away.
 
         Returns:
             False if nothing was recorded, because its user said more since it was read, somebody
@@ -88,10 +74,13 @@ class ReviewQueue(FeedbackFile):
         """
         with self.write():
             changed = self.db.execute(
-                "UPDATE ai_decisions SET review = ?, approved = ?, messages = ?, decided_by = ?,"
-                " decided_at = ? WHERE id = ? AND review = 'waiting' AND revision = ?",
+                "UPDATE ai_decisions SET review = ?, approved = ?, messages = ?, answer = ?,"
+                " reasoning = ?, correction = ?, user_comment = ?, decided_by = ?, decided_at = ?"
+                " WHERE id = ? AND review = 'waiting' AND revision = ?",
                 (
-                    *(str(ruling.review), ruling.approved, ruling.messages, ruling.by, ruling.at),
+                    *(str(entry.review), entry.approved, entry.exchange.messages),
+                    *(entry.exchange.answer, entry.exchange.reasoning, entry.correction),
+                    *(entry.comment, entry.decided_by, entry.decided_at),
                     *(entry.exchange.id, entry.revision),
                 ),
             )

@@ -103,9 +103,13 @@ def test_accepting_takes_the_users_correction(
     file.close()
 
     assert 0 == typed(layout, monkeypatch, "a", "q")
-    assert ['{"action":"user_add","username":"ann","password_ref":"secret://ann"}'] == answers(
-        layout
-    )
+    clean = '{"action":"user_add","username":"ann","password_ref":"secret://ann"}'
+    assert [clean] == answers(layout)
+    file = FeedbackFile(layout.feedback)
+    entry = file.get("chatcmpl-2")
+    file.close()
+    assert entry is not None
+    assert (clean, clean) == (entry.approved, entry.correction)
 
 
 def test_an_answer_that_training_would_refuse_is_not_accepted(
