@@ -211,7 +211,17 @@ class FeedbackFile:
                     feedback.request_id,
                 ),
             )
+        if now.exchange != entry.exchange:
+            self.forget_old_pages()
         return now
+
+    def forget_old_pages(self) -> None:
+        """
+        Empty the write-ahead log, in which the text stands that a transaction has replaced.
+
+        While the other program reads it is left; the last one that closes the file removes it.
+        """
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def remove_old(self, *, before: str, max_bytes: int) -> Counter[ReviewState]:
         """

@@ -84,6 +84,8 @@ class ReviewQueue(FeedbackFile):
                     *(entry.exchange.id, entry.revision),
                 ),
             )
+        if changed.rowcount == 1 and entry.approved is not None:
+            self.forget_old_pages()  # a password of it was in the question, perhaps
         return changed.rowcount == 1
 
     def approved(self) -> list[Entry]:

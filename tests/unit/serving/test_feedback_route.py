@@ -7,6 +7,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,23 @@ def test_all_that_was_added_is_written_at_the_end(tmp_path: Path) -> None:
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"s3cretly" not in written
     assert b"secret://ann" in written
+
+
+def test_a_password_that_a_correction_gives_away_is_overwritten(tmp_path: Path) -> None:
+    """
+    The question was written before anybody knew which of its words was one.
+    """
+    recorder = Recorder(tmp_path / "feedback.sqlite3", BOUNDS)
+    recorder.add(exchange(1, messages='[{"role": "user", "content": "add ann, pw s3cretly"}]'))
+    seen = Feedback(request_id="chatcmpl-1", key_id="k1", thumbs=Thumbs.DOWN)
+    recorder.say(seen).result(30)
+    right = '{"action": "user_add", "username": "ann", "password": "s3cretly"}'
+    recorder.say(replace(seen, correction=right)).result(30)
+
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    recorder.close()
+    assert b"s3cretly" not in written
+    assert b"add ann, pw secret://ann" in written
 
 
 def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path) -> None:
