@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from finetuned.data.reader import to_example
 from finetuned.data.redacted_exchange import cleaned
 from finetuned.files.drop import to_jsonl
 from finetuned.files.inbox_names import encode_name
-from finetuned.files.journal import Journal
+from finetuned.files.journal_view import JournalView
 from finetuned.files.lock import held
 from finetuned.files.new_file import NewFile
 from finetuned.files.review import Batch, ReviewQueue
@@ -159,12 +160,9 @@ def _arrived(layout: Layout, name: str) -> bool:
     if (layout.inbox / name).exists() or _is_claimed(layout, name):
         return True
     if layout.journal.exists():
-        journal = Journal(layout.journal)
-        try:
-            if journal.datasets.was_claimed(name):
+        with closing(JournalView(layout.journal)) as journal:
+            if journal.datasets.size_of(name.encode()) is not None:
                 return True
-        finally:
-            journal.close()
     stem = Path(name).stem
     return any(any(f.glob(f"{stem}.d*.jsonl")) for f in (layout.done, layout.quarantine))
 

@@ -71,14 +71,6 @@ class Datasets:
             (state, limit),
         )
 
-    def was_claimed(self, name: str) -> bool:
-        """
-        Return whether a file of this name was ever taken out of the inbox.
-        """
-        return bool(
-            self._database.texts("SELECT key FROM datasets WHERE name = ? LIMIT 1", (name,))
-        )
-
     def keys(self) -> set[str]:
         """
         Return the key of every claim ever recorded.
