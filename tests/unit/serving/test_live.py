@@ -5,6 +5,7 @@ import orjson
 import pytest
 
 from finetuned.core.run import RunKind
+from finetuned.files.feedback import FeedbackFile
 from finetuned.files.journal import Journal
 from finetuned.files.journal_view import JournalView
 from finetuned.files.run import utc_now
@@ -14,6 +15,7 @@ from finetuned.reports.lineage import Rail, rails
 from finetuned.serving.gateway.live import LiveReader
 from finetuned.serving.gateway.snapshot import Snapshot, VersionLine, changed
 from finetuned.supervisor.status import DEFAULTS
+from support.feedback import exchange
 from tests.support.journals import promote_job
 
 
@@ -141,3 +143,19 @@ def test_lines_of_siblings_meet_at_their_parent():
         Rail(1, (), (0,), below=True),
         Rail(0, (0, 1), (), below=False),
     ] == rails(known)
+
+
+def test_the_number_of_answers_that_wait_for_review_is_followed(layout, reader):
+    """
+    Also while the service writes; without a service it is none.
+    """
+    before = reader.look().queue.reviews
+    layout.serving.mkdir()
+    file = FeedbackFile(layout.feedback)
+    file.record([exchange(1), exchange(2)], threshold=0.9)
+    two = reader.look().queue.reviews
+    file.record([exchange(3)], threshold=0.9)
+    three = reader.look().queue.reviews
+    file.close()
+
+    assert (0, 2, 3) == (before, two, three)

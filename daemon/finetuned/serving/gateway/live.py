@@ -19,6 +19,7 @@ from typing import TypeVar
 import orjson
 
 from finetuned.errors import FinetunedError
+from finetuned.files.feedback import review_counts
 from finetuned.files.journal_view import JournalView
 from finetuned.files.run import REPORT, read_json
 from finetuned.files.status_file import STRANGE, StatusDocument, presence, read_status
@@ -92,7 +93,10 @@ class LiveReader:
             now=shown,
             curves=curves,
             examples=self._try("examples", lambda: doing.examples(status), last.examples),
-            queue=self._try("queue", lambda: records.with_inbox(journal[0], status), journal[0]),
+            queue=replace(
+                self._try("queue", lambda: records.with_inbox(journal[0], status), journal[0]),
+                reviews=self._try("reviews", self._read_reviews, last.queue.reviews),
+            ),
             versions=journal[1],
             forgetting=self._try("forgetting", self._read_forgetting, last.forgetting),
             host=self._try("host", lambda: doing.host(status), last.host),
@@ -169,6 +173,16 @@ class LiveReader:
             lines = file.read(LOG_BYTES).split(b"\n")
         whole = lines[1:] if size > LOG_BYTES else lines
         return tuple(_log_line(line) for line in whole if line.strip())[-LOG_LINES:]
+
+    def _read_reviews(self) -> int:
+        path = self._layout.feedback
+        stamps = tuple(map(_stamp, (path, path.with_name(f"{path.name}-wal"))))
+        if not self._news("reviews", stamps):
+            return self._last.queue.reviews
+        found = review_counts(path)
+        if found is None:
+            raise OSError(f"{path.name} cannot be read now")
+        return found.waiting
 
     def _read_incidents(self) -> tuple[IncidentLine, ...]:
         if not self._news("incidents", _stamp(self._layout.incidents)):

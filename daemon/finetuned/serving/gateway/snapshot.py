@@ -116,6 +116,8 @@ class Queue:
     files: tuple[FileRow, ...] = ()
     """The newest first."""
     n_files: int = 0
+    reviews: int = 0
+    """Answers that wait for ``finetuned review``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
