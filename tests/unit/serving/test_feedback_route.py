@@ -222,6 +222,30 @@ def test_a_file_that_is_no_database_is_put_aside(tmp_path: Path) -> None:
     assert aside.read_bytes().startswith(b"no database")
 
 
+def test_a_file_that_cannot_be_written_is_said_once_and_tried_again(tmp_path: Path) -> None:
+    """
+    What comes meanwhile is left out and counted; requests are answered as before.
+    """
+    path = tmp_path / "folder" / "feedback.sqlite3"
+    said = Feedback(request_id="chatcmpl-1", key_id="k1", thumbs=Thumbs.DOWN)
+    with structlog.testing.capture_logs() as events:
+        recorder = Recorder(path, BOUNDS, retry_seconds=0.0)
+        recorder.add(exchange(1))
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"No such file or directory: '[^']*'$"):
+                recorder.say(said).result(30)
+        path.parent.mkdir()
+        recorder.add(exchange(1))
+        entry = recorder.say(said).result(30)
+        recorder.close()
+
+    assert entry is not None
+    assert 1 == recorder.left_out
+    assert ["feedback_unavailable", "feedback_received"] == [
+        event["event"] for event in events if event["event"].startswith("feedback")
+    ]
+
+
 def test_a_reviewer_at_work_holds_up_feedback_only(tmp_path: Path) -> None:
     """
     It is written once the other transaction is over.

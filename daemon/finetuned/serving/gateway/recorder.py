@@ -65,17 +65,23 @@ _Item = RecordedExchange | _Said
 _TROUBLE: Final = (sqlite3.Error, OSError, ConfigError)
 
 
+class _NotYet(OSError):
+    """The file failed a moment ago and is not opened again yet."""
+
+
 class Recorder:
     """
     Owns the file and its thread; the methods may be called from any thread.
     """
 
-    def __init__(self, path: Path, bounds: Bounds) -> None:
+    def __init__(self, path: Path, bounds: Bounds, *, retry_seconds: float = RETRY_SECONDS) -> None:
         """
         Args:
             path: ``layout.feedback``, in an existing folder.
             bounds: Of what is kept.
+            retry_seconds: From a failure of the file until it is opened again.
         """
+        self._retry_seconds = retry_seconds
         self._path = path
         self._bounds = bounds
         self._waiting: deque[_Item] = deque()
@@ -183,6 +189,7 @@ class Recorder:
         try:
             clean = [cleaned(Entry(exchange=exchange)).exchange for exchange in exchanges]
             self._opened().record(clean, threshold=self._bounds.confidence)
+            self._problem = ""
         except Exception as error:  # whatever is wrong with a text, it must not end the thread
             with self._changed:
                 self.left_out += len(exchanges)
@@ -194,6 +201,7 @@ class Recorder:
             entry = self._opened().say(
                 said.feedback, threshold=self._bounds.confidence, clean=cleaned
             )
+            self._problem = ""
         except Exception as error:
             self._failed(error)
             if awaited:
@@ -213,13 +221,14 @@ class Recorder:
     def _opened(self) -> FeedbackFile:
         if self._file is None:
             if time.monotonic() < self._open_after:
-                raise OSError(errno.EIO, self._problem)
+                raise _NotYet(errno.EIO, self._problem)
             self._file = FeedbackFile(self._path, wait_seconds=BUSY_SECONDS)
-            self._problem = ""
         return self._file
 
     def _failed(self, error: Exception) -> None:
         """Say once why the file fails; open it again later, or put a damaged one aside."""
+        if isinstance(error, _NotYet):
+            return
         known = f"{type(error).__name__}: {error}" if isinstance(error, _TROUBLE) else "a bug"
         if known != self._problem:
             if isinstance(error, _TROUBLE):
@@ -232,7 +241,7 @@ class Recorder:
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._open_after = time.monotonic() + RETRY_SECONDS
+        self._open_after = time.monotonic() + self._retry_seconds
         if type(error) is sqlite3.DatabaseError:
             self._put_aside()
 
