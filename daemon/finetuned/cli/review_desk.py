@@ -6,6 +6,7 @@ Everything that users and models wrote is shown with control characters spelled 
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -79,7 +80,8 @@ def listing(layout: Layout, queue: ReviewQueue) -> None:
         }
         for entry in queue.waiting()
     ]
-    print(orjson.dumps({"waiting": waiting, "counts": asdict(_counts(layout))}).decode())
+    # In ASCII: it may be read on a terminal.
+    print(json.dumps({"waiting": waiting, "counts": asdict(_counts(layout))}))
 
 
 def review(layout: Layout, queue: ReviewQueue, reviewer: str) -> None:

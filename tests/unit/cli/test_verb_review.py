@@ -158,6 +158,10 @@ def test_nothing_that_strangers_wrote_controls_the_terminal(
     file.say(said, threshold=0.9, clean=lambda entry: entry)
     file.close()
 
+    assert 0 == main(["review", "--json", "--root", str(layout.root)])
+    listed = capsys.readouterr().out
+    assert listed.isascii()
+    assert listed.rstrip("\n").isprintable()
     assert 0 == typed(layout, monkeypatch, "q")
     out = capsys.readouterr().out
     assert 5 == out.count("owned")
