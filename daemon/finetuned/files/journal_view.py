@@ -13,6 +13,7 @@ from pathlib import Path
 from finetuned.errors import ConfigError, ModelError
 from finetuned.files import schema
 from finetuned.files.database import Database
+from finetuned.files.journal_counts import JournalCounts, count_journal
 from finetuned.files.rows import RunRow
 from finetuned.files.tables.books import BookRecords
 from finetuned.files.tables.datasets import Datasets
@@ -95,6 +96,15 @@ class JournalView:
         """
         (number,) = self._database.db.execute("PRAGMA data_version").fetchone()
         return int(number)
+
+    def counts(self, *, seconds: float) -> JournalCounts:
+        """
+        Count what metrics show, within *seconds*.
+
+        Raises:
+            sqlite3.OperationalError, CorruptRow: As count_journal.
+        """
+        return count_journal(self._database, seconds=seconds)
 
     def last_training(self) -> RunRow | None:
         """
