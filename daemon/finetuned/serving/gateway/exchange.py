@@ -197,6 +197,8 @@ class Exchange:
                 seconds=now - self._began,
                 queue_seconds=0.0 if sent is None else sent - self._began,
                 first_seconds=None if first is None else first - self._began,
+                sent=sent is not None,
+                gaps=() if ticket is None else ticket.gaps,
                 model=self.order.model,
                 order=self.order,
                 answer=self._answer,

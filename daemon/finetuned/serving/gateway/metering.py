@@ -4,6 +4,7 @@ What is known of one request once it has ended, for everybody who counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +48,10 @@ class Record:
     queue_seconds: float = 0.0
     first_seconds: float | None = None
     """From its arrival to its first token."""
+    sent: bool = False
+    """Whether the engine had it."""
+    gaps: Sequence[float] = ()
+    """Seconds between the pieces of its answer."""
     answer: Answer | None = None
     failure: FailureKind | None = None
     """Why there is no whole answer, if the engine was asked."""

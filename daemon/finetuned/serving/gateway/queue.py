@@ -43,6 +43,8 @@ class RequestQueue:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._seconds_each = 0.1
         self._closed = False
+        self.turned_away = 0
+        """Requests that were refused since the queue was full."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -65,6 +67,7 @@ class RequestQueue:
             raise unavailable("the service is shutting down", retry_seconds=5, code="shutting_down")
         free = self._max_running - self.running if self._send is not None else 0
         if self.waiting >= self._max_queue + max(0, free):
+            self.turned_away += 1
             raise self._full()
         now = _now()
         ticket = Ticket(order, now=now, deadline=now + self._request_seconds)

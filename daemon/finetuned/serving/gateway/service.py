@@ -97,6 +97,8 @@ class Service:
         )
         self.beat: Beat | None = None
         """What the engine said last of itself; None while there is none."""
+        self.beat_at = 0.0
+        """When it said so (time.monotonic)."""
         self.engine_problem = ""
         """Why the last engine ended, until the next one holds a model."""
         self.started = time.monotonic()
@@ -114,6 +116,11 @@ class Service:
     def ready(self) -> bool:
         """Whether requests of the stable name are being answered."""
         return self._send is not None and self.versions.current in self.versions.held
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine's process reads orders."""
+        return self._send is not None
 
     def start(self) -> None:
         """
@@ -215,6 +222,7 @@ class Service:
             self._write_state()
         elif isinstance(report, Beat):
             self.beat = report
+            self.beat_at = time.monotonic()
         else:
             self.queue.deliver(report)
 

@@ -45,6 +45,9 @@ class Ticket:
         """When the engine had it last; None while it waits."""
         self.first: float | None = None
         """When its first token came."""
+        self.gaps: list[float] = []
+        """Seconds between its pieces."""
+        self._last = now
         self.tries = 0
         self.ended = False
         self._reports: asyncio.Queue[Answering] = asyncio.Queue()
@@ -74,8 +77,12 @@ class Ticket:
         """
         if self.ended:
             return
-        if isinstance(report, Piece) and self.first is None:
-            self.first = now
+        if isinstance(report, Piece):
+            if self.first is None:
+                self.first = now
+            else:
+                self.gaps.append(now - self._last)
+            self._last = now
         self.ended = not isinstance(report, Piece)
         self._reports.put_nowait(report)
 

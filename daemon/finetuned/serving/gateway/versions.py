@@ -75,6 +75,8 @@ class Versions:
         self._changed = asyncio.Event()
         self.current: str | None = None
         """What the stable name means to new requests; None before anything is loaded."""
+        self.swaps = 0
+        """How often that has changed, the first time included."""
         self.problems: dict[str, str] = {}
         """Why a model is not served although it should be, by name."""
 
@@ -142,6 +144,7 @@ class Versions:
         if chosen is not None and chosen != self.current:
             log.info("model_in_service", version=chosen, before=self.current)
             self.current = chosen
+            self.swaps += 1
             self._swapped(chosen)
         self._changed.set()
         self._changed = asyncio.Event()
