@@ -22,7 +22,9 @@ from finetuned.layout import Layout
 from finetuned.serving.gateway.app import build_app
 from finetuned.serving.gateway.feedback import FeedbackRoutes, with_feedback
 from finetuned.serving.gateway.guard import guarded
+from finetuned.serving.gateway.http_metrics import CountHttp
 from finetuned.serving.gateway.keys import KeyRing
+from finetuned.serving.gateway.metrics import Metrics, metrics_router
 from finetuned.serving.gateway.page import LivePage
 from finetuned.serving.gateway.serve import addresses, listen
 from finetuned.serving.gateway.service import Service, Setting
@@ -47,6 +49,7 @@ class Gateway:
     url: str
     root: Path
     service: Service
+    metrics: Metrics
 
 
 def free_port() -> int:
@@ -79,18 +82,20 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
     feedback = FeedbackRoutes.begin(Layout(root), config)
     sockets = listen(config)
     (url, *_) = addresses(sockets, tls=False)
+    metrics = Metrics(Layout(root), name=config.name)
     setting = Setting(
         layout=Layout(root),
         config=config,
         base=base,
         command=fake_command,
         addresses=(url,),
-        meters=(feedback,),
+        meters=(metrics, feedback),
     )
     service = Service(setting)
     ring = KeyRing(setting.layout, local_key=KEY)
-    routes = with_feedback(build_app(service, LivePage(setting.layout)), feedback)
-    app = _with_key(guarded(routes, ring))
+    routes = build_app(service, LivePage(setting.layout))
+    routes.include_router(metrics_router(metrics))
+    app = _with_key(CountHttp(guarded(with_feedback(routes, feedback), ring), metrics))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(
         target=lambda: asyncio.run(server.serve(sockets)), name="gateway", daemon=True
@@ -98,7 +103,7 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
     thread.start()
     try:
         wait_until(lambda: service.ready, "the fake engine holds no model")
-        yield Gateway(url, root, service)
+        yield Gateway(url, root, service, metrics)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -79,6 +79,7 @@ EVENTS: Final = {
     "page_not_made": "The page of a version could not be drawn.",
     "request_ended": "A request of the service ended; written only if serving.log_prompts is on.",
     "request_crashed": "A bug ended a request with status 500.",
+    "request_not_counted": "A bug kept a request out of the metrics; its answer was given.",
     "review_decided": "A person approved or rejected an answer in the review queue.",
     "review_delivered": "Approved answers were put into inbox/ as one file.",
     "run_ended": "A training or evaluation run ended.",

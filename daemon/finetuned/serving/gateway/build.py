@@ -21,7 +21,9 @@ from finetuned.serving.gateway import engine_link
 from finetuned.serving.gateway.app import build_app
 from finetuned.serving.gateway.feedback import FeedbackRoutes, with_feedback
 from finetuned.serving.gateway.guard import guarded
+from finetuned.serving.gateway.http_metrics import CountHttp
 from finetuned.serving.gateway.keys import KeyRing
+from finetuned.serving.gateway.metrics import Metrics, metrics_router
 from finetuned.serving.gateway.page import LivePage
 from finetuned.serving.gateway.prompt_log import PromptLog
 from finetuned.serving.gateway.serve import addresses
@@ -72,6 +74,7 @@ def build(
     certificate = _certificate(serving)
     page = LivePage(layout, name=serving.name)
     feedback = FeedbackRoutes.begin(layout, serving)
+    metrics = Metrics(layout, name=serving.name, keys_problem=lambda: ring.problem)
     service = Service(
         Setting(
             layout=layout,
@@ -80,17 +83,19 @@ def build(
             command=engine_link.own_engine(engine_settings(config)),
             addresses=addresses(sockets, tls=certificate is not None),
             local_key=local_key,
-            meters=(feedback, *((PromptLog(),) if serving.log_prompts else ())),
+            meters=(metrics, feedback, *((PromptLog(),) if serving.log_prompts else ())),
             chores=(_Seldom(ring.save_last_use), *((certificate.renew,) if certificate else ())),
         )
     )
+    routes = build_app(service, page)
+    routes.include_router(metrics_router(metrics))
     app = guarded(
-        with_feedback(build_app(service, page), feedback),
+        with_feedback(routes, feedback),
         ring,
         origins=said.allowed_origins or parse_origins(serving.allowed_origins),
         body_bytes=serving.body_bytes,
     )
-    return Gateway(service, app, certificate, feedback)
+    return Gateway(service, CountHttp(app, metrics), certificate, feedback)
 
 
 def engine_settings(config: Config) -> EngineSettings:
