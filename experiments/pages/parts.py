@@ -14,6 +14,7 @@ from pathlib import Path
 from experiments.pages.commands import commands
 from experiments.pages.events import events
 from experiments.pages.fields import report_fields, status_fields
+from experiments.pages.metrics import alerts, metrics
 from experiments.pages.orders import orders
 from experiments.pages.row_keys import row_keys, turn_keys
 from experiments.pages.settings import settings
@@ -52,12 +53,14 @@ class Part:
 
 PARTS = (
     Part("README.md", "tree", tree),
+    Part("docs/how-to/watch-with-prometheus.md", "alerts", alerts),
     Part("docs/reference/commands.md", "commands", commands),
     Part("docs/reference/config.md", "config", settings),
     Part("docs/reference/eval-report.md", "eval-report", report_fields),
     Part("docs/reference/events.md", "events", events),
     Part("docs/reference/formats.md", "row-keys", row_keys),
     Part("docs/reference/formats.md", "turn-keys", turn_keys),
+    Part("docs/reference/metrics.md", "metrics", metrics),
     Part("docs/reference/orders.md", "orders", orders),
     Part("docs/reference/status.md", "status", status_fields),
 )

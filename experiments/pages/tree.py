@@ -44,6 +44,8 @@ OTHERS = {
     "finetuned.service": "The hardened unit; each unusual line says why it is there.",
     "finetuned-serve.service": "The hardened unit of the service that answers.",
     "finetuned-serve.socket": "Its addresses, which systemd opens and hands over.",
+    "grafana-dashboard.json": "Dashboard of the service and of training, for import into Grafana.",
+    "prometheus-alerts.yml": "Alert rules for Prometheus.",
     "gpu.conf": "Drop-in that opens the devices of NVIDIA GPUs.",
     "*.schema.json": "JSON Schema of the file of this name.",
     "replay.svg": "The chart of replay.md.",

@@ -15,8 +15,8 @@ from finetuned.cli.program import build_parser
 from support.pages import CHECKOUT, PAGES, commands, name, words
 
 FROM_THE_SYSTEM = {
-    ".", "accelerate", "cat", "cd", "cp", "curl", "git", "hf", "jq", "journalctl", "mv", "pip",
-    "printf", "python3", "sqlite3", "systemctl", "touch", "usermod", "xdg-open",
+    ".", "accelerate", "cat", "cd", "cp", "curl", "git", "hf", "install", "jq", "journalctl", "mv",
+    "pip", "printf", "promtool", "python3", "sqlite3", "systemctl", "touch", "usermod", "xdg-open",
 }  # fmt: skip
 """Programs of other packages that pages use."""
 
