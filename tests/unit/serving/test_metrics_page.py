@@ -115,6 +115,7 @@ def test_a_client_that_goes_away_is_counted_as_499(gateway: Gateway) -> None:
         return value(found, "finetuned_requests_total", code="499", finish_reason="abort")
 
     wait_until(lambda: counted() == 1, "the request was not counted")
+    wait_until(lambda: gateway.service.queue.running == 0, "the engine did not stop")
 
 
 def test_what_a_guard_refuses_and_what_nobody_serves_is_counted(gateway: Gateway) -> None:
@@ -165,18 +166,17 @@ def test_a_request_that_finds_the_queue_full_is_counted(gateway: Gateway) -> Non
     """
     The answer is 503, and the count is what an alert looks at.
     """
-    service = gateway.service
-    before = service.queue.turned_away
+    refused = {"route": "/generate", "code": "503", "finish_reason": "refused"}
+    before = series(scrape(gateway))
     with httpx.Client(base_url=gateway.url, timeout=30) as http:
         body = {"model": "finetuned", "prompt": "slow 0.2 and on", "stream": True}
         with http.stream("POST", "/v1/completions", json=body) as running:
             assert 503 == generate(gateway, "one too many").status_code
             running.read()
 
-    found = series(scrape(gateway))
-    assert before + 1 == value(found, "finetuned_queue_full_total")
-    refused = {"route": "/generate", "code": "503", "finish_reason": "refused"}
-    assert 1 == value(found, "finetuned_requests_total", **refused)
+    after = series(scrape(gateway))
+    for name, labels in (("finetuned_queue_full_total", {}), ("finetuned_requests_total", refused)):
+        assert 1 == value(after, name, **labels) - value(before, name, **labels), name
 
 
 def test_the_page_is_what_prometheus_reads(gateway: Gateway) -> None:
