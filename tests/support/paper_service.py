@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from finetuned.files.lock import FileLock
@@ -53,7 +53,8 @@ def interrupted(connection: socket.socket) -> None:
     """
     connection.sendall(STREAM + text("half"))
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    connection.recv(1)
+    with suppress(ConnectionError):  # a client that had not read all of it resets
+        connection.recv(1)
 
 
 def refusal(status: int, message: str) -> bytes:
