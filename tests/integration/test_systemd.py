@@ -125,8 +125,13 @@ def test_the_files_go_where_they_are_told(tmp_path):
     install(*args, "--gpu")
     install(*args, "--gpu")
     unit = (tmp_path / "etc/systemd/system/finetuned.service").read_text()
+    answering = (tmp_path / "etc/systemd/system/finetuned-serve.service").read_text()
     code = tmp_path / "usr/lib/ft"
 
+    assert "ExecStart=/usr/lib/ft/.venv/bin/finetuned serve --root /data/ft\n" in answering
+    assert "/var/lib/" not in answering
+    assert (tmp_path / "etc/systemd/system/finetuned-serve.socket").is_file()
+    assert (tmp_path / "etc/systemd/system/finetuned-serve.service.d/gpu.conf").is_file()
     assert "ExecStart=/usr/lib/ft/.venv/bin/finetuned run --root /data/ft\n" in unit
     assert "ReadWritePaths=/data/ft\n" in unit
     assert "User=ft\nGroup=ft\n" in unit
@@ -146,7 +151,7 @@ def test_the_files_go_where_they_are_told(tmp_path):
     assert not (tmp_path / "etc/systemd/system/finetuned.service.d/gpu.conf").exists()
     install(*args, "--uninstall")
     assert not code.exists()
-    assert not (tmp_path / "etc/systemd/system/finetuned.service").exists()
+    assert [] == list((tmp_path / "etc/systemd/system").iterdir())
     assert (tmp_path / "data/ft/inbox/x.jsonl").exists()
 
 
@@ -424,6 +429,41 @@ def test_the_installed_service_starts_and_stops(service):
     assert "success" == service.show("Result")
     assert "0" == service.show("ExecMainStatus")
     assert "stopped" == service.status()["phase"]
+
+
+ASK = """
+import http.client, json, sys
+client = http.client.HTTPConnection("127.0.0.1", 9000, timeout=60)
+body = {"model": "finetuned@base", "messages": [{"role": "user", "content": "hello"}]}
+client.request("POST", "/v1/chat/completions", json.dumps(body | {"max_tokens": 4}),
+               {"Authorization": "Bearer " + sys.argv[1], "Content-Type": "application/json"})
+answer = client.getresponse()
+print(answer.status, answer.read().decode())
+"""
+
+
+def test_the_installed_service_answers_on_the_address_that_systemd_holds(service):
+    """
+    It is asked over the socket of systemd, behind its walls, with a key made by root, while the
+    daemon is stopped; and it answers again after its process was killed.
+    """
+    pytest.importorskip("uvicorn")
+    service.run("systemctl", "start", "finetuned-serve.socket")
+    key = json.loads(service.run("finetuned", "keys", "create", "laptop", "--json"))["key"]
+
+    def ask():
+        return service.run("/usr/bin/python3", "-c", ASK, key, check=False)
+
+    try:
+        answer = service.wait(lambda: (a := ask()).startswith("200 ") and a, 90)
+        assert "finetuned@base" == json.loads(answer[4:])["model"]
+        pid = service.run("systemctl", "show", "finetuned-serve", "-P", "MainPID")
+        assert "finetuned" == service.run("stat", "-c", "%U", f"/proc/{pid}")
+        service.run("kill", "-KILL", pid)
+        service.wait(lambda: ask().startswith("200 "), 90)
+        assert pid != service.run("systemctl", "show", "finetuned-serve", "-P", "MainPID")
+    finally:
+        service.run("systemctl", "stop", "finetuned-serve.socket", "finetuned-serve", check=False)
 
 
 def test_a_killed_supervisor_is_restarted(service):
