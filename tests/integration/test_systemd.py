@@ -459,7 +459,7 @@ def test_the_installed_service_answers_on_the_address_that_systemd_holds(service
         assert "finetuned@base" == json.loads(answer[4:])["model"]
         pid = service.run("systemctl", "show", "finetuned-serve", "-P", "MainPID")
         assert "finetuned" == service.run("stat", "-c", "%U", f"/proc/{pid}")
-        service.run("kill", "-KILL", pid)
+        service.run("systemctl", "kill", "--kill-whom=main", "-s", "KILL", "finetuned-serve")
         service.wait(lambda: ask().startswith("200 "), 90)
         assert pid != service.run("systemctl", "show", "finetuned-serve", "-P", "MainPID")
     finally:
