@@ -8,8 +8,9 @@ Starts the daemon on a throw-away root, drops the infrastructure commands into
 its inbox, shows it at work, and once a candidate was judged shows what the gate
 saw: base, incumbent and candidate on the daemon's own held-out rows, on the canaries
 and on benchmarks/infra_200.jsonl, which no training row shares a phrasing or name with.
+Then the model is asked a question by finetuned serve, which also shows the live page.
 
-Exit status: 0 a version was promoted, 1 it was not, 70 the daemon ended early.
+Exit status: 0 a version was promoted, 1 it was not, 70 the daemon or the service ended early.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import argparse
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,16 @@ from rich.text import Text
 from finetuned.core.evidence import together
 from finetuned.core.metrics import wilson_interval
 from finetuned.files.run import read_json
+from finetuned.layout import Layout
+from finetuned.serving.client.find import RunningService, find_service
 from finetuned.sources.intents import drop, training_rows
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BENCHMARK = CHECKOUT / "benchmarks" / "infra_200.jsonl"
 CANARIES = CHECKOUT / "benchmarks" / "canaries.jsonl"
 TIME_LIMIT_SECONDS = 900.0
+SERVICE_SECONDS = 60.0
+FINETUNED = (sys.executable, "-m", "finetuned")
 PROMPT = "Please create a DNS record so that printer7.attic.lan resolves to 10.20.30.40"
 
 CONFIG = """\
@@ -99,15 +104,20 @@ def main(argv: list[str] | None = None) -> int:
             verdict = watch(root, process, console)
             if verdict is None:
                 return 70
-        result = compare(root, verdict, console)
-        result["seconds_total"] = round(time.monotonic() - began, 1)
-        console.print(f"\n{result['seconds_total']} seconds in all")
+            result = compare(root, verdict, console)
+            with service(root, console) as found:
+                if found is None:
+                    return 70
+                result["answer"] = ask(root, console)
+                result["seconds_total"] = round(time.monotonic() - began, 1)
+                console.print(f"\n{result['seconds_total']} seconds in all")
+                show_page(root, found, console, wait=not args.json and sys.stdin.isatty())
         if args.json:
             print(json.dumps(result))
         return 0 if result["promoted"] else 1
     finally:
         if args.keep:
-            console.print(f"kept {root}")
+            console.print(f"kept {root}; serve it again with finetuned serve --root {root}")
         else:
             shutil.rmtree(root, ignore_errors=True)
 
@@ -119,7 +129,7 @@ def daemon(root: Path, console: Console) -> Iterator[subprocess.Popen[bytes]]:
     """
     with (root / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "finetuned", "run", "--root", str(root)],
+            [*FINETUNED, "run", "--root", str(root)],
             stdout=log,
             stderr=log,
         )
@@ -201,7 +211,7 @@ def view(status: dict[str, Any]) -> Panel:
 
 def compare(root: Path, verdict: dict[str, Any], console: Console) -> dict[str, Any]:
     """
-    Print what the gate saw, answer one prompt, and return the figures.
+    Print what the gate saw, and return the figures.
     """
     version = root / "models" / "versions" / verdict["version"]
     manifest = read_json(version / "manifest.json") or {}
@@ -214,8 +224,6 @@ def compare(root: Path, verdict: dict[str, Any], console: Console) -> dict[str, 
     for rule in report["verdict"]["rules"]:
         rules.add_row(rule["name"], "yes" if rule["passed"] else "NO", rule["detail"])
     console.print(rules)
-    answer = one_answer(root, version, console)
-    console.print(f"\n> {PROMPT}\n[bold]{answer}[/bold]")
     before, after = (together(report, who, "new") for who in ("base", "candidate"))
     return {
         "promoted": verdict["promoted"],
@@ -286,37 +294,74 @@ def splits(report: dict[str, Any]) -> dict[str, dict[str, int]]:
     return right
 
 
-def one_answer(root: Path, version: Path, console: Console) -> str:
+@contextmanager
+def service(root: Path, console: Console) -> Iterator[RunningService | None]:
     """
-    Return what the new version answers to PROMPT.
+    Run the real service on *root* and a free port until it holds the version in use, and end it
+    gracefully; None if it ends early.
     """
-    # transformers warns of its own renaming when peft asks for the old name.
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
-    from finetuned.config import load_config
-    from finetuned.data.reader import to_example
-    from finetuned.data.render import Renderer
-    from finetuned.data.suite import Question
-    from finetuned.inference.ask import ask
-    from finetuned.layout import Layout
-    from finetuned.model.load import load_version
-    from finetuned.registry.weights import weights_in
-
-    config = load_config(root / "config.toml")
-    weights = weights_in(Layout(root), version, config.model.base)
-    renderer = Renderer.load(weights.base, max_length=config.data.max_length)
-    with console.status("asking the new model one question"):
-        model = load_version(weights.base, weights.folder, config.model)
-        example = to_example({"prompt": PROMPT, "completion": "?"})
-        outcomes = ask(
-            model,
-            renderer,
-            [Question("prompt", example, "", PROMPT, "?", scored=False)],
-            max_new_tokens=80,
-            batch_size=1,
-            deadline=time.monotonic() + 60,
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (root / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*FINETUNED, "serve", "--root", str(root), "--port", str(port), "--chat-port", "0"],
+            stdout=log,
+            stderr=log,
         )
-        return str(next(iter(outcomes)).answer)
+    deadline, found = time.monotonic() + SERVICE_SECONDS, None
+    try:
+        with console.status("starting finetuned serve"):
+            while time.monotonic() < deadline and process.poll() is None:
+                found = find_service(Layout(root))
+                if found is not None and found.held:
+                    break
+                time.sleep(0.05)
+        if found is None or not found.held:
+            console.print("[red]the service did not start[/red]")
+            console.print((root / "serve.log").read_text()[-2000:])
+            found = None
+        yield found
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=90)
+
+
+def ask(root: Path, console: Console) -> str:
+    """
+    Return what the version in use answers to PROMPT, asked as a person would.
+    """
+    began = time.monotonic()
+    done = subprocess.run(
+        [*FINETUNED, "ask", "--root", str(root), PROMPT], capture_output=True, text=True, check=True
+    )
+    seconds = time.monotonic() - began
+    answer = done.stdout.strip()
+    console.print(f'\n$ finetuned ask "{PROMPT}"', highlight=False, soft_wrap=True)
+    console.print(Text(answer, style="bold"), soft_wrap=True)
+    console.print(f"answered in {seconds:.2f} s, the command's own start included")
+    return answer
+
+
+def show_page(root: Path, found: RunningService, console: Console, *, wait: bool) -> None:
+    """
+    Say where the live page is; with *wait* it stays until Enter is pressed.
+    """
+    made = subprocess.run(
+        [*FINETUNED, "keys", "create", "page", "--scope", "admin", "--root", str(root), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    key = json.loads(made.stdout)["key"]
+    console.print(f"\nlive page: {found.url}/  (any user name, password {key})", soft_wrap=True)
+    if wait:
+        console.print("It is there until you press Enter.")
+        with suppress(EOFError, KeyboardInterrupt):
+            input()
+    else:
+        console.print("It ends with the demo; tools/demo in a terminal waits for Enter.")
 
 
 if __name__ == "__main__":
