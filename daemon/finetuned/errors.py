@@ -259,6 +259,14 @@ class LockHeld(FinetunedError):
         self.owner = owner
 
 
+class AlreadyServed(FinetunedError):
+    """
+    A service of this root runs already.
+    """
+
+    exit_status = EXIT_TEMPFAIL
+
+
 class NoAnswer(FinetunedError):
     """
     A model that was asked gave no answer, or not all of it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,15 +149,18 @@ def _loaded(layout: Layout, text: str) -> Asked:
     try:
         from finetuned.serving.engine.alone import LoadedModel
 
-        model = LoadedModel(
-            HeldModel(name=label, base=found.weights.base, folder=found.weights.folder),
-            EngineSettings(
-                dtype=config.model.dtype,
-                device=config.model.device,
-                enable_thinking=config.model.enable_thinking,
-            ),
-            most_tokens=config.serving.max_tokens,
-        )
+        with warnings.catch_warnings():
+            # transformers warns of its own renaming if peft asks for the old name.
+            warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+            model = LoadedModel(
+                HeldModel(name=label, base=found.weights.base, folder=found.weights.folder),
+                EngineSettings(
+                    dtype=config.model.dtype,
+                    device=config.model.device,
+                    enable_thinking=config.model.enable_thinking,
+                ),
+                most_tokens=config.serving.max_tokens,
+            )
     finally:
         gc.freeze()
         gc.enable()

@@ -7,11 +7,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from finetuned.cli.verb import Verb, add_root, chosen_root
-from finetuned.errors import EXIT_CONFIG, EXIT_TEMPFAIL, FinetunedError
+from finetuned.errors import (
+    EXIT_CONFIG,
+    EXIT_TEMPFAIL,
+    AlreadyServed,
+    FinetunedError,
+    LockHeld,
+)
+from finetuned.layout import Layout
 
 DETAILS = """examples:
   finetuned serve                                 http://127.0.0.1:9000, this machine only
@@ -68,8 +77,6 @@ def run(root: Path, *, host: str | None, port: int | None, chat_port: int | None
 
 def _serve(root: Path, given: dict[str, str | int]) -> int:
     from finetuned.config import load_config
-    from finetuned.files.lock import FileLock
-    from finetuned.layout import Layout
     from finetuned.serving.gateway.build import build
     from finetuned.serving.gateway.serve import listen, serve
     from finetuned.telemetry.log import configure
@@ -80,13 +87,35 @@ def _serve(root: Path, given: dict[str, str | int]) -> int:
     layout.serving.mkdir(mode=0o700, parents=True, exist_ok=True)
     layout.logs.mkdir(exist_ok=True)
     configure(layout.logs / "serving.log", console=True, max_bytes=whole.supervisor.log_max_bytes)
-    with FileLock(layout.serving / ".lock"):
+    with _only_one(layout):
         sockets = listen(whole.serving)
         gateway = build(layout, whole, sockets, os.environ)
         try:
             return serve(gateway.service, gateway.app, sockets, gateway.certificate)
         finally:
             gateway.feedback.close()
+
+
+@contextmanager
+def _only_one(layout: Layout) -> Iterator[None]:
+    """Hold the lock of the root's service, and say who else does."""
+    from finetuned.files.lock import FileLock
+    from finetuned.serving.client.find import find_service
+
+    lock = FileLock(layout.serving / ".lock")
+    try:
+        lock.acquire()
+    except LockHeld as held:
+        running = find_service(layout)
+        where = f" at {running.url}" if running else ""
+        raise AlreadyServed(
+            f"{layout.root} is served already{where} (by {held.owner}); end that service first, "
+            "or serve another root with --root DIR and --port PORT"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 VERB = Verb(

@@ -94,7 +94,7 @@ def test_a_second_service_of_a_root_is_refused(tmp_path: Path) -> None:
         with serving(tmp_path, free_port()) as second:
             output, _ = second.communicate(timeout=60)
         assert EXIT_TEMPFAIL == second.returncode
-        assert b"is held by" in output
+        assert b"is served already at http://127.0.0.1:" in output
 
 
 def test_a_port_that_is_taken_is_named_with_a_way_out() -> None:
