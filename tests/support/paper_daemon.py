@@ -136,6 +136,7 @@ def run_daemon(
         waits = supervisor._board.fields["waiting_reason"]
         raise AssertionError(f"the daemon is not idle after {MOST_SECONDS:g} s: {waits}")
     finally:
+        supervisor._inbox_events.stop()  # threads; a thousand daemons run in one process here
         supervisor._context.journal.close()
 
 
