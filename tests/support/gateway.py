@@ -89,6 +89,7 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
         base=base,
         command=fake_command,
         addresses=(url,),
+        local_key=KEY,
         meters=(metrics, feedback),
     )
     service = Service(setting)

@@ -17,6 +17,9 @@ DETAILS = """examples:
 
 Lines that begin with / are commands:
   /help  /model [NAME]  /templates [NAME]  /reset  /save FILE  /quit
+  /good [COMMENT]  /bad [COMMENT]  /correct [TEXT]    of the last answer
+What is said of an answer goes to the running service; finetuned review shows what was disliked or
+corrected. /correct alone puts the answer on the line to be mended.
 Ctrl-C ends an answer and not the chat; Ctrl-D or /quit ends the chat. With prompt_toolkit
 (pip install 'finetuned[chat]') there are line editing, completion and a history, which is kept in
 ~/.local/state/finetuned/chat_history and readable by you alone. Templates are texts with gaps;

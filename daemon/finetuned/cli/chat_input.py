@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from finetuned.core.text import visible
+
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
@@ -68,7 +70,7 @@ def line_reader(commands: Sequence[str]) -> ReadLine:
 
 def _plain_line(begun: str) -> str:
     if begun:
-        print(f"({begun})")
+        print(f"({visible(begun)})")
     return input(MARK)
 
 

@@ -13,14 +13,16 @@ from typing import Final
 
 from finetuned.cli import answer_text
 from finetuned.cli.asked import Asked, choose, known_models
+from finetuned.cli.chat_feedback import NOTHING_YET, tell, thumbs
 from finetuned.cli.chat_input import line_reader
 from finetuned.cli.terminal import complain
 from finetuned.core.generation import JsonObject
-from finetuned.core.question import Question
+from finetuned.core.question import AnswerEnd, Question
 from finetuned.core.text import printable
-from finetuned.errors import FinetunedError
+from finetuned.errors import FinetunedError, NoAnswer
 from finetuned.files.new_file import NewFile
 from finetuned.layout import Layout
+from finetuned.serving.client.feedback import Opinion
 
 NAMES_SHOWN: Final = 12
 
@@ -67,6 +69,7 @@ class ChatSession:
         self._load = load
         self._templates = templates
         self._said: list[JsonObject] = []
+        self._last: AnswerEnd | None = None
         self._begun = ""
         self._over = False
         self._name = model
@@ -75,6 +78,9 @@ class ChatSession:
             "/help": Command("/help", "this list", self._help),
             "/model": Command("/model [NAME]", "who answers, or another from now on", self._model),
             "/templates": Command("/templates [NAME]", "questions to fill in", self._template),
+            "/good": Command("/good [COMMENT]", "the last answer is good", self._good),
+            "/bad": Command("/bad [COMMENT]", "it is not: a person will look at it", self._bad),
+            "/correct": Command("/correct [TEXT]", "what it should have been", self._correct),
             "/reset": Command("/reset", "forget what was said", self._reset),
             "/save": Command("/save FILE", "write it as a row that can be trained", self._save),
             "/quit": Command("/quit", "end; Ctrl-D does it too", self._quit),
@@ -117,6 +123,7 @@ class ChatSession:
             complain("chat", str(error))
 
     def _ask(self, text: str) -> None:
+        self._last = None  # what is said next is not meant of the answer before
         user: JsonObject = {"role": "user", "content": text}
         said = [*self._said, user]
         question = replace(self._first, messages=(*self._first.messages, *said))
@@ -130,6 +137,7 @@ class ChatSession:
             complain("chat", str(error))
             return
         self._said = [*said, {"role": "assistant", "content": shown.text}]
+        self._last = shown.end
         if sys.stderr.isatty():
             self._say(answer_text.note(shown, self._asked.label))
 
@@ -165,8 +173,32 @@ class ChatSession:
         else:
             complain("chat", f"no template {name!r}; there are {', '.join(self._templates)}")
 
+    def _good(self, comment: str) -> None:
+        self._tell(thumbs(True, comment))
+
+    def _bad(self, comment: str) -> None:
+        self._tell(thumbs(False, comment))
+
+    def _correct(self, text: str) -> None:
+        """Send what the answer should have been, and go on as if it had been that."""
+        if self._last is None:
+            raise NoAnswer(NOTHING_YET)
+        if not text:
+            self._begun = f"/correct {self._said[-1]['content']}"
+            return
+        if text == self._said[-1]["content"]:
+            raise NoAnswer("that is what was answered; /good says that it is right")
+        self._said[-1] = {"role": "assistant", "content": text}
+        self._say("the conversation goes on with your text; /save FILE writes it as a row")
+        self._tell(Opinion(correction=text))
+
+    def _tell(self, opinion: Opinion) -> None:
+        if self._last is None:
+            raise NoAnswer(NOTHING_YET)
+        self._say(tell(self._layout, self._last.request_id, opinion))
+
     def _reset(self, _: str) -> None:
-        self._said = []
+        self._said, self._last = [], None
         self._say("forgotten; the system message stays" if self._first.messages else "forgotten")
 
     def _save(self, name: str) -> None:
