@@ -82,7 +82,7 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
     feedback = FeedbackRoutes.begin(Layout(root), config)
     sockets = listen(config)
     (url, *_) = addresses(sockets, tls=False)
-    metrics = Metrics(Layout(root), name=config.name)
+    metrics = Metrics(Layout(root), name=config.name, recorder=feedback.recorder)
     setting = Setting(
         layout=Layout(root),
         config=config,

@@ -74,7 +74,12 @@ def build(
     certificate = _certificate(serving)
     page = LivePage(layout, name=serving.name)
     feedback = FeedbackRoutes.begin(layout, serving)
-    metrics = Metrics(layout, name=serving.name, keys_problem=lambda: ring.problem)
+    metrics = Metrics(
+        layout,
+        name=serving.name,
+        keys_problem=lambda: ring.problem,
+        recorder=feedback.recorder,
+    )
     service = Service(
         Setting(
             layout=layout,

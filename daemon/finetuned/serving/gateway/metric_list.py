@@ -198,6 +198,31 @@ GUARD_PROBLEM = _gauge(
 DISK_FREE = _gauge("finetuned_disk_free_bytes", "free on the disk of models/, read now")
 DISK_SIZE = _gauge("finetuned_disk_size_bytes", "size of that disk")
 
+# -- what users say of answers: models/serving/feedback.sqlite3 ---------------------------
+
+REVIEW_READABLE = _gauge(
+    "finetuned_review_readable",
+    "1 if the file of recorded answers could be read, or there is none yet; otherwise its counts "
+    "are absent",
+)
+REVIEW_ANSWERS = _gauge(
+    "finetuned_review_answers",
+    "recorded answers by what finetuned review has to do with them: waiting, approved (in no "
+    "file of inbox/ yet), rejected, delivered (put into inbox/)",
+    "state",
+)
+ANSWERS_RECORDED = _gauge("finetuned_answers_recorded", "answers that are kept, all of them")
+ANSWERS_REMOVED = _counter(
+    "finetuned_answers_removed_total",
+    "answers that were removed for age or space; unseen is yes for those that waited for review",
+    "unseen",
+)
+ANSWERS_LEFT_OUT = _counter(
+    "finetuned_answers_left_out_total",
+    "answers that were not recorded, since too many came at once or the file could not be "
+    "written; absent if serving.record is off",
+)
+
 # -- the daemon, from its status file; numbers of "now" are absent unless it is running ----
 
 DAEMON_UP = _gauge("finetuned_daemon_up", "1 if the daemon lives and wrote its status within 30 s")

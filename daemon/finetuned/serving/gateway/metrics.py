@@ -24,8 +24,10 @@ from starlette.responses import Response
 from finetuned.layout import Layout
 from finetuned.serving.gateway import metric_list as m
 from finetuned.serving.gateway.exchange import CLIENT_GONE
+from finetuned.serving.gateway.feedback_metrics import FeedbackSource
 from finetuned.serving.gateway.metering import Record
 from finetuned.serving.gateway.metric_list import Kind, Metric, Sample
+from finetuned.serving.gateway.recorder import Recorder
 from finetuned.serving.gateway.routes_openai import TheService
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.service_metrics import service_samples
@@ -47,18 +49,25 @@ class Metrics:
     """
 
     def __init__(
-        self, layout: Layout, *, name: str, keys_problem: Callable[[], object] = lambda: None
+        self,
+        layout: Layout,
+        *,
+        name: str,
+        keys_problem: Callable[[], object] = lambda: None,
+        recorder: Recorder | None = None,
     ) -> None:
         """
         Args:
             layout: The root whose training is shown.
             name: ``serving.name``, the label model_name.
             keys_problem: Returns why the list of keys cannot be read; None if it can.
+            recorder: Of answers; None if they are not recorded.
         """
         self.registry = CollectorRegistry()
         self._name = name
         self._keys_problem = keys_problem
         self._training = TrainingSource(layout)
+        self._feedback = FeedbackSource(layout, recorder)
         self._counters = {
             metric: Counter(metric.name, metric.meaning, metric.labels, registry=self.registry)
             for metric in (*_COUNTED, *_BY_KEY, m.HTTP_REQUESTS)
@@ -110,7 +119,8 @@ class Metrics:
     def _text(self, samples: list[Sample], accept: str) -> tuple[bytes, str]:
         encode, content_type = choose_encoder(accept)
         shown = CollectorRegistry()
-        shown.register(_Shown(self.registry, [*samples, *self._training.samples()]))
+        read = [*self._feedback.samples(), *self._training.samples()]
+        shown.register(_Shown(self.registry, [*samples, *read]))
         return encode(shown), content_type
 
     def _count(self, record: Record) -> None:
