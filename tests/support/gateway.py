@@ -94,7 +94,7 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
     )
     service = Service(setting)
     ring = KeyRing(setting.layout, local_key=KEY)
-    routes = build_app(service, LivePage(setting.layout))
+    routes = build_app(service, LivePage(layout=setting.layout, closing=lambda: server.should_exit))
     routes.include_router(metrics_router(metrics))
     app = _with_key(CountHttp(guarded(with_feedback(routes, feedback), ring), metrics))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

@@ -72,7 +72,6 @@ def build(
         local_key=local_key,
     )
     certificate = _certificate(serving)
-    page = LivePage(layout, name=serving.name)
     feedback = FeedbackRoutes.begin(layout, serving)
     metrics = Metrics(
         layout,
@@ -92,6 +91,7 @@ def build(
             chores=(_Seldom(ring.save_last_use), *((certificate.renew,) if certificate else ())),
         )
     )
+    page = LivePage(layout, name=serving.name, closing=lambda: service.queue.closed)
     routes = build_app(service, page)
     routes.include_router(metrics_router(metrics))
     app = guarded(

@@ -56,9 +56,23 @@ class LivePage:
     What browsers are shown of one root. Owns a reader.
     """
 
-    def __init__(self, layout: Layout, *, name: str = "finetuned") -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        name: str = "finetuned",
+        closing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """
+        Args:
+            layout: Of the root.
+            name: At the head of the page.
+            closing: Returns whether the service ends; streams then end within LOOK_SECONDS, so
+                that an open page does not hold it up.
+        """
         self._layout = layout
         self._name = name
+        self._closing = closing
         self._reader = LiveReader(layout)
         self._looking = asyncio.Lock()
         self._looked = -LOOK_SECONDS
@@ -118,7 +132,7 @@ class LivePage:
         sent: dict[str, str] = {}
         curves: tuple[Curve, ...] | None = None
         yield b"retry: 1000\n\n"
-        while not await request.is_disconnected():
+        while not (self._closing() or await request.is_disconnected()):
             snapshot = await self.look()
             said: dict[str, Any] = {"now": utc_now(), "title": _title(self._name, snapshot)}
             parts = {part: self.rendered(part, snapshot) for part in PARTS}

@@ -147,6 +147,11 @@ class RequestQueue:
             self._leave(ticket)
             self._pump()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is taken any more, since the service ends."""
+        return self._closed
+
     async def drain(self, seconds: float) -> None:
         """
         Take no more requests in, and wait until all have ended; after *seconds* they fail.
