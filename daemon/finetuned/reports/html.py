@@ -40,6 +40,7 @@ def _environment() -> Environment:
         outcome=outcome_of,
         number=wording.number,
         nats=wording.nats,
+        moment=wording.moment,
         percent=wording.percent,
         signed=wording.signed,
         accuracy=wording.accuracy,

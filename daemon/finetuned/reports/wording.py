@@ -25,6 +25,16 @@ def finite(value: object) -> float | None:
     return float(value)
 
 
+def moment(at: object) -> str:
+    """
+    Return an RFC 3339 UTC time to the minute: ``2026-11-29 08:38 UTC``; other text as it is.
+    """
+    text = str(at)
+    if len(text) < 17 or text[10] != "T":
+        return text
+    return f"{text[:10]} {text[11:16]} UTC"
+
+
 def percent(share: object) -> str:
     """
     Return a share of 0 to 1 as e.g. ``86%``; 100% and 0% only if they are exact.

@@ -16,6 +16,7 @@ from finetuned.serving.gateway.live import LiveReader
 from finetuned.serving.gateway.snapshot import Snapshot, VersionLine, changed
 from finetuned.supervisor.status import DEFAULTS
 from support.feedback import exchange
+from support.live_roots import NO_MEMORY, make_root
 from tests.support.journals import promote_job
 
 
@@ -88,6 +89,55 @@ def test_a_look_at_a_root_where_nothing_happens_changes_nothing(layout, reader):
     first = reader.look()
 
     assert [] == list(changed(first, reader.look()))
+
+
+def test_a_first_look_shows_all_that_is_there(tmp_path):
+    """
+    Also what depends on the newest version: who opens the page is not told "nothing yet".
+    """
+    reader = LiveReader(make_root(tmp_path, "failed"))
+    found = reader.look()
+    reader.close()
+
+    assert (9, 9) == (len(found.forgetting.versions), len(found.versions))
+    assert (2, 12) == (len(found.curves), len(found.queue.files))
+    assert found.examples
+    assert found.log
+    assert found.incidents
+
+
+def test_a_file_says_what_became_of_it(tmp_path):
+    """
+    In the words of its job if it has one: failed with the reason, promoted as which version.
+    """
+    reader = LiveReader(make_root(tmp_path, "failed"))
+    files = {file.name: file for file in reader.look().queue.files}
+    reader.close()
+
+    assert {
+        "firewall-09.jsonl": ("failed", None),
+        "users-10.jsonl": ("being validated", None),
+        "notes.jsonl": ("set aside", None),
+        "samba-shares-09.jsonl": ("promoted", "v0009"),
+        "mail-queue-05.jsonl": ("rejected", "v0005"),
+    }.items() <= {name: (file.state, file.version) for name, file in files.items()}.items()
+    assert NO_MEMORY == files["firewall-09.jsonl"].note
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [("empty", "finetuned run"), ("paused", "touch control/resume"), ("training", "")],
+)
+def test_who_waits_is_told_what_to_do(tmp_path, state, command):
+    """
+    A page that says that nothing goes on says how it goes on.
+    """
+    reader = LiveReader(make_root(tmp_path, state))
+    found = reader.look().now
+    reader.close()
+
+    assert command == found.command
+    assert bool(command) == bool(found.advice)
 
 
 def test_curves_grow_by_whole_lines(layout, reader):

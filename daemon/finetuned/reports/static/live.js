@@ -3,9 +3,11 @@
 "use strict";
 
 const SILENT_MS = 3000; // the service sends something every second
+const BROKEN_MS = 900; // a stream that broke is tried again at once
 const page = document.querySelector("main[data-stream]");
 const lost = document.getElementById("lost");
 let heard = Date.now();
+let broken = 0; // when the stream broke; 0 while it is whole
 let clock = 0; // server's clock minus ours, in ms
 let charts = [];
 
@@ -23,7 +25,7 @@ function tick() {
     if (time.textContent !== text) time.textContent = text;
   }
   const quiet = Date.now() - heard;
-  lost.hidden = !page || quiet < SILENT_MS;
+  lost.hidden = !page || (quiet < SILENT_MS && !(broken && Date.now() - broken > BROKEN_MS));
   document.body.classList.toggle("stale", !lost.hidden);
   if (!lost.hidden) lost.textContent =
     `No word from the service for ${duration(quiet / 1000)}: what is below is as it was then.`;
@@ -55,6 +57,14 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// A line that has no value at the cursor shows the one before: held-out rows are asked seldom.
+function shown(u, value, line, at) {
+  const known = u.data[line];
+  for (let i = at === null ? known.length - 1 : at; i >= 0; i--)
+    if (known[i] !== null && known[i] !== undefined) return known[i].toPrecision(3);
+  return "-";
+}
+
 function draw(curves) {
   for (const chart of charts) chart.destroy();
   charts = [];
@@ -66,7 +76,7 @@ function draw(curves) {
     if (!curve || !curve.x.length) continue;
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 },
       ticks: { show: false }, font: "12px system-ui" };
-    const lines = curve.lines.map((line, i) => ({ label: line.label,
+    const lines = curve.lines.map((line, i) => ({ label: line.label, value: shown,
       width: i === curve.lines.length - 1 ? 2 : 1.1, spanGaps: true,
       stroke: colour(i === curve.lines.length - 1 ? "--candidate" : "--base"),
       points: { show: line.y.filter((y) => y !== null).length < 40, size: 5 } }));
@@ -94,14 +104,17 @@ function listen() {
   const source = new EventSource(page.dataset.stream);
   const hear = (event) => {
     heard = Date.now();
+    broken = 0;
     const said = JSON.parse(event.data);
     clock = Date.parse(said.now) - heard;
     for (const [id, html] of Object.entries(said.sections || {})) replace(id, html);
     if (said.curves) curvesFrom(said.curves);
     if (said.title && document.title !== said.title) document.title = said.title;
     tick();
+    page.dataset.heard = said.now;
   };
   source.addEventListener("live", hear);
+  source.addEventListener("error", () => { broken = broken || Date.now(); });
 }
 
 const first = document.getElementById("curves-data");

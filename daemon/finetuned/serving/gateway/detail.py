@@ -7,7 +7,8 @@ from __future__ import annotations
 from finetuned.files.dataset_result import report_of
 from finetuned.files.journal_view import JournalView
 from finetuned.layout import Layout
-from finetuned.serving.gateway import records
+from finetuned.reports.wording import moment
+from finetuned.serving.gateway import dropped, records
 
 MAX_REJECTS = 50
 
@@ -26,7 +27,7 @@ def version_values(layout: Layout, journal: JournalView, name: str) -> dict[str,
     return {
         "v": found,
         "children": [v.name for v in known if v.parent == name],
-        "own": [records.file_row(layout, row) for row in own],
+        "own": [dropped.file_row(layout, row, journal.jobs.of_dataset(row.key)) for row in own],
         "inherited": [d.name for d in journal.datasets.learnt_by(before)],
         "scores": journal.scores.of_version(name),
     }
@@ -39,18 +40,22 @@ def dataset_values(layout: Layout, journal: JournalView, key: str) -> dict[str, 
     row = journal.datasets.get(key)
     if row is None:
         return None
-    report = report_of(layout, row) or {}
+    report, jobs = report_of(layout, row) or {}, journal.jobs.of_dataset(key)
     listed = report.get("first_rejects")
     rejects = [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
-    facts = [("dropped", row.claimed_at), ("bytes", f"{row.bytes:,}"), ("priority", row.priority)]
+    facts = [
+        ("dropped", moment(row.claimed_at)),
+        ("bytes", f"{row.bytes:,}"),
+        ("priority", str(row.priority)),
+    ]
     if row.sha256:
         facts.append(("sha256", row.sha256))
     if row.final_path:
         facts.append(("original", row.final_path))
     return {
-        "f": records.file_row(layout, row),
+        "f": dropped.file_row(layout, row, jobs),
         "facts": facts,
-        "jobs": journal.jobs.of_dataset(key),
+        "jobs": jobs,
         "rejects": [
             {"line": r.get("line"), "reason": r.get("reason") or "", "code": r.get("code") or ""}
             for r in rejects[:MAX_REJECTS]

@@ -21,7 +21,11 @@ _HEADLINES = {
     DaemonState.SILENT: "The daemon's process lives, but writes no status",
     DaemonState.STOPPED: "The daemon is not running: it was stopped",
     DaemonState.DIED: "The daemon is gone: its process ended, and not in good order",
-    DaemonState.NEVER: "No daemon ever ran here",
+}
+_ADVICE = {
+    DaemonState.SILENT: ("What it did last is at the end of its log:", "logs/supervisor.log"),
+    DaemonState.STOPPED: ("Start it:", "finetuned run"),
+    DaemonState.DIED: ("Work that was begun goes on once it runs again:", "finetuned run"),
 }
 
 
@@ -34,18 +38,11 @@ def doing(status: StatusDocument | None, seen: Presence, since: str | None) -> N
         seen: Whether its daemon is alive.
         since: When the run that goes on began, RFC 3339.
     """
-    bad = seen.state in (DaemonState.SILENT, DaemonState.DIED)
     if status is None:
-        return Now(headline=_HEADLINES[DaemonState.NEVER])
-    if not seen.state.alive or seen.state is DaemonState.SILENT:
-        return Now(
-            headline=_HEADLINES[seen.state],
-            tone=Tone.BAD if bad else Tone.WARN,
-            version=status["version"],
-            head=status["head"],
-            since=status["heartbeat_at"],
-            problems=_problems(status, seen),
-        )
+        return Now()
+    problems = _problems(status, seen)
+    if seen.state is not DaemonState.RUNNING:
+        return _not_running(status, seen.state, problems)
     word, _, detail = str(status["phase"] or "unknown").partition(" ")
     text = PHASES.get(word, word.replace("_", " ")) + (f" {detail}" if detail else "")
     if status["paused_reason"]:
@@ -55,7 +52,7 @@ def doing(status: StatusDocument | None, seen: Presence, since: str | None) -> N
     names = [str(name) for name in job.get("datasets") or ()]
     return Now(
         headline=text[:1].upper() + text[1:],
-        tone=Tone.WARN if word in ("paused", "waiting") else Tone.GOOD,
+        tone=Tone.WARN if problems or word in ("paused", "waiting") else Tone.GOOD,
         alive=True,
         busy=bool(job),
         job=job.get("id"),
@@ -69,7 +66,23 @@ def doing(status: StatusDocument | None, seen: Presence, since: str | None) -> N
         facts=_facts(status) if job and word not in BETWEEN_WORKERS else (),
         version=status["version"],
         head=status["head"],
-        problems=_problems(status, seen),
+        problems=problems,
+        advice="Let it go on:" if word == "paused" else "",
+        command="touch control/resume" if word == "paused" else "",
+    )
+
+
+def _not_running(status: StatusDocument, state: DaemonState, problems: tuple[str, ...]) -> Now:
+    advice, command = _ADVICE[state]
+    return Now(
+        headline=_HEADLINES[state],
+        tone=Tone.WARN if state is DaemonState.STOPPED else Tone.BAD,
+        version=status["version"],
+        head=status["head"],
+        since=status["heartbeat_at"],
+        problems=problems,
+        advice=advice,
+        command=command,
     )
 
 
@@ -94,7 +107,7 @@ def _facts(status: StatusDocument) -> tuple[tuple[str, str], ...]:
     if status["seconds_per_step"]:
         facts.append(("seconds per step", number(status["seconds_per_step"])))
     if status["total_evals"]:
-        facts.append(("held-out right", f"{status['total_correct']} of {status['total_evals']}"))
+        facts.append(("right answers", f"{status['total_correct']} of {status['total_evals']}"))
     if status["checkpoint_step"]:
         facts.append(("last checkpoint", f"step {status['checkpoint_step']}"))
     if (job := status["job"]) and job.get("attempts"):
@@ -135,8 +148,8 @@ def accuracy_curve(status: StatusDocument | None) -> Curve:
     looks = (status or StatusDocument()).get("accuracy_history") or ()
     history = [finite(value) for value in looks]
     return Curve(
-        "Held-out answers that were right, in percent",
-        "look",
+        "Held-out questions answered right, in percent",
+        "evaluation",
         tuple(float(n) for n in range(1, len(history) + 1)),
         (Line("right so far", tuple(history)),),
         floor=0,

@@ -24,7 +24,7 @@ from finetuned.files.journal_view import JournalView
 from finetuned.files.run import REPORT, read_json
 from finetuned.files.status_file import STRANGE, StatusDocument, presence, read_status
 from finetuned.layout import Layout
-from finetuned.serving.gateway import doing, records
+from finetuned.serving.gateway import doing, dropped, records
 from finetuned.serving.gateway.curves import RunCurves
 from finetuned.serving.gateway.snapshot import (
     Curve,
@@ -94,11 +94,13 @@ class LiveReader:
             curves=curves,
             examples=self._try("examples", lambda: doing.examples(status), last.examples),
             queue=replace(
-                self._try("queue", lambda: records.with_inbox(journal[0], status), journal[0]),
+                self._try("queue", lambda: dropped.with_inbox(journal[0], status), journal[0]),
                 reviews=self._try("reviews", self._read_reviews, last.queue.reviews),
             ),
             versions=journal[1],
-            forgetting=self._try("forgetting", self._read_forgetting, last.forgetting),
+            forgetting=self._try(
+                "forgetting", lambda: self._read_forgetting(journal[1]), last.forgetting
+            ),
             host=self._try("host", lambda: doing.host(status), last.host),
             log=self._try("log", self._read_log, last.log),
             incidents=self._try("incidents", self._read_incidents, last.incidents),
@@ -145,15 +147,15 @@ class LiveReader:
         self._since = running[-1].started_at if running else None
         training = self._journal.last_training()
         self._curves.follow(self._layout.runs / training.id if training else None)
-        return records.queue(self._layout, self._journal), records.versions(self._journal)
+        return dropped.queue(self._layout, self._journal), records.versions(self._journal)
 
     def _read_curves(self) -> tuple[Curve, ...]:
         accuracy = doing.accuracy_curve(self._status)
         return (*self._curves.read(), accuracy) if accuracy.x else self._curves.read()
 
-    def _read_forgetting(self) -> Forgetting:
+    def _read_forgetting(self, versions: tuple[VersionLine, ...]) -> Forgetting:
         """Return the matrix of the newest version that has a report."""
-        for version in self._last.versions[:3]:
+        for version in versions[:3]:
             path = self._layout.versions / version.name / REPORT
             if (stamp := _stamp(path)) is None:
                 continue

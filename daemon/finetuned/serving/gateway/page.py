@@ -252,4 +252,4 @@ def _title(name: str, snapshot: Snapshot) -> str:
 
 def _curves(curves: tuple[Curve, ...]) -> dict[str, Curve]:
     """Return the curves by the place where the page draws them."""
-    return {("accuracy" if c.unit == "look" else "loss"): c for c in curves}
+    return {("accuracy" if c.unit == "evaluation" else "loss"): c for c in curves}

@@ -48,6 +48,10 @@ class Now:
     version: str | None = None
     head: str | None = None
     problems: tuple[str, ...] = ()
+    advice: str = "Start it:"
+    """What a person can do now; empty if there is nothing."""
+    command: str = "finetuned run"
+    """That does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +103,26 @@ class FileRow:
     key: str
     name: str
     state: str
+    """What became of it, in words."""
+    version: str | None = None
+    """That its job made."""
     rows: str
     note: str | None
     """What a person should know: why it was refused, or what the validation found."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Queue:
     """
     What waits, and what came in last.
     """
 
     counts: tuple[tuple[str, int], ...] = ()
+    """What waits: words and how many."""
+    jobs: tuple[tuple[str, int], ...] = ()
+    """Jobs that are over, likewise."""
+    aside: tuple[tuple[str, int], ...] = ()
+    """Files that are not trained, likewise."""
     waiting: tuple[tuple[str, str], ...] = ()
     """Files of the inbox that are not read yet, with the reason."""
     files: tuple[FileRow, ...] = ()
