@@ -7,6 +7,7 @@ FINETUNED_PICTURES=1 also writes the pictures of docs/how-to/watch-it-live.md an
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from finetuned.config import ServingConfig
 from support.browser import chromium, served
-from support.live_roots import STATES, make_root
+from support.gateway import KEY, free_port, running_gateway
+from support.live_roots import STATES, make_root, write_status
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+NAUGHTY = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\u202e\"'&${7*7}"
 PHONE, DESK = (390, 844), (1440, 900)
 LOOKS = [(size, theme) for size in (PHONE, DESK) for theme in ("light", "dark")]
 HEADLINES = {
@@ -233,6 +237,58 @@ def test_it_is_said_soon_that_the_daemon_or_the_service_is_gone(
             server.should_exit = True
             page.wait_for_selector("#lost", timeout=1000 * SAID_SECONDS)
             assert "No word from the service" in page.inner_text("#lost")
+
+
+def test_a_browser_watches_through_the_guards(browser: Browser, tmp_path: Path) -> None:
+    """
+    With a key as password of any user: the page, its files and the stream that renews it.
+    """
+    make_root(tmp_path, "training")
+    config = ServingConfig(port=free_port(), chat_port=0)
+    with (
+        running_gateway(tmp_path, config, gives_key=False) as gateway,
+        browser.new_context(http_credentials={"username": "me", "password": KEY}) as context,
+    ):
+        page = context.new_page()
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        answer = page.goto(gateway.url)
+        heard(page)
+
+        assert answer is not None
+        assert (200, []) == (answer.status, complaints)
+        assert 2 == page.locator(".uplot").count()
+
+
+def test_texts_of_strangers_are_shown_and_do_nothing(browser: Browser, tmp_path: Path) -> None:
+    """
+    Markup is not obeyed, and a name without a place to break it makes no phone scroll sideways.
+    """
+    layout = make_root(tmp_path, "paused")
+    said = f"{NAUGHTY}{'x' * 200}"
+    example = {"step": 1, "current_file": said, "prompt": said, "golden": said}
+    write_status(
+        layout,
+        pid=os.getpid(),
+        version="v0009",
+        head=said,
+        phase="training",
+        job={"id": said, "datasets": [said], "n_datasets": 1, "attempts": 0},
+        error_type="E",
+        error_message=said,
+        inbox_waiting=[{"name": said, "reason": said}],
+        recent_examples=[{**example, "model_output": said[::-1], "matches": False}],
+        gpus=[{"index": 0, "name": said}],
+    )
+    (layout.logs / "supervisor.log").write_text(f"{said}\n")
+    (layout.incidents / "1.json").write_text(json.dumps({"version": said, "reason": said}))
+    with served(layout, name=said) as (url, _), opened(browser, url) as page:
+        page.on("dialog", lambda dialog: dialog.dismiss())
+        heard(page)
+
+        assert (0, 0) == (too_wide(page), page.locator("img").count())
+        assert page.title().startswith("Training - <img")
+        assert 9 <= page.inner_text("body").count("<img src=x")
 
 
 def _picture(page: Page, name: str, *, height: float, top: float = 0) -> None:

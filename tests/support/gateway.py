@@ -73,11 +73,14 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 30.0) -> 
 
 
 @contextmanager
-def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -> Iterator[Gateway]:
+def running_gateway(
+    root: Path, config: ServingConfig, *, base: str = "micro", gives_key: bool = True
+) -> Iterator[Gateway]:
     """
     Serve *root* until the end of the block. The port of *config* is used as it is.
 
-    A request without a key is given one, so that a test that is about something else need not.
+    A request without a key is given one, so that a test that is about something else need not,
+    unless *gives_key* is False.
     """
     feedback = FeedbackRoutes.begin(Layout(root), config)
     sockets = listen(config)
@@ -96,7 +99,9 @@ def running_gateway(root: Path, config: ServingConfig, *, base: str = "micro") -
     ring = KeyRing(setting.layout, local_key=KEY)
     routes = build_app(service, LivePage(layout=setting.layout, closing=lambda: server.should_exit))
     routes.include_router(metrics_router(metrics))
-    app = _with_key(CountHttp(guarded(with_feedback(routes, feedback), ring), metrics))
+    app: ASGIApp = CountHttp(guarded(with_feedback(routes, feedback), ring), metrics)
+    if gives_key:
+        app = _with_key(app)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(
         target=lambda: asyncio.run(server.serve(sockets)), name="gateway", daemon=True
