@@ -124,6 +124,18 @@ def test_a_file_says_what_became_of_it(tmp_path):
     assert NO_MEMORY == files["firewall-09.jsonl"].note
 
 
+def test_the_loss_is_shown_from_the_first_step_on(layout, reader):
+    """
+    Until then the status has a 0 that no model ever reached.
+    """
+    job = {"id": "j000001", "datasets": ["a.jsonl"], "n_datasets": 1, "attempts": 0}
+    write_status(layout, phase="loading", job=job)
+    loading = reader.look().now.facts
+    write_status(layout, job=job, batch_step=1, batch_total_steps=9, loss=2.5)
+
+    assert ((), (("loss", "2.500"),)) == (loading, reader.look().now.facts)
+
+
 @pytest.mark.parametrize(
     ("state", "command"),
     [("empty", "finetuned run"), ("paused", "touch control/resume"), ("training", "")],

@@ -98,8 +98,10 @@ def _progress(status: StatusDocument, word: str) -> tuple[int, int, str]:
 
 
 def _facts(status: StatusDocument) -> tuple[tuple[str, str], ...]:
-    loss = finite(status["loss"])
-    facts = [("loss", "not finite" if loss is None else nats(loss))]
+    facts: list[tuple[str, str]] = []
+    if status["batch_step"]:  # before the first step its loss is 0 and means nothing
+        loss = finite(status["loss"])
+        facts.append(("loss", "not finite" if loss is None else nats(loss)))
     if finite(status["validation_loss"]) is not None:
         facts.append(("held-out loss", nats(status["validation_loss"])))
     if status["tokens_per_second"]:

@@ -113,6 +113,8 @@ def _rows(row: DatasetRow) -> str:
     counts = row.counts
     if counts is None:
         return "not counted" if row.reason else "not counted yet"
+    if counts.read == 0:
+        return "no rows"
     text = f"{counts.read:,} rows: {counts.to_train:,} to train, {counts.held_out:,} held out"
     return text + (f", {counts.refused:,} refused" if counts.refused else "")
 

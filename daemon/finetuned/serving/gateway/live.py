@@ -208,4 +208,5 @@ def _log_line(line: bytes) -> LogLine:
     name = str(event.pop("event", "")).replace("_", " ")
     rest = ", ".join(f"{key} {value}" for key, value in event.items() if value is not None)
     text = f"{name}: {rest}" if rest else name
-    return LogLine(at, level, text[:MAX_LOG_CHARS])
+    cut = text if len(text) <= MAX_LOG_CHARS else f"{text[:MAX_LOG_CHARS]} ..."
+    return LogLine(at, level, cut)
