@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from finetuned.config import ServingConfig
 from finetuned.layout import Layout
 from finetuned.serving.gateway.app import build_app
+from finetuned.serving.gateway.engines.interface import EngineMaker
+from finetuned.serving.gateway.engines.own import EngineProcess, own_engine
 from finetuned.serving.gateway.feedback import FeedbackRoutes, with_feedback
 from finetuned.serving.gateway.guard import guarded
 from finetuned.serving.gateway.http_metrics import CountHttp
@@ -38,6 +40,20 @@ def fake_command(fd: int) -> tuple[str, ...]:
     Return how the fake engine is started.
     """
     return (sys.executable, str(SCRIPT), "--fd", str(fd))
+
+
+def fake_engine(layout: Layout, config: ServingConfig) -> EngineMaker:
+    """
+    Return what makes an engine whose process is the fake one.
+    """
+    return own_engine(
+        EngineProcess(
+            command=fake_command,
+            cwd=layout.root,
+            log=layout.logs / "engine.log",
+            stuck_seconds=config.engine_stuck_seconds,
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -74,10 +90,18 @@ def wait_until(true: Callable[[], object], what: str, seconds: float = 30.0) -> 
 
 @contextmanager
 def running_gateway(
-    root: Path, config: ServingConfig, *, base: str = "micro", gives_key: bool = True
+    root: Path,
+    config: ServingConfig,
+    *,
+    base: str = "micro",
+    engine: EngineMaker | None = None,
+    ready: bool = True,
+    gives_key: bool = True,
 ) -> Iterator[Gateway]:
     """
     Serve *root* until the end of the block. The port of *config* is used as it is.
+
+    The engine is the fake one unless another is given; *ready* waits until it holds a model.
 
     A request without a key is given one, so that a test that is about something else need not,
     unless *gives_key* is False.
@@ -90,7 +114,7 @@ def running_gateway(
         layout=Layout(root),
         config=config,
         base=base,
-        command=fake_command,
+        engine=engine or fake_engine(Layout(root), config),
         addresses=(url,),
         local_key=KEY,
         meters=(metrics, feedback),
@@ -108,7 +132,8 @@ def running_gateway(
     )
     thread.start()
     try:
-        wait_until(lambda: service.ready, "the fake engine holds no model")
+        wait_until(lambda: service.ready or not ready, "the engine holds no model")
+        wait_until(lambda: server.started, "the gateway does not listen")
         yield Gateway(url, root, service, metrics)
     finally:
         server.should_exit = True

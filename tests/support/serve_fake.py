@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from finetuned.cli.serve import run
-from finetuned.serving.gateway import engine_link
+from finetuned.serving.gateway.engines import own
 from support.gateway import fake_command
 
 if __name__ == "__main__":
@@ -16,5 +16,5 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     args = parser.parse_args()
-    engine_link.own_engine = lambda _: fake_command
+    own.engine_command = lambda _: fake_command
     raise SystemExit(run(args.root, host=None, port=args.port, chat_port=0))

@@ -58,6 +58,7 @@ def run(root: Path, *, host: str | None, port: int | None, chat_port: int | None
     """
     try:
         import fastapi  # noqa: F401
+        import httpx  # noqa: F401
         import limits  # noqa: F401
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401

@@ -11,6 +11,7 @@ from finetuned.config.checks import check, ranges
 from finetuned.errors import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ENGINE = re.compile(r"own|https?://[^\s/?#@]+(?:/[^\s?#@]*)?")
 _TIER = re.compile(r"\s*([a-z][a-z0-9-]{0,30})=(\d{1,9})/(\d{1,12})\s*")
 
 
@@ -99,6 +100,13 @@ class ServingConfig:
     what is free at the start.
     """
 
+    engine: str = "own"
+    """
+    What generates: "own" is an engine that the service starts; "http://HOST:PORT/v1" is a server
+    with OpenAI's interface, such as vLLM, SGLang or llama.cpp. If it wants a key, the variable
+    FINETUNED_ENGINE_KEY has it.
+    """
+
     engine_stuck_seconds: float = 60.0
     """
     The engine is ended and started again if it says nothing for this long, in seconds, 2 to 3600.
@@ -173,6 +181,13 @@ class ServingConfig:
             'letters, digits, ".", "_" and "-", at most 63',
             self.name,
         )
+        check(
+            bool(_ENGINE.fullmatch(self.engine)),
+            "serving.engine",
+            '"own" or an address such as "http://127.0.0.1:8000/v1", without a key or a query '
+            "(the key belongs into the variable FINETUNED_ENGINE_KEY)",
+            _without_password(self.engine),
+        )
         check(self.chat_port != self.port, "serving.chat_port", "another port", self.chat_port)
         check(
             bool(self.tls_cert) == bool(self.tls_key),
@@ -181,6 +196,12 @@ class ServingConfig:
             self.tls_key,
         )
         parse_tiers(self.tiers)
+
+
+def _without_password(address: str) -> str:
+    """An error message is logged, and must not have what somebody wrote before an @."""
+    scheme, slashes, rest = address.partition("://")
+    return f"{scheme}{slashes}***@{rest.rpartition('@')[2]}" if "@" in rest else address
 
 
 def parse_tiers(text: str) -> tuple[Tier, ...]:

@@ -128,7 +128,7 @@ def is_page(method: str, path: str) -> bool:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
     """
-    What the environment says of access, in the fifth document's names.
+    What the environment says of access; the first three in the fifth document's names.
     """
 
     api_key: str | None = None
@@ -137,6 +137,8 @@ class Environment:
     """RATE_LIMIT_PER_MINUTE: of the tier ``standard``."""
     allowed_origins: tuple[str, ...] = ()
     """ALLOWED_ORIGINS: pages of these origins may ask from a browser."""
+    engine_key: str | None = None
+    """FINETUNED_ENGINE_KEY: what the service shows to the server in ``serving.engine``."""
 
     def tiers(self, configured: Mapping[str, Tier]) -> dict[str, Tier]:
         """
@@ -157,7 +159,7 @@ _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,
 
 def read_environment(variables: Mapping[str, str]) -> Environment:
     """
-    Return what API_KEY, RATE_LIMIT_PER_MINUTE and ALLOWED_ORIGINS say; empty ones say nothing.
+    Return what API_KEY and the other variables say; empty ones say nothing.
 
     Args:
         variables: Usually os.environ.
@@ -169,6 +171,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         api_key=_api_key(variables.get("API_KEY", "").strip()),
         requests_per_minute=_rate(variables.get("RATE_LIMIT_PER_MINUTE", "").strip()),
         allowed_origins=parse_origins(variables.get("ALLOWED_ORIGINS", "")),
+        engine_key=_engine_key(variables.get("FINETUNED_ENGINE_KEY", "").strip()),
     )
 
 
@@ -181,6 +184,15 @@ def _api_key(text: str) -> str | None:
             "ASCII ones; unset it and make a key with finetuned keys create"
         )
     return text
+
+
+def _engine_key(text: str) -> str | None:
+    if text and not (text.isascii() and text.isprintable()):
+        raise ConfigError(
+            "FINETUNED_ENGINE_KEY has characters that a header cannot carry, expected printable "
+            "ASCII ones; copy the key again"
+        )
+    return text or None
 
 
 def _rate(text: str) -> int | None:

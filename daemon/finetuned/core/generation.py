@@ -15,6 +15,12 @@ JsonObject = dict[str, object]
 """What a client wrote as a JSON object; only the template or the schema's reader looks inside."""
 
 
+AS_STARTED = "as-started"
+"""
+Name of the model of a server that takes no adapters: nobody here knows which version it is.
+"""
+
+
 class FinishReason(StrEnum):
     """
     Why an answer ended, in OpenAI's words.
@@ -46,6 +52,7 @@ class FailureKind(StrEnum):
     CANCELLED = "cancelled"
     NO_MODEL = "no_model"  # nothing of that name is held
     ENGINE = "engine"  # a bug, an answer that is not what it was held to, or the engine died
+    UNAVAILABLE = "unavailable"  # a server has too much to do, or is gone; no fault of the model
     STOPPED = "stopped"  # somebody stops the service
 
 
@@ -198,8 +205,10 @@ class Finished:
     cached_tokens: int
     """Tokens of the prompt that were not computed again."""
     answer_tokens: int
-    confidence: float
-    """Mean probability of the answer's tokens (geometric), 0 to 1."""
+    confidence: float | None
+    """
+    Mean probability of the answer's tokens (geometric), 0 to 1; None if the engine gave none.
+    """
     tool_calls: tuple[JsonObject, ...] = ()
     """As OpenAI writes them, without ids."""
     reasoning: str | None = None

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 EVENTS: Final = {
+    "adapter_loaded": "The server in serving.engine has loaded the adapter of a version.",
+    "adapter_not_unloaded": "The server in serving.engine keeps an adapter that nothing needs.",
+    "adapter_unloaded": "The server in serving.engine has let go of an adapter that nothing needs.",
     "answers_put_aside": "The file of answers is damaged; it is kept under another name.",
     "answers_unavailable": "The file of answers cannot be used now; every question is asked again.",
     "canaries_asked": "The canaries are being asked again of a version that was just promoted.",
@@ -40,8 +43,12 @@ EVENTS: Final = {
     "dataset_quarantined": "A file was set aside whole.",
     "dataset_waits": "A file is not read yet because somebody has it open for writing.",
     "datasets_claimed": "More than ten files were taken out of the inbox at once.",
+    "engine_connected": "The server in serving.engine answers, and is asked from now on.",
     "engine_ended": "The engine that generates has ended, and why; another one is started.",
+    "engine_failed": "A bug, or an answer that no server should give, in asking the engine.",
     "engine_started": "The engine that generates was started; it has loaded no model yet.",
+    "engine_takes_no_adapters": "The server in serving.engine answers with what it started with.",
+    "engine_unreachable": "The server in serving.engine does not answer, and why; tried again.",
     "exchanges_left_out": "So many answers could not be recorded: too many at once, or no disk.",
     "exchanges_removed": "Recorded answers were removed for their age or for space, this many.",
     "feedback_not_written": "A bug kept answers or feedback from being recorded; requests go on.",

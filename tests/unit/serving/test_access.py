@@ -92,6 +92,7 @@ def test_the_environment_sets_the_standard_rate() -> None:
     ("name", "value"),
     [
         ("API_KEY", "short"),
+        ("FINETUNED_ENGINE_KEY", "café"),
         ("API_KEY", "k" * 20 + "\n" + "x"),
         ("RATE_LIMIT_PER_MINUTE", "0"),
         ("RATE_LIMIT_PER_MINUTE", "-3"),

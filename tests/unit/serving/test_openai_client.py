@@ -146,9 +146,9 @@ def test_an_engine_that_dies_once_loses_no_request_that_had_not_begun(
     """
     The request is asked again of the next engine.
     """
-    before = gateway.service.link.starts
+    before = gateway.service.engine.starts
     assert "base says: die once" == ask(client, "die once").choices[0].message.content
-    assert before + 1 == gateway.service.link.starts
+    assert before + 1 == gateway.service.engine.starts
 
 
 def test_a_stream_that_had_begun_ends_with_an_error(

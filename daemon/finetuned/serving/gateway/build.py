@@ -17,8 +17,9 @@ from finetuned.config.serving import parse_tiers
 from finetuned.core.access import parse_origins, read_environment
 from finetuned.core.generation import EngineSettings
 from finetuned.layout import Layout
-from finetuned.serving.gateway import engine_link
 from finetuned.serving.gateway.app import build_app
+from finetuned.serving.gateway.engines import own
+from finetuned.serving.gateway.engines.interface import EngineMaker
 from finetuned.serving.gateway.feedback import FeedbackRoutes, with_feedback
 from finetuned.serving.gateway.guard import guarded
 from finetuned.serving.gateway.http_metrics import CountHttp
@@ -84,7 +85,7 @@ def build(
             layout=layout,
             config=serving,
             base=config.model.base,
-            command=engine_link.own_engine(engine_settings(config)),
+            engine=_engine(layout, config, said.engine_key),
             addresses=addresses(sockets, tls=certificate is not None),
             local_key=local_key,
             meters=(metrics, feedback, *((PromptLog(),) if serving.log_prompts else ())),
@@ -101,6 +102,21 @@ def build(
         body_bytes=serving.body_bytes,
     )
     return Gateway(service, CountHttp(app, metrics), certificate, feedback)
+
+
+def _engine(layout: Layout, config: Config, key: str | None) -> EngineMaker:
+    if config.serving.engine != "own":
+        from finetuned.serving.gateway.engines.openai_server import server_engine
+
+        return server_engine(config, key)
+    return own.own_engine(
+        own.EngineProcess(
+            command=own.engine_command(engine_settings(config)),
+            cwd=layout.root,
+            log=layout.logs / "engine.log",
+            stuck_seconds=config.serving.engine_stuck_seconds,
+        )
+    )
 
 
 def engine_settings(config: Config) -> EngineSettings:

@@ -28,6 +28,7 @@ _FAILURES: Final[Mapping[FailureKind, tuple[int, str, str]]] = {
     FailureKind.CANCELLED: (499, BAD_REQUEST, "cancelled"),
     FailureKind.NO_MODEL: (404, BAD_REQUEST, "model_not_found"),
     FailureKind.ENGINE: (503, SERVER_ERROR, "engine_failed"),
+    FailureKind.UNAVAILABLE: (503, SERVER_ERROR, "engine_unavailable"),
     FailureKind.STOPPED: (503, SERVER_ERROR, "shutting_down"),
 }
 """Status, type and code of each kind of failure. 503 and not 500: asking again may help."""

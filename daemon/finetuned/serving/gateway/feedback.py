@@ -242,10 +242,14 @@ def recorded(record: Record, *, at: str) -> RecordedExchange:
         tool_calls=_json(finished.tool_calls),
         reasoning=finished.reasoning,
         finish_reason=str(finished.reason),
-        confidence=finished.confidence,
+        confidence=_CERTAIN if finished.confidence is None else finished.confidence,
         tokens=finished.prompt_tokens + finished.answer_tokens,
         duration_ms=round(record.seconds * 1000),
     )
+
+
+_CERTAIN = 1.0
+"""What is noted of an answer without probabilities: it does not wait for review by itself."""
 
 
 def _json(value: Sequence[Mapping[str, object]]) -> str | None:

@@ -49,6 +49,8 @@ async def ready(service: TheService) -> Response:
         "model": service.versions.current,
         "reason": why,
         "problems": dict(service.versions.problems),
+        "engine": service.engine.place,
+        "engine_note": service.engine.note,
     }
     return Response(orjson.dumps(body), 503 if why else 200, media_type="application/json")
 

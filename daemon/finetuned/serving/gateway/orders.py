@@ -21,6 +21,7 @@ from finetuned.serving.gateway.shapes import (
     Message,
     PlainRequest,
     TalkRequest,
+    ToolCall,
 )
 
 
@@ -142,19 +143,20 @@ def _message(message: Message) -> JsonObject:
         found["content"] = "".join(part.text for part in message.content)
     found.setdefault("content", "")
     if message.tool_calls:
-        found["tool_calls"] = [_call(call.function.name, call.function.arguments, at)
+        found["tool_calls"] = [_call(call, at)
                                for at, call in enumerate(message.tool_calls)]  # fmt: skip
     if found["role"] == "developer":
         found["role"] = "system"  # OpenAI's newer word for it; templates know the older one
     return found
 
 
-def _call(name: str, arguments: str, at: int) -> JsonObject:
+def _call(call: ToolCall, at: int) -> JsonObject:
     """A call as templates render it: its arguments as an object, not as text."""
     try:
-        value = orjson.loads(arguments)
+        value = orjson.loads(call.function.arguments)
     except orjson.JSONDecodeError as error:
         where = f"messages.tool_calls[{at}].function.arguments"
         message = f"{where} must be JSON: {error}"
         raise Refusal(400, message, param=where, code="invalid_value") from None
-    return {"type": "function", "function": {"name": name, "arguments": value}}
+    function: JsonObject = {"name": call.function.name, "arguments": value}
+    return {"id": call.id, "type": "function", "function": function}

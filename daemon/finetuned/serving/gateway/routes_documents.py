@@ -185,6 +185,8 @@ async def status(service: TheService) -> Json:
         "running": service.queue.running,
         "waiting": service.queue.waiting,
         "problems": dict(service.versions.problems),
+        "engine": service.engine.place,
+        "engine_note": service.engine.note,
         "engine_problem": service.engine_problem,
     }
 

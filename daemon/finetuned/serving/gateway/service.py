@@ -18,11 +18,11 @@ import structlog
 
 from finetuned.config import ServingConfig
 from finetuned.core.access import Caller
-from finetuned.core.generation import Beat, Hold, Holding, Order, Report
+from finetuned.core.generation import AS_STARTED, Beat, Hold, Holding, Order, Report
 from finetuned.files.atomic import write_atomic
 from finetuned.layout import Layout
 from finetuned.serving.gateway.cache import AnswerCache
-from finetuned.serving.gateway.engine_link import Command, EngineLink, EngineProcess
+from finetuned.serving.gateway.engines.interface import EngineMaker
 from finetuned.serving.gateway.errors import Refusal
 from finetuned.serving.gateway.limits import Limiter
 from finetuned.serving.gateway.metering import Answer, Meter, Record
@@ -50,8 +50,8 @@ class Setting:
     config: ServingConfig
     base: str
     """``model.base``."""
-    command: Command
-    """How the engine is started."""
+    engine: EngineMaker
+    """What generates."""
     addresses: tuple[str, ...] = ()
     """Where clients reach it, for state.json."""
     local_key: str = ""
@@ -86,15 +86,7 @@ class Service:
             swapped=self._swapped,
             in_use=self.queue.models,
         )
-        self.link = EngineLink(
-            EngineProcess(
-                command=setting.command,
-                cwd=self.layout.root,
-                log=self.layout.logs / "engine.log",
-                stuck_seconds=self.config.engine_stuck_seconds,
-            ),
-            self,
-        )
+        self.engine = setting.engine(self)
         self.beat: Beat | None = None
         """What the engine said last of itself; None while there is none."""
         self.beat_at = 0.0
@@ -129,7 +121,7 @@ class Service:
         self.layout.serving.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.layout.logs.mkdir(exist_ok=True)
         self.versions.look()
-        self.link.start()
+        self.engine.start()
         self._tasks = [
             asyncio.create_task(self.versions.watch(), name="current_model"),
             asyncio.create_task(self._keep_house(), name="chores"),
@@ -145,7 +137,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._charges, return_exceptions=True)
         self._do_chores()
-        await self.link.close()
+        await self.engine.close()
         self.layout.serving_state.unlink(missing_ok=True)
 
     def ended(self, record: Record) -> None:
@@ -205,6 +197,8 @@ class Service:
     def engine_started(self, send: Callable[[Order], None]) -> None:
         """A new engine reads orders; requests are sent once it holds a model."""
         self._send = send
+        if self.versions.current == AS_STARTED:
+            self.cache.clear()  # it may have been started with another model than before
 
         def tell(hold: Hold) -> None:
             send(hold)
@@ -245,7 +239,8 @@ class Service:
             "addresses": list(self._setting.addresses),
             "key": self._setting.local_key,
             "name": self.config.name,
-            "engine": self.link.pid,
+            "engine": self.engine.pid,
+            "engine_note": self.engine.note,
             "model": self.versions.current,
             "held": list(self.versions.held),
             "problems": dict(self.versions.problems),

@@ -47,8 +47,8 @@ def service_samples(service: Service, keys_problem: object) -> list[Sample]:
 
 def _engine(service: Service) -> Iterator[Sample]:
     yield Sample(m.ENGINE_UP, float(service.has_engine))
-    yield Sample(m.ENGINE_STARTS, service.link.starts)
-    memory = None if service.link.pid is None else _memory(service.link.pid)
+    yield Sample(m.ENGINE_STARTS, service.engine.starts)
+    memory = None if service.engine.pid is None else _memory(service.engine.pid)
     if memory is not None:
         yield Sample(m.ENGINE_MEMORY, memory)
     beat = service.beat
@@ -56,7 +56,7 @@ def _engine(service: Service) -> Iterator[Sample]:
         return
     age = time.monotonic() - service.beat_at
     yield Sample(m.ENGINE_AGE, age)
-    if age < FRESH_SECONDS:
+    if age < FRESH_SECONDS and beat.cache_limit:  # a server of others does not say it
         yield Sample(m.KV_BYTES, beat.cache_bytes)
         yield Sample(m.KV_LIMIT, beat.cache_limit)
 

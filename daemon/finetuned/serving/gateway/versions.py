@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from finetuned.core.generation import HeldModel, Hold, Holding
+from finetuned.core.generation import AS_STARTED, HeldModel, Hold, Holding
 from finetuned.errors import FinetunedError
 from finetuned.files.model_manifest import valid_version_name
 from finetuned.layout import Layout
@@ -159,10 +159,11 @@ class Versions:
         if asked == self.name:
             return self._stable()
         prefix, _, version = asked.partition("@")
+        if prefix == self.name and version in self._held:
+            return version
         if prefix != self.name or (version != BASE and valid_version_name(version) is None):
             raise no_model(asked, self._known())
-        if version not in self._held:
-            await self._load(asked, version)
+        await self._load(asked, version)
         return version
 
     def _stable(self) -> str:
@@ -202,7 +203,7 @@ class Versions:
             raise no_model(asked, self._known(), str(error)) from None
 
     def _newest_held(self) -> str | None:
-        for name in (self._wanted, self.current, self._before):
+        for name in (self._wanted, self.current, self._before, AS_STARTED):
             if name is not None and name in self._held:
                 return name
         return None
@@ -218,7 +219,7 @@ class Versions:
         models = []
         first = (self._wanted, self.current, self._before, *self._named)
         for name in dict.fromkeys((*first, *sorted(self._in_use()))):
-            if name is None:
+            if name is None or name == AS_STARTED:
                 continue
             try:
                 models.append(self._model(name))

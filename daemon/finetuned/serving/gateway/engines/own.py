@@ -1,5 +1,5 @@
 """
-The engine as a child process: started, spoken to over a socket pair, started again if it ends.
+Our engine, a child process: started, spoken to over a socket pair, started again if it ends.
 
 Its standard output goes to a log, so that what a library prints cannot come between the lines
 of the protocol. The end of the socket is the end of the gateway for it, even after SIGKILL.
@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import orjson
 import structlog
@@ -26,6 +25,7 @@ from finetuned.core.record import to_json
 from finetuned.errors import RecordError
 from finetuned.process.channel import MAX_LINE_BYTES, Channel
 from finetuned.process.environment import child_environment
+from finetuned.serving.gateway.engines.interface import EngineMaker, Owner
 
 log = structlog.get_logger()
 
@@ -43,28 +43,13 @@ Command = Callable[[int], Sequence[str]]
 """Returns the arguments of the engine's process, given the descriptor that it inherits."""
 
 
-def own_engine(settings: EngineSettings) -> Command:
+def engine_command(settings: EngineSettings) -> Command:
     """
     Return the command of this program's engine.
     """
     told = orjson.dumps(to_json(settings)).decode()
     module = "finetuned.serving.engine.worker"
     return lambda fd: (sys.executable, "-m", module, "--fd", str(fd), "--settings", told)
-
-
-class Owner(Protocol):
-    """
-    Is told what the engine does.
-    """
-
-    def engine_started(self, send: Callable[[Order], None]) -> None:
-        """A new engine reads orders; it holds nothing yet."""
-
-    def engine_wrote(self, report: Report) -> None:
-        """One line of it."""
-
-    def engine_ended(self, why: str) -> None:
-        """It is gone, or will be in a moment; nothing more comes from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +65,14 @@ class EngineProcess:
     stuck_seconds: float
 
 
-class EngineLink:
+def own_engine(process: EngineProcess) -> EngineMaker:
+    """
+    Return what makes the engine of a service.
+    """
+    return lambda owner: OwnEngine(process, owner)
+
+
+class OwnEngine:
     """
     Keeps one engine running until close().
     """
@@ -95,6 +87,16 @@ class EngineLink:
         self._task: asyncio.Task[None] | None = None
         self.starts = 0
         """Engines started so far."""
+
+    @property
+    def place(self) -> str:
+        """Always ``own``."""
+        return "own"
+
+    @property
+    def note(self) -> str:
+        """Nothing: every answer is of the version that it is labelled with."""
+        return ""
 
     @property
     def pid(self) -> int | None:
