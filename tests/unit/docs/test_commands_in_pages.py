@@ -15,9 +15,9 @@ from finetuned.cli.program import build_parser
 from support.pages import CHECKOUT, PAGES, commands, name, words
 
 FROM_THE_SYSTEM = {
-    ".", "accelerate", "cat", "cd", "cp", "curl", "git", "hf", "install", "jq", "journalctl", "mv",
-    "pip", "printf", "promtool", "python3", "sqlite3", "ssh", "systemctl", "touch", "usermod",
-    "xdg-open",
+    ".", "accelerate", "cat", "cd", "cp", "curl", "git", "hf", "install", "jq", "journalctl",
+    "llama-server", "mv", "pip", "printf", "promtool", "python3", "sqlite3", "ssh", "systemctl",
+    "touch", "usermod", "vllm", "xdg-open",
 }  # fmt: skip
 """Programs of other packages that pages use."""
 
