@@ -273,7 +273,9 @@ def test_a_deadline_holds(tmp_path: Path) -> None:
         listening(VllmServer(MICRO)) as server,
         paired(layout, server, request_seconds=0.5) as pair,
     ):
-        assert error_of(pair.ask("slow 9 late")) == (503, "deadline_exceeded")
+        late = pair.ask("slow 9 late")
+        assert error_of(late) == (503, "deadline_exceeded")
+        assert "was not whole within 0.5 s" in late.json()["error"]["message"]  # no grace added
         wait_until(lambda: "slow 9 late" in server.left, "the server still generates")
 
 
