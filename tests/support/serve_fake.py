@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 from pathlib import Path
 
 from finetuned.cli.serve import run
+from finetuned.serving.gateway import connection
 from finetuned.serving.gateway.engines import own
 from support.gateway import fake_command
 
@@ -17,4 +20,8 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     args = parser.parse_args()
     own.engine_command = lambda _: fake_command
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # as low as any system has it
+    if most := os.environ.get("FINETUNED_TEST_CONNECTIONS"):
+        connection.MOST_CONNECTIONS = int(most)
     raise SystemExit(run(args.root, host=None, port=args.port, chat_port=0))

@@ -66,15 +66,14 @@ def chunks(total: int) -> Iterator[bytes]:
 @pytest.mark.parametrize(("size", "status"), [(0, 200), (LIMIT, 200), (LIMIT + 1, 413)])
 def test_a_body_is_bounded_declared_or_in_chunks(size: int, status: int) -> None:
     """
-    The connection ends after a refusal: the rest of the body is not read.
+    The connection ends after a refusal that came before the end of the body.
     """
-    for answer in (
-        client().post("/", content=b"x" * size),
-        client().post("/", content=chunks(size)),
-    ):
+    for body in (b"x" * size, chunks(size)):
+        answer = client().post("/", content=body)
         assert status == answer.status_code
         if status == 413:
-            assert "close" == answer.headers["connection"]
+            if isinstance(body, bytes):
+                assert "close" == answer.headers["connection"]
             assert str(LIMIT) in answer.json()["error"]["message"]
         else:
             assert str(size) == answer.text
@@ -90,7 +89,8 @@ def test_a_length_that_is_none_is_refused_before_reading(length: str) -> None:
         sent: list[Message] = []
 
         async def receive() -> Message:
-            raise AssertionError("nothing may be read")
+            assert sent, "refused before anything is read"
+            return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             sent.append(message)

@@ -16,6 +16,8 @@ from finetuned.serving.gateway.refusal import Refused, send_refusal
 
 BODY_BYTES = 1 << 20
 """Longest body, unless told otherwise."""
+HELD_BYTES = 16 << 20
+"""Most bytes of all bodies together, unless told otherwise."""
 BODY_SECONDS = 10.0
 """Longest time a body may take to arrive, unless told otherwise."""
 
@@ -117,31 +119,48 @@ class BodyLimit:
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_bytes: int = BODY_BYTES, max_seconds: float = BODY_SECONDS
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int = BODY_BYTES,
+        max_seconds: float = BODY_SECONDS,
+        max_held: int = HELD_BYTES,
     ) -> None:
         """
         Args:
             app: What gets the request.
             max_bytes: Longest body, > 0.
             max_seconds: From the end of the headers to the end of the body, > 0.
+            max_held: Bytes of all bodies together, from their first byte to the end of the
+                answer; raised to *max_bytes* if it is less.
         """
         self.app = app
         self.max_bytes = max_bytes
         self.max_seconds = max_seconds
+        self.max_held = max(max_held, max_bytes)
+        self.n_bytes = 0
+        """What is held now."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        held = _Held(self)
+        try:
+            await self._pass_on(scope, receive, send, held)
+        finally:
+            held.let_go()
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, held: _Held) -> None:
         try:
             self._check_declared(Headers(scope=scope))
             async with asyncio.timeout(self.max_seconds):
-                body = await self._read(receive)
+                body = await self._read(receive, held)
         except _Refusal as refusal:
-            await send_refusal(send, refusal.refused, close=True)
+            await send_refusal(send, refusal.refused, receive=None if held.whole else receive)
             return
         except TimeoutError:
-            await send_refusal(send, self._slow(), close=True)
+            await send_refusal(send, self._slow(), receive=receive)
             return
         except _Gone:
             return
@@ -162,18 +181,22 @@ class BodyLimit:
         if len(declared) > 15 or int(declared) > self.max_bytes:
             raise _Refusal(self._long(f"{declared[:20]} bytes"))
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, receive: Receive, held: _Held) -> bytes:
         parts: list[bytes] = []
         n_bytes = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _Gone
+            held.whole = not message.get("more_body", False)
             parts.append(message.get("body", b""))
             n_bytes += len(parts[-1])
             if n_bytes > self.max_bytes:
                 raise _Refusal(self._long(f"more than {self.max_bytes} bytes"))
-            if not message.get("more_body", False):
+            held.add(len(parts[-1]))
+            if self.n_bytes > self.max_held:
+                raise _Refusal(self._full())
+            if held.whole:
                 return b"".join(parts)
 
     def _long(self, found: str) -> Refused:
@@ -186,12 +209,42 @@ class BodyLimit:
             ),
         )
 
+    def _full(self) -> Refused:
+        return Refused(
+            status=503,
+            kind="server_error",
+            code="bodies_too_large",
+            message=(
+                f"the bodies of all requests that are here have more than {self.max_held} bytes, "
+                "which is all that this service takes; ask again after Retry-After"
+            ),
+            headers=(("retry-after", "1"),),
+        )
+
     def _slow(self) -> Refused:
         return Refused(
             status=408,
             code="body_too_slow",
             message=f"the body was not whole after {self.max_seconds:g} s; send it at once",
         )
+
+
+class _Held:
+    """What one request has of BodyLimit.n_bytes."""
+
+    def __init__(self, limit: BodyLimit) -> None:
+        self._limit = limit
+        self._n_bytes = 0
+        self.whole = False
+        """Whether the last byte of the body has come."""
+
+    def add(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+        self._limit.n_bytes += n_bytes
+
+    def let_go(self) -> None:
+        self._limit.n_bytes -= self._n_bytes
+        self._n_bytes = 0
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

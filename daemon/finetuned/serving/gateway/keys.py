@@ -253,7 +253,7 @@ class KeyGuard:
             return
         found = self.ring.check(scope["method"], scope["path"], Headers(scope=scope))
         if isinstance(found, Refused):
-            await send_refusal(send, found, close=True)
+            await send_refusal(send, found, receive=receive)
             return
         scope.setdefault("state", {})["caller"] = found
         await self.app(scope, receive, send)

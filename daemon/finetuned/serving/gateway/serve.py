@@ -21,7 +21,13 @@ from starlette.types import ASGIApp
 from finetuned.config import ServingConfig
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, Unavailable
 from finetuned.process import notify
-from finetuned.serving.gateway.connection import Connection
+from finetuned.serving.gateway.connection import (
+    HEAD_BYTES,
+    UNREAD_SECONDS,
+    Connection,
+    room_for_connections,
+)
+from finetuned.serving.gateway.library_log import log_libraries
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.tls import Certificate
 
@@ -31,9 +37,8 @@ BACKLOG = 1024
 FIRST_INHERITED = 3
 """Descriptor of the first socket that systemd passes (sd_listen_fds)."""
 KEEP_ALIVE_SECONDS = 30
-CLOSE_SECONDS = 3
+CLOSE_SECONDS = 1
 """For the last bytes of responses, after the queue is empty."""
-MOST_CONNECTIONS = 4096
 
 
 def listen(config: ServingConfig) -> list[socket.socket]:
@@ -45,6 +50,8 @@ def listen(config: ServingConfig) -> list[socket.socket]:
     """
     inherited = _inherited()
     if inherited:
+        for each in inherited:
+            _expect_reading(each)
         return inherited
     opened: list[socket.socket] = []
     for key, port in (("port", config.port), ("chat_port", config.chat_port)):
@@ -69,6 +76,7 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _expect_reading(found)
         found.bind((host, port))
         found.listen(BACKLOG)
         found.setblocking(False)
@@ -76,6 +84,13 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
         found.close()
         raise
     return found
+
+
+def _expect_reading(listening: socket.socket) -> None:
+    """Let the kernel end connections whose client takes nothing of what is left to send."""
+    if listening.family in (socket.AF_INET, socket.AF_INET6):
+        milliseconds = int(UNREAD_SECONDS * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _inherited() -> list[socket.socket]:
@@ -128,6 +143,19 @@ class _Server(uvicorn.Server):
             log.info("service_started", addresses=shown)
             notify.ready(f"listening on {shown}")
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close; what does not end with the requests, such as an open page, is cut off."""
+        cutting = asyncio.create_task(self._cut_off())
+        await super().shutdown(sockets)
+        cutting.cancel()
+
+    async def _cut_off(self) -> None:
+        if self._draining is not None:
+            await self._draining
+        await asyncio.sleep(CLOSE_SECONDS)
+        for each in list(self.server_state.connections):
+            each.transport.abort()
+
     def _stop(self, number: signal.Signals) -> None:
         """Let running requests end; a second Ctrl-C does not wait for them."""
         self.force_exit = self.should_exit and number == signal.SIGINT
@@ -158,6 +186,8 @@ def serve(
         The exit status of the process.
     """
     config = service.config
+    Connection.most = room_for_connections()
+    log_libraries()
     server = _Server(
         uvicorn.Config(
             app,
@@ -167,8 +197,8 @@ def serve(
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=math.ceil(config.drain_seconds + CLOSE_SECONDS),
-            limit_concurrency=MOST_CONNECTIONS,
-            h11_max_incomplete_event_size=64 << 10,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         ),
         service,
