@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from finetuned.config import ServingConfig
 from finetuned.layout import Layout
 from finetuned.serving.gateway.app import build_app
+from finetuned.serving.gateway.connection import Connection
 from finetuned.serving.gateway.engines.interface import EngineMaker
 from finetuned.serving.gateway.engines.own import EngineProcess, own_engine
 from finetuned.serving.gateway.feedback import FeedbackRoutes, with_feedback
@@ -126,7 +127,9 @@ def running_gateway(
     app: ASGIApp = CountHttp(guarded(with_feedback(routes, feedback), ring), metrics)
     if gives_key:
         app = _with_key(app)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=Connection, ws="none", log_config=None, access_log=False)
+    )
     thread = threading.Thread(
         target=lambda: asyncio.run(server.serve(sockets)), name="gateway", daemon=True
     )

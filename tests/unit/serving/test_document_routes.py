@@ -4,6 +4,9 @@ The routes of the project's documents, as their curl lines ask them, and the hea
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import httpx
@@ -29,6 +32,39 @@ def test_generate_answers_a_prompt(http: httpx.Client) -> None:
         found.headers["x-finetuned-version"],
         found.headers["x-finetuned-cache"],
     )
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (
+            """curl -X POST {url}/generate \
+              -d '{{"prompt": "...", "max_tokens": 512}}'""",
+            {"text": "base says: ..."},
+        ),
+        (
+            """curl -X POST {url}/chat \
+              -H "Content-Type: application/json" \
+              -d '{{"message": "Hello, test the system"}}'""",
+            {"response": "base says: Hello, test the system"},
+        ),
+        ("curl {url}/health", {"status": "ok"}),
+        ("curl {url}/status", {"status": "healthy"}),
+    ],
+)
+def test_the_documents_own_curl_lines_are_answered(
+    gateway: Gateway, line: str, found: dict[str, str]
+) -> None:
+    """
+    Letter by letter but for the address, and the key that the test's service adds: the first one
+    says nothing of a Content-Type, and curl then says that the body is a form.
+    """
+    shown = subprocess.run(
+        ["bash", "-c", line.format(url=gateway.url)], check=True, capture_output=True
+    )
+    answer = json.loads(shown.stdout)
+    assert found == {key: answer[key] for key in found}
 
 
 def test_chat_answers_with_the_keys_of_the_documents(http: httpx.Client) -> None:

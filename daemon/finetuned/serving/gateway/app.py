@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from finetuned import __version__
 from finetuned.serving.gateway import health, routes_documents, routes_openai
+from finetuned.serving.gateway.description import describe
 from finetuned.serving.gateway.errors import SERVER_ERROR, Refusal, invalid_body
 from finetuned.serving.gateway.exchange import CLIENT_GONE, ClientGone
 from finetuned.serving.gateway.page import LivePage
@@ -40,6 +41,8 @@ def build_app(service: Service, page: LivePage) -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan(service, page),
     )
+    describe(app)
+    app.router.redirect_slashes = False  # its answer would send clients to whatever Host they named
     app.state.service = service
     app.state.page = page
     app.router.routes.extend(page.routes())

@@ -24,6 +24,7 @@ from finetuned.config import ServingConfig
 from finetuned.core.masking import masked
 from finetuned.core.review import Entry, Feedback, RecordedExchange, Thumbs
 from finetuned.layout import Layout
+from finetuned.serving.gateway.answers import REFUSED
 from finetuned.serving.gateway.errors import Refusal, unavailable
 from finetuned.serving.gateway.metering import Record
 from finetuned.serving.gateway.recorder import Bounds, Recorder
@@ -142,7 +143,12 @@ class FeedbackRoutes:
         """
         router = APIRouter()
         router.add_api_route(
-            ROUTE, self.say, methods=["POST"], response_model=FeedbackSaid, name="give_feedback"
+            ROUTE,
+            self.say,
+            methods=["POST"],
+            response_model=FeedbackSaid,
+            responses=REFUSED,
+            name="give_feedback",
         )
         return router
 

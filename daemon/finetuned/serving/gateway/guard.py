@@ -16,6 +16,7 @@ from finetuned.serving.gateway.headers import (
     SecurityHeaders,
     with_cors,
 )
+from finetuned.serving.gateway.json_bodies import JsonBodies
 from finetuned.serving.gateway.keys import KeyGuard, KeyRing
 
 
@@ -37,5 +38,5 @@ def guarded(
         body_bytes: Longest body of a request.
         body_seconds: Longest time that it may take to arrive.
     """
-    bodies = BodyLimit(app, max_bytes=body_bytes, max_seconds=body_seconds)
+    bodies = BodyLimit(JsonBodies(app), max_bytes=body_bytes, max_seconds=body_seconds)
     return with_cors(SecurityHeaders(KeyGuard(bodies, ring)), origins)

@@ -15,6 +15,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from finetuned.core.generation import Failed, Generate, Piece, Sampling
+from finetuned.serving.gateway.answers import REFUSED, Alive, Readiness, Responses
 from finetuned.serving.gateway.errors import Refusal
 from finetuned.serving.gateway.orders import new_id
 from finetuned.serving.gateway.routes_openai import TheService
@@ -28,7 +29,10 @@ PROBE_SECONDS = 5.0
 """How long the engine may take for one token."""
 
 
-@router.get("/live")
+READY: Responses = {503: {"model": Readiness}, **REFUSED}
+
+
+@router.get("/live", response_model=Alive, responses=REFUSED)
 async def live() -> dict[str, str]:
     """
     Say that the process answers.
@@ -36,8 +40,8 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("")
-@router.get("/ready")
+@router.get("", response_model=Readiness, responses=READY)
+@router.get("/ready", response_model=Readiness, responses=READY)
 async def ready(service: TheService) -> Response:
     """
     Say whether requests are answered, by generating a token: 200 or 503.

@@ -23,6 +23,7 @@ from starlette.responses import Response
 
 from finetuned.layout import Layout
 from finetuned.serving.gateway import metric_list as m
+from finetuned.serving.gateway.answers import REFUSED, Responses
 from finetuned.serving.gateway.exchange import CLIENT_GONE
 from finetuned.serving.gateway.feedback_metrics import FeedbackSource
 from finetuned.serving.gateway.metering import Record
@@ -192,7 +193,9 @@ def metrics_router(metrics: Metrics) -> APIRouter:
     text = {"schema": {"type": "string"}}
     kinds = {"text/plain": text, "application/openmetrics-text": text}
 
-    @router.get("/metrics", response_class=Response, responses={200: {"content": kinds}})
+    responses: Responses = {200: {"content": kinds}, **REFUSED}
+
+    @router.get("/metrics", response_class=Response, responses=responses)
     async def scrape(request: Request, service: TheService) -> Response:
         """Return every metric in Prometheus' text format."""
         body, content_type = await metrics.page(service, request.headers.get("accept", ""))

@@ -14,13 +14,24 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from finetuned.core.access import Caller, Scope
+from finetuned.serving.gateway.answers import (
+    PAGED,
+    REFUSED,
+    TALKED,
+    About,
+    DocumentCard,
+    DocumentCards,
+    PlainAnswer,
+    StatusAnswer,
+    TalkAnswer,
+)
 from finetuned.serving.gateway.errors import Refusal, no_model
 from finetuned.serving.gateway.exchange import Exchange, unless_gone
 from finetuned.serving.gateway.metering import Answer
 from finetuned.serving.gateway.orders import plain_order, talk_order
 from finetuned.serving.gateway.page import LivePage
 from finetuned.serving.gateway.replies import Json, usage
-from finetuned.serving.gateway.routes_openai import TheCaller, TheService, as_json
+from finetuned.serving.gateway.routes_openai import TheCaller, TheService, as_json, names_of
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.shapes import PlainRequest, TalkRequest
 from finetuned.serving.gateway.sse import Stream
@@ -44,7 +55,7 @@ def _timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-@router.post("/generate")
+@router.post("/generate", response_model=PlainAnswer, responses=REFUSED)
 async def generate(
     body: PlainRequest, request: Request, service: TheService, caller: TheCaller
 ) -> Response:
@@ -66,7 +77,7 @@ async def generate(
     return as_json(found, exchange.headers)
 
 
-@router.post("/chat")
+@router.post("/chat", response_model=TalkAnswer, responses=TALKED)
 async def talk(
     body: TalkRequest, request: Request, service: TheService, caller: TheCaller
 ) -> Response:
@@ -76,7 +87,7 @@ async def talk(
     return await _talk(body, request, service, caller, body.model or service.config.name)
 
 
-@router.post("/chat/{model_id}")
+@router.post("/chat/{model_id}", response_model=TalkAnswer, responses=TALKED)
 async def talk_to(
     model_id: str, body: TalkRequest, request: Request, service: TheService, caller: TheCaller
 ) -> Response:
@@ -113,7 +124,7 @@ async def _talk(
     return as_json(found, exchange.headers)
 
 
-@router.get("/")
+@router.get("/", response_model=About, responses=PAGED)
 async def about(request: Request, service: TheService, caller: TheCaller) -> Response:
     """
     Say what this service is and where it answers; a browser gets the live page.
@@ -142,27 +153,27 @@ async def _page(request: Request, caller: Caller) -> Response:
     return await page.index(request)
 
 
-@router.get("/models")
-async def models(service: TheService) -> Json:
+@router.get("/models", response_model=DocumentCards, responses=REFUSED)
+async def models(service: TheService) -> Response:
     """
     Describe the models that can be asked.
     """
-    return {"models": {name: _card(service, name) for name in _names(service)}}
+    return as_json({"models": {name: _card(service, name) for name in names_of(service)}}, {})
 
 
-@router.get("/{model_id}/models")
-async def model(model_id: str, service: TheService) -> Json:
+@router.get("/{model_id}/models", response_model=DocumentCard, responses=REFUSED)
+async def model(model_id: str, service: TheService) -> Response:
     """
     Describe one model.
     """
-    names = _names(service)
+    names = names_of(service)
     if model_id not in names:
         raise no_model(model_id, names)
-    return _card(service, model_id)
+    return as_json(_card(service, model_id), {})
 
 
-@router.get("/status")
-async def status(service: TheService) -> Json:
+@router.get("/status", response_model=StatusAnswer, responses=REFUSED)
+async def status(service: TheService) -> Response:
     """
     Return the state of the service, its requests, and what is wrong.
     """
@@ -174,9 +185,9 @@ async def status(service: TheService) -> Json:
             "model_id": _model_of(service, name),
             "last_health_check": _timestamp(),
         }
-        for name in _names(service)
+        for name in names_of(service)
     }
-    return {
+    answer = {
         "status": _state(service),
         "models": found,
         "uptime": round(monotonic() - service.started, 1),
@@ -189,10 +200,7 @@ async def status(service: TheService) -> Json:
         "engine_note": service.engine.note,
         "engine_problem": service.engine_problem,
     }
-
-
-def _names(service: Service) -> list[str]:
-    return [service.config.name, *map(service.public, service.versions.held)]
+    return as_json(answer, {})
 
 
 def _state(service: Service) -> str:

@@ -14,7 +14,16 @@ from starlette.responses import Response
 
 from finetuned.core.access import Caller
 from finetuned.core.generation import Embed
-from finetuned.serving.gateway.errors import Refusal
+from finetuned.serving.gateway.answers import (
+    REFUSED,
+    STREAMED,
+    ChatAnswer,
+    EmbeddingsAnswer,
+    ModelCard,
+    ModelList,
+    TextAnswer,
+)
+from finetuned.serving.gateway.errors import Refusal, no_model
 from finetuned.serving.gateway.exchange import Exchange, embedded, unless_gone
 from finetuned.serving.gateway.orders import chat_order, completion_order, new_id
 from finetuned.serving.gateway.replies import ChatReply, Json, Reply, TextReply, embeddings
@@ -52,23 +61,39 @@ def as_json(body: object, headers: dict[str, str]) -> Response:
     return Response(orjson.dumps(body), headers=headers, media_type="application/json")
 
 
-@router.get("/models")
-async def list_models(service: TheService) -> Json:
+@router.get("/models", response_model=ModelList, responses=REFUSED)
+async def list_models(service: TheService) -> Response:
     """
     List the stable name, and each version that is loaded.
     """
-    names = [service.config.name, *(service.public(name) for name in service.versions.held)]
+    data = [_card(name) for name in names_of(service)]
+    return as_json({"object": "list", "data": data}, {})
+
+
+@router.get("/models/{name}", response_model=ModelCard, responses=REFUSED)
+async def show_model(name: str, service: TheService) -> Response:
+    """
+    Show one of them.
+    """
+    names = names_of(service)
+    if name not in names:
+        raise no_model(name, names)
+    return as_json(_card(name), {})
+
+
+def names_of(service: Service) -> list[str]:
+    """
+    Return what can be asked for without a wait: the stable name and the loaded versions.
+    """
+    return [service.config.name, *map(service.public, service.versions.held)]
+
+
+def _card(name: str) -> Json:
     created = int(time.time())
-    return {
-        "object": "list",
-        "data": [
-            {"id": name, "object": "model", "created": created, "owned_by": "finetuned"}
-            for name in names
-        ],
-    }
+    return {"id": name, "object": "model", "created": created, "owned_by": "finetuned"}
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", response_model=ChatAnswer, responses=STREAMED)
 async def chat(
     body: ChatRequest, request: Request, service: TheService, caller: TheCaller
 ) -> Response:
@@ -89,7 +114,7 @@ async def chat(
     return await _respond(request, exchange, reply, body.stream, body.include_usage)
 
 
-@router.post("/completions")
+@router.post("/completions", response_model=TextAnswer, responses=STREAMED)
 async def complete(
     body: CompletionRequest, request: Request, service: TheService, caller: TheCaller
 ) -> Response:
@@ -108,7 +133,7 @@ async def complete(
     return await _respond(request, exchange, reply, body.stream, body.include_usage)
 
 
-@router.post("/embeddings")
+@router.post("/embeddings", response_model=EmbeddingsAnswer, responses=REFUSED)
 async def embed(
     body: EmbeddingsRequest, request: Request, service: TheService, caller: TheCaller
 ) -> Response:
