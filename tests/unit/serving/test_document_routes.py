@@ -131,6 +131,8 @@ def test_ready_means_that_a_token_was_generated(http: httpx.Client, gateway: Gat
         (b'{"prompt": "\\ud800"}', 400, "invalid_value"),
         (b'{"message": "x", "context": {"a": NaN}}', 400, "invalid_value"),
         (b'{"message": "x", "context": {"a": "\\ud800"}}', 400, "invalid_value"),
+        (b'{"message": "x", "context": {"a": 1%s}}' % (b"0" * 30), 400, "invalid_value"),
+        (b'{"message": "x", "context": {"a": 1%s}}' % (b"0" * 5000), 400, "invalid_json"),
         (b"[" * 100000, 400, "invalid_json"),
     ],
 )

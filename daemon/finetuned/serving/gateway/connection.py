@@ -25,7 +25,7 @@ HEAD_SECONDS = 10.0
 """From the connection, or the first byte of a later request, to the end of the head."""
 UNREAD_SECONDS = 30.0
 """How long a client may leave unread what it was sent."""
-HEAD_BYTES: Final = 64 << 10
+HEAD_BYTES: Final = 16 << 10
 """Longest head of a request."""
 MOST_CONNECTIONS = 4096
 SPARE_FILES: Final = 256

@@ -16,8 +16,10 @@ from finetuned.serving.gateway.refusal import Refused, send_refusal
 
 BODY_BYTES = 1 << 20
 """Longest body, unless told otherwise."""
-HELD_BYTES = 16 << 20
-"""Most bytes of all bodies together, unless told otherwise."""
+HELD_BYTES = 8 << 20
+"""Most bytes of all long bodies together, unless told otherwise."""
+SHORT_BYTES: Final = 16 << 10
+"""A body that is not longer counts for nothing: a few long ones must not shut it out."""
 BODY_SECONDS = 10.0
 """Longest time a body may take to arrive, unless told otherwise."""
 
@@ -149,14 +151,15 @@ class BodyLimit:
         try:
             await self._pass_on(scope, receive, send, held)
         finally:
-            held.let_go()
+            held.take(0)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, held: _Held) -> None:
         try:
-            self._check_declared(Headers(scope=scope))
+            self._check_declared(Headers(scope=scope), held)
             async with asyncio.timeout(self.max_seconds):
                 body = await self._read(receive, held)
         except _Refusal as refusal:
+            held.take(0)
             await send_refusal(send, refusal.refused, receive=None if held.whole else receive)
             return
         except TimeoutError:
@@ -166,7 +169,7 @@ class BodyLimit:
             return
         await self.app(scope, _replay(body, receive), send)
 
-    def _check_declared(self, headers: Headers) -> None:
+    def _check_declared(self, headers: Headers, held: _Held) -> None:
         declared = headers.get("content-length", "").strip()
         if not declared:
             return
@@ -180,6 +183,14 @@ class BodyLimit:
             )
         if len(declared) > 15 or int(declared) > self.max_bytes:
             raise _Refusal(self._long(f"{declared[:20]} bytes"))
+        self._hold(held, int(declared))
+
+    def _hold(self, held: _Held, n_bytes: int) -> None:
+        """Take so much for one body, declared or read, whatever it took before."""
+        if n_bytes > max(SHORT_BYTES, held.n_bytes):
+            if self.n_bytes + n_bytes - held.n_bytes > self.max_held:
+                raise _Refusal(self._full())
+            held.take(n_bytes)
 
     async def _read(self, receive: Receive, held: _Held) -> bytes:
         parts: list[bytes] = []
@@ -193,9 +204,7 @@ class BodyLimit:
             n_bytes += len(parts[-1])
             if n_bytes > self.max_bytes:
                 raise _Refusal(self._long(f"more than {self.max_bytes} bytes"))
-            held.add(len(parts[-1]))
-            if self.n_bytes > self.max_held:
-                raise _Refusal(self._full())
+            self._hold(held, n_bytes)
             if held.whole:
                 return b"".join(parts)
 
@@ -234,17 +243,13 @@ class _Held:
 
     def __init__(self, limit: BodyLimit) -> None:
         self._limit = limit
-        self._n_bytes = 0
+        self.n_bytes = 0
         self.whole = False
         """Whether the last byte of the body has come."""
 
-    def add(self, n_bytes: int) -> None:
-        self._n_bytes += n_bytes
-        self._limit.n_bytes += n_bytes
-
-    def let_go(self) -> None:
-        self._limit.n_bytes -= self._n_bytes
-        self._n_bytes = 0
+    def take(self, n_bytes: int) -> None:
+        self._limit.n_bytes += n_bytes - self.n_bytes
+        self.n_bytes = n_bytes
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MOST_MESSAGES = 512
@@ -25,13 +26,14 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 
 
 def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what Python reads as JSON and nobody else does: NaN, and halves of characters."""
+    """Refuse what Python reads as JSON and others do not: NaN, half characters, long numbers."""
     depth = depth_of(value)
     if depth > DEEPEST_OBJECT:
         raise ValueError(f"is nested {depth} deep, expected at most {DEEPEST_OBJECT}")
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except ValueError as error:
+        orjson.dumps(value)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"must be plain JSON: {error}") from None
     return value
 
