@@ -87,7 +87,7 @@ class Refusal(Exception):
             "error": {
                 "message": printable(self.message),
                 "type": self.kind,
-                "param": self.param,
+                "param": None if self.param is None else printable(self.param),
                 "code": self.code,
             }
         }
