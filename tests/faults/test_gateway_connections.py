@@ -9,6 +9,7 @@ import random
 import resource
 import select
 import socket
+import statistics
 import time
 from collections.abc import Iterator
 
@@ -213,6 +214,20 @@ def test_pipelined_requests_are_answered_in_their_order(served: Program) -> None
     assert sorted(places) == places
     broken = raw(served, request(bodies[0], close=False) + b"\x00\x01\r\n\r\n")
     assert (1, 1) == (broken.count(b"HTTP/1.1 200"), broken.count(b"HTTP/1.1 400"))
+
+
+def test_a_second_answer_waits_for_no_acknowledgement(served: Program) -> None:
+    """
+    Head and body are two writes; on a connection in use the kernel would hold the second back.
+    """
+    seconds = []
+    with served.client() as client:
+        for _ in range(20):
+            began = time.perf_counter()
+            assert 200 == client.get("/v1/models").status_code
+            seconds.append(time.perf_counter() - began)
+    assert min(seconds[1:]) < 0.02
+    assert statistics.median(seconds) < 0.035
 
 
 def test_a_half_closed_stream_frees_the_engine(served: Program) -> None:
