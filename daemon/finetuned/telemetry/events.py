@@ -80,6 +80,7 @@ EVENTS: Final = {
     "journal_rebuilt": "The journal was rebuilt from the manifests of the versions.",
     "keys_unused": "Rows of a file have keys that no reader knows; they are trained without them.",
     "library_said": "A library of the service warned of something, or failed.",
+    "limits_not_shared": "Redis does not answer; this gateway counts requests for itself.",
     "model_in_service": "From now on another model answers new requests of the stable name.",
     "model_not_served": "A model that should be served cannot be, and why; the old one goes on.",
     "old_heads_kept": "Old held versions stay, as a link, the pins or a manifest cannot be read.",

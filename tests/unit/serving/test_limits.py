@@ -5,9 +5,7 @@ Requests and tokens a minute: what is let in, what is told to wait, and for how 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
-import subprocess
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from finetuned.core.access import Caller, Scope
 from finetuned.errors import ConfigError
 from finetuned.serving.gateway.limits import Allowed, Limiter, span
 from finetuned.serving.gateway.refusal import Refused
+from support.counting import redis_server
 
 
 def caller(requests: int = 0, tokens: int = 0, name: str = "a") -> Caller:
@@ -173,28 +172,15 @@ def test_without_redis_each_gateway_counts_for_itself_and_says_so() -> None:
             assert isinstance(await limiter.admit(me), Refused)
             assert limiter.problem is not None
             assert "Redis" in limiter.problem
+            await limiter.close()
 
         run(work())
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs redis-server")
-    path = tmp_path / "redis.sock"
-    server = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", tmp_path],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None
-    for line in server.stdout:
-        if "ready to accept connections" in line.lower():
-            break
-    yield f"redis+unix://{path}"
-    server.terminate()
-    server.communicate(timeout=10)
+    with redis_server(tmp_path) as uri:
+        yield uri
 
 
 def test_two_gateways_count_together_in_redis(redis: str) -> None:
@@ -212,5 +198,7 @@ def test_two_gateways_count_together_in_redis(redis: str) -> None:
         assert isinstance(await second.admit(other), Refused)
         assert first.problem is None
         assert second.problem is None
+        await first.close()
+        await second.close()
 
     run(work())

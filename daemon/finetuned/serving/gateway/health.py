@@ -52,7 +52,7 @@ async def ready(service: TheService) -> Response:
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "model": service.versions.current,
         "reason": why,
-        "problems": dict(service.versions.problems),
+        "problems": service.problems,
         "engine": service.engine.place,
         "engine_note": service.engine.note,
     }

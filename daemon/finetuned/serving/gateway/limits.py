@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
@@ -23,6 +25,8 @@ from limits.errors import ConfigurationError
 from finetuned.core.access import Caller
 from finetuned.errors import ConfigError
 from finetuned.serving.gateway.refusal import Refused
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -75,6 +79,7 @@ class _Counts:
     """Both strategies on one storage."""
 
     def __init__(self, storage: MemoryStorage | RedisStorage) -> None:
+        self.storage = storage
         self.requests = SlidingWindowCounterRateLimiter(storage)
         self.tokens = FixedWindowRateLimiter(storage)
 
@@ -126,6 +131,14 @@ class Limiter:
             item = _tokens_item(limit)
             await self._counted(lambda counts: counts.tokens.hit(item, caller.id, cost=tokens))
 
+    async def close(self) -> None:
+        """
+        Close the connections to Redis; nothing is counted afterwards.
+        """
+        if self._shared is not None and isinstance(self._shared.storage, RedisStorage):
+            with suppress(Exception):  # a server that is gone, in whatever way a driver says so
+                await self._shared.storage.bridge.storage.aclose()  # type: ignore[attr-defined]
+
     async def _counted(self, work: Callable[[_Counts], Awaitable[T]]) -> T:
         """Do *work* on the shared counts, on our own ones if they cannot be had."""
         if self._shared is None or self._clock() < self._retry_at:
@@ -133,6 +146,8 @@ class Limiter:
         try:
             found = await work(self._shared)
         except Exception as error:  # whatever a driver raises, asking goes on
+            if self.problem is None:
+                log.warning("limits_not_shared", reason=f"{type(error).__name__}: {error}")
             self.problem = f"Redis does not count requests ({type(error).__name__}: {error})"
             self._retry_at = self._clock() + RETRY_SECONDS
             return await work(self._own)
@@ -155,9 +170,10 @@ def _redis(uri: str) -> RedisStorage:
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
         )
-    except ConfigurationError:
+    except ConfigurationError as error:
         raise ConfigError(
-            "serving.limits_store: a library is missing: pip install 'finetuned[redis]'"
+            f"serving.limits_store: {error}; if the library redis is missing: "
+            "pip install 'finetuned[redis]'"
         ) from None
 
 

@@ -195,7 +195,7 @@ async def status(service: TheService) -> Response:
         "requests_by_model": dict(service.requests_by_model),
         "running": service.queue.running,
         "waiting": service.queue.waiting,
-        "problems": dict(service.versions.problems),
+        "problems": service.problems,
         "engine": service.engine.place,
         "engine_note": service.engine.note,
         "engine_problem": service.engine_problem,

@@ -110,6 +110,12 @@ class Service:
         return self._send is not None and self.versions.current in self.versions.held
 
     @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by what it concerns: a version, current_model or the limits."""
+        limits = self.limiter.problem
+        return {**self.versions.problems, **({"limits": limits} if limits else {})}
+
+    @property
     def has_engine(self) -> bool:
         """Whether an engine's process reads orders."""
         return self._send is not None
@@ -136,6 +142,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._charges, return_exceptions=True)
+        await self.limiter.close()
         self._do_chores()
         await self.engine.close()
         self.layout.serving_state.unlink(missing_ok=True)
@@ -243,7 +250,7 @@ class Service:
             "engine_note": self.engine.note,
             "model": self.versions.current,
             "held": list(self.versions.held),
-            "problems": dict(self.versions.problems),
+            "problems": self.problems,
             "engine_problem": self.engine_problem,
         }
 
