@@ -21,7 +21,7 @@ from finetuned.config import ServingConfig
 from support.gateway import KEY, Gateway, free_port, running_gateway
 
 LONG = bool(os.environ.get("FINETUNED_LONG"))
-EXAMPLES = 300 if LONG else 12
+EXAMPLES = 100 if LONG else 12
 """Drawn requests of each route."""
 PHASES = "examples,coverage,fuzzing" if LONG else "fuzzing"
 """The long run goes through every field at its bounds, too: 1,200 requests more."""

@@ -28,8 +28,10 @@ UNREAD_SECONDS = 30.0
 HEAD_BYTES: Final = 16 << 10
 """Longest head of a request."""
 MOST_CONNECTIONS = 4096
-SPARE_FILES: Final = 256
-"""Descriptors for everything but connections."""
+BACKLOG: Final = 512
+"""Connections that wait to be accepted; asyncio accepts as many before it looks at one of them."""
+SPARE_FILES: Final = 256 + 2 * BACKLOG
+"""Descriptors for everything but connections, and for those that nobody has looked at."""
 AT_ONCE: Final = 64
 """Idle connections that are closed together, so that not each new one looks at all of them."""
 
@@ -64,7 +66,8 @@ def room_for_connections() -> int:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     unlimited = soft == resource.RLIM_INFINITY
-    return MOST_CONNECTIONS if unlimited else max(16, min(MOST_CONNECTIONS, soft - SPARE_FILES))
+    spare = min(SPARE_FILES, soft // 2)
+    return MOST_CONNECTIONS if unlimited else min(MOST_CONNECTIONS, soft - spare)
 
 
 class Connection(H11Protocol):

@@ -22,6 +22,7 @@ from finetuned.config import ServingConfig
 from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, Unavailable
 from finetuned.process import notify
 from finetuned.serving.gateway.connection import (
+    BACKLOG,
     HEAD_BYTES,
     UNREAD_SECONDS,
     Connection,
@@ -33,7 +34,6 @@ from finetuned.serving.gateway.tls import Certificate
 
 log = structlog.get_logger()
 
-BACKLOG = 1024
 FIRST_INHERITED = 3
 """Descriptor of the first socket that systemd passes (sd_listen_fds)."""
 KEEP_ALIVE_SECONDS = 30
@@ -206,6 +206,7 @@ def serve(
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=math.ceil(config.drain_seconds + CLOSE_SECONDS),
             ws="none",
+            backlog=BACKLOG,
             h11_max_incomplete_event_size=HEAD_BYTES,
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         ),
