@@ -222,6 +222,8 @@ class StatusAnswer(Shown):
     running: int
     waiting: int
     problems: dict[str, str]
+    engine: str
+    engine_note: str
     engine_problem: str
 
 
@@ -235,6 +237,8 @@ class Readiness(Shown):
     model: str | None
     reason: str
     problems: dict[str, str]
+    engine: str
+    engine_note: str
 
 
 Responses = dict[int | str, dict[str, Any]]
