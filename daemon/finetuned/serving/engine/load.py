@@ -23,7 +23,7 @@ from finetuned.data.render import Renderer
 from finetuned.errors import ModelError
 from finetuned.files.base_model import position_limit
 from finetuned.files.manifest import verify_manifest
-from finetuned.inference.cached_lm import CachedLM
+from finetuned.inference.fused_lm import fused
 from finetuned.layout import MANIFEST
 from finetuned.model.load import load_causal_lm
 from finetuned.registry.folder import verify_folder
@@ -60,7 +60,7 @@ class ModelLoader:
         _verify(source.base, source.base.name)
         if source.folder is not None:
             _verify(source.folder, source.name)
-        lm = CachedLM(self._model(source))
+        lm = fused(self._model(source))
         renderer = Renderer.load(
             source.base,
             max_length=position_limit(source.base) or _POSITIONS,
