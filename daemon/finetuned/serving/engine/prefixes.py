@@ -12,10 +12,8 @@ from collections.abc import Sequence
 
 from transformers import DynamicCache
 
-from finetuned.inference.batches import MIN_SHARED
 from finetuned.inference.prompt_cache import Prefix
-
-_Ids = tuple[int, ...]
+from finetuned.serving.engine.beginnings import Beginnings, Ids
 
 
 class KeptPrompts:
@@ -29,26 +27,20 @@ class KeptPrompts:
             most_bytes: >= 0; 0 keeps nothing.
         """
         self._most = most_bytes
-        self._kept: OrderedDict[_Ids, Prefix] = OrderedDict()
+        self._kept: OrderedDict[Ids, Prefix] = OrderedDict()
+        self._beginnings = Beginnings()
         self.bytes = 0
         """Memory that is in use."""
 
-    def match(self, prompt: Sequence[int]) -> tuple[_Ids, int]:
+    def match(self, prompt: Sequence[int]) -> tuple[Ids, int]:
         """
-        Return the kept prompt that *prompt* shares most with, and how many tokens they share.
+        Return a kept prompt that begins like *prompt*, and how many tokens they share.
 
-        At least one token of *prompt* is left over; fewer than MIN_SHARED count as none.
+        At least one token of *prompt* is left over.
         """
-        best: tuple[_Ids, int] = ((), 0)
-        for ids in self._kept:
-            longest = min(len(ids), len(prompt) - 1)
-            if longest > best[1]:
-                n = next((i for i in range(longest) if ids[i] != prompt[i]), longest)
-                if n > best[1] and n >= MIN_SHARED:
-                    best = (ids, n)
-        return best
+        return self._beginnings.match(prompt)
 
-    def prefix(self, ids: _Ids, length: int) -> Prefix:
+    def prefix(self, ids: Ids, length: int) -> Prefix:
         """
         Return the first *length* tokens of a kept prompt, and count it as used.
 
@@ -74,7 +66,9 @@ class KeptPrompts:
         if ids in self._kept or prefix.bytes > self._most:
             return
         self._kept[ids] = prefix
+        self._beginnings.add(ids)
         self.bytes += prefix.bytes
         while self.bytes > self._most:
-            _, dropped = self._kept.popitem(last=False)
+            gone, dropped = self._kept.popitem(last=False)
+            self._beginnings.remove(gone)
             self.bytes -= dropped.bytes
