@@ -257,11 +257,7 @@ class Renderer:
         """
         Return the text of *ids*, special tokens included, without any clean-up.
         """
-        return str(
-            self._tokenizer.decode(
-                list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-        )
+        return str(self._backend.decode(list(ids), skip_special_tokens=False))
 
     def _plan(self, example: Example) -> _Plan:
         if example.kind == "text":
