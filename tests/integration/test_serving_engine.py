@@ -72,17 +72,6 @@ def alone(contents: list[str], max_tokens: int = 60) -> list[str]:
     return found
 
 
-def test_sixteen_at_once_answer_as_each_alone(engine):
-    """
-    Neither padding, nor the cache, nor drafted tokens change a greedy answer.
-    """
-    contents = prompts(16)
-    for round_ in ("first", "again"):  # the second time, prompts are kept and answers are drafted
-        ends = engine.answers(*(asked(f"{round_}{i}", c) for i, c in enumerate(contents)))
-        assert alone(contents) == [engine.text(f"{round_}{i}") for i in range(16)]
-        assert {"base"} == {end.model for end in ends.values()}
-
-
 def test_a_request_that_joins_later_leaves_the_others_as_they_were(engine):
     """
     A second one begins while the first is being answered.

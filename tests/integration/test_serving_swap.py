@@ -8,23 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
-from finetuned.config import ModelConfig
 from finetuned.core.generation import (
     EngineSettings,
     Finished,
     HeldModel,
     Piece,
 )
-from finetuned.data.render import Renderer
 from finetuned.files.manifest import write_manifest
-from finetuned.inference.generate import generate
-from finetuned.model.load import load_causal_lm, load_version
+from finetuned.model.load import load_causal_lm
 from finetuned.serving.engine.load import ModelLoader
-from support.serving import MICRO, asked, running_engine
+from support.serving import CPU, MICRO, alone, asked, make_adapter, running_engine
 
-CPU = ModelConfig(device="cpu")
 QUESTION = "please add a dns record for web01.example.com pointing to 10.0.0.7"
 
 
@@ -35,33 +30,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HeldModel]:
     """
     made = {"base": HeldModel(name="base", base=MICRO)}
     for seed, name in enumerate(("one", "two")):
-        torch.manual_seed(seed)
-        config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
-        model = get_peft_model(load_causal_lm(MICRO, CPU), config)
-        for key, tensor in model.named_parameters():
-            if "lora_B" in key:
-                tensor.data.normal_(std=1.0)
         folder = tmp_path_factory.mktemp(name)
-        model.save_pretrained(folder)
+        make_adapter(folder, seed)
         write_manifest(folder, {})
         made[name] = HeldModel(name=name, base=MICRO, folder=folder)
     return made
-
-
-def alone(source: HeldModel) -> str:
-    """
-    Return the greedy answer of a version that is loaded as the evaluation loads it.
-    """
-    renderer = Renderer.load(MICRO, max_length=2048)
-    (answer,) = generate(
-        load_version(source.base, source.folder, CPU),
-        [renderer.conversation_ids([{"role": "user", "content": QUESTION}], None)],
-        stop_token_ids=renderer.stop_token_ids,
-        pad_token_id=renderer.pad_token_id,
-        max_new_tokens=40,
-        deadline=float("inf"),
-    )
-    return renderer.decode(answer.ids)
 
 
 def test_versions_on_one_base_share_what_they_do_not_change(models):
@@ -82,7 +55,7 @@ def test_each_answers_as_alone_while_they_are_swapped(models):
     """
     A request ends on the version that it began with, and says which it was.
     """
-    expected = {name: alone(model) for name, model in models.items()}
+    expected = {name: alone(model, QUESTION) for name, model in models.items()}
     assert 3 == len(set(expected.values()))
     with running_engine(EngineSettings(device="cpu")) as engine:
         engine.hold(models["base"])

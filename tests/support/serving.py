@@ -7,12 +7,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
+import torch
+from peft import LoraConfig, get_peft_model
 
+from finetuned.config import ModelConfig
 from finetuned.core.generation import (
     Beat,
     EngineSettings,
@@ -28,11 +32,15 @@ from finetuned.core.generation import (
     Sampling,
 )
 from finetuned.core.record import to_json
+from finetuned.data.render import Renderer
 from finetuned.files.shipped import shipped
+from finetuned.inference.generate import generate
+from finetuned.model.load import load_causal_lm, load_version
 from finetuned.process.channel import Channel
 from finetuned.process.environment import child_environment
 
 MICRO = shipped().bases / "micro"
+CPU = ModelConfig(device="cpu")
 
 
 def asked(name: str, content: str, model: str = "base", **sampling: Any) -> Generate:
@@ -45,6 +53,43 @@ def asked(name: str, content: str, model: str = "base", **sampling: Any) -> Gene
         sampling=Sampling(**{"max_tokens": 60, **sampling}),
         messages=({"role": "user", "content": content},),
     )
+
+
+def make_adapter(folder: Path, seed: int) -> None:
+    """
+    Write an adapter on the embedded base that changes its answers; each seed otherwise.
+    """
+    torch.manual_seed(seed)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(load_causal_lm(MICRO, CPU), config)
+    for key, tensor in model.named_parameters():
+        if "lora_B" in key:
+            tensor.data.normal_(std=1.0)
+    model.save_pretrained(folder)
+
+
+def alone(source: HeldModel, content: str, max_tokens: int = 40) -> str:
+    """
+    Return the greedy answer of a version that is loaded as the evaluation loads it.
+    """
+    return alone_each(source, [content], max_tokens)[0]
+
+
+def alone_each(source: HeldModel, contents: Sequence[str], max_tokens: int = 40) -> list[str]:
+    """
+    Return the greedy answers, one prompt at a time.
+    """
+    renderer = Renderer.load(MICRO, max_length=2048)
+    answers = generate(
+        load_version(source.base, source.folder, CPU),
+        [renderer.conversation_ids([{"role": "user", "content": c}], None) for c in contents],
+        stop_token_ids=renderer.stop_token_ids,
+        pad_token_id=renderer.pad_token_id,
+        max_new_tokens=max_tokens,
+        deadline=float("inf"),
+        batch_size=1,
+    )
+    return [renderer.decode(answer.ids) for answer in answers]
 
 
 class EngineProcess:
