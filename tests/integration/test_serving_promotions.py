@@ -31,8 +31,8 @@ REQUESTS, SWAPS = (5000, 20) if LONG else (240, 2)
 """Swaps in each direction."""
 CLIENTS = 8
 MAX_TOKENS = 24
-FOLLOW_SECONDS = 1.0 if LONG else 10.0
-"""Most time until new requests are answered by the new version; other tests may run beside CI."""
+FOLLOW_SECONDS = 1.0
+"""Most time until new requests are answered by the new version."""
 QUESTIONS = [
     "please add a dns record for web01.example.com pointing to 10.0.0.7",
     "create the user jdoe with home /home/jdoe",
@@ -50,6 +50,7 @@ class Said:
 
     begun: float
     """Unix time."""
+    ended: float
     question: int
     label: str
     text: str
@@ -134,13 +135,14 @@ class Crowd:
                 text = found["choices"][0]["message"]["content"]
                 version = response.headers["x-finetuned-version"]
                 assert found["model"] == f"finetuned@{version}"
-                self.said.append(Said(begun, question, found["model"], text))
+                self.said.append(Said(begun, time.time(), question, found["model"], text))
             except Exception as error:  # any failure is what this test looks for
                 self.failures.append(repr(error))
                 return
         connection.close()
 
 
+@pytest.mark.timeout(3600 if LONG else 300)
 def test_no_request_fails_and_each_answer_is_its_versions(root: Path) -> None:
     """
     5,000 requests over 20 promotions and 20 rollbacks with FINETUNED_LONG, fewer without.
@@ -167,13 +169,15 @@ def test_no_request_fails_and_each_answer_is_its_versions(root: Path) -> None:
     wrong = [s for s in crowd.said if expected[s.label][s.question] != s.text]
     assert [] == wrong[:3]
     delays = follow_delays(changes, crowd.said)
-    slowest = max(delays)
+    first, later = delays[0], sorted(delays[1:])
+    median = later[len(later) // 2]
     print(
         f"{len(crowd.said)} requests, {len(changes)} swaps, 0 failed, 0 wrong; followed after "
-        f"{sorted(delays)[len(delays) // 2]:.2f} s (median), {slowest:.2f} s (longest), "
-        f"{delays[0]:.2f} s (the first, of a version that was not loaded)"
+        f"{first:.2f} s the first time, when the version had to be loaded, then {median:.2f} s "
+        f"(median) and {later[-1]:.2f} s (longest)"
     )
-    assert slowest < FOLLOW_SECONDS
+    assert median < FOLLOW_SECONDS
+    assert max(delays) < 10 * FOLLOW_SECONDS  # somebody else may use the machine
 
 
 def follow_delays(changes: list[tuple[float, str]], said: list[Said]) -> list[float]:
@@ -183,6 +187,8 @@ def follow_delays(changes: list[tuple[float, str]], said: list[Said]) -> list[fl
     ends = [at for at, _ in changes[1:]] + [float("inf")]
     delays = []
     for (at, target), end in zip(changes, ends, strict=True):
-        late = [s.begun for s in said if at < s.begun < end and s.label != f"finetuned@{target}"]
+        # One that ended after the next change may have been given by the version after it.
+        here = (s for s in said if at < s.begun and s.ended < end)
+        late = [s.begun for s in here if s.label != f"finetuned@{target}"]
         delays.append(max(late, default=at) - at)
     return delays
