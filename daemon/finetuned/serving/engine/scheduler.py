@@ -61,6 +61,8 @@ class Scheduler:
         self._write = write
         self._waiting: deque[_Entry] = deque()
         self._running: dict[str, _Entry] = {}
+        self._joined = False
+        """Whether the step before let requests join."""
 
     @property
     def running(self) -> int:
@@ -151,17 +153,23 @@ class Scheduler:
 
     def step(self) -> bool:
         """
-        Give every running request its next tokens, after those that wait have joined.
+        Let those that wait join, or give every running request its next tokens.
+
+        What joins has its first token, which is reported before anything else is computed.
 
         Returns:
             Whether there is more to do.
         """
         self._end_late()
         with torch.inference_mode():
-            for served, joining in self._admit().items():
+            # Those that run have their turn at least every second time.
+            begun = {} if self._joined and self._running else self._admit()
+            self._joined = bool(begun)
+            for served, joining in begun.items():
                 self._guarded(served, partial(_join, served, joining))
-            for served in dict.fromkeys(e.served for e in self._running.values()):
-                self._guarded(served, served.batch.step)
+            if not begun:
+                for served in dict.fromkeys(e.served for e in self._running.values()):
+                    self._guarded(served, served.batch.step)
         return bool(self._running or self._waiting)
 
     def end_all(self, message: str) -> None:
