@@ -114,3 +114,14 @@ def test_a_port_that_is_taken_is_named_with_a_way_out() -> None:
         with pytest.raises(Unavailable, match=f"127.0.0.1:{port} cannot be used") as refused:
             listen(ServingConfig(port=port, chat_port=0))
     assert "set another port" in str(refused.value)
+
+
+def test_no_part_of_a_response_waits_for_the_client() -> None:
+    """
+    Nagle's algorithm would add 40 ms to the first token of a stream.
+    """
+    (listening,) = listen(ServingConfig(port=free_port(), chat_port=0))
+    with listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -180,6 +180,8 @@ def main(argv: list[str] | None = None) -> int:
     settings = from_json(EngineSettings, orjson.loads(arguments.settings), source="--settings")
     connection = socket.socket(fileno=arguments.fd)
     configure(None, console=True)
+    # One core is left to the gateway: a product waits for the slowest of its threads.
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     try:
         return Engine(connection, _sized(settings)).run()
     except (RecordError, ConfigError) as error:
