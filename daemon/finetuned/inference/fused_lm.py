@@ -59,8 +59,8 @@ class FusedLM(CachedLM):
         self._scale: float = attention.scaling
         self._embedding: torch.Tensor = decoder.embed_tokens.weight
         self._layers = [_layer(layer, self._heads, self._kept_heads) for layer in decoder.layers]
-        self._norm = _Norm.of(decoder.norm)
-        self._head = _Product.of(self._lm.lm_head)
+        self._norm = _norm(decoder.norm)
+        self._head = _product(self._lm.lm_head)
         self._rotation: Any = decoder.rotary_emb
         self._angles = self._angles_to(256)
 
@@ -116,10 +116,6 @@ class _Norm:
     weight: torch.Tensor
     epsilon: float
 
-    @classmethod
-    def of(cls, module: Any) -> _Norm:
-        return cls(module.weight, module.variance_epsilon)
-
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self.weight.dim() == 1:
             return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
@@ -134,11 +130,6 @@ class _Product:
 
     weight: torch.Tensor
     bias: torch.Tensor | None
-
-    @classmethod
-    def of(cls, *layers: Any) -> _Product:
-        bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-        return cls(_side_by_side(layers), bias)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, self.weight, self.bias)
@@ -170,14 +161,23 @@ def _layer(layer: Any, heads: int, kept_heads: int) -> _Layer:
         weight = torch.cat([q.weight.expand(heads, -1), k.weight.expand(kept_heads, -1)])
         head_norm = _Norm(weight, q.variance_epsilon)
     return _Layer(
-        norm=_Norm.of(layer.input_layernorm),
-        before=_Product.of(attention.q_proj, attention.k_proj, attention.v_proj),
+        norm=_norm(layer.input_layernorm),
+        before=_product(attention.q_proj, attention.k_proj, attention.v_proj),
         head_norm=head_norm,
-        after=_Product.of(attention.o_proj),
-        wide_norm=_Norm.of(layer.post_attention_layernorm),
-        wide=_Product.of(mlp.gate_proj, mlp.up_proj),
-        narrow=_Product.of(mlp.down_proj),
+        after=_product(attention.o_proj),
+        wide_norm=_norm(layer.post_attention_layernorm),
+        wide=_product(mlp.gate_proj, mlp.up_proj),
+        narrow=_product(mlp.down_proj),
     )
+
+
+def _norm(module: Any) -> _Norm:
+    return _Norm(module.weight, module.variance_epsilon)
+
+
+def _product(*layers: Any) -> _Product:
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+    return _Product(_side_by_side(layers), bias)
 
 
 def _side_by_side(layers: tuple[Any, ...]) -> torch.Tensor:
