@@ -19,6 +19,7 @@ Everything finetuned raises on purpose.
   x RecordError          a file that one process wrote for another is not what it must be
   x FilesLeft            --until-idle ended although files lie in the inbox
   x LockHeld             another process holds what must have one owner
+  x AlreadyServed        a service of this root runs already
   x NoAnswer             a model that was asked gave no answer, or not all of it
   x Unavailable          the disk is full, read-only or gone; waiting may help
   x InvalidTransition    a bug in finetuned itself
