@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from support.gateway import KEY, Gateway
 
 openai = pytest.importorskip("openai")
+
+MISSING = "missing_required_parameter"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,9 @@ def test_the_stable_name_is_listed_first(client: openai.OpenAI) -> None:
         ({"max_tokens": 10**6}, "max_tokens", "invalid_value"),
         ({"temperature": 3}, "temperature", "invalid_value"),
         ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
+        ({"stop": 3}, "stop", "invalid_value"),
+        ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", MISSING),
     ],
 )
 def test_what_is_not_supported_is_refused_by_its_name(
@@ -118,6 +124,32 @@ def test_what_is_not_supported_is_refused_by_its_name(
         ask(client, "x", **more)
     assert (param, code) == (refused.value.param, refused.value.code)
     assert "invalid_request_error" == refused.value.type
+
+
+def test_half_a_character_is_refused_and_takes_no_place(
+    client: openai.OpenAI, gateway: Gateway
+) -> None:
+    """
+    JSON can spell half a surrogate pair, UTF-8 and the engine's lines cannot. More of them than
+    there are places, and the next request is answered.
+    """
+    system = {"role": "system", "content": "a\udcff"}
+    tool = {"type": "function", "function": {"name": "f", "description": "a\udcff"}}
+    hello = {"role": "user", "content": "x"}
+    bodies = [
+        ("messages[0].content", {"messages": [system, hello]}),
+        ("tools[0].function.description", {"messages": [hello], "tools": [tool]}),
+    ]
+    for _ in range(20):
+        for param, body in bodies:
+            answer = httpx.post(
+                f"{gateway.url}/v1/chat/completions",
+                content=json.dumps({"model": "finetuned", **body}),
+            )
+            assert (400, param) == (answer.status_code, answer.json()["error"]["param"])
+
+    assert 0 == gateway.service.queue.running
+    assert ask(client, "still here").choices
 
 
 def test_an_unknown_model_is_a_404_with_the_known_names(client: openai.OpenAI) -> None:

@@ -67,6 +67,32 @@ def test_so_many_run_so_many_wait_and_one_more_is_refused() -> None:
     run(test())
 
 
+def test_what_cannot_be_sent_fails_alone_and_frees_its_place() -> None:
+    """
+    An order that has no spelling, whatever let it in, is the client's mistake.
+    """
+
+    async def test() -> None:
+        queue = RequestQueue(max_running=1, max_queue=1, request_seconds=9)
+        sent: list[Order] = []
+
+        def send(each: Order) -> None:
+            if each.id == "bad":
+                raise TypeError("surrogates not allowed")
+            sent.append(each)
+
+        queue.engine_up(send, ["v0001"], {})
+        bad = queue.submit(order("bad"))
+        queue.submit(order("good"))
+        found = await bad.next()
+        assert isinstance(found, Failed)
+        assert FailureKind.BAD_REQUEST == found.kind
+        assert ["good"] == [each.id for each in sent]
+        assert 1 == queue.running
+
+    run(test())
+
+
 def test_what_had_not_begun_is_asked_again_in_its_order() -> None:
     """
     An engine that ends fails only the answers of which a piece was handed on.

@@ -7,6 +7,7 @@ Does not know routes, nor how a refusal travels: as an answer, or inside a strea
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ from finetuned.serving.gateway.refusal import Refused
 
 BAD_REQUEST: Final = "invalid_request_error"
 SERVER_ERROR: Final = "server_error"
+_FORMATS: Final = ("text", "json_object", "json_schema")
 
 _FAILURES: Final[Mapping[FailureKind, tuple[int, str, str]]] = {
     FailureKind.BAD_REQUEST: (400, BAD_REQUEST, "invalid_value"),
@@ -138,7 +140,7 @@ def invalid_body(problems: Sequence[ErrorDetails]) -> Refusal:
     """
     first = problems[0]
     where = [part for part in first["loc"] if part not in {"body", "query", "path"}]
-    param = _field_path(where) or None
+    param = _field_path(where) or _named_field(first)
     match first["type"]:
         case "extra_forbidden":
             message = f"{param} is not supported by this service; remove it"
@@ -156,6 +158,13 @@ def invalid_body(problems: Sequence[ErrorDetails]) -> Refusal:
     return Refusal(400, message, param=param, code=code)
 
 
+def _named_field(problem: ErrorDetails) -> str | None:
+    """Return the field that a rule about several fields begins its message with."""
+    word = _sentence(str(problem["msg"])).partition(" ")[0]
+    body = problem.get("input")
+    return word if isinstance(body, dict) and word in body else None
+
+
 def _short(value: object) -> str:
     return f", got {value!r:.60}"
 
@@ -165,8 +174,15 @@ def _sentence(message: str) -> str:
     return plain[:1].lower() + plain[1:] if plain.startswith(("Input", "String", "List")) else plain
 
 
+_NO_FIELD = re.compile(r"(constrained-)?(str|int|float|bool|list|dict)|.*[\[(].*")
+"""What pydantic puts into the path of a union: the branch that was tried, which is no field."""
+
+
 def _field_path(where: Sequence[str | int]) -> str:
     path = ""
-    for part in where:
+    for at, part in enumerate(where):
+        tag = at > 0 and where[at - 1] == "response_format" and part in _FORMATS
+        if tag or (isinstance(part, str) and _NO_FIELD.fullmatch(part)):
+            continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path

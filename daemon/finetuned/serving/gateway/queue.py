@@ -181,7 +181,12 @@ class RequestQueue:
                 return
             self._waiting.remove(ticket)
             self._running[ticket.id] = ticket
-            self._tell(ticket.to_send(_now()))
+            try:
+                self._tell(ticket.to_send(_now()))
+            except (TypeError, ValueError) as error:  # it cannot be spelled; others can
+                self._leave(ticket)
+                why = f"the request cannot be sent to the engine: {error}"
+                ticket.fail(FailureKind.BAD_REQUEST, why, _now())
 
     def _tell(self, order: Order) -> None:
         if self._send is not None:

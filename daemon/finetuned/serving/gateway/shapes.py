@@ -11,7 +11,14 @@ import json
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 MOST_MESSAGES = 512
 MOST_TOOLS = 128
@@ -48,6 +55,15 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    @field_validator("*")
+    @classmethod
+    def _is_utf8(cls, value: object) -> object:
+        """Refuse halves of characters, which JSON can spell and UTF-8 cannot."""
+        for text in value if isinstance(value, list) else (value,):
+            if isinstance(text, str) and any("\ud800" <= c <= "\udfff" for c in text):
+                raise ValueError("holds half a surrogate pair, expected text that UTF-8 can hold")
+        return value
+
 
 class TextPart(Shape):
     type: Literal["text"]
@@ -68,7 +84,6 @@ class ToolCall(Shape):
 class Message(Shape):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
-    name: Short | None = None
     reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = Field(default=None, max_length=MOST_TOOLS)
     tool_call_id: Short | None = None
