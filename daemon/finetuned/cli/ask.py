@@ -119,6 +119,23 @@ def read_schema(path: Path) -> JsonObject:
     return found
 
 
+def utf8_text(text: str, what: str) -> str:
+    """
+    Return *text* if it can be sent to a model.
+
+    Raises:
+        UsageError: It holds bytes that are not UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{what}: character {error.start + 1} is no UTF-8; convert the text first, such as "
+            "with iconv -f latin1 -t utf-8"
+        ) from None
+    return text
+
+
 def _prompt(args: argparse.Namespace) -> str:
     """Return the question from wherever the arguments say it is."""
     if args.words is not None and args.prompt is not None:
@@ -133,7 +150,7 @@ def _prompt(args: argparse.Namespace) -> str:
         given = sys.stdin.readline().rstrip("\n")
     if not given.strip():
         raise UsageError("the question is empty")
-    return str(given)
+    return utf8_text(str(given), "the question")
 
 
 def _question(args: argparse.Namespace) -> Question:
@@ -143,7 +160,7 @@ def _question(args: argparse.Namespace) -> Question:
     schema = None if args.schema is None else read_schema(args.schema)
     system: tuple[JsonObject, ...] = ()
     if args.system is not None:
-        system = ({"role": "system", "content": args.system},)
+        system = ({"role": "system", "content": utf8_text(args.system, "--system")},)
     return Question(
         messages=(*system, {"role": "user", "content": _prompt(args)}),
         max_tokens=args.max_tokens,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from finetuned.serving.client.find import RunningService, find_service
 
 BASE = "base"
 """The configured base model, whatever it is called."""
+
+_RUN = re.compile(r"r\d{6}")
 
 NOBODY = (
     "no version is in use yet: drop rows into inbox/ and the daemon makes one, or ask the base "
@@ -134,6 +137,11 @@ def _loaded(layout: Layout, text: str) -> Asked:
     name = text if candidate is None else str(candidate)
     if plain == BASE:
         name = config.model.base
+    elif candidate is None and _RUN.fullmatch(plain) and (layout.runs / plain).is_dir():
+        raise RegistryError(
+            f"run {plain} has no candidate: it made none, or the candidate is a version by now; "
+            "finetuned versions list shows the versions"
+        )
     elif plain == layout.current_model.name and not layout.current_model.is_dir():
         raise RegistryError(NOBODY)
     found = find_model(layout, name, config.model.base)

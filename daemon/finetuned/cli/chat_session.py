@@ -123,6 +123,11 @@ class ChatSession:
             complain("chat", str(error))
 
     def _ask(self, text: str) -> None:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            self._say(f"not sent: character {error.start + 1} is no UTF-8")
+            return
         self._last = None  # what is said next is not meant of the answer before
         user: JsonObject = {"role": "user", "content": text}
         said = [*self._said, user]

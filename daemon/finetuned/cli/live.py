@@ -16,11 +16,9 @@ from typing import Any, Self
 
 from finetuned.cli.status_screen import Tone, render, screen
 from finetuned.cli.terminal import program
-from finetuned.errors import FinetunedError
-from finetuned.files.status_file import Presence, StatusDocument, presence, read_status
+from finetuned.files.status_file import Presence, presence, read_status
 from finetuned.layout import Layout
-from finetuned.registry.current_model import linked_version
-from finetuned.registry.head import linked_head
+from finetuned.registry.status_now import with_links
 
 MAX_WIDTH = 120
 COLOURS = {Tone.PLAIN: "", Tone.GOOD: "32", Tone.WARN: "33", Tone.BAD: "31"}
@@ -42,20 +40,8 @@ def look(layout: Layout) -> tuple[dict[str, Any] | None, Presence]:
     status = read_status(layout)
     seen = presence(status, datetime.now(UTC))
     if status is not None and not seen.state.alive:
-        status = _with_links(layout, status)
+        status = with_links(layout, status)
     return status, seen
-
-
-def _with_links(layout: Layout, status: StatusDocument) -> StatusDocument:
-    """Return *status* with the versions that the links name, as it is if one cannot be read."""
-    try:
-        release, head = linked_version(layout), linked_head(layout)
-    except FinetunedError:
-        return status
-    if (release, head) == (status.get("version"), status.get("head")):
-        return status
-    now = {"version": release, "head": head, "beyond_release": None}
-    return StatusDocument({**status, **now})
 
 
 def print_screen(root: Path, status: dict[str, Any] | None, seen: Presence) -> None:

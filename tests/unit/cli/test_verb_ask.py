@@ -163,6 +163,26 @@ def test_arguments_that_ask_nothing_are_wrong_usage(
     assert 2 == ended.value.code
 
 
+@pytest.mark.parametrize(
+    "arguments", [["caf\udce9"], ["--system", "caf\udce9", "x"], ["--stdin"]], ids=len
+)
+def test_text_that_is_no_utf8_is_wrong_usage(
+    arguments: list[str],
+    layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    As a terminal gives it: bytes that are not UTF-8 become halves of surrogate pairs.
+    """
+    monkeypatch.setattr(sys, "stdin", io.StringIO("caf\udce9"))
+    with pytest.raises(SystemExit) as ended:
+        ask(layout, *arguments)
+
+    assert 2 == ended.value.code
+    assert "character 4 is no UTF-8" in capsys.readouterr().err
+
+
 def test_the_question_may_come_from_a_pipe(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     After the words, if there are some.

@@ -24,6 +24,7 @@ from finetuned.files.journal_view import JournalView
 from finetuned.files.run import REPORT, read_json
 from finetuned.files.status_file import STRANGE, StatusDocument, presence, read_status
 from finetuned.layout import Layout
+from finetuned.registry.status_now import with_links
 from finetuned.serving.gateway import doing, dropped, records
 from finetuned.serving.gateway.curves import RunCurves
 from finetuned.serving.gateway.snapshot import (
@@ -87,6 +88,8 @@ class LiveReader:
         self._try("status", self._read_status, None)
         journal = self._try("journal", self._read_journal, (last.queue, last.versions))
         status, seen = self._status, presence(self._status, now or datetime.now(UTC))
+        if status is not None and not seen.state.alive:
+            status = with_links(self._layout, status)
         shown = self._try("now", lambda: doing.doing(status, seen, self._since), last.now)
         curves = self._try("curves", self._read_curves, last.curves)
         self._last = Snapshot(
