@@ -100,6 +100,7 @@ EVENTS: Final = {
     "serving_model_refused": "The engine does not load a model, and why, such as wrong hashes.",
     "serving_pass_failed": "A pass of the engine failed; the requests of that model end.",
     "service_notes_not_written": "Counts for the watch or last uses of keys could not be written.",
+    "service_open_to_others": "Other machines may reach the service, and whether by TLS.",
     "service_started": "The service listens on these addresses.",
     "service_stopping": "A signal asked the service to stop; requests that run are ending.",
     "status_begun_anew": "The last status file is not what this program writes; it is not gone on.",

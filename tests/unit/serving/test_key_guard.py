@@ -69,6 +69,7 @@ def test_both_headers_open_what_the_scope_opens(layout: Layout, clock: Clock) ->
 
     assert 403 == answer.status
     assert "--scope metrics" in answer.message
+    assert 404 == refused(ring.check("POST", "/v1/responses", bearer(text))).status
 
 
 def test_without_a_key_only_one_route_is_open(layout: Layout, clock: Clock) -> None:

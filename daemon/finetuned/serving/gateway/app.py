@@ -85,7 +85,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     path = f"{request.method} {request.url.path[:200]}"
     reasons = {
-        404: f"{path}: there is no such route; GET / lists those that are",
+        404: f"{path}: there is no such route; GET /openapi.json lists those that are",
         405: f"{path}: the route takes another method, see the Allow header",
     }
     message = reasons.get(error.status_code, f"{path}: {error.detail}")

@@ -105,6 +105,13 @@ class KeyRing:
             return replace(found, headers=_BASIC) if page and found.status == 401 else found
         if any(found.may(scope) for scope in needed):
             return found
+        if needed == (KeyScope.ADMIN,) and not page:
+            return Refused(
+                status=404,
+                code="no_such_route",
+                kind="invalid_request_error",
+                message="there is no such route; GET /openapi.json lists those that are",
+            )
         return Refused(
             status=403,
             code="insufficient_scope",

@@ -45,9 +45,13 @@ ENDPOINTS = {
     "chat": "POST /chat",
     "generate": "POST /generate",
     "openai": "POST /v1/chat/completions",
+    "completions": "POST /v1/completions",
+    "feedback": "POST /v1/feedback",
     "status": "GET /status",
     "models": "GET /models",
     "health": "GET /health",
+    "metrics": "GET /metrics",
+    "interface": "GET /openapi.json",
 }
 
 

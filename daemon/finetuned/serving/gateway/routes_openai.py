@@ -64,7 +64,7 @@ def as_json(body: object, headers: dict[str, str]) -> Response:
 @router.get("/models", response_model=ModelList, responses=REFUSED)
 async def list_models(service: TheService) -> Response:
     """
-    List the stable name, and each version that is loaded.
+    List the stable name, and each version that can be asked.
     """
     data = [_card(name) for name in names_of(service)]
     return as_json({"object": "list", "data": data}, {})
@@ -83,9 +83,9 @@ async def show_model(name: str, service: TheService) -> Response:
 
 def names_of(service: Service) -> list[str]:
     """
-    Return what can be asked for without a wait: the stable name and the loaded versions.
+    Return what can be asked: the stable name, what is loaded, the base, every other version.
     """
-    return [service.config.name, *map(service.public, service.versions.held)]
+    return service.versions.known()
 
 
 def _card(name: str) -> Json:

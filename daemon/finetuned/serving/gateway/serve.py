@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 
 import structlog
 import uvicorn
@@ -121,6 +122,17 @@ def addresses(sockets: Sequence[socket.socket], *, tls: bool) -> tuple[str, ...]
     return tuple(found)
 
 
+def _open_to_others(sockets: Sequence[socket.socket]) -> str:
+    """Return the addresses that other machines may reach."""
+    found = []
+    for each in sockets:
+        if each.family in (socket.AF_INET, socket.AF_INET6):
+            host, port = each.getsockname()[:2]
+            if not ip_address(host.partition("%")[0]).is_loopback:
+                found.append(f"{host}:{port}")
+    return ", ".join(found)
+
+
 class _Server(uvicorn.Server):
     """
     Says when it listens, and drains the queue at the first signal.
@@ -149,6 +161,10 @@ class _Server(uvicorn.Server):
         if not self.should_exit and sockets:
             shown = ", ".join(addresses(sockets, tls=self.config.is_ssl))
             log.info("service_started", addresses=shown)
+            if open_to := _open_to_others(sockets):
+                safe = self.config.is_ssl
+                how = "with TLS" if safe else "without TLS: keys and answers can be read on the way"
+                log.warning("service_open_to_others", listens=open_to, how=how)
             notify.ready(f"listening on {shown}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

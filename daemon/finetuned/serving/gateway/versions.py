@@ -162,7 +162,7 @@ class Versions:
         if prefix == self.name and version in self._held:
             return version
         if prefix != self.name or (version != BASE and valid_version_name(version) is None):
-            raise no_model(asked, self._known())
+            raise no_model(asked, self.known())
         await self._load(asked, version)
         return version
 
@@ -172,9 +172,20 @@ class Versions:
             raise unavailable(f"no model is loaded: {why}", retry_seconds=2, code="no_model_loaded")
         return self.current
 
-    def _known(self) -> list[str]:
-        names = dict.fromkeys((*self._held, BASE))
+    def known(self) -> list[str]:
+        """
+        Return what ``model`` may be: the stable name, what is loaded, the base, each version.
+        """
+        names = dict.fromkeys((*self._held, BASE, *self._there()))
         return [self.name, *(self.public(name) for name in names)]
+
+    def _there(self) -> list[str]:
+        """Return the versions in the registry, the newest first."""
+        try:
+            found = [f.name for f in self._layout.versions.iterdir()]
+        except OSError:
+            return []
+        return sorted((n for n in found if valid_version_name(n) is not None), reverse=True)
 
     async def _load(self, asked: str, version: str) -> None:
         self._folders(asked, version)
@@ -186,7 +197,7 @@ class Versions:
             async with asyncio.timeout(LOAD_SECONDS):
                 while version not in self._held:
                     if version in self.problems:
-                        raise no_model(asked, self._known(), self.problems[version])
+                        raise no_model(asked, self.known(), self.problems[version])
                     await self._changed.wait()
         except TimeoutError:
             raise unavailable(
@@ -200,7 +211,7 @@ class Versions:
         try:
             self._model(version)
         except FinetunedError as error:
-            raise no_model(asked, self._known(), str(error)) from None
+            raise no_model(asked, self.known(), str(error)) from None
 
     def _newest_held(self) -> str | None:
         for name in (self._wanted, self.current, self._before, AS_STARTED):
