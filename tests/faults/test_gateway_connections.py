@@ -253,7 +253,7 @@ def test_a_websocket_and_other_upgrades_are_refused(served: Program) -> None:
     """
     upgrade = "connection: upgrade, close\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
     upgrade += "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-    for key, status in (("", b"401"), (f"x-api-key: {API_KEY}\r\n", b"403")):
+    for key, status in (("", b"401"), (f"x-api-key: {API_KEY}\r\n", b"404")):
         head = f"GET /ws HTTP/1.1\r\nhost: x\r\n{upgrade}{key}\r\n"
         assert raw(served, head.encode())[9:12] == status
 

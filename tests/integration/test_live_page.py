@@ -243,7 +243,8 @@ def test_a_browser_watches_through_the_guards(browser: Browser, tmp_path: Path) 
     """
     With a key as password of any user: the page, its files and the stream that renews it.
     """
-    make_root(tmp_path, "training")
+    layout = make_root(tmp_path, "training")
+    layout.current_model.unlink()  # its version has no weights: the service answers with the base
     config = ServingConfig(port=free_port(), chat_port=0)
     with (
         running_gateway(tmp_path, config, gives_key=False) as gateway,

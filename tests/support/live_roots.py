@@ -24,7 +24,7 @@ from finetuned.files.status_file import boot_id
 from finetuned.files.tables.datasets import Claim
 from finetuned.files.tables.jobs import JobFailure
 from finetuned.files.tables.scores import Score
-from finetuned.layout import Layout, Priority
+from finetuned.layout import MANIFEST, Layout, Priority
 from finetuned.supervisor.status import DEFAULTS
 from support.eval_reports import make_matrix
 from support.journals import TO_EVALUATING
@@ -67,6 +67,8 @@ def make_root(root: Path, state: str, *, pid: int | None = None) -> Layout:
         in_use, head = journal.promotions.incumbent(), journal.heads.version()
     journal.close()
     _report(layout, names)
+    _link(layout.current_model, layout.versions, in_use)
+    _link(layout.head, layout.versions, head)
     _curves(layout.runs / "r000900")
     _incident(layout)
     _log(layout, job)
@@ -152,6 +154,13 @@ def _next_job(journal: Journal, *, failed: bool) -> str:
         why = JobFailure("OutOfMemory", NO_MEMORY, 3)
         assert journal.jobs.move(job, JobEvent.FAIL, failure=why).new is JobState.FAILED
     return job
+
+
+def _link(link: Path, versions: Path, name: str | None) -> None:
+    if name is not None:
+        (versions / name).mkdir(exist_ok=True)
+        (versions / name / MANIFEST).write_text("{}")
+        link.symlink_to(versions / name)
 
 
 def _report(layout: Layout, names: list[str]) -> None:
