@@ -9,8 +9,7 @@ from __future__ import annotations
 from finetuned.errors import FinetunedError
 from finetuned.files.status_file import StatusDocument
 from finetuned.layout import Layout
-from finetuned.registry.current_model import linked_version
-from finetuned.registry.head import linked_head
+from finetuned.registry.link import linked
 
 
 def with_links(layout: Layout, status: StatusDocument) -> StatusDocument:
@@ -18,7 +17,8 @@ def with_links(layout: Layout, status: StatusDocument) -> StatusDocument:
     Return *status* with the versions that the links name, as it is if one cannot be read.
     """
     try:
-        release, head = linked_version(layout), linked_head(layout)
+        release = linked(layout, layout.current_model, mend="")
+        head = linked(layout, layout.head, mend="")
     except FinetunedError:
         return status
     if (release, head) == (status.get("version"), status.get("head")):

@@ -8,6 +8,7 @@ is complete.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -17,6 +18,12 @@ from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHand
 from watchdog.observers.inotify import InotifyObserver
 
 log = structlog.get_logger()
+
+# A thread that is stopped while it waits for events says so as an error; a daemon that ends in
+# good order has nothing to say.
+logging.getLogger("watchdog.observers.inotify").addFilter(
+    lambda record: "thread is inactive" not in record.getMessage()
+)
 
 
 class InboxEvents(FileSystemEventHandler):
