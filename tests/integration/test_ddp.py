@@ -282,6 +282,7 @@ def test_a_rank_with_nothing_to_do_takes_part(tiny_base: Path, tmp_path: Path, k
         assert world.note("weights-0") == world.note("weights-1") != ""
 
 
+@pytest.mark.long
 def test_a_second_machine_is_joined_by_hand(tiny_base: Path, tmp_path: Path) -> None:
     """
     The same command there, with its own machine_rank and the run's folder; it ends with the run.

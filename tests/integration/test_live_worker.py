@@ -304,6 +304,7 @@ def replacements(root: Path) -> int:
     return len([e for e in log_events(root) if e["event"] == "worker_replaced"])
 
 
+@pytest.mark.long
 def test_waiting_workers_leave_with_their_supervisor(tmp_path: Path, tiny_base: Path) -> None:
     """
     SIGKILL of the supervisor: the end of their pipes ends them at once.
@@ -324,6 +325,7 @@ def test_waiting_workers_leave_with_their_supervisor(tmp_path: Path, tiny_base: 
     assert 1 == len(states(root))
 
 
+@pytest.mark.long
 def test_a_worker_is_let_go_after_its_time(tmp_path: Path, tiny_base: Path) -> None:
     """
     Memory goes back when no file comes for warm_worker_seconds.

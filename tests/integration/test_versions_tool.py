@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.cli.program import build_parser
 from finetuned.core.promotion import PromotionCause
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
@@ -349,7 +350,7 @@ def test_wrong_usage_exits_2_and_a_refusal_1(layout):
     assert "error" in as_json(layout, "promote", "v0009", status=1)
 
 
-def test_every_example_in_the_help_is_a_command_line_that_parses(layout):
+def test_every_example_in_the_help_is_a_command_line_that_parses():
     """
     Help that does not work is worse than none.
     """
@@ -359,8 +360,10 @@ def test_every_example_in_the_help_is_a_command_line_that_parses(layout):
     assert len(examples) >= 10
     for example in examples:
         args = [a.strip('"') for a in re.findall(r'"[^"]+"|\S+', example)]
-        result = subprocess.run([sys.executable, TOOL, *args, "--root", layout.root], check=False)
-        assert result.returncode in (0, 1), example
+        try:
+            build_parser().parse_args(["versions", *args])
+        except SystemExit:
+            pytest.fail(f"not understood: finetuned versions {example}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to own files as somebody else")
