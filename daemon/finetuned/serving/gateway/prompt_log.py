@@ -36,9 +36,15 @@ class PromptLog:
             status=record.status,
             version=record.model,
             seconds=round(record.seconds, 3),
-            prompt=masked(asked)[:MOST_CHARS],
-            answer=None if record.answer is None else masked(record.answer.text)[:MOST_CHARS],
+            prompt=_bounded(masked(asked)),
+            answer=None if record.answer is None else _bounded(masked(record.answer.text)),
         )
+
+
+def _bounded(text: str) -> str:
+    """Return *text*, or its beginning and how many characters were left out."""
+    left = len(text) - MOST_CHARS
+    return text if left <= 0 else f"{text[:MOST_CHARS]} ... ({left} characters left out)"
 
 
 def _spoken(messages: tuple[dict[str, object], ...]) -> str:
