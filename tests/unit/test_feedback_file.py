@@ -234,3 +234,25 @@ def test_counts_without_a_file_are_zero_and_of_a_damaged_one_none(tmp_path: Path
     assert 0 == found.waiting
     path.write_bytes(b"no database" * 100)
     assert review_counts(path) is None
+
+
+def test_two_that_open_a_new_file_at_once_both_have_it(tmp_path: Path) -> None:
+    """
+    The gateway and finetuned review may be the first ones together.
+    """
+    for number in range(10):
+        path, start, failed = tmp_path / f"{number}.sqlite3", threading.Barrier(4), []
+
+        def open_it(path: Path = path, start: threading.Barrier = start) -> None:
+            start.wait(10)
+            try:
+                FeedbackFile(path).close()
+            except sqlite3.Error as error:
+                failed.append(error)  # noqa: B023 - the threads end within the turn
+
+        threads = [threading.Thread(target=open_it) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert [] == failed

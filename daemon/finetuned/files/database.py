@@ -16,6 +16,10 @@ from pathlib import Path
 from finetuned.errors import ConfigError, ModelError
 from finetuned.files import schema
 from finetuned.files.row_reader import R, W, read_rows, read_word
+from finetuned.files.transaction import transaction, use_wal
+
+WAIT_SECONDS = 10.0
+"""How long another process may hold the file."""
 
 
 class Database:
@@ -33,10 +37,10 @@ class Database:
             sqlite3.OperationalError: The file system refused.
         """
         self.path = path
-        self.db = sqlite3.connect(path, timeout=10, isolation_level=None)
+        self.db = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
         self.db.row_factory = sqlite3.Row
         try:
-            self.db.execute("PRAGMA journal_mode=WAL")
+            use_wal(self.db, wait_seconds=WAIT_SECONDS)
             self.db.execute("PRAGMA synchronous=FULL")
             self.db.execute("PRAGMA foreign_keys=ON")
             problem = self.db.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -102,18 +106,8 @@ class Database:
         Raises:
             sqlite3.Error: It could not be committed; nothing was changed.
         """
-        if self.db.in_transaction:
-            yield self.db
-            return
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.db
-            self.db.execute("COMMIT")
-        except BaseException:
-            # SQLite ends some transactions itself. One left open would take in all that comes.
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
-            raise
+        with transaction(self.db) as db:
+            yield db
 
     def change(self, sql: str, arguments: Sequence[object] | Mapping[str, object]) -> int:
         """

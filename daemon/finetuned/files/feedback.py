@@ -41,6 +41,7 @@ from finetuned.files.feedback_schema import (
     fingerprint,
     query_hash,
 )
+from finetuned.files.transaction import transaction, use_wal
 
 WAIT_SECONDS = 10.0
 """For the other program's transaction."""
@@ -73,7 +74,7 @@ class FeedbackFile:
         self.db = sqlite3.connect(path, timeout=wait_seconds, isolation_level=None)
         self.db.row_factory = sqlite3.Row
         try:
-            self.db.execute("PRAGMA journal_mode=WAL")
+            use_wal(self.db, wait_seconds=wait_seconds)
             self.db.execute("PRAGMA synchronous=FULL")
             self.db.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten
             self._make()
@@ -82,17 +83,18 @@ class FeedbackFile:
             raise
 
     def _make(self) -> None:
-        found = int(self.db.execute("PRAGMA user_version").fetchone()[0])
+        """Make the tables of a new file, in a transaction: two processes may open it at once."""
+        with self.write():
+            found = int(self.db.execute("PRAGMA user_version").fetchone()[0])
+            if found == 0:
+                for statement in filter(str.strip, TABLES.split(";\n")):
+                    self.db.execute(statement)
+                self.db.execute(f"PRAGMA user_version = {VERSION}")
         if found > VERSION:
             raise ConfigError(
                 f"{self.path} was written by a later version of this program (schema {found}, "
                 f"known here {VERSION}); update the program, or move the file away"
             )
-        if found == 0:
-            with self.write():
-                for statement in filter(str.strip, TABLES.split(";\n")):
-                    self.db.execute(statement)
-                self.db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """
@@ -105,14 +107,8 @@ class FeedbackFile:
         """
         Open a transaction, commit it at the end of the block, undo it if the block raises.
         """
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.db
-            self.db.execute("COMMIT")
-        except BaseException:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
-            raise
+        with transaction(self.db) as db:
+            yield db
 
     # -- of the gateway ---------------------------------------------------------
 
