@@ -33,6 +33,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from _code import CHECKOUT
+from _demo_tables import BENCHMARK, share_of, splits, suites_table
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -41,14 +43,11 @@ from rich.table import Table
 from rich.text import Text
 
 from finetuned.core.evidence import together
-from finetuned.core.metrics import wilson_interval
 from finetuned.files.run import read_json
 from finetuned.layout import Layout
 from finetuned.serving.client.find import RunningService, find_service
 from finetuned.sources.intents import drop, training_rows
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-BENCHMARK = CHECKOUT / "benchmarks" / "infra_200.jsonl"
 CANARIES = CHECKOUT / "benchmarks" / "canaries.jsonl"
 TIME_LIMIT_SECONDS = 900.0
 SERVICE_SECONDS = 60.0
@@ -238,60 +237,6 @@ def compare(root: Path, verdict: dict[str, Any], console: Console) -> dict[str, 
         "version": verdict["version"],
         "infra_200": splits(report),
     }
-
-
-def suites_table(report: dict[str, Any]) -> Table:
-    """
-    Return base, release (incumbent in the report) and candidate on every suite.
-    """
-    table = Table(title="right answers, with 95% intervals")
-    for column in ("suite", "base", "release", "candidate", "loss, base", "loss, candidate"):
-        table.add_column(column, justify="left" if column == "suite" else "right")
-    for suite in report["suites"]:
-        found = {
-            who: subject["suites"].get(suite["name"]) for who, subject in report["subjects"].items()
-        }
-        table.add_row(
-            suite["title"],
-            *(share(found[who]) for who in ("base", "incumbent", "candidate")),
-            *(f"{found[who]['loss']:.3f}" for who in ("base", "candidate")),
-        )
-    return table
-
-
-def share(score: dict[str, Any] | None) -> str:
-    """
-    Return a proportion with its 95% interval, e.g. ``97% (97/100, 92-99)``.
-    """
-    if score is None or not score["n_asked"]:
-        return "-"
-    right, n = score["n_correct"], score["n_asked"]
-    low, high = wilson_interval(right, n)
-    return f"{100 * right / n:.0f}% ({right}/{n}, {100 * low:.0f}-{100 * high:.0f})"
-
-
-def share_of(counts: dict[str, Any] | None) -> float | None:
-    """
-    Return right answers as a share of those asked.
-    """
-    if counts is None or not counts["n_asked"]:
-        return None
-    return float(counts["n_correct"] / counts["n_asked"])
-
-
-def splits(report: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """
-    Return right answers on the two halves of the infrastructure test set, per subject.
-    """
-    rows = [json.loads(line) for line in BENCHMARK.read_text().splitlines()]
-    half_of = {str(i): row["metadata"]["split"] for i, row in enumerate(rows, start=1)}
-    right: dict[str, dict[str, int]] = {}
-    for item in report["items"]:
-        if item["suite"] == BENCHMARK.stem:
-            for who, outcome in item["outcomes"].items():
-                counts = right.setdefault(who, dict.fromkeys(sorted(set(half_of.values())), 0))
-                counts[half_of[item["id"]]] += bool(outcome["correct"])
-    return right
 
 
 @contextmanager
