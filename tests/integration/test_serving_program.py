@@ -104,8 +104,10 @@ def test_refusals_are_the_client_s_own_exceptions(client: openai.OpenAI) -> None
     assert ("messages", "context_length_exceeded") == (long.value.param, long.value.code)
     with pytest.raises(openai.AuthenticationError, match="finetuned keys"):
         client.with_options(api_key="ft_nobody").models.list()
-    with pytest.raises(openai.PermissionDeniedError):
-        client.get("/live/snapshot", cast_to=object)
+    with pytest.raises(openai.PermissionDeniedError, match="admin"):
+        client.get(str(client.base_url.copy_with(path="/versions")), cast_to=object)
+    with pytest.raises(openai.NotFoundError, match="no such route"):
+        client.responses.create(model="finetuned", input="x")
     number = {"type": "object", "properties": {"a": {"maximum": 10**30}}}
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": number}}
     with pytest.raises(openai.BadRequestError):
