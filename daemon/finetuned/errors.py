@@ -13,6 +13,7 @@ Everything finetuned raises on purpose.
     + OutOfMemory        one row alone does not fit in memory
   x ModelError           a model version is missing, incomplete or corrupt
     + BaseModelMissing   model.base names nothing that can be loaded
+    + BrokenDownload     a model did not come whole, or not as expected
     + CorruptFile        a file does not match the hash in its manifest
     + CorruptRow         a row of the journal has a column or a word that is not known
   x RegistryError        a version may not be promoted, pruned or restored
@@ -29,7 +30,6 @@ Anything else that escapes is a bug too, and is left to crash the process.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 EXIT_OK = 0
@@ -177,14 +177,23 @@ class BaseModelMissing(ModelError):
 
 def _how_to_get(base: str, bases: Path) -> str:
     owner, _, name = base.strip("/").rpartition("/")
-    hf = Path(sys.prefix) / "bin" / "hf"
-    program = hf if hf.exists() else "hf"
     whose = "" if owner else " (OWNER is the account on huggingface.co, as Qwen in Qwen/Qwen3-0.6B)"
     return (
-        f"; to download it: {program} download {owner or 'OWNER'}/{name} --local-dir "
-        f'{bases / name}{whose}, then set base = "{name}" under [model] in config.toml; '
-        '"micro" comes with the program; finetuned base list shows what is here'
+        f"; to download it: finetuned base fetch {owner or 'OWNER'}/{name} --root "
+        f'{bases.parents[1]}{whose}, then set base = "{name}" under [model] in config.toml; '
+        '"micro" comes with the program; finetuned base list shows what is here and what can be '
+        "fetched without an owner"
     )
+
+
+class BrokenDownload(ModelError):
+    """
+    A model that was being downloaded did not come, not whole, or not as expected.
+
+    Nothing of it is used; fetching it again may help.
+    """
+
+    exit_status = EXIT_TEMPFAIL
 
 
 class CorruptFile(ModelError):

@@ -93,6 +93,11 @@ class Layout:
         return self.models / "base"
 
     @property
+    def fetch_lock(self) -> Path:
+        """Held (flock) while a base model is fetched."""
+        return self.models / ".fetch.lock"
+
+    @property
     def datasets(self) -> Path:
         """Validated, tokenised datasets; author: the ingestion worker."""
         return self.models / "datasets"

@@ -265,7 +265,7 @@ def test_a_second_supervisor_on_one_root_leaves_with_75(root: Path) -> None:
     [
         ("[training]\nlearning_rte = 1", "learning_rte"),
         ("[training]\nlearning_rate = 5.0", "1e-7 to 1"),
-        ("[model]\nbase = 'no/such-model'", "hf download no/such-model"),
+        ("[model]\nbase = 'no/such-model'", "finetuned base fetch no/such-model"),
         ("[inbox", "not TOML"),
     ],
 )

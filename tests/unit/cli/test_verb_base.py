@@ -45,9 +45,9 @@ def test_the_list_has_the_roots_own_and_the_embedded_one(
         assert ("Qwen3ForCausalLM", None) == (base["architecture"], base["problem"])
         assert base["bytes"] > 2 * base["parameters"] > 1e6  # bfloat16
     assert 0 == run(layout, "list")
-    assert ["  copy", "* micro"] == [
-        line[:7].rstrip() for line in capsys.readouterr().out.splitlines()[1:]
-    ]
+    here, fetched = capsys.readouterr().out.split("\n\n")
+    assert ["  copy", "* micro"] == [line[:7].rstrip() for line in here.splitlines()[1:]]
+    assert ["  smollm2-135m"] == [line[:14] for line in fetched.splitlines()[1:]]
 
 
 def test_an_intact_model_can_be_used(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,8 +99,8 @@ def test_a_damaged_model_is_refused_with_the_file(
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("owner/model", "hf download owner/model --local-dir {bases}/model, then"),
-        ("model", "hf download OWNER/model --local-dir {bases}/model (OWNER is the account"),
+        ("owner/model", "finetuned base fetch owner/model --root {root}, then"),
+        ("model", "finetuned base fetch OWNER/model --root {root} (OWNER is the account"),
     ],
 )
 def test_a_missing_model_is_refused_with_a_command_that_can_be_copied(
@@ -112,7 +112,7 @@ def test_a_missing_model_is_refused_with_a_command_that_can_be_copied(
     with pytest.raises(BaseModelMissing) as caught:
         find_base(layout, name)
 
-    assert command.format(bases=layout.bases) in str(caught.value)
+    assert command.format(root=layout.root) in str(caught.value)
 
 
 def test_a_missing_directory_is_not_to_be_downloaded(layout: Layout) -> None:
