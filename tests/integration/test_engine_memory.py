@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from finetuned.files.run import read_json, read_metrics
-from support.daemon import Daemon, make_root
+from support.cgroup import memory_cgroup
+from support.daemon import PACKAGE_PARENT, Daemon, make_root
 from support.disk import drop, ended, journal
 from support.faults import environment
 from support.tiny_base import make_tiny_base
@@ -100,11 +101,11 @@ def beat(folder: Path) -> dict[str, Any]:
     return read_json(folder / "heartbeat.json") or {}
 
 
-def test_a_budget_that_does_not_fit_is_halved_and_trains_the_same(
+def test_a_budget_that_does_not_fit_is_lowered_and_trains_the_same(
     data: dict[str, Any], tmp_path: Path, faults: Path
 ) -> None:
     """
-    Half the tokens at a time, and again: the same examples per step, the same weights.
+    Fewer tokens at a time: the same examples per step, the same weights.
     """
     assert 0 == run_with(None, make(data, tmp_path / "ample"), faults)
     assert 0 == run_with(100, make(data, tmp_path / "scarce"), faults)
@@ -138,6 +139,35 @@ def test_a_row_that_never_fits_ends_the_run_and_says_what_to_do(
     assert "data.max_length" in error["error_message"]
     assert not (tmp_path / "r1" / "candidate").exists()
     assert [] == read_metrics(tmp_path / "r1")
+
+
+def test_a_limit_that_kills_is_not_met(tmp_path: Path) -> None:
+    """
+    In a cgroup memory is not refused: the kernel kills. The budget is lowered before, and it
+    trains; a run that tried its largest micro-batch at once is killed here.
+    """
+    from support import fork_run
+
+    base = make_tiny_base(tmp_path / "base", hidden=256, layers=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_run, "write_rows", lambda path, n, tag: _write_long_rows(path, n, 440))
+        data = {"base": base, "datasets": fork_run.ingest(tmp_path, base, [("a.jsonl", 30)])}
+    run_dir = make(data, tmp_path / "run", per_device_train_batch_size=24)
+    worker = (sys.executable, "-m", "finetuned.training.worker", str(run_dir))
+    with memory_cgroup(1 << 30) as group, (run_dir / "output.txt").open("wb") as output:
+        done = subprocess.run(
+            ["sh", "-c", 'echo $$ > "$0"/cgroup.procs; exec "$@"', group, *worker],
+            env=os.environ | {"PYTHONPATH": str(PACKAGE_PARENT), "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=240,
+            check=False,
+        )
+    assert 0 == done.returncode, (run_dir / "output.txt").read_text()[-2000:]
+    # A row costs 465 tokens; what is wanted is 24 of them, about 800 MB.
+    found = beat(run_dir)["max_batch_tokens"]
+    print(f"{found} tokens in 1 GiB")
+    assert 465 <= found < 0.6 * BUDGET
 
 
 def test_memory_that_ends_inside_a_step_costs_nothing_but_time(

@@ -104,8 +104,8 @@ class TrainingConfig:
     max_batch_tokens: int = 16384
     """
     The most tokens computed in one micro-batch, 16 to 16777216: bounds memory. A shared
-    beginning counts once. Halved automatically if memory runs out; the examples of a
-    step stay the same.
+    beginning counts once. Lowered automatically to what the free memory is foreseen to
+    hold, and halved if memory runs out; the examples of a step stay the same.
     """
 
     kernels: str = "auto"

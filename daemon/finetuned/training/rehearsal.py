@@ -12,13 +12,18 @@ import gc
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 
+from finetuned.core.memory_room import next_try, surely_fits
 from finetuned.data.plan import Plan
 from finetuned.errors import OutOfMemory
 from finetuned.files.rank import world
 from finetuned.loss.supervised import SupervisedLM
 from finetuned.training import processes, sharded
+from finetuned.training.memory_meter import MemoryMeter
 from finetuned.training.rows import JobRows
 from finetuned.training.token_budget import TokenBudget
+
+FIRST_TOKENS = 512
+"""Tokens of the first micro-batch that is measured; a row that is longer stands alone."""
 
 SPARE_BYTES = 2**25
 """
@@ -26,7 +31,10 @@ Memory beside tensors that a step must find free: 32 MiB for a writing thread, l
 libraries that end the process if an allocation is refused.
 """
 
-_COPIES_OF_A_CHECKPOINT = 3
+_MOMENTS = 2
+"""Of Adam, each as large as the trained weights; the first step makes them."""
+
+_COPIES_OF_A_CHECKPOINT = 1 + _MOMENTS
 """Weights and both moments of Adam."""
 
 
@@ -55,9 +63,12 @@ def free_memory(model: torch.nn.Module) -> None:
 
 def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget) -> None:
     """
-    Run the costliest micro-batch forward and backward, halving the budget until it fits.
+    Find the most tokens of a micro-batch that fit, by running the costliest ones.
 
-    Meanwhile as much memory is held as a checkpoint and an exchange of gradients take.
+    A process by itself begins with a small one, measures it, and tries no larger one than is
+    foreseen to fit: on a CPU memory that ends is not refused, it kills. Several processes,
+    which must run the same, try the largest at once. One that is refused is halved. Meanwhile
+    as much memory is held as a checkpoint and an exchange of gradients take.
     Each process tries on its own device; the lowest budget becomes that of all.
     Parameters, gradients and random state are afterwards as before.
 
@@ -84,11 +95,17 @@ def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget
 
 def _find_budget(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget) -> None:
     held: list[torch.Tensor] = []
+    meter = None if world() > 1 or sharded.asked() else MemoryMeter(model.device)
+    tokens = budget.tokens if meter is None else min(budget.tokens, FIRST_TOKENS)
+    state_bytes = sum(
+        p.numel() * p.element_size() * _MOMENTS for p in model.parameters() if p.requires_grad
+    )
     with torch.random.fork_rng():
         while True:
-            micro_batch = plan.costliest(budget.tokens)
+            micro_batch = plan.costliest(tokens)
             try:
                 held = held or [*_as_while_saving(model), *_as_while_exchanging(model)]
+                measured = meter is not None and meter.begin()
                 model([rows[n] for n in micro_batch]).backward()
             except Exception as error:
                 # Of a sharded model, the other processes wait inside their forward pass:
@@ -97,10 +114,42 @@ def _find_budget(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBu
                     raise
                 problem = error.with_traceback(None)  # its frames hold the tensors
             else:
-                break
+                larger = _larger(
+                    plan, budget, tokens, meter if measured else None, state_bytes=state_bytes
+                )
+                if larger is None:
+                    break
+                tokens = larger
+                continue
             free_memory(model)
             budget.halve(len(micro_batch), plan.cost(micro_batch), problem)
+            tokens = budget.tokens
     model.zero_grad(set_to_none=True)
+
+
+def _larger(
+    plan: Plan, budget: TokenBudget, tokens: int, meter: MemoryMeter | None, *, state_bytes: int
+) -> int | None:
+    """
+    Return the tokens to try after *tokens* fitted, None if the budget is found.
+
+    The first is tried twice: it also makes gradients and buffers, which stay.
+    """
+    cost, most = (plan.cost(plan.costliest(n)) for n in (tokens, budget.tokens))
+    if cost >= most:
+        return None
+    if meter is None:
+        return budget.tokens
+    used, free = meter.peak_bytes(), max(0, meter.free_bytes - state_bytes)
+    if surely_fits(most, measured_tokens=cost, measured_bytes=used, free_bytes=free):
+        return None
+    if meter.times == 1:
+        return tokens
+    larger = next_try(most, measured_tokens=cost, measured_bytes=used, free_bytes=free)
+    if larger is None:
+        budget.lower_to(max(tokens, cost))
+        return None
+    return budget.tokens if larger == most else larger
 
 
 def _as_while_saving(model: SupervisedLM) -> list[torch.Tensor]:
