@@ -12,12 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import transformers
 
+from finetuned.inference import cached_answers, pending, stock_answers
 from finetuned.inference.batches import shared_length
 from finetuned.inference.cached_lm import CachedLM
 from finetuned.inference.choices import choice_scores
@@ -317,7 +319,7 @@ def test_a_deadline_cuts_between_two_tokens(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen3", "mamba"])
-def test_an_item_is_cut_when_its_batch_has_had_its_time(name: str) -> None:
+def test_an_item_is_cut_when_it_has_had_its_time(name: str) -> None:
     """
     The next batch has its own; a cut answer is timed out and a finished one is not.
     """
@@ -334,6 +336,36 @@ def test_an_item_is_cut_when_its_batch_has_had_its_time(name: str) -> None:
     assert [True, False, True, False] == [a.timed_out for a in found]
     assert all(2 < len(found[i].ids) < 400 for i in (0, 2))
     assert all(2 == len(found[i].ids) for i in (1, 3))
+
+
+@pytest.mark.parametrize("name", ["qwen3", "mamba"])
+def test_an_item_is_charged_for_its_own_share_of_its_batch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Passes of a second: 10 for four answers are 2.5 s each, 10 for one answer are cut at 3 s.
+    """
+    now = 0.0
+
+    def passed() -> None:
+        nonlocal now
+        now += 1.0
+
+    for room in (cached_answers, pending, stock_answers):
+        monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now))
+    model = recurrent(name) if name == "mamba" else make_lm(name)
+    options: dict[str, Any] = {
+        "stop_token_ids": frozenset(),
+        "max_new_tokens": 10,
+        "deadline": 1e9,
+        "item_seconds": 3.0,
+        "on_token": passed,
+        "batch_size": 8,
+    }
+    four = answers(model, prompts_of("equal"), **options)
+    one = answers(model, prompts_of("equal")[:1], **options)
+    assert [(10, False)] * 4 == [(len(a.ids), a.timed_out) for a in four]
+    assert [(3, True)] == [(len(a.ids), a.timed_out) for a in one]
 
 
 def test_answers_are_counted_as_they_end() -> None:

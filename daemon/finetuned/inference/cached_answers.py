@@ -76,7 +76,7 @@ class CachedAnswers:
         left = [i for i, item in enumerate(batch) if not item.done]
         rows = made.rows(left, [accepted[i] for i in left]) if left else None
         for item in batch:
-            item.seconds = time.monotonic() - began
+            item.seconds = (time.monotonic() - began) / len(batch)
         return None if rows is None else (rows, [batch[i] for i in left])
 
     def _generate(
@@ -101,6 +101,6 @@ class CachedAnswers:
                 if generation.cut_loops:
                     item.end_if_in_loop()
             generation.report_pass()
-            took = time.monotonic() - began
+            share = (time.monotonic() - began) / len(items)
             for item in items:
-                item.seconds += took
+                item.seconds += share

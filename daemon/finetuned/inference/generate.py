@@ -79,8 +79,9 @@ def answer_and_score(
         max_new_tokens: Longest answer in tokens, >= 0, one for all or one for each prompt;
             0 only scores.
         deadline: When to stop, on the clock of time.monotonic, in seconds.
-        item_seconds: Longest wall time of the passes that an answer is part of, which it
-            shares with its batch; an answer that has not ended by then is cut. None: no limit.
+        item_seconds: Longest time of an answer's own, which is its share of the passes that
+            it is part of: their wall time by the answers in them. An answer that has not
+            ended by then is cut. None: no limit.
         on_token: Called after every pass through the model. Its exceptions end the call.
         on_answered: Called after a pass with the number of answers that ended in it, if any did.
         batch_size: Most prompts run together, >= 1; fewer if the vocabulary is large.

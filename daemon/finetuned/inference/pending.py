@@ -36,7 +36,7 @@ class Answer:
     stopped: bool
     """Whether the model ended it with a stop token."""
     timed_out: bool
-    """Whether a time limit cut it; such an answer counts as wrong."""
+    """Whether a time limit cut it, so that it says nothing of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Generation:
     deadline: float
     """On the clock of time.monotonic, in seconds."""
     item_seconds: float | None = None
-    """Longest wall time for one answer; None sets no limit but the deadline."""
+    """Longest time for one answer, of its own; None sets no limit but the deadline."""
     on_token: Callable[[], None] | None = None
     """Called after every pass through the model; its exceptions end the call."""
     cut_loops: bool = False
@@ -58,7 +58,7 @@ class Generation:
 
     def is_late(self, seconds: float = 0.0) -> bool:
         """
-        Return whether the time is up for an answer that has taken *seconds* so far.
+        Return whether the time is up for an answer that has taken *seconds* of its own so far.
         """
         if time.monotonic() >= self.deadline:
             return True
@@ -89,7 +89,7 @@ class PendingAnswer:
     loss: tuple[float, int] = (0.0, 0)
     """Summed loss in nats and number of the continuation's supervised tokens."""
     seconds: float = 0.0
-    """Wall time of the passes it was part of."""
+    """Its share of the passes it was part of: their wall time by the answers in them."""
 
     def add(self, token: int, generation: Generation) -> None:
         """

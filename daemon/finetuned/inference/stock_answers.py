@@ -81,6 +81,7 @@ class _Limits(StoppingCriteria):  # type: ignore[misc]
     def __init__(self, generation: Generation, items: Sequence[PendingAnswer], width: int) -> None:
         self._generation = generation
         self._lengths = torch.tensor([width + item.limit for item in items])
+        self._n = len(items)
         self._began = time.monotonic()
         self._late = False
 
@@ -88,6 +89,7 @@ class _Limits(StoppingCriteria):  # type: ignore[misc]
         self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: Any
     ) -> torch.BoolTensor:
         self._generation.report_pass()
-        self._late = self._late or self._generation.is_late(time.monotonic() - self._began)
+        share = (time.monotonic() - self._began) / self._n
+        self._late = self._late or self._generation.is_late(share)
         full = (self._lengths <= input_ids.shape[1]).to(input_ids.device)
         return full | self._late  # type: ignore[return-value]
