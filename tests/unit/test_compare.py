@@ -26,7 +26,7 @@ def measured(
     *,
     name: str = "suite",
     n_tokens: int = 5,
-    in_time: bool = True,
+    n_late: int = 0,
     n_asked: int | None = None,
 ) -> Measured:
     """
@@ -37,13 +37,14 @@ def measured(
     for i, (right, loss) in enumerate(zip(marks, losses, strict=True)):
         example = to_example({"prompt": f"q {i}", "completion": "yes"})
         question = Question(str(i), example, "", f"q {i}", "yes")
-        raw = Raw("yes" if right else "no", loss, n_tokens, n_tokens, 3, True, False, 0.1)
+        late = i < n_late
+        raw = Raw("yes" if right else "no", loss, n_tokens, n_tokens, 3, not late, late, 0.1)
         questions.append(question)
         if n_asked is None or i < n_asked:
-            grade = Grade(right, float(right))
-            outcomes[str(i)] = Outcome(question, raw, raw.text, grade, right)
+            grade = None if late else Grade(right, float(right))
+            outcomes[str(i)] = Outcome(question, raw, raw.text, grade, None if late else right)
     suite = Suite(name, "benchmark", f"{name}.jsonl", "", tuple(questions))
-    return Measured(suite, outcomes, 0, 1.0, in_time)
+    return Measured(suite, outcomes, 0, 1.0)
 
 
 def overall(a: Measured, b: Measured) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def test_losses_of_two_tokenizers_are_compared_per_answer() -> None:
     assert "a" == found["winner"]
 
 
-@pytest.mark.parametrize("cut", [{"n_asked": 12}, {"in_time": False}])
+@pytest.mark.parametrize("cut", [{"n_asked": 12}, {"n_late": 1}])
 def test_what_was_not_asked_in_time_names_nobody(cut: dict[str, Any]) -> None:
     """
     Half a suite is no evidence for the whole.

@@ -5,6 +5,7 @@ The eval report as the evaluation worker writes it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,16 +203,25 @@ def test_answers_that_are_json_are_counted() -> None:
     assert score(measure(NEW, ["{}"] * 4)).json is None
 
 
-def test_a_time_cut_answer_is_counted_as_timed_out_and_wrong() -> None:
+@pytest.mark.parametrize("text", ["yes", "no"])
+def test_an_answer_that_time_cut_is_in_no_share(text: str) -> None:
     """
-    Whatever it says so far.
+    Whatever it says so far: it was not asked, and the suite is not complete.
     """
-    found = score(measure(NEW, ["yes"] * 4, timed_out=True, stopped=False))
+    asked = measure(NEW, ["yes", "no", "yes", "yes"])
+    late = measure(NEW, [text] * 4, timed_out=True, stopped=False)
+    outcomes = {**asked.outcomes, "3": late.outcomes["3"]}
+    found, nothing = score(replace(asked, outcomes=outcomes)), score(late)
 
-    assert (4, 0, 4, 0.0) == (
-        *(found.n_timed_out, found.n_correct),
-        *(found.n_asked, found.stop_rate),
+    assert (1, 3, 2, 2 / 3) == (
+        *(found.n_timed_out, found.n_asked),
+        *(found.n_correct, found.accuracy),
     )
+    assert (4, 0, None, None, None) == (
+        *(nothing.n_timed_out, nothing.n_asked, nothing.accuracy),
+        *(nothing.stop_rate, nothing.loss),
+    )
+    assert (4, False, False) == (found.n_items, found.complete, nothing.complete)
 
 
 def test_accuracy_over_suites_weighs_items_not_suites() -> None:

@@ -405,6 +405,58 @@ def test_evidence_that_is_not_whole_never_promotes(damage, required):
     assert not promotes(report)
 
 
+def _answer_late(report, subject, *items):
+    for item in items:
+        report["items"][item]["outcomes"][subject] |= {"timed_out": True, "correct": None}
+    suite = report["items"][items[0]]["suite"]
+    report["subjects"][subject]["suites"][suite]["complete"] = False
+
+
+@pytest.mark.parametrize("subject", ["candidate", "incumbent"])
+@pytest.mark.parametrize("marks", [{}, {"correct": False}, {"correct": True, "n_tokens": 3}])
+def test_what_came_too_late_is_missing_whoever_was_late(subject, marks):
+    """
+    It is in no pair, whatever an older report says of it; the verdict says so and is held.
+    """
+    report = make_report()
+    _answer_late(report, subject, 3, 5)
+    report["items"][3]["outcomes"][subject] |= marks
+    evidence = evidence_of(report)
+    verdict = judge(evidence, GateConfig())
+
+    assert (38, 2) == (len(evidence.suites[0].pairs), evidence.suites[0].n_late)
+    assert {"3", "5"}.isdisjoint(pair.id for pair in evidence.suites[0].pairs)
+    assert "held" == verdict.outcome
+    assert verdict.reason == (
+        "required_suites: new.jsonl: 2 of 40 items could not be asked in time "
+        f"(2 of the {subject}); they are asked at the next evaluation"
+    )
+
+
+def test_a_model_that_is_late_everywhere_is_neither_worse_nor_better():
+    """
+    The first run on a slow model: 40 time-outs of the candidate were 40 wrong answers.
+    """
+    report = make_report()
+    _answer_late(report, "candidate", *range(40, 80))
+    verdict = judge(evidence_of(report), GateConfig())
+
+    assert "held" == verdict.outcome
+    assert [] == [r.name for r in verdict.rules if r.kind == "harm" and not r.passed]
+
+
+def test_harm_is_seen_in_what_was_asked_in_time():
+    """
+    A candidate that forgot is rejected, even if some of its answers came too late.
+    """
+    report = make_report()
+    for item in report["items"][40:]:
+        item["outcomes"]["candidate"]["correct"] = False
+    _answer_late(report, "candidate", *range(40, 50))
+
+    assert "rejected" == judge(evidence_of(report), GateConfig()).outcome
+
+
 def test_a_report_cannot_excuse_a_suite_that_the_job_requires():
     """
     What a report calls optional is required where the daemon says so.

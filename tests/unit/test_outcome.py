@@ -45,11 +45,14 @@ def test_an_answer_that_did_not_stop_may_be_right_and_is_not_exact() -> None:
     assert (True, False) == (found.correct, found.matches)
 
 
-def test_an_answer_that_time_cut_is_wrong() -> None:
+@pytest.mark.parametrize("text", ["yes", "no", ""])
+def test_an_answer_that_time_cut_has_no_mark(text: str) -> None:
     """
-    Whatever its text is so far.
+    Whatever its text is so far: it is neither right nor wrong.
     """
-    assert mark(question(), replace(RAW, timed_out=True, stopped=False)).correct is False
+    found = mark(question(), replace(RAW, text=text, timed_out=True, stopped=False))
+
+    assert (text, None, None, None) == (found.answer, found.grade, found.correct, found.matches)
 
 
 def test_a_text_is_only_scored() -> None:
@@ -107,12 +110,12 @@ def test_the_likeliest_choice_is_the_answer(
     assert (chosen == "a") is found.correct is found.matches
 
 
-def test_choices_that_were_not_reached_are_wrong() -> None:
+def test_choices_that_were_not_reached_have_no_mark() -> None:
     """
     Without likelihoods there is no answer.
     """
     asked = question("a", CHOICE, expected=0, choices=("a", "b"))
     found = mark(asked, replace(RAW, text=None, timed_out=True, stopped=False))
 
-    assert (None, False, False) == (found.answer, found.correct, found.matches)
+    assert (None, None, None) == (found.answer, found.correct, found.matches)
     assert mark(asked, replace(RAW, text=None)).correct is None

@@ -24,7 +24,8 @@ class EvaluationConfig:
 
     timeout_seconds: float = 60.0
     """
-    Deadline of one eval while training, in seconds, 0.1 to 3600. A late answer is wrong.
+    Deadline of one eval while training, in seconds, 0.1 to 3600. A late answer is neither
+    right nor wrong.
     """
 
     max_new_tokens: int = 256
@@ -44,8 +45,9 @@ class EvaluationConfig:
 
     item_timeout_seconds: float = 60.0
     """
-    Longest time one answer may take in an evaluation, in seconds, 0.01 to 3600. An answer
-    that is cut is wrong, and counted as timed out.
+    Longest time one answer may take in an evaluation, in seconds, 0.01 to 3600: its share of
+    the passes that several answers have together. One that is cut is missing evidence, like
+    one that was not asked: it is in no accuracy, and is asked again later.
     """
 
     suite_timeout_seconds: float = 1800.0

@@ -60,9 +60,13 @@ class SuiteEvidence:
     """Items that both should have been asked, >= 0."""
     pairs: tuple[ItemPair, ...]
     problem: str | None
-    """Why it is incomplete; None if both were asked every item in time."""
+    """Why it proves nothing, apart from items that are late; None if nothing speaks against it."""
     n_unasked: int = 0
     """Items beside these that were left out of a first look, >= 0."""
+    n_late: int = 0
+    """Of n_items, those that one of both could not be asked in time, which are in no pair."""
+    late: str = ""
+    """Who was late, for people: the subjects of a report, each with its number of items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,13 @@ def _suite(
     incumbent = _key({"subjects": subjects}, against)
     problem = suite.get("problem")
     pairs: dict[str, ItemPair] = {}
+    late, n_late = dict.fromkeys((incumbent, "candidate"), 0), 0
     for item in items:
+        who_was_late = _late(item, tuple(late))
+        if who_was_late and item.get("id") not in pairs:
+            n_late += 1
+            late |= {subject: late[subject] + 1 for subject in who_was_late}
+            continue
         pair = _pair(item, incumbent)
         if pair is None or pair.id in pairs:
             problem = (
@@ -196,7 +206,7 @@ def _suite(
         else:
             pairs[pair.id] = pair
     for subject in (incumbent, "candidate"):
-        if problem is None and not _complete(subjects.get(subject), name):
+        if problem is None and not late[subject] and not _complete(subjects.get(subject), name):
             problem = f"the {subject} was not asked everything in time"
     n_items, n_unasked = suite.get("n_items"), suite.get("n_unasked", 0)
     if type(n_unasked) is not int or n_unasked < 0:
@@ -210,7 +220,17 @@ def _suite(
         pairs=tuple(pairs.values()),
         problem=None if problem is None else str(problem),
         n_unasked=n_unasked,
+        n_late=n_late,
+        late=", ".join(f"{n} of the {subject}" for subject, n in late.items() if n),
     )
+
+
+def _late(item: Mapping[str, Any], subjects: Iterable[str]) -> list[str]:
+    """Return those of *subjects* whose answer a time limit cut, or who were not reached."""
+    try:
+        return [s for s in subjects if item["outcomes"][s]["timed_out"] is True]
+    except (KeyError, TypeError):
+        return []
 
 
 def _complete(subject: object, suite: str) -> bool:

@@ -22,6 +22,9 @@ from finetuned.inference.outcome import Outcome, Raw, mark
 if TYPE_CHECKING:
     from finetuned.model.types import LanguageModel
 
+KEPT_TOGETHER: Final = 32
+"""Answers that are put into the store in one transaction."""
+
 NOT_REACHED: Final = Raw(
     text="",
     loss_sum=0.0,
@@ -85,15 +88,12 @@ class Examiner:
             if keys[q.id] in known
         }
         unknown = [q for q in suite.questions if q.id not in outcomes]
-        n_cached, in_time = len(outcomes), True
+        n_cached = len(outcomes)
         self._count(n_cached)
         if known_only:
             self._count(len(unknown))
         elif unknown:
-            fresh = self._ask(load(), unknown, deadline)
-            if self.store is not None:
-                self.store.add(digest, {keys[i]: o.raw for i, o in fresh.items()})
-            in_time = time.monotonic() < deadline
+            fresh = self._ask(load(), unknown, deadline, _Keeper(self.store, digest, keys))
             self._count(len(unknown) - len(fresh))
             outcomes |= fresh
             outcomes |= {
@@ -101,7 +101,7 @@ class Examiner:
                 for q in unknown
                 if q.id not in fresh
             }
-        return Measured(suite, outcomes, n_cached, time.monotonic() - began, in_time)
+        return Measured(suite, outcomes, n_cached, time.monotonic() - began)
 
     def _keys_of(self, suite: Suite) -> dict[str, str]:
         """Return the key of each question; a question is rendered once for all models."""
@@ -119,12 +119,16 @@ class Examiner:
             self.on_answered(n)
 
     def _ask(
-        self, model: LanguageModel, questions: Sequence[Question], deadline: float
+        self,
+        model: LanguageModel,
+        questions: Sequence[Question],
+        deadline: float,
+        keeper: _Keeper,
     ) -> dict[str, Outcome]:
         from finetuned.inference.ask import ask  # late: known answers need no torch
 
-        return {
-            outcome.question.id: outcome
+        outcomes: dict[str, Outcome] = {}
+        try:
             for outcome in ask(
                 model,
                 self.renderer,
@@ -136,5 +140,38 @@ class Examiner:
                 reasoning=self.config.reasoning,
                 on_progress=self.on_progress,
                 on_answered=self.on_answered,
-            )
-        }
+            ):
+                outcomes[outcome.question.id] = outcome
+                keeper.take(outcome)
+        finally:  # whatever ends the evaluation: what was answered is not asked again
+            keeper.keep()
+        return outcomes
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """
+    Puts outcomes into the store while others are still asked.
+    """
+
+    store: AnswerStore | None
+    digest: str
+    keys: dict[str, str]
+    """By item."""
+    taken: dict[str, Raw] = field(default_factory=dict)
+
+    def take(self, outcome: Outcome) -> None:
+        """
+        Keep *outcome* with those before it, a few in one transaction.
+        """
+        self.taken[self.keys[outcome.question.id]] = outcome.raw
+        if len(self.taken) >= KEPT_TOGETHER:
+            self.keep()
+
+    def keep(self) -> None:
+        """
+        Put what was taken into the store.
+        """
+        if self.store is not None and self.taken:
+            self.store.add(self.digest, self.taken)
+        self.taken = {}

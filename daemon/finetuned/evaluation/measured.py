@@ -30,20 +30,19 @@ class Measured:
 
     suite: Suite
     outcomes: Mapping[str, Outcome]
-    """By item; an item that was not reached in time is there as timed out."""
+    """By item; an item that could not be asked in time is there as timed out."""
     n_cached: int
     """Outcomes made from answers of the answer store."""
     seconds: float
     """Wall time, >= 0."""
-    in_time: bool
-    """Whether the deadline of the suite was kept."""
     swapped: Mapping[str, Outcome] = field(default_factory=dict)
     """By item: its expected answer after the question of another row, where that was taken."""
 
     @property
     def complete(self) -> bool:
         """Whether every item was asked in time."""
-        return self.in_time and len(self.outcomes) == len(self.suite.questions)
+        in_time = len(self.outcomes) == len(self.suite.questions)
+        return in_time and not any(o.timed_out for o in self.outcomes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +89,9 @@ class MeasuredSubject:
 
 def score(measured: Measured) -> SuiteScore:
     """
-    Return the numbers of one model on one suite.
+    Return the numbers of one model on one suite: of what was asked in time.
     """
-    outcomes = list(measured.outcomes.values())
+    outcomes = [o for o in measured.outcomes.values() if not o.timed_out]
     asked = [o for o in outcomes if o.correct is not None]
     generated = [o for o in asked if not o.raw.choices]
     correct = sum(bool(o.correct) for o in asked)
@@ -112,7 +111,7 @@ def score(measured: Measured) -> SuiteScore:
         stop_rate=_mean([float(o.stopped) for o in generated]),
         mean_answer_tokens=_mean([float(o.answer_tokens) for o in generated]),
         tokens_per_second=answer_tokens / seconds if seconds > 0 and generated else None,
-        n_timed_out=sum(o.timed_out for o in asked),
+        n_timed_out=sum(o.timed_out for o in measured.outcomes.values()),
         n_cached=measured.n_cached,
         complete=measured.complete,
         json=_json_counts(asked),

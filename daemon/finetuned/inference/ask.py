@@ -26,7 +26,10 @@ from finetuned.inference.score import summed_loss
 from finetuned.model.types import LanguageModel
 
 _BATCHES_AT_ONCE: Final = 8
-"""Batches whose common beginning is computed once; their outcomes are yielded together."""
+"""Most batches whose common beginning is computed once; their outcomes are yielded together."""
+
+_PART_SECONDS: Final = 10.0
+"""A part that took longer is not followed by a larger one, so that little is lost by a stop."""
 
 _Loss = tuple[float, int]
 """Summed loss in nats, and the number of tokens it is summed over."""
@@ -48,8 +51,9 @@ def ask(
     """
     Yield the outcome of each question, shortest prompts first, until the deadline.
 
-    Questions whose batch was begun before the deadline are yielded as far as they got;
-    later questions are not yielded.
+    Questions are asked in parts: first one batch, then twice as many as before while that is
+    quick. A part that was begun before the deadline is yielded as far as it got; later
+    questions are not yielded.
 
     Args:
         model: Left in the mode it was in.
@@ -66,21 +70,22 @@ def ask(
     by_length = sorted(
         ((_prompt_ids(renderer, q), q) for q in questions), key=lambda pair: len(pair[0])
     )
-    at_once = batch_size * _BATCHES_AT_ONCE
     count = _Count(on_answered)
     asker = _Asker(
         model, renderer, max_new_tokens, batch_size, deadline, item_seconds, on_progress, count
     )
     with answering(model):
-        for start in range(0, len(by_length), at_once):
-            if time.monotonic() >= deadline:
-                return
+        done, at_once = 0, batch_size
+        while done < len(by_length) and (began := time.monotonic()) < deadline:
             part = [
                 PreparedQuestion(question, prompt, renderer.render(question.example))
-                for prompt, question in by_length[start : start + at_once]
+                for prompt, question in by_length[done : done + at_once]
             ]
             raws = asker.ask(part)
-            count.reach(start + len(part))  # not every question is answered by generation
+            done += len(part)
+            count.reach(done)  # not every question is answered by generation
+            if time.monotonic() - began < _PART_SECONDS:
+                at_once = min(2 * at_once, batch_size * _BATCHES_AT_ONCE)
             for prepared, raw in zip(part, raws, strict=True):
                 yield mark(prepared.question, raw, reasoning)
             if on_progress is not None:

@@ -49,15 +49,18 @@ class Outcome:
     question: Question
     raw: Raw
     answer: str | None
-    """The final answer without reasoning; None if nothing is to be generated."""
+    """
+    The final answer without reasoning, as far as it came; None if nothing is to be generated.
+    """
     grade: Grade | None
+    """None if nothing is to be answered, or a time limit cut the answer."""
     matches: bool | None
-    """Whether the answer ended by itself and equals the expected one exactly."""
+    """Whether the answer ended by itself and equals the expected one exactly; None like grade."""
 
     @property
     def correct(self) -> bool | None:
-        """The scorer's verdict; an answer that was cut by a time limit is wrong."""
-        return None if self.grade is None else self.grade.correct and not self.raw.timed_out
+        """The scorer's verdict; None if nothing was asked, or not in time."""
+        return None if self.grade is None else self.grade.correct
 
     @property
     def loss_sum(self) -> float:
@@ -94,6 +97,8 @@ def mark(question: Question, raw: Raw, reasoning: str = STRIP) -> Outcome:
     """
     Mark *raw* as an answer to *question*.
 
+    What a time limit cut has no mark: how fast a machine is says nothing of the model.
+
     Args:
         question: As it was asked.
         raw: What the model did.
@@ -105,6 +110,8 @@ def mark(question: Question, raw: Raw, reasoning: str = STRIP) -> Outcome:
     if raw.text is None or golden is None:
         return Outcome(question, raw, None, None, None)
     answer = final_answer(raw.text, reasoning)
+    if raw.timed_out:
+        return Outcome(question, raw, answer, None, None)
     expected = final_answer(golden) if question.expected is None else question.expected
     found = grade(question.scorer, answer, expected)
     if is_refused(raw.text, reasoning):
@@ -113,10 +120,9 @@ def mark(question: Question, raw: Raw, reasoning: str = STRIP) -> Outcome:
 
 
 def _mark_choice(question: Question, raw: Raw) -> Outcome:
-    """Mark the likelihoods of the choices; a question that was not reached in time is wrong."""
+    """Mark the likelihoods of the choices; a question that was not reached has no mark."""
     if not raw.choices:
-        late = Grade(False, 0.0) if raw.timed_out else None
-        return Outcome(question, raw, None, late, False if raw.timed_out else None)
+        return Outcome(question, raw, None, None, None)
     per_token = question.scorer.options.get("per_token", False)
     found = grade_choice(
         [nll for nll, _ in raw.choices],

@@ -37,7 +37,8 @@ def completeness(evidence: Evidence) -> list[Rule]:
     complete = [s for s in evidence.suites if problem_of(s) is None]
     if not complete:
         rules.append(missing("asked", "no suite was asked whole of both models"))
-    asked_new = any(p.n_tokens or was_asked(p) for p in pairs_of(complete, SuiteOrigin.NEW))
+    known = pairs_of(asked_of_both(evidence.suites), SuiteOrigin.NEW)
+    asked_new = any(p.n_tokens or was_asked(p) for p in known)
     if not evidence.consolidation and not asked_new:
         detail = "no held-out row of the new datasets was asked: nothing can show that it is better"
         rules.append(missing("new_evidence", detail))
@@ -63,7 +64,30 @@ def missing(name: str, detail: str, suite: str | None = None) -> Rule:
 
 def problem_of(suite: SuiteEvidence) -> str | None:
     """
-    Return why *suite* proves nothing, or None if it is complete.
+    Return why *suite* proves no gain, or None if it is complete.
+
+    An answer that time cut is neither right nor wrong. A candidate without it is not promoted,
+    since what was left out may be what it cannot do.
+    """
+    problem = damage_of(suite)
+    if problem is None and suite.n_late:
+        problem = (
+            f"{suite.n_late} of {suite.n_items} items could not be asked in time ({suite.late}); "
+            "they are asked at the next evaluation"
+        )
+    return problem
+
+
+def asked_of_both(suites: Iterable[SuiteEvidence]) -> list[SuiteEvidence]:
+    """
+    Return the suites whose pairs may show harm: those that are whole, but for items that are late.
+    """
+    return [suite for suite in suites if suite.pairs and damage_of(suite) is None]
+
+
+def damage_of(suite: SuiteEvidence) -> str | None:
+    """
+    Return why *suite* proves nothing at all, or None.
     """
     if suite.problem is not None:
         return suite.problem
@@ -71,9 +95,9 @@ def problem_of(suite: SuiteEvidence) -> str | None:
         return f"its origin is {suite.origin!r}, which no rule looks at"
     if suite.n_items < 1:
         return "it has no item"
-    if len(suite.pairs) != suite.n_items:
-        return f"{len(suite.pairs)} of {suite.n_items} items asked of both"
-    if len({p.id for p in suite.pairs}) != suite.n_items:
+    if len(suite.pairs) + suite.n_late != suite.n_items:
+        return f"{len(suite.pairs) + suite.n_late} of {suite.n_items} items asked of both"
+    if len({p.id for p in suite.pairs}) != len(suite.pairs):
         return "an item is in it twice"
     # Comparisons with NaN are false, so NaN is refused too.
     if not all(

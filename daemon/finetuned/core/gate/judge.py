@@ -14,7 +14,7 @@ from finetuned.core.gate.absolute import absolute
 from finetuned.core.gate.answers_follow import answers_follow
 from finetuned.core.gate.behaviour import canaries_kept, canaries_worse, merge_is_exact, stop_rate
 from finetuned.core.gate.change import pairs_of
-from finetuned.core.gate.completeness import completeness, finite_loss, problem_of
+from finetuned.core.gate.completeness import asked_of_both, completeness, finite_loss, problem_of
 from finetuned.core.gate.first_look import asked_whole
 from finetuned.core.gate.new_rows import gain, minimum_gain, not_worse
 from finetuned.core.gate.older import older_suites
@@ -29,8 +29,8 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
     """
     Decide on a candidate.
 
-    Rules of harm are applied to whatever was asked whole, against the release and against the
-    head; rules of gain only if nothing is missing, against the release.
+    Rules of harm are applied to whatever both were asked in time, against the release and
+    against the head; rules of gain only if nothing is missing, against the release.
 
     Args:
         evidence: Both models on the same items; see Evidence.
@@ -51,9 +51,10 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
             rules.append(minimum_gain(new, config.min_gain))
         files = [s for s in suites if s.origin == SuiteOrigin.NEW]
         rules += answers_follow(files, 1 - config.confidence)
-    head = [s for s in evidence.head if problem_of(s) is None]
+    head = asked_of_both(evidence.head)
     alpha = (1 - config.confidence) / (2 if head else 1)  # two models, two chances
-    rules += _harm(suites, alpha, config, consolidation=evidence.consolidation)
+    asked = asked_of_both(evidence.suites)
+    rules += _harm(asked, alpha, config, consolidation=evidence.consolidation)
     # A head is not proven: a canary that it passes may be luck, and is nothing to be kept.
     rules += canaries_kept([s for s in suites if s.origin == SuiteOrigin.CANARY])
     rules += [

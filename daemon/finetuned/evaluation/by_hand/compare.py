@@ -159,7 +159,6 @@ def pooled(measured: Sequence[Measured]) -> Measured:
         outcomes=outcomes,
         n_cached=sum(one.n_cached for one in measured),
         seconds=sum(one.seconds for one in measured),
-        in_time=all(one.in_time for one in measured),
     )
 
 

@@ -1,0 +1,138 @@
+"""
+A model that is slow is judged by what it was asked in time: a time-out is never a wrong answer.
+
+A real tiny model answers; each of its passes takes a second of a clock that the test moves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from finetuned.config import EvaluationConfig, ModelConfig
+from finetuned.core.scoring.scorer import Scorer
+from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.reader import to_example
+from finetuned.data.render import Renderer
+from finetuned.data.suite import Question, Suite
+from finetuned.errors import Interrupted
+from finetuned.evaluation import examiner as examiner_module
+from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.examiner import Examiner
+from finetuned.evaluation.measured import score
+from finetuned.inference import ask, cached_answers, pending
+
+N = 12
+
+
+class SlowModel:
+    """
+    The tiny model, its clock, and the number of its passes.
+    """
+
+    def __init__(self, base: Path) -> None:
+        from finetuned.model.load import load_version
+
+        self.model = load_version(base, None, ModelConfig(device="cpu", dtype="float32"))
+        self.model.register_forward_pre_hook(self._passed)
+        self.renderer = Renderer.load(base, max_length=512)
+        self.now = 0.0
+        self.passes = 0
+
+    def _passed(self, *_: Any) -> None:
+        self.now += 1.0
+        self.passes += 1
+
+
+@pytest.fixture
+def slow(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> SlowModel:
+    made = SlowModel(tiny_base)
+    clock = SimpleNamespace(monotonic=lambda: made.now, time=time.time)
+    for room in (ask, cached_answers, pending, examiner_module):
+        monkeypatch.setattr(room, "time", clock)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[AnswerStore]:
+    made = AnswerStore(tmp_path / "answers.sqlite3")
+    yield made
+    made.close()
+
+
+def suite() -> Suite:
+    rows = [{"prompt": f"say {i} {'more ' * i}", "completion": f"answer {i}"} for i in range(N)]
+    scorer = Scorer("contains")  # by which an answer may have as many tokens as the limit says
+    questions = [
+        Question(str(i), to_example(r), "", f"say {i}", r["completion"], scorer, ["answer"])
+        for i, r in enumerate(rows)
+    ]
+    return Suite("slow", SuiteOrigin.BENCHMARK, "slow.jsonl", "", tuple(questions))
+
+
+def config(**changes: Any) -> EvaluationConfig:
+    return EvaluationConfig(max_new_tokens=4, batch_size=4, **changes)
+
+
+def test_what_was_not_reached_is_no_wrong_answer_and_is_asked_the_next_time(
+    slow: SlowModel, store: AnswerStore
+) -> None:
+    """
+    The deadline leaves some out: they are in no number, and the next evaluation asks just them.
+    """
+    asker = Examiner(slow.renderer, config(), store)
+    first = asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 12)
+    found = score(first)
+
+    assert 0 < found.n_asked < N
+    assert (N, N - found.n_asked, False) == (found.n_items, found.n_timed_out, found.complete)
+    late = {i for i, o in first.outcomes.items() if o.timed_out}
+    assert {(None, None)} == {(first.outcomes[i].correct, first.outcomes[i].grade) for i in late}
+
+    again = asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000)
+    whole = score(again)
+
+    assert (found.n_asked, N, 0, True) == (
+        *(whole.n_cached, whole.n_asked),
+        *(whole.n_timed_out, whole.complete),
+    )
+    assert {again.outcomes[i].raw for i in first.outcomes if i not in late} == {
+        o.raw for i, o in first.outcomes.items() if i not in late
+    }
+
+
+def test_a_batch_may_take_longer_than_one_of_its_answers(
+    slow: SlowModel, store: AnswerStore
+) -> None:
+    """
+    With the default limits 200 of 200 answers of a model of 135 M "timed out".
+    """
+    asker = Examiner(slow.renderer, config(item_timeout_seconds=4.0), store)
+    found = score(asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000))
+
+    assert slow.now > 4.0 * 4
+    assert (N, 0, True) == (found.n_asked, found.n_timed_out, found.complete)
+
+
+def test_a_stop_loses_no_answer_that_was_finished(slow: SlowModel, store: AnswerStore) -> None:
+    """
+    The evaluation that is begun again asks the rest.
+    """
+
+    def stop() -> None:
+        if slow.passes > 12:
+            raise Interrupted("evaluation stopped")
+
+    asker = Examiner(slow.renderer, config(), store, on_progress=stop)
+    with pytest.raises(Interrupted):
+        asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000)
+    slow.passes = -1000
+    again = asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000)
+
+    assert 4 <= again.n_cached < N
+    assert again.complete
