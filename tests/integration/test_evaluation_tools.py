@@ -270,19 +270,20 @@ def test_a_suite_that_cannot_be_read_is_named_with_its_line(tool: Tool, root: Pa
     assert "gone.jsonl: cannot be read" in err
 
 
-def test_an_answer_that_time_cuts_is_wrong_and_named(tool: Tool, root: Path) -> None:
+def test_an_answer_that_time_cuts_is_named_and_not_judged(tool: Tool, root: Path) -> None:
     """
-    It is counted, not left out; and it is not remembered, so it is asked again.
+    It is in no accuracy, the run did not succeed, and it is not remembered: it is asked again.
     """
     slow = CONFIG.replace("= 12", "= 400\nitem_timeout_seconds = 0.01")
     (root / "config.toml").write_text(slow)
     rows = [{"id": f"w{i}", "prompt": "x", "expected": "zzz", "scorer": "contains"} for i in "ab"]
     write(root / "benchmarks" / "slow.jsonl", rows)
-    status, out, _ = tool("test", "--model", "tiny", "--suite", "slow")
+    status, out, err = tool("test", "--model", "tiny", "--suite", "slow")
 
-    assert 0 == status
+    assert 1 == status
     assert "timed out: wa, wb" in out
-    assert "0% (0/2, " in out
+    assert "nothing was asked" in out
+    assert "item_timeout_seconds" in err
     assert "known from before" not in tool("test", "--model", "tiny", "--suite", "slow")[1]
 
 

@@ -121,7 +121,9 @@ def _complain_of(suites: list[dict[str, Any]], seconds: float) -> None:
             )
         elif not suite["score"]["complete"]:
             complain(
-                "test", f"{suite['name']}: evaluation.suite_timeout_seconds was over before its end"
+                "test",
+                f"{suite['name']}: {len(suite['timed_out'])} items were not answered within "
+                "evaluation.item_timeout_seconds or evaluation.suite_timeout_seconds",
             )
 
 
