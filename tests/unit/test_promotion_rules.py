@@ -14,7 +14,7 @@ from finetuned.config import WatchConfig
 from finetuned.core.promotion_watch import (
     Health,
     is_unhealthy,
-    lost_canaries,
+    lost_and_late_canaries,
     parse_health,
     watch_is_over,
 )
@@ -101,5 +101,16 @@ def test_a_canary_counts_if_the_version_before_or_the_gate_saw_it_pass() -> None
         {"id": "alone", "outcomes": {"candidate": outcome(False)}},
     ]
 
-    assert ["before", "gate"] == lost_canaries({"items": items}, frozenset({"gate"}))
-    assert [] == lost_canaries({}, frozenset({"gate"}))
+    found = lost_and_late_canaries({"items": items}, frozenset({"gate"}))
+    assert (["before", "gate"], []) == found
+    assert ([], []) == lost_and_late_canaries({}, frozenset({"gate"}))
+
+
+def test_a_canary_that_was_not_answered_in_time_is_not_lost() -> None:
+    """
+    A slow moment of the machine takes no version out of use.
+    """
+    late = {"correct": None, "timed_out": True}
+    report = {"items": [{"id": "c", "outcomes": {"incumbent": outcome(True), "candidate": late}}]}
+
+    assert ([], ["c"]) == lost_and_late_canaries(report, frozenset({"c"}))

@@ -77,23 +77,28 @@ def watch_is_over(
     return config.requests > 0 and served >= config.requests
 
 
-def lost_canaries(report: Mapping[str, Any], passed_at_gate: frozenset[str]) -> list[str]:
+def lost_and_late_canaries(
+    report: Mapping[str, Any], passed_at_gate: frozenset[str]
+) -> tuple[list[str], list[str]]:
     """
-    Return the canaries that the served version fails although it should pass them.
+    Return the canaries that the served version fails although it should pass them, and those
+    that it could not be asked in time, which are not failed.
 
-    Those count that the version before passes, or that this one passed at the gate.
+    Those should pass that the version before passes, or that this one passed at the gate.
 
     Args:
         report: Of the canaries asked again: ``incumbent`` is the version before,
             ``candidate`` what is served.
         passed_at_gate: By item.
     """
-    lost = []
+    lost, late = [], []
     for item in report.get("items") or []:
-        outcomes = item["outcomes"]
+        outcomes, name = item["outcomes"], str(item["id"])
         now, before = outcomes.get("candidate"), outcomes.get("incumbent")
         if now is None or now["correct"]:
             continue
-        if item["id"] in passed_at_gate or (before is not None and before["correct"]):
-            lost.append(str(item["id"]))
-    return lost
+        if now["correct"] is None:
+            late += [name] if now["timed_out"] else []
+        elif item["id"] in passed_at_gate or (before is not None and before["correct"]):
+            lost.append(name)
+    return lost, late

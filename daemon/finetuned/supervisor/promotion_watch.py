@@ -17,7 +17,11 @@ from typing import Any
 import structlog
 
 from finetuned.core.promotion import PromotionCause
-from finetuned.core.promotion_watch import is_unhealthy, lost_canaries, watch_is_over
+from finetuned.core.promotion_watch import (
+    is_unhealthy,
+    lost_and_late_canaries,
+    watch_is_over,
+)
 from finetuned.core.run import RunOutcome
 from finetuned.core.run_end import is_over, run_status, should_reassign
 from finetuned.errors import EXIT_OK
@@ -283,9 +287,12 @@ class PromotionWatch:
             log.warning("canaries_unreadable", error=problems[0])
             self._answered = self._question  # until the file changes
             return False
+        lost, late = lost_and_late_canaries(report, self._passed_at_gate(found.version))
+        if late and not lost:
+            self._count_failure(found, f"{len(late)} canaries were not answered in time")
+            return False
         self._answered, self._failures = self._question, 0
         self._context.journal.settings.pass_watch_mark(WatchMark.ASKED, found.seq)
-        lost = lost_canaries(report, self._passed_at_gate(found.version))
         if lost:
             reason = f"canaries that should pass fail: {', '.join(lost[:10])}"
             incident = self._incident(found, "canaries", reason)
@@ -300,9 +307,12 @@ class PromotionWatch:
         if not is_intact(self._context.layout, found.version):
             self._revert(self._incident(found, "files", f"it cannot be asked: {problem}"))
             return True
+        self._count_failure(found, problem)
+        return False
+
+    def _count_failure(self, found: Watched, problem: str) -> None:
         self._failures += 1
         log.warning("canaries_not_asked", version=found.version, error=problem)
-        return False
 
     def _passed_at_gate(self, version: str) -> frozenset[str]:
         report = read_json(self._context.layout.versions / version / REPORT) or {}

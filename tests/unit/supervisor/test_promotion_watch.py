@@ -66,7 +66,10 @@ def item(**correct):
     return {
         "id": "c1",
         "suite": "canaries",
-        "outcomes": {name: {"correct": value, "answer": "a"} for name, value in correct.items()},
+        "outcomes": {
+            name: {"correct": value, "answer": "a", "timed_out": value is None}
+            for name, value in correct.items()
+        },
     }
 
 
@@ -185,6 +188,21 @@ def test_after_some_failures_the_watch_can_end_without_an_answer(
     assert 0 < context.journal.settings.watch_mark(WatchMark.DONE)
     assert watch.promotion() is None
     assert [] == flips
+
+
+def test_canaries_that_came_too_late_are_asked_again(context, watch, workers, flips):
+    """
+    A time-out is no wrong answer, and no right one either.
+    """
+    watch.start()
+    answer(workers, candidate=None, incumbent=True)
+    watch.look()
+    watch._not_before = 0.0
+
+    assert [] == flips
+    assert "v0002" == context.journal.promotions.incumbent()
+    assert 0 == context.journal.settings.watch_mark(WatchMark.ASKED)
+    assert watch.is_due()
 
 
 def test_what_a_person_chose_is_not_watched(context, watch):
