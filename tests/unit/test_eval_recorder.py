@@ -23,12 +23,12 @@ from finetuned.training.progress import Progress, RunState
 from finetuned.training.rows import StepRows
 
 
-def outcome(text: str, golden: str = "ok", *, loss: float = 2.0) -> Outcome:
+def outcome(text: str, golden: str = "ok", *, loss: float = 2.0, late: bool = False) -> Outcome:
     """
     Return what it is worth that a model answered *text*; the row has 4 supervised tokens.
     """
     example = to_example({"prompt": "say", "completion": golden})
-    raw = Raw(text, loss, 4, 4, 3, stopped=True, timed_out=False, seconds=0.1)
+    raw = Raw(text, loss, 4, 4, 3, stopped=not late, timed_out=late, seconds=0.1)
     return mark(Question("q1", example, "be short", "say", golden), raw)
 
 
@@ -154,6 +154,19 @@ def test_a_text_row_has_a_loss_and_no_answer(tmp_path: Path) -> None:
 
     assert (0, 2.0) == (beat["total_evals"], beat["validation_loss"])
     assert "evals" not in run.state.totals
+
+
+def test_an_answer_that_the_deadline_cut_is_shown_and_not_counted(tmp_path: Path) -> None:
+    """
+    How fast the machine is says nothing of the model.
+    """
+    beat = Run(tmp_path, [1], outcome("ok"), outcome("o", late=True)).steps(1)
+
+    assert (1, 1, [100.0]) == (beat["total_evals"], beat["total_correct"], beat["accuracy_history"])
+    assert [(True, False), (None, True)] == [
+        (shown["matches"], shown["timed_out"]) for shown in beat["recent_examples"]
+    ]
+    assert 1 == len(beat["eval_samples"])
 
 
 def test_a_look_that_answered_nothing_has_no_loss(tmp_path: Path) -> None:

@@ -105,14 +105,16 @@ class EvalRecorder:
         run = self._state
         current_file = self._describe_step(run.job_step).current_file
         for outcome in outcomes:
-            if outcome.matches is None:
+            if outcome.answer is None:
                 continue  # a language modelling row has a loss and no answer
-            run.add("evals", 1)
-            run.add("correct", float(outcome.matches))
-            run.add("think_tags", float(count_think_tags(outcome.raw.text or "")))
             self._recent.append(
                 recent_example(outcome, step=run.lineage_step, current_file=current_file)
             )
+            if outcome.matches is None:
+                continue  # cut by the deadline: shown, and neither right nor wrong
+            run.add("evals", 1)
+            run.add("correct", float(outcome.matches))
+            run.add("think_tags", float(count_think_tags(outcome.raw.text or "")))
             self._samples.append(eval_sample(outcome, step=run.lineage_step))
         if run.totals.get("evals"):
             accuracy = 100 * run.totals.get("correct", 0.0) / run.totals["evals"]
