@@ -22,9 +22,12 @@ from finetuned.data.render import Renderer
 from finetuned.data.suite import Question, Suite
 from finetuned.errors import Interrupted
 from finetuned.evaluation import examiner as examiner_module
+from finetuned.evaluation import plan as plan_module
 from finetuned.evaluation.answers import AnswerStore
-from finetuned.evaluation.examiner import Examiner
+from finetuned.evaluation.examiner import Asked, Examiner
 from finetuned.evaluation.measured import score
+from finetuned.evaluation.plan import make_plan
+from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.inference import ask, cached_answers, pending
 
 N = 12
@@ -53,7 +56,7 @@ class SlowModel:
 def slow(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> SlowModel:
     made = SlowModel(tiny_base)
     clock = SimpleNamespace(monotonic=lambda: made.now, time=time.time)
-    for room in (ask, cached_answers, pending, examiner_module):
+    for room in (ask, cached_answers, pending, examiner_module, plan_module):
         monkeypatch.setattr(room, "time", clock)
     return made
 
@@ -136,3 +139,57 @@ def test_a_stop_loses_no_answer_that_was_finished(slow: SlowModel, store: Answer
 
     assert 4 <= again.n_cached < N
     assert again.complete
+
+
+def long_suite(name: str, origin: SuiteOrigin, n: int) -> PickedSuite:
+    scorer, expected = Scorer("contains"), ["answer"]
+    questions = tuple(
+        Question(str(i), to_example(row), "", row["prompt"], "answer", scorer, expected)
+        for i in range(n)
+        for row in ({"prompt": f"say {name} {i}", "completion": "answer"},)
+    )
+    return PickedSuite(Suite(name, origin, f"{name}.jsonl", "", questions))
+
+
+def test_a_plan_fits_into_its_time_and_says_what_it_leaves_out(
+    slow: SlowModel, store: AnswerStore
+) -> None:
+    """
+    What it expects is what it takes; each suite has its share; what is known costs nothing.
+    """
+    suites = [long_suite("new", SuiteOrigin.NEW, 24), long_suite("old", SuiteOrigin.OLD, 200)]
+    asker = Examiner(slow.renderer, config(), store)
+    asked = Asked(lambda: slow.model, "candidate")
+    end = slow.now + 150
+    plan = make_plan(asker, suites, asked, [], deadline=end)
+
+    sizes = [len(s.suite.questions) for s in plan.suites]
+    assert 24 == sizes[0]
+    assert 24 <= sizes[1] < 200
+    assert [0, 200 - sizes[1]] == [s.n_left_out for s in plan.suites]
+    assert (sum(sizes), 200 - sizes[1]) == (plan.n_items, plan.n_left_out)
+    assert plan.seconds is not None
+
+    began = slow.now
+    for picked in plan.suites:
+        assert asker.measure(asked.load, asked.digest, picked.suite, deadline=end).complete
+    assert slow.now <= end
+    assert 0.4 <= plan.seconds / (slow.now - began) <= 2.5
+
+    again = make_plan(asker, suites, asked, [], deadline=slow.now + 150)
+    assert len(again.suites[1].suite.questions) > sizes[1]
+    names = [{q.id for q in p.suites[1].suite.questions} for p in (plan, again)]
+    assert names[0] < names[1]
+
+
+def test_with_time_enough_everything_is_asked(slow: SlowModel, store: AnswerStore) -> None:
+    """
+    As if there were no plan.
+    """
+    suites = [long_suite("new", SuiteOrigin.NEW, 8)]
+    asker = Examiner(slow.renderer, config(), store)
+    asked = Asked(lambda: slow.model, "candidate")
+    plan = make_plan(asker, suites, asked, [asked], deadline=slow.now + 10_000)
+
+    assert (suites[0],) == plan.suites
+    assert 0 == plan.n_left_out

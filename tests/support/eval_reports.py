@@ -249,6 +249,7 @@ def make_report(
             "required": origin != "benchmark",
             "problem": None,
             "n_unasked": 0,
+            "n_left_out": 0,
         }
         for name, origin, title in SUITES
     ]

@@ -98,6 +98,46 @@ def test_a_lost_canary_settles_it_whatever_else_would_be_said():
     assert settles(found, GATE)
 
 
+def part(origin, *, n, n_left_out, name=None):
+    """A sample of *n* items, all right before and now."""
+    found = suite(origin, before=n, now=n)
+    return replace(
+        found, name=name or origin, n_items=n, pairs=found.pairs[:n], n_left_out=n_left_out
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "title"),
+    [
+        ([part("benchmark", n=31, n_left_out=169)], "benchmark"),
+        ([part("canary", n=8, n_left_out=12)], "canary"),
+        ([part("old", n=9, n_left_out=9, name=str(i)) for i in range(3)], "old and 2 more"),
+    ],
+)
+def test_what_was_asked_too_little_promotes_nothing(sample, title):
+    """
+    Too few items stand for nothing: it is held, and the verdict says for how many there was time.
+    """
+    found = verdict(GAINED, *sample)
+    n, left_out = sum(s.n_items for s in sample), sum(s.n_left_out for s in sample)
+
+    assert VersionVerdict.HELD is found.outcome
+    assert found.reason == (
+        f"sampled: {title}: there was time for {n} of {n + left_out} items and 32 are needed; "
+        "evaluation.max_minutes allows more"
+    )
+
+
+def test_a_sample_that_is_large_enough_stands_for_its_suite():
+    """
+    32 items of a benchmark, or of all older files together.
+    """
+    older = [part("old", n=16, n_left_out=9, name=str(i)) for i in range(2)]
+
+    assert verdict(GAINED, part("benchmark", n=32, n_left_out=168), *older).promote
+    assert verdict(GAINED, part("canary", n=8, n_left_out=0)).promote
+
+
 def test_missing_evidence_settles_nothing():
     """
     A suite that could not be asked is no reason to leave others out.

@@ -37,6 +37,13 @@ class EvaluationConfig:
     new datasets, half spread over earlier ones.
     """
 
+    max_minutes: float = 60.0
+    """
+    Longest time that the final evaluation of a candidate may take, in minutes, 0.001 to 10000.
+    If everything would take longer, a sample of each suite is asked that fits; what was left
+    out is in the report, and with fewer than 32 items of a suite nothing is promoted.
+    """
+
     final_timeout_seconds: float = 7200.0
     """Deadline of the final evaluation of one model, in seconds, 1 to 86400."""
 
@@ -104,6 +111,7 @@ class EvaluationConfig:
             max_new_tokens=(1, 8192),
             final_max_rows=(2, 100000),
             first_items=(0, 100000),
+            max_minutes=(0.001, 10_000),
             final_timeout_seconds=(1, 86400),
             batch_size=(1, 1024),
         )

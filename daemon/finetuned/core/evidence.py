@@ -63,6 +63,8 @@ class SuiteEvidence:
     """Why it proves nothing, apart from items that are late; None if nothing speaks against it."""
     n_unasked: int = 0
     """Items beside these that were left out of a first look, >= 0."""
+    n_left_out: int = 0
+    """Items beside these for which there was no time: n_items are a sample, >= 0."""
     n_late: int = 0
     """Of n_items, those that one of both could not be asked in time, which are in no pair."""
     late: str = ""
@@ -211,6 +213,9 @@ def _suite(
     n_items, n_unasked = suite.get("n_items"), suite.get("n_unasked", 0)
     if type(n_unasked) is not int or n_unasked < 0:
         n_unasked, problem = 0, problem or "how much of it was left out is not known"
+    n_left_out = suite.get("n_left_out", 0)
+    if type(n_left_out) is not int or n_left_out < 0:
+        n_left_out, problem = 0, problem or "for how much of it there was no time is not known"
     return SuiteEvidence(
         name=name,
         title=str(suite.get("title") or name),
@@ -220,6 +225,7 @@ def _suite(
         pairs=tuple(pairs.values()),
         problem=None if problem is None else str(problem),
         n_unasked=n_unasked,
+        n_left_out=n_left_out,
         n_late=n_late,
         late=", ".join(f"{n} of the {subject}" for subject, n in late.items() if n),
     )

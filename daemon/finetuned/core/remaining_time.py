@@ -16,6 +16,8 @@ BURST_SECONDS = 1.0
 class RemainingTime:
     """
     The time left of one piece of work whose items are counted; made when the work begins.
+
+    If the count falls, other work has begun.
     """
 
     _began: float | None = None
@@ -31,10 +33,12 @@ class RemainingTime:
         run out and the work goes on.
 
         Args:
-            done: Items that are done, >= 0; never falls.
+            done: Items that are done, >= 0.
             total: Items in all.
             now: On a monotonic clock, in seconds.
         """
+        if done < self._done:
+            self._began = None
         if self._began is None or now - self._began < BURST_SECONDS:
             self._began = now if self._began is None else self._began
             self._done_at_start = self._done = done

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from finetuned.config import EvaluationConfig
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KEPT_TOGETHER: Final = 32
 """Answers that are put into the store in one transaction."""
 
+_IN_PROBE: Final = "\0"
+"""Between suite and item in the name of a question that is asked with those of other suites."""
+
 NOT_REACHED: Final = Raw(
     text="",
     loss_sum=0.0,
@@ -36,6 +39,18 @@ NOT_REACHED: Final = Raw(
     seconds=0.0,
 )
 """The result of a question that was not reached before the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """
+    A model that is asked: how it is loaded, and under which identity its answers are kept.
+    """
+
+    load: Callable[[], LanguageModel]
+    """Called only if an answer is not known."""
+    digest: str
+    """Of its weights; see model_digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,54 @@ class Examiner:
                 if q.id not in fresh
             }
         return Measured(suite, outcomes, n_cached, time.monotonic() - began)
+
+    def known(self, digest: str, suite: Suite) -> dict[str, Raw]:
+        """
+        Return what a model did with questions of *suite* before, by item.
+        """
+        keys = self._keys_of(suite)
+        found = {} if self.store is None else self.store.find(digest, keys.values())
+        return {item: found[key] for item, key in keys.items() if key in found}
+
+    def probe(
+        self, asked: Asked, suites: Sequence[Suite], *, share: float, deadline: float
+    ) -> dict[str, list[Raw]]:
+        """
+        Ask a model one batch of questions that it was not asked before, from all suites in turn.
+
+        Returns:
+            By suite, what it did with these and what was known; cut answers are there too.
+
+        Args:
+            asked: The model.
+            suites: In each, the questions that are asked first are the first.
+            share: Of the time between the loaded model and the deadline, 0 to 1.
+            deadline: On the clock of time.monotonic.
+        """
+        known = {suite.name: self.known(asked.digest, suite) for suite in suites}
+        found = {name: list(raws.values()) for name, raws in known.items()}
+        pools = [[q for q in s.questions if q.id not in known[s.name]] for s in suites]
+        turns = [
+            (suite.name, pool[i])
+            for i in range(max(map(len, pools), default=0))
+            for suite, pool in zip(suites, pools, strict=True)
+            if i < len(pool)
+        ][: self.config.batch_size]
+        if not turns:
+            return found
+        named = {f"{name}{_IN_PROBE}{q.id}": (name, q) for name, q in turns}
+        keys = {
+            item: self._keys[name][question.id, question.generated]
+            for item, (name, question) in named.items()
+        }
+        questions = [replace(question, id=item) for item, (_, question) in named.items()]
+        keeper = _Keeper(self.store, asked.digest, keys)
+        model = asked.load()
+        now = time.monotonic()
+        end = now + share * max(0.0, deadline - now)
+        for item, outcome in self._ask(model, questions, end, keeper).items():
+            found[named[item][0]].append(outcome.raw)
+        return found
 
     def _keys_of(self, suite: Suite) -> dict[str, str]:
         """Return the key of each question; a question is rendered once for all models."""

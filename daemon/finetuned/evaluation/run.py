@@ -21,10 +21,11 @@ from finetuned.data.render import Renderer
 from finetuned.data.swapped import with_swapped_questions
 from finetuned.errors import Interrupted
 from finetuned.evaluation.answers import AnswerStore
-from finetuned.evaluation.examiner import Examiner
+from finetuned.evaluation.examiner import Asked, Examiner
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.interpolate import is_possible
 from finetuned.evaluation.measured import Measured, MeasuredSubject
+from finetuned.evaluation.plan import is_larger, make_plan
 from finetuned.evaluation.report import ReportBuilder, clusters_of
 from finetuned.evaluation.selected_suites import (
     PickedSuite,
@@ -34,13 +35,16 @@ from finetuned.evaluation.selected_suites import (
     renderable,
 )
 from finetuned.evaluation.subjects import (
-    BASE,
     CANDIDATE,
     HEAD,
     INCUMBENT,
     Models,
     Subject,
+    asking_order,
+    compared_with,
     compute_signature,
+    is_base_alone,
+    subjects_of,
 )
 from finetuned.evaluation.trials import Look, try_shares
 from finetuned.files.base_model import position_limit
@@ -64,6 +68,8 @@ class EvaluationRun:
         self.config = spec.config
         self.heartbeat = Heartbeat(run_dir)
         self.models = Models(self.config.model)
+        self.deadline = time.monotonic() + 60 * self.config.evaluation.max_minutes
+        """When everything must be asked, on the clock of time.monotonic."""
 
     def run(self) -> None:
         """
@@ -75,7 +81,7 @@ class EvaluationRun:
             OSError: The file system refused; there is no report.
         """
         self.heartbeat.beat(force=True, phase=Phase.LOADING_FOR_EVALUATION)
-        subjects = self._subjects()
+        subjects = subjects_of(self.spec)
         renderer = self._renderer(subjects[CANDIDATE].base)
         suites = [
             self._with_control(renderable(picked, renderer), renderer) for picked in self._pick()
@@ -95,21 +101,6 @@ class EvaluationRun:
                 store.add_results(self.spec.run_id, report.subjects, report.items)
         write_eval_report(self.run_dir, report)
         self.heartbeat.beat(force=True, phase=Phase.EVALUATED)
-
-    def _subjects(self) -> dict[str, Subject]:
-        """Return the models to ask, by the part that they play."""
-        job = self.spec.job
-        parts = {
-            BASE: None if job is None else job.base,
-            INCUMBENT: self.spec.incumbent,
-            HEAD: self.spec.head,
-            CANDIDATE: self.spec.candidate,
-        }
-        return {
-            part: Subject(part, model.base, model.folder, model.version)
-            for part, model in parts.items()
-            if model is not None
-        }
 
     def _renderer(self, base: Path) -> Renderer:
         return Renderer.load(
@@ -138,6 +129,35 @@ class EvaluationRun:
             return picked
         return replace(picked, swapped=with_swapped_questions(suite, renderer.render))
 
+    def _planned(
+        self,
+        examiner: Examiner,
+        subjects: Mapping[str, Subject],
+        suites: Sequence[PickedSuite],
+    ) -> list[PickedSuite]:
+        """Return the suites as there is time left for them, and say how long they will take."""
+        config = self.config.evaluation
+        self.heartbeat.beat(phase=Phase.EVALUATING_CANDIDATE, subject=CANDIDATE)
+        total = len(subjects) * sum(len(s.suite.questions) for s in suites)
+        self.heartbeat.beat(force=True, evaluation_done=0, evaluation_total=total)
+        plan = make_plan(
+            examiner,
+            suites,
+            self._asked(subjects[CANDIDATE]),
+            [self._asked(subject) for subject in compared_with(subjects)],
+            deadline=self.deadline,
+        )
+        self.heartbeat.beat(
+            force=True,
+            eta_seconds=plan.seconds,
+            evaluation_left_out=plan.n_left_out,
+            evaluation_plan={**plan.record(), "max_minutes": config.max_minutes},
+        )
+        return list(plan.suites)
+
+    def _asked(self, subject: Subject) -> Asked:
+        return Asked(lambda: self.models.get(subject), self._digest(subject))
+
     def _look(
         self,
         examiner: Examiner,
@@ -148,13 +168,18 @@ class EvaluationRun:
         """
         Ask a part first if that may settle the verdict; ask everything unless it does.
 
+        If there is no time for everything, a sample is asked, which grows as long as answers
+        come sooner than was expected.
+
         Args:
             examiner: Asks.
             subjects: By part.
             suites: Whole.
             trial: Number of the trial from 1; 0 for the whole candidate.
         """
-        origin = examiner.renderer.template.origin
+        whole, origin = suites, examiner.renderer.template.origin
+        if self.spec.job is not None:
+            suites = self._planned(examiner, subjects, whole)
         part = first_part(suites, self.config.evaluation.first_items) if self._asks_part() else []
         if any(picked.n_unasked for picked in part):
             builder = ReportBuilder(self.spec, part, clusters_of(part), origin)
@@ -162,18 +187,20 @@ class EvaluationRun:
             look = Look(builder, measured, self._verdict(builder, measured, trial))
             if settles(look.verdict, self.config.gate):
                 return look
-        builder = ReportBuilder(self.spec, suites, clusters_of(suites), origin)
         measured = self._measure(examiner, subjects, suites)
+        while any(picked.n_left_out for picked in suites):
+            larger = self._planned(examiner, subjects, whole)
+            if not is_larger(larger, suites):
+                break
+            suites, measured = larger, self._measure(examiner, subjects, larger)
+        builder = ReportBuilder(self.spec, suites, clusters_of(suites), origin)
         return Look(builder, measured, self._verdict(builder, measured, trial))
 
     def _asks_part(self) -> bool:
-        job = self.spec.job
-        return (
-            job is not None
-            and job.job_kind is JobKind.TRAINING
-            and self.config.evaluation.first_items > 0
-            and may_settle(self.config.gate, job.look)
-        )
+        job, first = self.spec.job, self.config.evaluation.first_items
+        if job is None or job.job_kind is not JobKind.TRAINING or first == 0:
+            return False
+        return may_settle(self.config.gate, job.look)
 
     def _measure(
         self,
@@ -198,11 +225,12 @@ class EvaluationRun:
         total = len(subjects) * n_questions + n_swapped
         self.heartbeat.beat(force=True, evaluation_done=0, evaluation_total=total)
         found: dict[str, MeasuredSubject] = {}
-        for name, subject in subjects.items():
-            same = next((s for s in found if subjects[s].is_same(subject)), None)
+        for name in asking_order(subjects):
+            subject = subjects[name]
+            others = (s for s in found if s != CANDIDATE)
+            same = next((s for s in others if subjects[s].is_same(subject)), None)
             if same is None or name == CANDIDATE:
-                is_alone = not any(s.is_same(subject) for n, s in subjects.items() if n != name)
-                known_only = known_base and name == BASE and is_alone
+                known_only = known_base and is_base_alone(name, subjects)
                 found[name] = self._examine(examiner, subject, suites, known_only=known_only)
                 continue
             one = found[same]
@@ -210,7 +238,7 @@ class EvaluationRun:
                 one.version, one.seconds, one.load_seconds, one.suites, same_as=same
             )
             self._count(sum(len(picked.suite.questions) for picked in suites))
-        return found
+        return {name: found[name] for name in subjects}
 
     def _examine(
         self,
@@ -223,6 +251,8 @@ class EvaluationRun:
         """Ask one model every suite that has no problem."""
         began, loading = time.monotonic(), self.models.seconds
         deadline = began + self.config.evaluation.final_timeout_seconds
+        if self.spec.job is not None:
+            deadline = min(deadline, self.deadline)
         digest = self._digest(subject)
         measured: dict[str, Measured] = {}
         for picked in suites:

@@ -43,6 +43,8 @@ class PickedSuite:
     """Why it cannot be asked; None if it can."""
     n_unasked: int = 0
     """Questions that the model did not have to answer; see first_part()."""
+    n_left_out: int = 0
+    """Questions beside these for which there is no time; see evaluation/plan.py."""
     swapped: Suite | None = None
     """Its answers after the questions of other rows, which the candidate's loss is taken of."""
 
@@ -61,6 +63,7 @@ class PickedSuite:
             required=bool(suite.questions) or not self.n_unasked,
             problem=self.problem,
             n_unasked=self.n_unasked,
+            n_left_out=self.n_left_out,
         )
 
 

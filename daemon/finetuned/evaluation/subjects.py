@@ -8,6 +8,7 @@ is not loaded again. Does not know questions.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ import orjson
 from finetuned.config import ModelConfig
 from finetuned.files.manifest import verify_manifest
 from finetuned.files.run import read_json
+from finetuned.files.spec import EvaluationSpec
 from finetuned.layout import MANIFEST
 from finetuned.model.torch_build import torch_build
 
@@ -30,7 +32,7 @@ BASE: Final = "base"
 INCUMBENT: Final = "incumbent"
 HEAD: Final = "head"
 CANDIDATE: Final = "candidate"
-"""The subjects of an evaluation; their order is that in which they are asked."""
+"""The subjects of an evaluation, in the order of a report; see asking_order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,53 @@ class Subject:
         Return whether both are the same weights.
         """
         return (self.base, self.folder) == (other.base, other.folder)
+
+
+def subjects_of(spec: EvaluationSpec) -> dict[str, Subject]:
+    """
+    Return the models to ask, by the part that they play, in the order of a report.
+    """
+    parts = {
+        BASE: None if spec.job is None else spec.job.base,
+        INCUMBENT: spec.incumbent,
+        HEAD: spec.head,
+        CANDIDATE: spec.candidate,
+    }
+    return {
+        part: Subject(part, model.base, model.folder, model.version)
+        for part, model in parts.items()
+        if model is not None
+    }
+
+
+def is_base_alone(name: str, subjects: Mapping[str, Subject]) -> bool:
+    """
+    Return whether *name* is the base and no other of *subjects* is: no rule compares with it.
+    """
+    others = (s for n, s in subjects.items() if n != name)
+    return name == BASE and not any(s.is_same(subjects[name]) for s in others)
+
+
+def asking_order(subjects: Mapping[str, Subject]) -> list[str]:
+    """
+    Return the names of *subjects* in the order in which they are asked.
+
+    The candidate is first: without its answers there is no verdict. The base is last if
+    nothing depends on it.
+    """
+    return sorted(subjects, key=lambda name: (name != CANDIDATE, is_base_alone(name, subjects)))
+
+
+def compared_with(subjects: Mapping[str, Subject]) -> list[Subject]:
+    """
+    Return the models that the candidate is compared with, each once.
+    """
+    others = {
+        (subject.base, subject.folder): subject
+        for name, subject in subjects.items()
+        if name != CANDIDATE and not is_base_alone(name, subjects)
+    }
+    return list(others.values())
 
 
 class Models:

@@ -48,6 +48,8 @@ class SuiteRecord:
     """Why it could not be asked; None if it could."""
     n_unasked: int = 0
     """Items beside n_items that were left out: a first look settled the verdict."""
+    n_left_out: int = 0
+    """Items beside n_items for which there was no time: n_items are a sample of the suite."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

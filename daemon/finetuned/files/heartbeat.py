@@ -100,6 +100,10 @@ class Beat:
     evaluation_done: int | None = None
     """Items asked so far, of all subjects."""
     evaluation_total: int | None = None
+    evaluation_left_out: int | None = None
+    """Items for which there is no time, of each model."""
+    evaluation_plan: dict[str, float | None] | None = None
+    """What was expected before: items, left_out, seconds, tokens_per_second, max_minutes."""
 
 
 class Heartbeat:

@@ -85,8 +85,19 @@ class PreparedQuestion:
             max_new_tokens: The general limit, >= 1. An expected answer that is longer
                 raises it, so that a right answer is never cut.
         """
-        if not self.question.scored or self.question.scorer.name not in _BOUNDED:
-            return max_new_tokens
-        golden = self.golden_tokens
-        longest = max(max_new_tokens, golden + SPARE_TOKENS)
-        return min(longest, golden + min(golden, SPARE_AT_MOST) + SPARE_TOKENS)
+        return longest_answer(self.question, self.golden_tokens, max_new_tokens)
+
+
+def longest_answer(question: Question, golden_tokens: int, max_new_tokens: int) -> int:
+    """
+    Return how many tokens an answer to *question* may have.
+
+    Args:
+        question: Any.
+        golden_tokens: Of its expected answer.
+        max_new_tokens: As PreparedQuestion.longest_answer.
+    """
+    if not question.scored or question.scorer.name not in _BOUNDED:
+        return max_new_tokens
+    longest = max(max_new_tokens, golden_tokens + SPARE_TOKENS)
+    return min(longest, golden_tokens + min(golden_tokens, SPARE_AT_MOST) + SPARE_TOKENS)

@@ -134,8 +134,7 @@ DEFAULTS: dict[str, Any] = {
     "precision": None,
     "max_batch_tokens": None,
     "validating": None,
-    "evaluation_done": None,
-    "evaluation_total": None,
+    **dict.fromkeys(("evaluation_done", "evaluation_total", "evaluation_left_out")),
     "version": None,
     "head": None,
     "beyond_release": NOTHING_BEYOND,
@@ -193,6 +192,7 @@ _NOW = (
     "seconds_per_step",
     "evaluation_done",
     "evaluation_total",
+    "evaluation_left_out",
 )
 """Fields that are true of the current run only: null unless its last heartbeat has them."""
 
@@ -278,8 +278,8 @@ class StatusBoard:
         if self._evaluation is None:
             self._evaluation = RemainingTime()
         done, total = fields["evaluation_done"], fields["evaluation_total"]
-        left = self._evaluation.observe(done, total, time.monotonic())
-        fields["eta_seconds"] = None if left is None else round(left, 1)
+        if (left := self._evaluation.observe(done, total, time.monotonic())) is not None:
+            fields["eta_seconds"] = round(left, 1)  # before, what the worker expects
 
     def _derive(self, beat: Beat) -> None:
         fields = self.fields

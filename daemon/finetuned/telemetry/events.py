@@ -49,6 +49,8 @@ EVENTS: Final = {
     "engine_started": "The engine that generates was started; it has loaded no model yet.",
     "engine_takes_no_adapters": "The server in serving.engine answers with what it started with.",
     "engine_unreachable": "The server in serving.engine does not answer, and why; tried again.",
+    "evaluation_planned": "How many items an evaluation asks of each model, how many it leaves out "
+    "for want of time, and about how long it will take.",
     "exchanges_left_out": "So many answers could not be recorded: too many at once, or no disk.",
     "exchanges_removed": "Recorded answers were removed for their age or for space, this many.",
     "feedback_not_written": "A bug kept answers or feedback from being recorded; requests go on.",

@@ -1,5 +1,5 @@
 """
-Faults for a training worker, chosen by files in the folder FINETUNED_FAULTS.
+Faults for a worker, chosen by files in the folder FINETUNED_FAULTS.
 
 On PYTHONPATH of a daemon under test. The daemon knows nothing of this: the
 worker meets the fault where a driver, a library or a disk would make it.
@@ -32,16 +32,7 @@ def _plant() -> None:
 
         CachedLM.logits = _hang
     if _is_planted("slow-generation"):
-        from transformers import Qwen3ForCausalLM
-
-        forward = Qwen3ForCausalLM.forward
-
-        def slow_forward(self: object, *args: object, **kwargs: object) -> object:
-            if not self.training:
-                time.sleep(0.4)
-            return forward(self, *args, **kwargs)
-
-        Qwen3ForCausalLM.forward = slow_forward
+        _slow_down("slow-generation", 0.4)
     if _is_planted("slow-save"):
         from finetuned.training import checkpoint
 
@@ -112,5 +103,21 @@ def _plant_in_loss() -> None:
     StreamTrainer.training_step, SupervisedLM.batch_loss = step_of, bad_loss
 
 
+def _slow_down(fault: str, seconds: float) -> None:
+    """Make each pass of a model that is not in training longer, while the fault is there."""
+    from transformers import Qwen3ForCausalLM
+
+    forward = Qwen3ForCausalLM.forward
+
+    def slow_forward(self: object, *args: object, **kwargs: object) -> object:
+        if not self.training and _is_planted(fault):
+            time.sleep(seconds)
+        return forward(self, *args, **kwargs)
+
+    Qwen3ForCausalLM.forward = slow_forward
+
+
 if "finetuned.training.worker" in sys.orig_argv:
     _plant()
+if "finetuned.evaluation.worker" in sys.orig_argv and _is_planted("slow-evaluation"):
+    _slow_down("slow-evaluation", 0.2)

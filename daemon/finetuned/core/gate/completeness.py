@@ -10,6 +10,7 @@ from typing import Final
 from finetuned.core.evidence import Evidence, SuiteEvidence
 from finetuned.core.gate.change import pairs_of, was_asked
 from finetuned.core.gate.verdict import Rule, RuleKind
+from finetuned.core.sample import LEAST_ASKED
 from finetuned.core.suite_origin import SuiteOrigin
 
 _LARGEST: Final = 1e12
@@ -42,6 +43,33 @@ def completeness(evidence: Evidence) -> list[Rule]:
     if not evidence.consolidation and not asked_new:
         detail = "no held-out row of the new datasets was asked: nothing can show that it is better"
         rules.append(missing("new_evidence", detail))
+    return rules
+
+
+def sampled_enough(suites: Iterable[SuiteEvidence]) -> list[Rule]:
+    """
+    Return a failed rule for what was asked too little to stand for the whole; none if nothing was.
+
+    The new rows of all files count together, and so do the rows of all older files.
+    """
+    parts: dict[str, list[SuiteEvidence]] = {}
+    for suite in suites:
+        together = suite.origin in (SuiteOrigin.NEW, SuiteOrigin.OLD)
+        parts.setdefault(suite.origin if together else suite.name, []).append(suite)
+    rules = []
+    for part in parts.values():
+        n, left_out = sum(s.n_items for s in part), sum(s.n_left_out for s in part)
+        if left_out and n < LEAST_ASKED:
+            name = part[0].title + (f" and {len(part) - 1} more" if len(part) > 1 else "")
+            detail = (
+                f"{name}: there was time for {n} of {n + left_out} items and {LEAST_ASKED} are "
+                "needed; evaluation.max_minutes allows more"
+            )
+            numbers: dict[str, float] = {"items": n, "left_out": left_out}
+            suite_name = part[0].name if len(part) == 1 else None
+            rules.append(
+                Rule("sampled", False, detail, RuleKind.GAIN, suite=suite_name, numbers=numbers)
+            )
     return rules
 
 

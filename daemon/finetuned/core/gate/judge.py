@@ -14,7 +14,13 @@ from finetuned.core.gate.absolute import absolute
 from finetuned.core.gate.answers_follow import answers_follow
 from finetuned.core.gate.behaviour import canaries_kept, canaries_worse, merge_is_exact, stop_rate
 from finetuned.core.gate.change import pairs_of
-from finetuned.core.gate.completeness import asked_of_both, completeness, finite_loss, problem_of
+from finetuned.core.gate.completeness import (
+    asked_of_both,
+    completeness,
+    finite_loss,
+    problem_of,
+    sampled_enough,
+)
 from finetuned.core.gate.first_look import asked_whole
 from finetuned.core.gate.new_rows import gain, minimum_gain, not_worse
 from finetuned.core.gate.older import older_suites
@@ -66,7 +72,7 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
         rules += absolute(
             "quality", config.quality_gates, suites, config.confidence, RuleKind.ADVICE
         )
-    rules += asked_whole(evidence.suites)
+    rules += [*asked_whole(evidence.suites), *sampled_enough(evidence.suites)]
     if evidence.consolidation:  # a merge learns nothing, so nothing is lost if it is refused
         rules = [replace(r, kind=RuleKind.HARM) if r.kind is RuleKind.GAIN else r for r in rules]
     elif config.release == "every":

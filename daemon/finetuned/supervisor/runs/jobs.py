@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -23,13 +22,13 @@ from finetuned.core.situation import (
     WorkerView,
 )
 from finetuned.errors import ConfigError
-from finetuned.files.heartbeat import Beat
 from finetuned.files.spec import EvaluationSpec, TrainingSpec
 from finetuned.layout import Priority
 from finetuned.process.spares import WaitingWorkers
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import move_job, retrain_if_past, set_learnt_aside
 from finetuned.supervisor.runs.ahead import WorkersAhead
+from finetuned.supervisor.runs.beginning import JobRun, log_beginning
 from finetuned.supervisor.runs.ending import Endings
 from finetuned.supervisor.runs.run import SupervisedRun, spawn, start_run
 from finetuned.supervisor.runs.specs import (
@@ -47,18 +46,6 @@ EVAL_GRACE_SECONDS = 5.0
 
 END_LOOK_SECONDS = 0.05
 """Time between two looks for a run's exit record: a worker that stays sends no signal."""
-
-
-@dataclass
-class JobRun:
-    """
-    The run of a job, and what was done about it so far.
-    """
-
-    run: SupervisedRun
-    job_id: str
-    ready_logged: bool = False
-    """Whether training_ready was logged."""
 
 
 class JobRunner:
@@ -247,25 +234,6 @@ class JobRunner:
             if not known and run is not None and run.has_exit_record:
                 return
 
-    def _log_ready(self, now: JobRun, beat: Beat) -> None:
-        """Log once how a run trains: what was chosen and refused, and why anything was reset."""
-        if now.ready_logged or beat.ready_at is None:
-            return
-        now.ready_logged = True
-        log.info(
-            "training_ready",
-            run_id=now.run.id,
-            job_id=now.job_id,
-            optimizer_state=beat.optimizer_state,
-            warm_up=beat.warm_up,
-            chat_template=beat.chat_template,
-            kernels=beat.kernels,
-            precision=beat.precision,
-            max_batch_tokens=beat.max_batch_tokens,
-            kernels_timed=beat.kernels_timed,
-            kernels_refused=beat.kernels_refused,
-        )
-
     def poll(self) -> bool:
         """
         Take in the worker's heartbeat and, if its run is over, what that means.
@@ -284,7 +252,7 @@ class JobRunner:
         seen = run.observe()
         if (beat := run.read_heartbeat()) is not None:
             self._context.board.take_heartbeat(beat)
-            self._log_ready(now, beat)
+            log_beginning(now, beat)
             self._checkpoint_bytes = beat.checkpoint_bytes or 0
             self._ahead.look(run)
         if should_reassign(seen, reused=run.reused):

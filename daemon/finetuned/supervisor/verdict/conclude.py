@@ -244,6 +244,7 @@ def _commit(
                 {
                     **{key: suite[key] for key in ("name", "origin", "title")},
                     "n_unasked": suite.get("n_unasked", 0),
+                    "n_left_out": suite.get("n_left_out", 0),
                 }
                 for suite in report.get("suites", [])
             ],
