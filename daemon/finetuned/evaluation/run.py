@@ -187,12 +187,13 @@ class EvaluationRun:
             look = Look(builder, measured, self._verdict(builder, measured, trial))
             if settles(look.verdict, self.config.gate):
                 return look
-        measured = self._measure(examiner, subjects, suites)
-        while any(picked.n_left_out for picked in suites):
-            larger = self._planned(examiner, subjects, whole)
+        while True:
+            sampled = any(picked.n_left_out for picked in suites)
+            measured = self._measure(examiner, subjects, suites, known_base=sampled)
+            larger = self._planned(examiner, subjects, whole) if sampled else suites
             if not is_larger(larger, suites):
                 break
-            suites, measured = larger, self._measure(examiner, subjects, larger)
+            suites = larger
         builder = ReportBuilder(self.spec, suites, clusters_of(suites), origin)
         return Look(builder, measured, self._verdict(builder, measured, trial))
 
