@@ -95,6 +95,25 @@ def test_the_deadline_ends_a_generation_that_goes_on(parts: dict[str, Any]) -> N
     assert all(o.timed_out for o in outcomes)
 
 
+def test_a_look_that_was_cut_waits_until_it_may_take_longer(parts: dict[str, Any]) -> None:
+    """
+    The first is cut to what fits into the job; a slow model's looks do not use up its share.
+    """
+    live = make(parts, max_wall_fraction=0.05, max_new_tokens=4000)
+    allowed = live.seconds_allowed(1.0, 100.0)
+    slow = parts["model"].forward
+    try:
+        parts["model"].forward = lambda *a, **k: (time.sleep(0.03), slow(*a, **k))[1]
+        live.look(1, seconds=0.2)
+    finally:
+        del parts["model"].forward
+
+    assert 2.5 == allowed
+    assert live.seconds < 2.0
+    assert 0 == live.rows_affordable(live.seconds * 2.5 / 0.05)
+    assert 1 == live.rows_affordable(live.seconds * 3.5 / 0.05)
+
+
 def test_a_stop_is_obeyed_inside_a_generation(parts: dict[str, Any]) -> None:
     """
     The worker does not finish its looks when it was asked to leave.

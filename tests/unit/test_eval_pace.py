@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.training.eval_pace import MAX_LOOK_ROWS, budget_left_seconds, rows_affordable
+from finetuned.training.eval_pace import (
+    FIRST_LOOK_SECONDS,
+    MAX_LOOK_ROWS,
+    budget_left_seconds,
+    first_look_seconds,
+    rows_affordable,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +40,15 @@ def test_a_look_that_is_cheap_is_doubled_up_to_the_questions_there_are() -> None
     assert 3 == rows_affordable(last_rows=2, n_questions=3, **cheap)
 
 
-def test_the_first_look_is_one_row_whatever_it_costs() -> None:
+def test_a_first_look_takes_at_most_half_of_what_the_job_has() -> None:
+    """
+    Of 5% of an hour 90 s; in a short job two seconds, so that it shows an answer too.
+    """
+    assert 90.0 == pytest.approx(first_look_seconds(0.05, expected_seconds=3600.0))
+    assert FIRST_LOOK_SECONDS == first_look_seconds(0.05, expected_seconds=10.0)
+
+
+def test_the_first_look_is_one_row() -> None:
     """
     An answer is shown early; without questions there is no look.
     """

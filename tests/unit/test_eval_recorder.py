@@ -44,6 +44,7 @@ class ScriptedEval:
     ) -> None:
         self.seconds = 0.0
         self.asked: list[int] = []
+        self.expected: list[float] = []
         self._allowed = iter(allowed)
         self._outcomes = list(outcomes)
         self._kl = kl
@@ -51,12 +52,17 @@ class ScriptedEval:
     def rows_affordable(self, training_seconds: float) -> int:
         return next(self._allowed)
 
-    def look(self, rows: int) -> list[Outcome]:
+    def seconds_allowed(self, training_seconds: float, expected_seconds: float) -> float:
+        self.expected.append(expected_seconds)
+        return 9.0
+
+    def look(self, rows: int, *, seconds: float) -> list[Outcome]:
+        assert 9.0 == seconds
         self.asked.append(rows)
         self.seconds += 0.25
         return self._outcomes
 
-    def drift_now(self, training_seconds: float) -> float | None:
+    def drift_now(self, training_seconds: float, expected_seconds: float) -> float | None:
         return self._kl
 
 
@@ -154,6 +160,16 @@ def test_a_text_row_has_a_loss_and_no_answer(tmp_path: Path) -> None:
 
     assert (0, 2.0) == (beat["total_evals"], beat["validation_loss"])
     assert "evals" not in run.state.totals
+
+
+def test_what_a_look_may_take_follows_from_how_long_the_job_will_take(tmp_path: Path) -> None:
+    """
+    After one step of 20 in a second, the job is expected to take 20.
+    """
+    run = Run(tmp_path, [1], outcome("ok"))
+    run.steps(1)
+
+    assert [pytest.approx(20.0, rel=0.5)] == run.live_eval.expected
 
 
 def test_an_answer_that_the_deadline_cut_is_shown_and_not_counted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ Source: forgetting follows the divergence from the model before, "RL's Razor"
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -56,9 +57,13 @@ class Drift:
     The distance of one model from what it was at the start, on fixed rows.
     """
 
-    def __init__(self, rows: Sequence[Row], reference: dict[str, torch.Tensor]) -> None:
+    def __init__(
+        self, rows: Sequence[Row], reference: dict[str, torch.Tensor], begin_seconds: float = 0.0
+    ) -> None:
         self._rows = list(rows)
         self._reference = reference
+        self.begin_seconds = begin_seconds
+        """How long the rows took at the start, about as long as they take again; 0 if unknown."""
 
     @classmethod
     def begin(cls, model: LanguageModel, rows: Sequence[Row], run_dir: Path) -> Drift:
@@ -68,6 +73,7 @@ class Drift:
         Raises:
             OSError: The file system refused.
         """
+        began = time.monotonic()
         kept = min(_KEPT_TOKENS, int(model.config.vocab_size) - 1)
         with answering(model):
             top = torch.cat(list(_log_probabilities(model, rows))).topk(kept)
@@ -78,7 +84,7 @@ class Drift:
         }
         with disk_errors():
             save_file(reference, run_dir / REFERENCE)
-        return cls(rows, reference)
+        return cls(rows, reference, time.monotonic() - began)
 
     @classmethod
     def resume(cls, rows: Sequence[Row], folders: Sequence[Path]) -> Drift | None:

@@ -9,6 +9,12 @@ from __future__ import annotations
 MAX_LOOK_ROWS = 8
 """Most rows of one look."""
 
+FIRST_LOOK_SHARE = 0.5
+"""Most that a first look may take of what live evals may take in the whole job."""
+
+FIRST_LOOK_SECONDS = 2.0
+"""What a first look may take in any case, so that short jobs show an answer too."""
+
 _COST_OF_HALF = 0.8
 """
 Time of a look with half the rows, as a share of the whole: rows are generated together, so
@@ -30,6 +36,17 @@ def budget_left_seconds(
     return max_wall_fraction * training_seconds - spent_seconds
 
 
+def first_look_seconds(max_wall_fraction: float, *, expected_seconds: float) -> float:
+    """
+    Return how long the first look, or the first measurement of drift, may take, in seconds.
+
+    Args:
+        max_wall_fraction: As budget_left_seconds.
+        expected_seconds: Of training in this process, from its first step to its last.
+    """
+    return max(FIRST_LOOK_SECONDS, FIRST_LOOK_SHARE * max_wall_fraction * expected_seconds)
+
+
 def rows_affordable(
     left_seconds: float, *, last_rows: int, last_seconds: float, n_questions: int
 ) -> int:
@@ -37,8 +54,8 @@ def rows_affordable(
     Return how many rows the next look may ask, 0 to MAX_LOOK_ROWS.
 
     Twice as many as last time if the budget allows the last cost twice, fewer if it does
-    not allow it once. The first look is one row whatever it costs, so that an answer is
-    shown early; in a job of a few seconds that look alone can exceed the share.
+    not allow it once. The first look is one row, so that an answer is shown early; see
+    first_look_seconds for how long it may take.
 
     Args:
         left_seconds: As budget_left_seconds.

@@ -86,12 +86,18 @@ class EvalRecorder:
     def _training_seconds(self) -> float:
         return time.monotonic() - self._state.training_began
 
+    def _expected_seconds(self) -> float:
+        """Return what _training_seconds() will be at the last step, if steps go on as so far."""
+        run = self._state
+        return self._training_seconds() * (1 + run.steps_left / max(1, run.steps_here))
+
     def _look(self, rows: int) -> None:
         live_eval = self._live_eval
         before = live_eval.seconds
         self._heartbeat.beat(force=True, phase=Phase.EVALUATING)
-        outcomes = live_eval.look(rows)
-        kl = live_eval.drift_now(self._training_seconds())
+        now, expected = self._training_seconds(), self._expected_seconds()
+        outcomes = live_eval.look(rows, seconds=live_eval.seconds_allowed(now, expected))
+        kl = live_eval.drift_now(self._training_seconds(), expected)
         self._state.add("seconds_eval", live_eval.seconds - before)
         self._count(outcomes)
         n_tokens = sum(o.raw.n_tokens for o in outcomes)

@@ -8,6 +8,7 @@ with the outcomes (eval_recorder.py).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,7 +19,11 @@ from finetuned.inference.ask import ask
 from finetuned.inference.outcome import Outcome
 from finetuned.model.types import LanguageModel
 from finetuned.training.drift import Drift
-from finetuned.training.eval_pace import budget_left_seconds, rows_affordable
+from finetuned.training.eval_pace import (
+    budget_left_seconds,
+    first_look_seconds,
+    rows_affordable,
+)
 
 
 class _StopAsked(Exception):
@@ -84,9 +89,29 @@ class LiveEval:
             n_questions=len(self._questions),
         )
 
-    def look(self, rows: int) -> list[Outcome]:
+    def seconds_allowed(self, training_seconds: float, expected_seconds: float) -> float:
+        """
+        Return how long a look may take now.
+
+        Args:
+            training_seconds: As rows_affordable.
+            expected_seconds: What that will be at the last step.
+        """
+        left = self._budget_left(training_seconds)
+        return left if self._last_rows else self._first_seconds(left, expected_seconds)
+
+    def _first_seconds(self, left: float, expected_seconds: float) -> float:
+        fraction = self._config.max_wall_fraction
+        return max(left, first_look_seconds(fraction, expected_seconds=expected_seconds))
+
+    def look(self, rows: int, *, seconds: float = math.inf) -> list[Outcome]:
         """
         Ask the next *rows* questions, until evaluation.timeout_seconds are over.
+
+        Args:
+            rows: As rows_affordable.
+            seconds: When to stop earlier. A look that was cut counts as twice as long, so that
+                the next one waits until it may take longer.
 
         Returns:
             The outcomes of the questions that were answered before the deadline or a stop.
@@ -103,14 +128,15 @@ class LiveEval:
                 picked,
                 max_new_tokens=self._config.max_new_tokens,
                 batch_size=self._config.batch_size,
-                deadline=began + self._config.timeout_seconds,
+                deadline=began + min(self._config.timeout_seconds, seconds),
                 on_progress=self._between_tokens,
             )
         except _StopAsked:
             pass  # outcomes from before the stop are kept
         took = time.monotonic() - began
         self.seconds += took
-        self._last_rows, self._last_seconds = len(picked), took
+        was_cut = len(outcomes) < len(picked) or any(o.timed_out for o in outcomes)
+        self._last_rows, self._last_seconds = len(picked), took * (2 if was_cut else 1)
         return outcomes
 
     def _between_tokens(self) -> None:
@@ -118,22 +144,23 @@ class LiveEval:
         if self._stopping():
             raise _StopAsked
 
-    def drift_now(self, training_seconds: float) -> float | None:
+    def drift_now(self, training_seconds: float, expected_seconds: float) -> float | None:
         """
         Return how far the model has moved from the one it started from, in nats per token.
 
         Call it after the look, which has the first claim on the budget.
 
         Args:
-            training_seconds: As rows_affordable.
+            training_seconds, expected_seconds: As seconds_allowed.
 
         Returns:
-            None if it is not measured, or the budget does not allow it now; the first
-            time it is measured whatever it costs.
+            None if it is not measured, or the budget does not allow it now. The first time
+            it may take as long as a first look.
         """
-        drift = self._drift
-        left = self._budget_left(training_seconds)
-        if drift is None or (self._drift_seconds and left < self._drift_seconds):
+        drift, allowed = self._drift, self._budget_left(training_seconds)
+        if not self._drift_seconds:
+            allowed = self._first_seconds(allowed, expected_seconds)
+        if drift is None or allowed < (self._drift_seconds or drift.begin_seconds):
             return None
         began = time.monotonic()
         found = drift.measure(self._model)
