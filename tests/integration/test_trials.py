@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from finetuned.config import GateConfig
 from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
 from finetuned.core.promotion import VersionVerdict
 from finetuned.core.suite_origin import SuiteOrigin
@@ -20,7 +21,7 @@ from finetuned.evaluation.interpolate import is_possible
 from finetuned.evaluation.measured import MeasuredSubject
 from finetuned.evaluation.report import ReportBuilder
 from finetuned.evaluation.subjects import CANDIDATE, Subject
-from finetuned.evaluation.trials import Look, try_shares
+from finetuned.evaluation.trials import Look, Trial, failed_suites, strict, try_shares
 from finetuned.files.manifest import write_manifest
 from support.outcomes import make_suite, measure
 
@@ -114,3 +115,48 @@ def test_adapters_of_one_shape_may_name_their_base_otherwise(tmp_path: Path) -> 
 
     assert is_possible(old, new)
     assert not is_possible(new, larger)
+
+
+def rule(name: str, kind: RuleKind, suite: str | None, *, passed: bool = False) -> Rule:
+    return Rule(name, passed, "", kind, suite=suite)
+
+
+def test_a_trial_is_asked_first_what_the_candidate_failed_alone() -> None:
+    """
+    The suites that it forgot, or the canaries that it lost; a rule about all together names none.
+    """
+    harm, gain = RuleKind.HARM, RuleKind.GAIN
+    forgot = Verdict(
+        (
+            rule("old_loss", harm, "a"),
+            rule("old_accuracy", harm, "b", passed=True),
+            rule("old_together", harm, None),
+            rule("canaries", gain, "canaries"),
+        )
+    )
+    lost = Verdict((rule("gain", gain, None, passed=True), rule("canaries", gain, "canaries")))
+
+    assert {"a"} == failed_suites(forgot)
+    assert {"canaries"} == failed_suites(lost)
+    assert frozenset() == failed_suites(Verdict((rule("old_together", harm, None),)))
+
+
+def test_a_part_rejects_at_the_level_that_a_suite_has_beside_all_others() -> None:
+    """
+    Else a share would be put aside for what the whole gate lets pass.
+    """
+    gate = strict(GateConfig(confidence=0.95), 10)
+
+    assert gate is not None
+    assert 0.995 == pytest.approx(gate.confidence)
+    assert strict(GateConfig(confidence=0.95), 100) is None
+
+
+def test_a_share_that_was_not_asked_in_time_does_not_pass() -> None:
+    """
+    It is held, as missing evidence is, and no weights take the candidate's place unseen.
+    """
+    late = Verdict((rule("required_suites", RuleKind.GAIN, "a"),))
+
+    assert VersionVerdict.HELD is late.outcome
+    assert not Trial(0.5, Look(BUILDER, {}, late)).passes

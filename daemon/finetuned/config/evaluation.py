@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from finetuned.config.checks import check, ranges, words
 from finetuned.errors import ConfigError
 
+MAX_CONFIDENCE = 0.999
+"""Largest gate.confidence."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
@@ -182,7 +185,7 @@ class GateConfig:
         ranges(
             "gate",
             self,
-            confidence=(0.5, 0.999),
+            confidence=(0.5, MAX_CONFIDENCE),
             min_loss_gain=(0, None),
             min_gain=(0, 1),
             max_old_accuracy_drop=(0, 1),

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from finetuned.config import GateConfig
 from finetuned.core.evidence import evidence_of
 from finetuned.core.gate.first_look import may_settle, settles
 from finetuned.core.gate.judge import judge
@@ -18,7 +19,6 @@ from finetuned.core.job import JobKind
 from finetuned.core.phase import Phase
 from finetuned.core.record import to_json
 from finetuned.data.render import Renderer
-from finetuned.data.swapped import with_swapped_questions
 from finetuned.errors import Interrupted
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.examiner import Asked, Examiner
@@ -30,9 +30,9 @@ from finetuned.evaluation.report import ReportBuilder, clusters_of
 from finetuned.evaluation.selected_suites import (
     PickedSuite,
     first_part,
-    pick_benchmarks,
-    pick_held_out,
+    pick_suites,
     renderable,
+    with_control,
 )
 from finetuned.evaluation.subjects import (
     CANDIDATE,
@@ -46,13 +46,12 @@ from finetuned.evaluation.subjects import (
     is_base_alone,
     subjects_of,
 )
-from finetuned.evaluation.trials import Look, try_shares
+from finetuned.evaluation.trials import Look, failed_suites, strict, try_shares
 from finetuned.files.base_model import position_limit
 from finetuned.files.eval_report import Interpolation, write_eval_report
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.run import utc_now
 from finetuned.files.spec import EvaluationSpec
-from finetuned.layout import CANARIES
 from finetuned.process.lifeline import Lifeline
 
 
@@ -84,7 +83,8 @@ class EvaluationRun:
         subjects = subjects_of(self.spec)
         renderer = self._renderer(subjects[CANDIDATE].base)
         suites = [
-            self._with_control(renderable(picked, renderer), renderer) for picked in self._pick()
+            with_control(renderable(picked, renderer), self.spec, renderer)
+            for picked in pick_suites(self.spec)
         ]
         with closing(AnswerStore(self.spec.answers)) as store:
             examiner = Examiner(
@@ -109,25 +109,6 @@ class EvaluationRun:
             max_length=max(self.config.data.max_length, position_limit(base) or 0),
             enable_thinking=self.config.model.enable_thinking,
         )
-
-    def _pick(self) -> list[PickedSuite]:
-        job, config, folder = self.spec.job, self.config.evaluation, self.spec.benchmarks
-        if job is None:
-            return pick_benchmarks(folder, CANARIES)
-        return [
-            *pick_held_out(job.new, job.old, config.final_max_rows),
-            *pick_benchmarks(folder, config.suites, also=job.also),
-        ]
-
-    def _with_control(self, picked: PickedSuite, renderer: Renderer) -> PickedSuite:
-        """Return a suite of the job's own files with its answers after other questions."""
-        job, suite = self.spec.job, picked.suite
-        if job is None or job.job_kind is not JobKind.TRAINING or picked.problem is not None:
-            return picked
-        own = {dataset.dataset_id for dataset in job.datasets}
-        if not self.config.gate.answers_follow or suite.dataset_id not in own:
-            return picked
-        return replace(picked, swapped=with_swapped_questions(suite, renderer.render))
 
     def _planned(
         self,
@@ -307,7 +288,7 @@ class EvaluationRun:
                 subjects,
                 parent,
                 self.run_dir,
-                lambda tried, number: self._look(examiner, tried, suites, number),
+                lambda tried, number: self._trial(examiner, tried, suites, number, verdict),
             )
         )
         records = tuple(trial.record() for trial in trials)
@@ -317,15 +298,38 @@ class EvaluationRun:
             return look, Interpolation(tried=records, chosen=None)
         return passing[0].look, Interpolation(tried=records, chosen=passing[0].share)
 
+    def _trial(
+        self,
+        examiner: Examiner,
+        subjects: Mapping[str, Subject],
+        suites: Sequence[PickedSuite],
+        trial: int,
+        whole: Verdict,
+    ) -> Look:
+        """Ask first what is against the whole candidate: if it is against a trial, that is all."""
+        part = [s for s in suites if s.suite.name in failed_suites(whole)]
+        gate = strict(self.config.gate, len(suites))
+        if part and gate is not None:
+            builder = ReportBuilder(self.spec, part, clusters_of(part))
+            measured = self._measure(examiner, subjects, part, known_base=True)
+            verdict = self._verdict(builder, measured, trial, gate)
+            if (verdict.forgot or not whole.forgot) and failed_suites(verdict):
+                return Look(builder, measured, verdict)
+        return self._look(examiner, subjects, suites, trial)
+
     def _verdict(
-        self, builder: ReportBuilder, measured: Mapping[str, MeasuredSubject], trial: int = 0
+        self,
+        builder: ReportBuilder,
+        measured: Mapping[str, MeasuredSubject],
+        trial: int = 0,
+        gate: GateConfig | None = None,
     ) -> Verdict:
         """Return what the gate says of the candidate, or of a trial, the first being 1."""
         if self.spec.job is None:  # a version in use is watched, not judged
             return Verdict(())
         report = builder.report(measured, created_at="")
         evidence = evidence_of(to_json(report))
-        return judge(evidence, self.config.gate, look=self.spec.job.look + trial)
+        return judge(evidence, gate or self.config.gate, look=self.spec.job.look + trial)
 
     def _count(self, items: int) -> None:
         """Add *items* to the asked ones in the heartbeat."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
+from finetuned.core.job import JobKind
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
@@ -23,9 +24,10 @@ from finetuned.data.suite import (
     questions_of,
     suite_files,
 )
+from finetuned.data.swapped import with_swapped_questions
 from finetuned.errors import MalformedExample, SuiteError
 from finetuned.files.eval_report import SuiteRecord
-from finetuned.files.spec import HeldOutRows
+from finetuned.files.spec import EvaluationSpec, HeldOutRows
 from finetuned.layout import CANARIES
 
 EVERY = "*"
@@ -122,6 +124,32 @@ def _part(picked: PickedSuite, n: int) -> PickedSuite:
     kept = {q.id for q in ranked[:n] if q.scored}
     part = tuple(replace(q, generated=False) for q in questions if q.id in kept)
     return replace(picked, suite=replace(picked.suite, questions=part), n_unasked=len(questions))
+
+
+def pick_suites(spec: EvaluationSpec) -> list[PickedSuite]:
+    """
+    Return all suites that an evaluation is about; in a watch the canaries alone.
+    """
+    job, config = spec.job, spec.config.evaluation
+    if job is None:
+        return pick_benchmarks(spec.benchmarks, CANARIES)
+    return [
+        *pick_held_out(job.new, job.old, config.final_max_rows),
+        *pick_benchmarks(spec.benchmarks, config.suites, also=job.also),
+    ]
+
+
+def with_control(picked: PickedSuite, spec: EvaluationSpec, renderer: Renderer) -> PickedSuite:
+    """
+    Return a suite of the job's own files with its answers after other questions.
+    """
+    job, suite = spec.job, picked.suite
+    if job is None or job.job_kind is not JobKind.TRAINING or picked.problem is not None:
+        return picked
+    own = {dataset.dataset_id for dataset in job.datasets}
+    if not spec.config.gate.answers_follow or suite.dataset_id not in own:
+        return picked
+    return replace(picked, swapped=with_swapped_questions(suite, renderer.render))
 
 
 def pick_held_out(

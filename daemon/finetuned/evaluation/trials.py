@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from finetuned.core.gate.verdict import Verdict
+from finetuned.config import GateConfig
+from finetuned.config.evaluation import MAX_CONFIDENCE
+from finetuned.core.gate.verdict import FORGETTING, RuleKind, Verdict
 from finetuned.core.promotion import VersionVerdict
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.evaluation.interpolate import interpolate
@@ -48,7 +50,10 @@ class Trial:
 
     @property
     def passes(self) -> bool:
-        return self.look.verdict.outcome is not VersionVerdict.REJECTED
+        """Whether it was asked everything in time, and is not rejected."""
+        verdict = self.look.verdict
+        in_time = all(rule.passed for rule in verdict.rules if rule.name == "required_suites")
+        return in_time and verdict.outcome is not VersionVerdict.REJECTED
 
     @property
     def keeps_canaries(self) -> bool:
@@ -65,6 +70,33 @@ class Trial:
             accuracy_new=found.accuracy((SuiteOrigin.NEW,)),
             accuracy_old=found.accuracy(_OLDER),
         )
+
+
+def failed_suites(verdict: Verdict) -> frozenset[str]:
+    """
+    Return the suites that are against a candidate, each alone: those that a share must pass first.
+
+    Args:
+        verdict: On the whole candidate; it forgot, or lost canaries.
+    """
+    kind = RuleKind.HARM if verdict.forgot else RuleKind.GAIN
+    names = FORGETTING if verdict.forgot else ("canaries",)
+    return frozenset(
+        rule.suite
+        for rule in verdict.failed
+        if rule.kind is kind and rule.name in names and rule.suite is not None
+    )
+
+
+def strict(gate: GateConfig, n: int) -> GateConfig | None:
+    """
+    Return a gate that rejects for one of *n* older suites alone only what *gate* rejects for it.
+
+    The level of each suite is divided by the number of suites that are looked at, so the level
+    of a part must be as small as beside all others. None if no configuration is so strict.
+    """
+    confidence = 1 - (1 - gate.confidence) / max(1, n)
+    return replace(gate, confidence=confidence) if confidence <= MAX_CONFIDENCE else None
 
 
 def try_shares(
