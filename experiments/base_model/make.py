@@ -5,15 +5,23 @@ Make the embedded base model, models/base/micro, from a seed.
     python -m experiments.base_model.make --steps 200 --out /tmp/try   a poor one
 
 A Qwen3 of a few million parameters with a tokenizer of its own, trained on the
-text of ``base_corpus``. The budget is steps, not minutes, so that the same
-seed gives the same model on the same machine and libraries.
+text of ``corpus``. The budget is steps, not minutes, so that the same seed gives
+the same model on the same machine and libraries.
 
-Exit status: 0 made, 1 the corpus or the sizes break a promise (nothing written).
+Every --save-every steps the state is written to --state; the same command goes on
+from there after an interruption and makes the same model. A state of other settings
+is refused.
+
+Exit status: 0 made, 1 the model is larger than the repository takes, 2 wrong arguments
+or a state of other settings.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import itertools
+import json
 import math
 import os
 import random
@@ -24,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.base_model.corpus import documents
+from experiments.base_model.state import OtherSettings, load_state, save_state
 from experiments.base_model.tokenizer import build_tokenizer
 
 HIDDEN_SIZE = 256
@@ -51,16 +60,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=3800, help="optimizer steps (default 3800)")
     parser.add_argument("--batch", type=int, default=16, help="documents per step (default 16)")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak (default 3e-3)")
+    parser.add_argument(
+        "--state", type=Path, default=root / "build/base_model", help="folder of the state"
+    )
+    parser.add_argument("--save-every", type=int, default=200, help="steps (default 200)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     args = parser.parse_args(argv)
-    if args.steps < 1 or args.batch < 1:
-        parser.error("--steps and --batch are at least 1")
+    if min(args.steps, args.batch, args.save_every) < 1:
+        parser.error("--steps, --batch and --save-every are at least 1")
 
     # A thread that waits for the other must not keep it from running (busy machine);
     # read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     tokenizer = build_tokenizer()
-    model = pretrain(tokenizer, args)
+    try:
+        model = pretrain(tokenizer, args)
+    except OtherSettings as e:
+        print(e, file=sys.stderr)
+        return 2
     args.out.mkdir(parents=True, exist_ok=True)
     save(model, tokenizer, args.out)
     size = sum(f.stat().st_size for f in args.out.iterdir())
@@ -96,10 +113,16 @@ def new_model(tokenizer: Any) -> Any:
 
 
 def batches(
-    tokenizer: Any, *, seed: int, size: int
+    tokenizer: Any, *, seed: int, size: int, skip: int = 0
 ) -> Iterator[tuple[list[list[int]], list[list[float]]]]:
     """
     Yield token ids and loss weights of *size* documents of similar length, for ever.
+
+    Args:
+        tokenizer: The base model's own.
+        seed: Of the documents and their order.
+        size: Documents in a batch.
+        skip: Batches to leave out at the start, those of the steps already made.
     """
     source = documents(seed)
     rng = random.Random(f"batches:{seed}")
@@ -115,8 +138,9 @@ def batches(
         ids = sorted(tokenizer(texts)["input_ids"], key=len)
         chunks = [ids[i : i + size] for i in range(0, len(ids), size)]
         rng.shuffle(chunks)
-        for chunk in chunks:
+        for chunk in chunks[skip:]:
             yield chunk, [_weights(row, start, assistant, stop) for row in chunk]
+        skip = max(0, skip - len(chunks))
 
 
 def _weights(ids: list[int], start: int, assistant: int, stop: int) -> list[float]:
@@ -134,7 +158,12 @@ def _weights(ids: list[int], start: int, assistant: int, stop: int) -> list[floa
 
 def pretrain(tokenizer: Any, args: argparse.Namespace) -> Any:
     """
-    Train a new model for ``args.steps`` steps; report loss, speed and time left.
+    Train a model for ``args.steps`` steps, from the saved state if there is one.
+
+    Reports loss, speed and time left.
+
+    Raises:
+        OtherSettings: The saved state is of other settings.
     """
     import torch
     from torch.nn import functional
@@ -147,7 +176,7 @@ def pretrain(tokenizer: Any, args: argparse.Namespace) -> Any:
     hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     # Muon needs about half the steps AdamW does here; scaled so that one rate suits both.
-    optimizers = [
+    optimizers: list[Any] = [
         torch.optim.Muon(
             hidden, lr=args.learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
         ),
@@ -156,16 +185,19 @@ def pretrain(tokenizer: Any, args: argparse.Namespace) -> Any:
     warmup = min(100, args.steps // 10 + 1)
 
     def rate(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
+        if step <= warmup:
+            return args.learning_rate * step / warmup
         done = (step - warmup) / max(1, args.steps - warmup)
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+        return args.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
-    schedules = [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in optimizers]
-    source = batches(tokenizer, seed=args.seed, size=args.batch)
+    settings = _settings(tokenizer, args)
+    first = load_state(args.state, settings, model, optimizers)
+    source = batches(tokenizer, seed=args.seed, size=args.batch, skip=first)
     began, tokens, recent = time.monotonic(), 0, 0.0
     model.train()
-    for step in range(1, args.steps + 1):
+    for step in range(first + 1, args.steps + 1):
+        for group in (g for o in optimizers for g in o.param_groups):
+            group["lr"] = rate(step)
         rows, weights = next(source)
         # Few different shapes: the CPU kernels keep a plan (and its memory) for each.
         width = -(-max(map(len, rows)) // 16) * 16
@@ -181,20 +213,39 @@ def pretrain(tokenizer: Any, args: argparse.Namespace) -> Any:
         loss = (losses * weight.flatten()).sum() / weight.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for stepped in (*optimizers, *schedules):
-            stepped.step()
+        for optimizer in optimizers:
+            optimizer.step()
         model.zero_grad()
         tokens += sum(map(len, rows))
-        recent = loss.item() if step == 1 else 0.98 * recent + 0.02 * loss.item()
+        recent = loss.item() if step == first + 1 else 0.98 * recent + 0.02 * loss.item()
         if step % 50 == 0 or step == args.steps:
             spent = time.monotonic() - began
-            left = spent / step * (args.steps - step)
+            left = spent / (step - first) * (args.steps - step)
             print(
                 f"step {step}/{args.steps}  loss {recent:.4f}  "
                 f"{tokens / spent:.0f} tokens/s  {left:.0f} s left",
                 flush=True,
             )
+        if step % args.save_every == 0:
+            save_state(args.state, settings, step, model, optimizers)
     return model
+
+
+def _settings(tokenizer: Any, args: argparse.Namespace) -> dict[str, str]:
+    """
+    Return what a state must agree in for the run to go on from it.
+    """
+    text = hashlib.sha256()
+    for document in itertools.islice(documents(args.seed), 2000):
+        text.update(json.dumps(document, sort_keys=True).encode())
+    text.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
+    return {
+        "seed": str(args.seed),
+        "steps": str(args.steps),
+        "batch": str(args.batch),
+        "learning_rate": str(args.learning_rate),
+        "text": text.hexdigest(),
+    }
 
 
 def save(model: Any, tokenizer: Any, out: Path) -> None:

@@ -1,25 +1,25 @@
 """
 The base model's tokenizer: bytes, and whole words that commands are made of.
 
-A name is spelled letter by letter, wherever it stands, so that copying a name
-never seen before is the same work as copying a known one. Only frequent words
-of sentences, and the punctuation of JSON, are tokens of their own; they are
-matched as a whole or not at all, there are no merges. Any bytes come back as
-they were.
+A name has the same tokens wherever it stands, so that copying a name never seen
+before is the same work as copying a known one. Only frequent words of sentences,
+and the punctuation of JSON, are tokens of their own; they are matched as a whole
+or not at all, there are no merges. A space sticks to nothing but the little words
+that name nothing, such as "the". Any bytes come back as they were.
 
 Knows tokens and the chat template; does not know the model.
 """
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
-from itertools import islice
 from typing import Any
 
 from experiments.base_model import wording
-from experiments.base_model.corpus import documents
-from finetuned.sources.intents.grammar import tidy
+from experiments.base_model.commands import draw
+from finetuned.sources.intents.grammar import GAP, tidy
 from finetuned.sources.intents.tables import stems
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -39,10 +39,17 @@ KEYS = tidy(
 ).split()
 """Words that are tokens whatever the corpus counts: roles, JSON keys, common name parts."""
 
-WORDS = 520
-SPACED = 420
-CAPITALS = 100
-"""How many frequent words are tokens as they are, with a space before, capitalised."""
+SPACED = tidy(
+    """
+    the to for a an of with on in at and is be as it from by that this has have we i you
+    please should must can could would will not are was if so me us or into under via then also
+    """
+).split()
+"""Words that name nothing; with the space before them they are tokens too."""
+
+WORDS = 1500
+CAPITALS = 150
+"""How many frequent words are tokens as they are, and capitalised."""
 
 TEMPLATE = """\
 {%- macro text(content) -%}
@@ -83,21 +90,17 @@ NAMED = ("host", "domain", "person", "group", "share")
 """Kinds of names whose stems are words."""
 
 
-def frequent_words(n_documents: int = 12000) -> Counter[str]:
+def frequent_words(n_sentences: int = 40000) -> Counter[str]:
     """
-    Count the words of sentences in the corpus, names left out.
+    Count the words of commands and of the answers to small questions, names left out.
     """
+    rng = random.Random("base:words")
+    texts = [GAP.sub(" ", draw(rng).phrasing) for _ in range(n_sentences)]
+    texts += [text for _, answer in wording.FACTS for text in [answer] * 20]
+    counts = Counter(word for text in texts for word in re.findall("[A-Za-z]{2,}", text))
     names = {word for kind in NAMED for word in stems(kind)}
-    counts: Counter[str] = Counter()
-    for document in islice(documents(-1), n_documents):
-        for message in document["messages"]:
-            # Names stand in the answer too, or have digits, dots and slashes in them.
-            counts.update(
-                re.findall(r"(?<![\w./:*-])[A-Za-z]{2,}(?![\w/:@-]|\.\w)", message["content"])
-            )
-    talk = {w for bank in wording.SMALL_TALK.values() for w in bank.split()}
     for word in list(counts):
-        if word.lower() in names | talk and word not in KEYS:
+        if word.lower() in names and word not in KEYS:
             del counts[word]
     return counts
 
@@ -110,9 +113,9 @@ def build_tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     counts = frequent_words()
-    common = [w for w, n in sorted(counts.items(), key=lambda p: (-p[1], p[0])) if n >= 12]
+    common = [w for w, n in sorted(counts.items(), key=lambda p: (-p[1], p[0])) if n >= 10]
     lower = [w for w in common if w.islower()]
-    spaced = sorted(w for w in [w for w in lower if w not in entities_words()][:SPACED])
+    spaced = sorted(set(SPACED))
     whole = {*KEYS, *lower[:WORDS], *[w for w in common if not w.islower()][:CAPITALS]}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*SPECIAL, *MARKUP, *alphabet]
@@ -145,10 +148,3 @@ def build_tokenizer() -> Any:
         padding_side="right",
         clean_up_tokenization_spaces=False,
     )
-
-
-def entities_words() -> set[str]:
-    """
-    Return the words that also name something; a space never sticks to these.
-    """
-    return {word for kind in NAMED for word in stems(kind)} | {"local", "lan", "internal", "svc"}

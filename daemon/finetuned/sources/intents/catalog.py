@@ -8,7 +8,7 @@ does not know how many rows are wanted.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -94,20 +94,29 @@ def single(block: str, rng: random.Random) -> Sentence:
     """
     Draw one sentence of *block*, softened.
     """
-    template = _template(block, rng)
+    template = template_of(block, rng)
     bare = pick(template.text, rng)
     return Sentence(template.template_id, template.spec, soften(bare, rng, order=template.order))
 
 
-def _template(block: str, rng: random.Random) -> Template:
+def template_of(block: str, rng: random.Random) -> Template:
+    """
+    Draw a template of *block*.
+    """
     # If a block also exists as frames, half of its sentences come from them.
     framed = block in predicates() and rng.random() < 0.5
     return rng.choice(catalog()[f"{block}.framed" if framed else block])
 
 
-def composed(rng: random.Random) -> Sentence:
+def composed(
+    rng: random.Random, draw: Callable[[str, random.Random], Template] = template_of
+) -> Sentence:
     """
     Draw a batch made of two or three unrelated commands in one sentence.
+
+    Args:
+        rng: Where the choices come from.
+        draw: Gives a template of a block; by default one of the catalog's.
     """
     joint = rng.choice(phrases("joint"))
     seen: dict[str, int] = {}
@@ -115,7 +124,7 @@ def composed(rng: random.Random) -> Sentence:
     specs: list[str] = []
     ids: list[str] = []
     for _ in range(joint.count("{}")):
-        template = _template(rng.choice(_CLAUSES), rng)
+        template = draw(rng.choice(_CLAUSES), rng)
         bare = pick(template.text, rng).rstrip("?. ")
         names = {gap: _fresh(gap, seen) for gap in dict.fromkeys(GAP.findall(bare))}
         clauses.append(fill(bare, {gap: f"{{{new}}}" for gap, new in names.items()}))
