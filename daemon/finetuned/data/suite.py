@@ -126,6 +126,16 @@ def load_suite(path: Path) -> Suite:
         data = path.read_bytes()
     except OSError as error:
         raise SuiteError(path, None, f"cannot be read: {error.strerror}") from error
+    return read_suite(path, data)
+
+
+def read_suite(path: Path, data: bytes) -> Suite:
+    """
+    Return the suite whose lines are *data*; *path* gives its name and stands in messages.
+
+    Raises:
+        SuiteError: As load_suite.
+    """
     questions: dict[str, Question] = {}
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
