@@ -14,6 +14,7 @@ from functools import cache
 
 from experiments.base_model import wording
 from experiments.base_model.chat import Document, chat
+from experiments.base_model.forbidden import Forbidden
 from experiments.base_model.names import WideNames, gaps_of
 from experiments.base_model.notations import (
     as_call,
@@ -29,6 +30,7 @@ from finetuned.sources.intents.catalog import Template, composed, single, soften
 from finetuned.sources.intents.entities import is_heldout
 from finetuned.sources.intents.grammar import pick
 from finetuned.sources.intents.meaning import Sentence, intent_of
+from finetuned.sources.intents.nearness import Forbidden as Nearness
 from finetuned.sources.intents.rows import heldout_phrasings
 from finetuned.sources.intents.tables import stems
 
@@ -40,7 +42,6 @@ _BLOCKS = (
 )  # fmt: skip
 _FROM_TABLES = 0.7
 """Share of the sentences of a block that come from ``sentences/``, if it is in there."""
-_FORBIDDEN = heldout_phrasings()
 _ASIDES = wording.ASIDES.strip().splitlines()
 
 
@@ -79,8 +80,23 @@ def draw(rng: random.Random) -> Sentence:
     while True:
         block = rng.choices(blocks, weights)[0]
         sentence = composed(rng, _clause) if block == "joined" else _single(block, rng)
-        if sentence.phrasing not in _FORBIDDEN and not _names_of_tests(sentence.phrasing):
+        if not _is_asked(sentence.phrasing) and not _names_of_tests(sentence.phrasing):
             return sentence
+
+
+@cache
+def _suites() -> Forbidden:
+    return Forbidden.of_suites()
+
+
+@cache
+def _heldout() -> Nearness:
+    return heldout_phrasings()
+
+
+def _is_asked(phrasing: str) -> bool:
+    # The second is stricter about short phrasings and politeness inside a sentence.
+    return phrasing in _suites() or phrasing in _heldout()
 
 
 def _single(block: str, rng: random.Random) -> Sentence:
