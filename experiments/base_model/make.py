@@ -43,7 +43,7 @@ MLP_SIZE = 768
 MAX_LENGTH = 2048
 PROMPT_WEIGHT = 0.1
 """Loss weight of what the user says: worth knowing, but names cannot be guessed."""
-CHUNK_BATCHES = 32
+CHUNK_BATCHES = 16
 """Batches drawn at once and sorted by length, so that little is padding."""
 MAX_BYTES = 16 * 2**20
 
@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     root = Path(__file__).resolve().parents[2]
     parser.add_argument("--out", type=Path, default=root / "models/base/micro", help="folder")
     parser.add_argument("--seed", type=int, default=0, help="of weights and corpus (default 0)")
-    parser.add_argument("--steps", type=int, default=7000, help="optimizer steps (default 7000)")
-    parser.add_argument("--batch", type=int, default=16, help="documents per step (default 16)")
+    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps (default 3000)")
+    parser.add_argument("--batch", type=int, default=32, help="documents per step (default 32)")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak (default 3e-3)")
     parser.add_argument(
         "--state", type=Path, default=root / "build/base_model", help="folder of the state"
@@ -173,6 +173,8 @@ def pretrain(tokenizer: Any, args: argparse.Namespace) -> Any:
     import torch
     from torch.nn import functional
 
+    from experiments.base_model.muon import Muon
+
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     torch.use_deterministic_algorithms(True)
@@ -182,9 +184,7 @@ def pretrain(tokenizer: Any, args: argparse.Namespace) -> Any:
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     # Muon needs about half the steps AdamW does here; scaled so that one rate suits both.
     optimizers: list[Any] = [
-        torch.optim.Muon(
-            hidden, lr=args.learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
-        ),
+        Muon(hidden, lr=args.learning_rate),
         torch.optim.AdamW(others, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     warmup = min(100, args.steps // 10 + 1)
