@@ -51,20 +51,22 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 shapes[parameter.shape].append(parameter)
             for shape, parameters in shapes.items():
-                updates = torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
+                updates = torch.stack(
+                    [self._update(p, p.grad, group["momentum"]) for p in parameters]
+                )
                 directions = orthogonal(updates)
                 scale = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for parameter, direction in zip(parameters, directions, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.sub_(direction, alpha=scale)
 
-    def _momentum(self, parameter: torch.Tensor, momentum: float) -> torch.Tensor:
-        assert parameter.grad is not None
+    def _update(self, parameter: torch.Tensor, gradient: Any, momentum: float) -> torch.Tensor:
         state = self.state[parameter]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
-        kept: torch.Tensor = state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(kept, momentum)
+        kept: torch.Tensor = state["momentum"].lerp_(gradient, 1 - momentum)
+        result: torch.Tensor = gradient.lerp(kept, momentum)
+        return result
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
