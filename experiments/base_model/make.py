@@ -241,7 +241,7 @@ def _settings(tokenizer: Any, args: argparse.Namespace) -> dict[str, str]:
     Return what a state must agree in for the run to go on from it.
     """
     text = hashlib.sha256()
-    for document in itertools.islice(documents(args.seed), 2000):
+    for document in itertools.islice(documents(args.seed), 200):
         text.update(json.dumps(document, sort_keys=True).encode())
     text.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
     return {

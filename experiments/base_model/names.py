@@ -2,7 +2,8 @@
 Names as people give them: any word may be one, and several in a sentence belong together.
 
 A share is often called as the last folder of its path, an alias lies in the domain of
-its target. Every stem is of the training half (``finetuned.sources.intents.entities``).
+its target. Every stem but what hosts end in is of the training half
+(``finetuned.sources.intents.entities``).
 
 Knows what names look like and what belongs together; does not know sentences.
 """
@@ -18,7 +19,7 @@ from finetuned.sources.intents.entities import Names, is_heldout
 from finetuned.sources.intents.grammar import GAP, tidy
 from finetuned.sources.intents.tables import stems
 
-_ENDINGS = tidy(
+ENDINGS = tidy(
     "lan local internal home box office intern corp example test dev cloud net org com io de fr nl"
     " uk se eu info app site zone home.lan office.lan corp.local home.local prod.internal"
     " dev.internal lab.example branch.office"
@@ -66,7 +67,7 @@ class WideNames(Names):
         Return what hosts of one site have in common, such as ``home.lan``.
         """
         rng = self._rng
-        end = rng.choice(_ENDINGS)
+        end = rng.choice(ENDINGS)
         if rng.random() < 0.15:
             end = "".join(rng.choice(part) for part in (stems("onset"), stems("nucleus"), "nrlst"))
             while is_heldout(end):
