@@ -24,6 +24,7 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from experiments.replay_arms import Arm, Job, jobs
 from experiments.replay_tasks import EPOCHS, make_tasks
 from finetuned.data.store import TokenisedDataset
 from finetuned.files.atomic import write_atomic
@@ -140,90 +142,105 @@ def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         root: Of the experiment; its datasets are made.
-        name: A number, 0 to 0.9.
+        name: Of the arm; see replay_arms.
         settings: The seed, of the rows and of the order they are trained in.
 
     Returns:
-        ``after``: for every file a list for every task of 0 or 1 for every held-out row;
-        ``replayed``: rows replayed in every file; ``seconds``: trained and asked in all.
+        ``titles`` of the jobs; ``after``: for every job a list for every task of 0 or 1 for
+        every held-out row; ``replayed``: rows rehearsed in every job; ``seconds_training``:
+        processor time of the worker of every job; ``seconds_asking``.
 
     Raises:
         WorkerFailed: A training run ended badly; files before it are kept.
     """
     datasets = json.loads((root / "datasets.json").read_bytes())
-    arm = root / f"replay-{name}"
-    arm.mkdir(exist_ok=True)
+    arm, epochs = Arm.named(name), [EPOCHS[Path(d["name"]).stem] for d in datasets]
+    folder = root / f"arm-{name}"
+    folder.mkdir(exist_ok=True)
     done: list[dict[str, Any]] = []
     parent: Path | None = None
-    for i, dataset in enumerate(datasets):
-        began = time.monotonic()
-        result_path = arm / f"file{i}.json"
+    planned = jobs(arm, datasets, epochs)
+    for i, job in enumerate(planned):
+        result_path = folder / f"file{i}.json"
         result = read_json(result_path)
         if result is None:
-            parent = _train(arm, i, parent, dataset, float(name), settings)
-            trained = time.monotonic()
+            began = _processor_seconds()
+            parent = _train(folder, i, parent, job, arm, settings)
+            trained, asked = _processor_seconds(), time.monotonic()
             result = {
+                "title": job.title,
                 "candidate": str(parent),
-                "matches": _ask_all(parent, datasets),
+                "matches": _ask(parent, datasets, None if i == len(planned) - 1 else i),
                 "replayed": read_manifest(parent)["n_replayed"],
                 "seconds_training": round(trained - began, 1),
-                "seconds_asking": round(time.monotonic() - trained, 1),
+                "seconds_asking": round(time.monotonic() - asked, 1),
             }
             write_atomic(result_path, json.dumps(result).encode())
         parent = Path(result["candidate"])
         done.append(result)
-        shown = " ".join(f"{_mean(row):.2f}" for row in result["matches"])
-        print(f"replay {name}, after {dataset['name']}: {shown}", file=sys.stderr)
+        shown = " ".join(f"{_mean(row):.2f}" if row else "-" for row in result["matches"])
+        print(f"{name}, after {job.title}: {shown}", file=sys.stderr, flush=True)
+    keys = {"titles": "title", "after": "matches"}
+    keys |= {key: key for key in ("replayed", "seconds_training", "seconds_asking")}
     return {
         "name": name,
-        "after": [result["matches"] for result in done],
-        "replayed": [result["replayed"] for result in done],
-        "seconds_training": [result["seconds_training"] for result in done],
-        "seconds_asking": [result["seconds_asking"] for result in done],
+        **{many: [result[one] for result in done] for many, one in keys.items()},
     }
+
+
+def _processor_seconds() -> float:
+    """Processor time of the children that ended, whatever else the machine does."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _train(
-    arm: Path,
+    folder: Path,
     i: int,
     parent: Path | None,
-    dataset: dict[str, Any],
-    fraction: float,
+    job: Job,
+    arm: Arm,
     settings: dict[str, Any],
 ) -> Path:
-    """Train file *i* in a new run folder, from the last checkpoint there is."""
-    earlier = sorted(arm.glob(f"run{i}-*"))
+    """Train job *i* in a new run folder, from the last checkpoint there is."""
+    version = folder / f"v{i + 1:04d}"  # the next file's parent must be named as versions are
+    earlier = sorted(folder.glob(f"run{i}-*"))
     for run in earlier:
-        if (run / "candidate").is_dir():
-            return run / "candidate"
-    run = arm / f"run{i}-{len(earlier)}"
+        if not version.exists() and (run / "candidate").is_dir():
+            (run / "candidate").rename(version)
+    if version.exists():
+        return version
+    run = folder / f"run{i}-{len(earlier)}"
     run.mkdir()
     training = {
         **TRAINING,
-        "num_train_epochs": EPOCHS[Path(dataset["name"]).stem],
-        "average": False,  # what replay does alone
-        "replay_fraction": fraction,
+        "num_train_epochs": job.epochs,
+        "average": False,  # what rehearsal does alone
         "seed": settings["seed"],
+        **arm.training(i),
     }
     spec = {
         "kind": "training",
-        "run_id": f"{arm.name}-{run.name}",
+        "run_id": f"{folder.name}-{run.name}",
         "job_id": f"file{i}",  # the order of the rows is drawn from it: the same in every arm
         "attempt": len(earlier) + 1,
         "base": str(BASE),
         "parent": str(parent) if parent else None,
-        "datasets": [dataset],
+        "datasets": job.datasets,
         "resume_from": [str(r / "checkpoints") for r in earlier],
         "live_evals": False,
         "config": {"model": {"device": "cpu", "dtype": "float32"}, "training": training},
     }
     write_atomic(run / "spec.json", json.dumps(spec).encode())
     _run_worker("training", run)
-    return run / "candidate"
+    (run / "candidate").rename(version)
+    return version
 
 
-def _ask_all(candidate: Path, datasets: list[dict[str, Any]]) -> list[list[int]]:
-    """Ask the held-out rows of all tasks; 1 for an exact match, in file order."""
+def _ask(
+    candidate: Path, datasets: list[dict[str, Any]], only: int | None
+) -> list[list[int] | None]:
+    """Ask the held-out rows of all tasks, or of one; 1 for an exact match, in file order."""
     import torch
 
     from finetuned.config import ModelConfig
@@ -235,8 +252,11 @@ def _ask_all(candidate: Path, datasets: list[dict[str, Any]]) -> list[list[int]]
     torch.set_num_threads(1)
     model = load_version(BASE, candidate, ModelConfig(device="cpu", dtype="float32"))
     renderer = Renderer.load(BASE, max_length=2048, enable_thinking=False)
-    matches = []
-    for dataset in datasets:
+    matches: list[list[int] | None] = []
+    for i, dataset in enumerate(datasets):
+        if only not in (None, i):
+            matches.append(None)
+            continue
         questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
         outcomes = ask(
             model,
@@ -269,6 +289,12 @@ def figures(arm: dict[str, Any]) -> dict[str, Any]:
     """
     after = arm["after"]
     last = len(after) - 1
+    result = {
+        "matrix": [[_mean(row) if row else None for row in rows] for rows in after],
+        "final_mean": _mean([_mean(row) for row in after[last]]),
+    }
+    if last == 0:
+        return result
     changes = [
         [b - a for a, b in zip(after[j][j], after[last][j], strict=True)] for j in range(last)
     ]
@@ -278,11 +304,10 @@ def figures(arm: dict[str, Any]) -> dict[str, Any]:
         for change, m in zip(changes, means, strict=True)
     )
     return {
-        "matrix": [[_mean(row) for row in rows] for rows in after],
+        **result,
         "backward_transfer": _mean(means),
         "standard_error": math.sqrt(variance) / last,
         "worst_drop": min(means),
-        "final_mean": _mean([_mean(row) for row in after[last]]),
     }
 
 
@@ -294,18 +319,24 @@ def lines(tasks: list[str], arm: dict[str, Any], result: dict[str, Any]) -> Iter
     """
     Yield an arm's matrix and figures as the lines of a Markdown table.
     """
-    yield f"replay {arm['name']}: exact match in %, task (column) after file (line)"
+    yield f"{arm['name']}: exact match in %, task (column) after file (line)"
     yield ""
-    yield "| after | " + " | ".join(tasks) + " | rows replayed |"
-    yield "| --- |" + " ---: |" * (len(tasks) + 1)
-    for task, row, replayed in zip(tasks, result["matrix"], arm["replayed"], strict=True):
-        yield f"| {task} | " + " | ".join(f"{100 * r:.0f}" for r in row) + f" | {replayed} |"
+    yield "| after | " + " | ".join(tasks) + " | rows rehearsed | seconds |"
+    yield "| --- |" + " ---: |" * (len(tasks) + 2)
+    columns = (arm["titles"], result["matrix"], arm["replayed"], arm["seconds_training"])
+    for title, row, replayed, seconds in zip(*columns, strict=True):
+        shown = " | ".join("" if r is None else f"{100 * r:.0f}" for r in row)
+        yield f"| {title} | {shown} | {replayed} | {seconds:.0f} |"
     yield ""
+    if "backward_transfer" in result:
+        yield (
+            f"backward transfer {100 * result['backward_transfer']:+.1f} points "
+            f"(standard error {100 * result['standard_error']:.1f}), "
+            f"worst drop {100 * result['worst_drop']:+.1f}"
+        )
     yield (
-        f"backward transfer {100 * result['backward_transfer']:+.1f} points "
-        f"(standard error {100 * result['standard_error']:.1f}), "
-        f"worst drop {100 * result['worst_drop']:+.1f}, "
-        f"mean of all tasks at the end {100 * result['final_mean']:.1f}"
+        f"mean of all tasks at the end {100 * result['final_mean']:.1f}, "
+        f"{sum(arm['seconds_training']):.0f} processor seconds"
     )
     yield ""
 
@@ -319,11 +350,11 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--arms", nargs="+", default=["0.05", "0"], metavar="SHARE")
-    parser.add_argument("--rows", type=int, default=400, help="rows per task (default 400)")
-    parser.add_argument("--heldout", type=int, default=60, help="of them asked (default 60)")
+    parser.add_argument("--arms", nargs="+", default=["joint", "none", "p300"], metavar="ARM")
+    parser.add_argument("--rows", type=int, default=540, help="rows per task (default 540)")
+    parser.add_argument("--heldout", type=int, default=200, help="of them asked (default 200)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2, help="arms side by side (default 2)")
+    parser.add_argument("--processes", type=int, default=1, help="arms side by side (default 1)")
     parser.add_argument("--root", type=Path, default=CHECKOUT / "build" / "replay_experiment")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     args = parser.parse_args(argv)

@@ -38,7 +38,7 @@ def chain(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             training={
                 "lr_scheduler_type": "constant",
                 "lora_dropout": 0.0,
-                "replay_fraction": 0.0,
+                "replay_presentations": 0,
             },
         )
         assert 0 == fork_main(main, run), (run / "output.txt").read_text()

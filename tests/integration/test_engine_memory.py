@@ -63,7 +63,7 @@ def make(data: dict[str, Any], folder: Path, **training: Any) -> Path:
             "lora_dropout": 0.0,
             "per_device_train_batch_size": 16,
             "max_batch_tokens": BUDGET,
-            "replay_fraction": 0.0,
+            "replay_presentations": 0,
             **training,
         },
         evaluation={"eval_steps": 100},

@@ -18,10 +18,11 @@ import pytest
 from finetuned.data.replay import Reservoir
 from finetuned.data.store import PROMPTS_HELD_OUT, SEQUENCES, TokenisedDataset
 from finetuned.data.store import SEQUENCE as RECORD
+from finetuned.files.heartbeat import read_beat
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import read_metrics
 
-FRACTION = 0.2
+PRESENTATIONS = 30
 EPOCHS = 2
 FILES = (("a.jsonl", 60), ("a2.jsonl", 90), ("b.jsonl", 60), ("c.jsonl", 40), ("d.jsonl", 120))
 """Files of one letter hold the same prompts, so a2 repeats what a holds out."""
@@ -33,7 +34,7 @@ def start_run(world: dict[str, Any], name: str, file: str, parent: str | None, *
     training = {
         "lora_dropout": 0.0,
         "per_device_train_batch_size": 8,
-        "replay_fraction": FRACTION,
+        "replay_presentations": PRESENTATIONS,
         "num_train_epochs": EPOCHS,
     }
     run = make_run(
@@ -181,41 +182,33 @@ def test_no_prompt_that_is_held_out_anywhere_is_kept(world: dict[str, Any], name
 
 
 @pytest.mark.parametrize("name", [name for name in LINEAGES if name != "first"])
-def test_replay_is_its_share_of_rows_and_of_supervised_tokens(
-    world: dict[str, Any], name: str
-) -> None:
+def test_as_much_is_replayed_as_the_run_says(world: dict[str, Any], name: str) -> None:
     """
-    At least replay_fraction of the job, all its epochs counted, and not one row more.
+    Of each family what its quota is, at most half of the job, and each row equally often.
     """
-    run, parent = world["root"] / name, LINEAGES[name][:-1]
-    counts: dict[str, int] = {}
-    for file in parent:
-        dataset = dataset_of(world, file)
-        ids = [dataset.example_id(i) for i in range(len(dataset))]
-        counts |= dict(zip(ids, dataset.supervised_counts.tolist(), strict=True))
+    run = world["root"] / name
     own, drawn = dataset_of(world, LINEAGES[name][-1]), listed(run, "replayed")
-    new = EPOCHS * int(own.supervised_counts.sum())
-    replayed = sum(counts[row] for row in drawn)
-    times = FRACTION / (1 - FRACTION)
+    said = [sentence.split() for sentence in read_beat(run).replay]
+    times = Counter(drawn)
 
-    assert new + replayed == sum(record["supervised_tokens"] for record in read_metrics(run))
-    assert len(drawn) >= EPOCHS * len(own) * times
-    assert replayed >= new * times
-    one_less = len(drawn) - 1, replayed - max(counts[row] for row in drawn)
-    assert one_less[0] < EPOCHS * len(own) * times or one_less[1] < new * times
+    assert len(drawn) == sum(int(words[0]) for words in said) <= EPOCHS * len(own)
+    assert len(LINEAGES[name]) - 1 == sum(int(words[3]) for words in said)
     assert len(drawn) == read_manifest(run / "candidate")["n_replayed"]
+    for file in LINEAGES[name][:-1]:
+        of_file = [times[row] for row in training_rows(world, file)]
+        assert sum(of_file) > 0
+        assert max(of_file) - min(of_file) <= 1
 
 
 @pytest.mark.parametrize("name", LINEAGES)
 def test_a_row_is_listed_as_new_or_as_replayed(world: dict[str, Any], name: str) -> None:
     """
-    New rows come once per epoch, replayed ones at most as often.
+    New rows come once per epoch, and no replayed row is one of them.
     """
     run, own = world["root"] / name, training_rows(world, LINEAGES[name][-1])
 
     assert dict.fromkeys(own, EPOCHS) == Counter(listed(run, "examples"))
     assert set() == own & set(listed(run, "replayed"))
-    assert all(times <= EPOCHS for times in Counter(listed(run, "replayed")).values())
 
 
 def replayed_by_step(*runs: Path) -> dict[int, list[str]]:
@@ -266,9 +259,9 @@ def test_a_resumed_run_replays_each_row_once(world: dict[str, Any]) -> None:
 
 def test_replay_switched_off_replays_nothing_and_forgets_nothing(world: dict[str, Any]) -> None:
     """
-    Fraction 0 trains new rows alone; the sample goes on, for a job that wants it again.
+    0 presentations train new rows alone; the sample goes on, for a job that wants it again.
     """
-    off = start_run(world, "off", "b", "second", training={"replay_fraction": 0.0})
+    off = start_run(world, "off", "b", "second", training={"replay_presentations": 0})
     train(off)
 
     assert [] == listed(off, "replayed")

@@ -13,7 +13,8 @@ from finetuned.core.forgetting import (
     Stage,
     backward_transfer,
     matrix,
-    second_replay_fraction,
+    replay_weights,
+    second_replay_presentations,
     worst_drop,
 )
 
@@ -134,10 +135,50 @@ def test_the_matrix_holds_every_figure_at_its_suite(rows):
     assert transfer is None or -100 <= transfer <= 100
 
 
-def test_a_second_try_rehearses_more_and_still_learns() -> None:
+def test_a_second_try_rehearses_more() -> None:
     """
-    Four times as much, between a fifth and a half of the job; a larger share stays.
+    Four times as often, 400 times at least.
     """
-    assert [0.2, 0.2, 0.4, 0.5, 0.7] == [
-        second_replay_fraction(fraction) for fraction in (0.01, 0.05, 0.1, 0.3, 0.7)
+    assert [400, 400, 1200] == [second_replay_presentations(n) for n in (1, 50, 300)]
+
+
+def history(*accuracies: float | None, asked: int = 200) -> list[Stage]:
+    return [
+        Stage(
+            f"v{i:04d}",
+            (),
+            frozenset({"a"} if i == 0 else {f"other{i}"}),
+            {} if accuracy is None else {"a": accuracy},
+            {} if accuracy is None else {"a": asked},
+        )
+        for i, accuracy in enumerate(accuracies)
     ]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "asked", "weight"),
+    [
+        ((0.9,), 200, None),
+        ((0.9, 0.9), 200, None),
+        ((0.9, 0.81), 200, 2.0),
+        ((0.9, 0.81), 20, None),
+        ((0.9, 0.5), 20, 4.0),
+        ((0.9, 0.5, 0.9), 200, None),
+        ((0.8, 0.95, 0.88), 200, 2.0),
+        ((0.9, None, 0.5), 200, 4.0),
+        ((0.9, 0.89, 0.9, 0.91), 200, 0.5),
+        ((0.9, 0.7, 0.89, 0.9, 0.91), 200, 0.5),
+        ((0.9, 0.89, 0.9, 0.91, 0.8), 200, 4.0),
+        ((0.9, 0.89), 10**6, None),
+    ],
+)
+def test_a_file_that_slips_is_rehearsed_more_and_one_that_holds_less(
+    accuracies: tuple[float | None, ...], asked: int, weight: float | None
+) -> None:
+    """
+    Against its best so far, and only beyond what chance does to so few rows.
+    """
+    found = replay_weights(history(*accuracies, asked=asked))
+
+    assert weight == found.get("a")
+    assert found.keys() <= {"a"}

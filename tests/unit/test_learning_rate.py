@@ -181,7 +181,7 @@ def test_an_ordinary_file_goes_on_in_its_parents_warm_up(parent, ahead, full, sh
     """
     Nothing changed, or nobody knows what it changed from: no re-warm, no reason.
     """
-    mix = Mix(0.05, 16)
+    mix = Mix(300, 16)
     for parent_mix in (mix, None):
         found = next_warm_up(
             parent,
@@ -219,16 +219,16 @@ def test_an_optimizer_without_moments_warms_up_in_full(parent, lineage_step, ful
     [
         ({"rolled_back": True}, "rolled back"),
         ({"merged": True}, "merged"),
-        ({"mix": Mix(0.25, 16)}, "replay_fraction 0.05 -> 0.25"),
-        ({"mix": Mix(0.05, 64)}, "rows_per_step 16 -> 64"),
-        ({"rolled_back": True, "mix": Mix(0.0, 16)}, "rolled back; replay_fraction 0.05 -> 0.0"),
+        ({"mix": Mix(100, 16)}, "replay_presentations 300 -> 100"),
+        ({"mix": Mix(300, 64)}, "rows_per_step 16 -> 64"),
+        ({"rolled_back": True, "mix": Mix(0, 16)}, "rolled back; replay_presentations 300 -> 0"),
     ],
 )
 def test_a_change_re_warms_shortly_and_says_why(change, reason):
     """
     Each reason a stream leaves its path for is written down; 0 steps switch it off.
     """
-    facts = {"mix": Mix(0.05, 16), "parent_mix": Mix(0.05, 16), "warmup_steps": 20, **change}
+    facts = {"mix": Mix(300, 16), "parent_mix": Mix(300, 16), "warmup_steps": 20, **change}
     parent = WarmUp(0, 20)
 
     assert (WarmUp(700, 10), reason) == next_warm_up(

@@ -258,6 +258,22 @@ def test_replay_is_spread_evenly(n_replay):
     assert np.abs(done - due).max() <= 2 + n_replay / 50 + -n_replay % 4
 
 
+def test_each_group_of_replay_is_spread_evenly():
+    """
+    In every stretch of the job each family of earlier files has its share, the small one too.
+    """
+    groups = np.repeat([0, 1, 2], [400, 100, 20])
+    np.random.default_rng(0).shuffle(groups)
+    plan = uniform_job(800 + 520, rows_per_step=16, n_replay=520, replay_groups=groups)
+    for group, n in ((0, 400), (1, 100), (2, 20)):
+        members = set((800 + np.flatnonzero(groups == group)).tolist())
+        done = np.cumsum([sum(k in members for k in step) for step in steps_of(plan)])
+        due = n * np.arange(1, 51) / 50
+
+        assert n == done[-1]
+        assert np.abs(done - due).max() <= 4 + n / 50
+
+
 @given(jobs())
 @quick
 def test_steps_are_of_one_class_where_there_are_rows_enough(job):

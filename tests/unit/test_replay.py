@@ -1,4 +1,5 @@
 import hashlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from finetuned.data.replay import ARRAYS, IDS, Reservoir, draw, priorities
+from finetuned.data.replay import ARRAYS, IDS, Reservoir, file_of, priorities
 from finetuned.errors import ModelError
 
 quick = settings(deadline=None, max_examples=25)
@@ -96,17 +97,21 @@ def test_merging_is_associative_commutative_and_idempotent(first, second, third,
 
 @given(datasets, capacities)
 @quick
-def test_the_examples_with_the_smallest_priorities_are_kept(several, capacity):
+def test_of_each_file_the_examples_with_the_smallest_priorities_are_kept(several, capacity):
     """
-    The reservoir of a union is that of all its rows at once, one row per example.
+    In turn one of each file, as many as there is room for, one row per example.
     """
     smallest = {}
     for d in several:
+        of_file = smallest.setdefault(d.dataset_id, {})
         for i, p in enumerate(priorities(d.dataset_id, len(d), 0).tolist()):
             name = d.example_id(i)
-            smallest[name] = min(smallest.get(name, (2**64,)), (p, name, *row_of(d, i)))
-    expected = sorted(smallest.values())[:capacity]
+            of_file[name] = min(of_file.get(name, (2**64,)), (p, name, *row_of(d, i)))
+    in_turn = sorted(
+        (turn, row) for f in smallest.values() for turn, row in enumerate(sorted(f.values()))
+    )
 
+    expected = sorted(row for _, row in in_turn[:capacity])
     assert expected == content(of(*several, capacity=capacity))
 
 
@@ -137,35 +142,44 @@ def test_examples_fill_the_capacity_even_where_each_has_many_rows():
 
 def test_only_rows_that_are_kept_are_read():
     """
-    A dataset of a million rows costs a reservoir of 100 no more than 100 reads.
+    A dataset of a million rows costs a reservoir of 100 no more than the rows it has room for.
     """
     first, second, small = Dataset("a", 1_000_000), Dataset("b", 1_000_000), Dataset("c", 1000)
     half = of(first, capacity=100)
     of_both = half.with_dataset(second, capacity=100, seed=0)
-    of_both.with_dataset(small, capacity=100, seed=0)
+    of_three = of_both.with_dataset(small, capacity=100, seed=0)
 
-    assert 100 == first.read
-    assert second.read <= 100
-    assert small.read <= 3  # 1000 rows after two million
-    assert 20 <= sum(name.startswith(second.dataset_id) for name in of_both.example_ids) <= 80
+    assert [100, 51, 34] == [d.read for d in (first, second, small)]
+    assert [33, 33, 34] == sorted(Counter(map(file_of, of_three.example_ids)).values())
 
 
-def test_the_sample_is_uniform():
+def test_a_small_file_is_kept_whole_beside_a_large_one():
     """
-    Rows of large and small datasets, early and late, are kept equally often: chi-square, p > 0.001.
+    What it does not need goes to the others; with more files than room, each has a row at most.
     """
-    sizes = [10, 20, 30, 60]
-    several = [Dataset(i, n) for i, n in enumerate(sizes)]
+    found = of(Dataset("large", 10_000), Dataset("small", 7), capacity=50)
+    files = Counter(map(file_of, found.example_ids))
+    many = of(*(Dataset(i, 20) for i in range(40)), capacity=30)
+
+    assert [7, 43] == sorted(files.values())
+    assert [1] * 30 == list(Counter(map(file_of, many.example_ids)).values())
+
+
+def test_the_sample_of_a_file_is_uniform():
+    """
+    Rows early and late in a file are kept equally often: chi-square, p > 0.001.
+    """
+    several = [Dataset(i, 60) for i in range(2)]
     kept = {d.example_id(i): 0 for d in several for i in range(len(d))}
     n_seeds, capacity = 400, 12
     for seed in range(n_seeds):
         for name in of(*several, capacity=capacity, seed=seed).example_ids:
             kept[name] += 1
     expected = n_seeds * capacity / len(kept)
-    # Kept 12 of 120 without replacement: the variance is 0.9 of a Poisson count's.
+    # Kept 6 of 60 without replacement: the variance is 0.9 of a Poisson count's.
     chi_square = sum((n - expected) ** 2 for n in kept.values()) / (0.9 * expected)
 
-    assert 70 < chi_square < 174  # 119 degrees of freedom
+    assert 70 < chi_square < 174  # 118 degrees of freedom
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(-(2**70), 2**70))
@@ -278,55 +292,6 @@ def test_a_damaged_reservoir_is_refused(tmp_path, damage):
 
     with pytest.raises(ModelError):
         Reservoir.load(tmp_path)
-
-
-@given(
-    st.integers(0, 40),
-    st.integers(-2, 90),
-    st.integers(-5, 450),
-    st.integers(1, 3),
-    st.integers(0, 2**32 - 1),
-)
-@quick
-def test_as_many_rows_are_drawn_as_rows_and_tokens_need(n, rows, tokens, epochs, seed):
-    """
-    Both wants are met with the last row drawn and not before, or everything is drawn.
-
-    No row comes again before every other has come, and none oftener than there are epochs.
-    """
-
-    def drawn_of(rows, tokens):
-        return draw(reservoir, rows=rows, supervised_tokens=tokens, epochs=epochs, seed=seed)
-
-    reservoir = of(Dataset("a", n), capacity=n)
-    drawn = drawn_of(rows, tokens)
-    counts = reservoir.supervised_counts
-
-    def suffices(numbers):
-        return len(numbers) >= rows and counts[numbers].sum() >= tokens
-
-    times = np.bincount(drawn, minlength=n)
-    assert n == 0 or times.max() - times.min() <= 1
-    assert times.sum() <= n * epochs
-    assert drawn.tolist() == drawn_of(rows, tokens).tolist()
-    assert counts.tolist() == [int(reservoir[i][1].sum()) for i in range(n)]
-    if len(drawn) < n * epochs:
-        assert suffices(drawn)
-    if len(drawn):
-        assert not suffices(drawn[:-1])
-
-
-def test_every_row_is_drawn_equally_often():
-    """
-    Rows are drawn whatever their place: each of 40 within 5 sigma over 2000 seeds.
-    """
-    reservoir = of(Dataset("a", 40), capacity=40)
-    times = np.zeros(40)
-    for seed in range(2000):
-        times[draw(reservoir, rows=3, supervised_tokens=40, epochs=1, seed=seed)] += 1
-    share = times.sum() / 40 / 2000
-
-    assert np.abs(times - share * 2000).max() <= 5 * np.sqrt(2000 * share * (1 - share))
 
 
 def test_a_row_beyond_the_end_is_an_error():

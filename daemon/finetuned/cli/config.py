@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from finetuned.cli.session import DONE
 from finetuned.cli.terminal import complain
 from finetuned.cli.verb import Verb, add_common, chosen_root, named_file
+from finetuned.core.suite_origin import HELD_OUT
 from finetuned.core.text import printable
 from finetuned.errors import EXIT_CONFIG, ConfigError, FinetunedError
 from finetuned.layout import Layout
@@ -33,9 +34,6 @@ exit status: 0 printed or valid, 2 wrong usage, 78 wrong or missing (as the daem
 
 OVERALL = "overall"
 """In the gate's lists: all suites together."""
-
-HELD_OUT = "heldout-"
-"""Begins the name of a suite of held-out rows, which is no file of benchmarks/."""
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ _RETIRED: Final[Mapping[tuple[str, str], str]] = {
     ("gate", "max_new_accuracy_drop"): "new rows are judged by a paired test",
     ("inbox", "share_run_max_files"): "a shared run has at most 2000 datasets",
     ("supervisor", "log_backups"): "five rotated log files are kept",
+    ("training", "replay_fraction"): "training.replay_presentations says how often",
     ("training", "rewarm_steps"): "a short warm-up has 20 steps",
 }
 """By section and key: what happens now, whatever the key is set to."""

@@ -121,16 +121,16 @@ class TrainingConfig:
     and shared beginnings are computed for each row.
     """
 
-    replay_fraction: float = 0.05
+    replay_presentations: int = 300
     """
-    Least share of a job that is rows of earlier jobs, 0 to 0.9, counted in rows and in
-    supervised tokens: the cheapest known way against forgetting. It is less if the
-    sample (replay_rows) is short, since a row comes at most once per epoch. 0 switches
-    it off.
+    How often a job presents rows of each family of earlier files (files of one kind),
+    0 to 100000: the cheapest known way against forgetting. At most half of a job; a small
+    share where the new rows are of the same kind; more for a file that lost ground, less
+    for one that held it. 0 switches it off.
     """
 
     replay_rows: int = 2000
-    """Rows kept for replay with each version, a uniform sample of what it learnt, 0 to 100000."""
+    """Rows kept for replay with each version, of each file equally many, 0 to 100000."""
 
     average: bool = True
     """
@@ -188,7 +188,7 @@ class TrainingConfig:
             learning_rate=(1e-7, 1),
             warmup_steps=(0, None),
             max_batch_tokens=(16, 2**24),
-            replay_fraction=(0, 0.9),
+            replay_presentations=(0, 100_000),
             replay_rows=(0, 100_000),
             patience=(0, None),
             min_delta=(0, 100),

@@ -8,8 +8,19 @@ from the best so far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+SLIPPED: Final = 2.0
+"""Points below its best at which a file counts as slipping."""
+
+SLIPPED_FAR: Final = 10.0
+"""Points below its best at which it is far gone."""
+
+HELD_FOR: Final = 3
+"""Versions in a row without slipping after which a file is rehearsed half as often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,8 @@ class Stage:
     """Suites held out from those files."""
     accuracy: dict[str, float]
     """Suite -> share of right answers, 0 to 1; suites it was not asked are missing."""
+    asked: Mapping[str, int] = field(default_factory=dict)
+    """Suite -> rows asked; what is not named is taken to be exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +100,50 @@ def matrix(stages: Sequence[Stage]) -> tuple[list[str], list[list[float | None]]
     return suites, [[stage.accuracy.get(suite) for suite in suites] for stage in stages]
 
 
-def second_replay_fraction(fraction: float) -> float:
+def replay_weights(stages: Sequence[Stage]) -> dict[str, float]:
     """
-    Return the replay fraction of a second try, after a candidate forgot too much.
-
-    Four times as much, a fifth of the job at least and half of it at most; a fraction that
-    is more than half stays.
+    Return how much oftener than configured a job rehearses the file of each suite.
 
     Args:
-        fraction: That of the first try, > 0 to 0.9.
+        stages: Of the lineage that the job goes on from, oldest first.
+
+    Returns:
+        2 for a suite whose last accuracy is SLIPPED points below its best or more, and more
+        than two standard errors of the difference; 4 for SLIPPED_FAR points or more; 1/2 for
+        one that did not slip in the last HELD_FOR versions, the one that learnt it not counted;
+        the others are left out: 1.
     """
-    return max(fraction, min(0.5, max(0.2, 4 * fraction)))
+    weights = {}
+    for suite in sorted({suite for stage in stages for suite in stage.new}):
+        learnt = next(i for i, stage in enumerate(stages) if suite in stage.new)
+        found = [s for s in stages[learnt:] if suite in s.accuracy]
+        slips = [_slip(suite, found[:i], found[i]) for i in range(1, len(found))]
+        if slips and slips[-1] > 0:
+            weights[suite] = 4.0 if slips[-1] >= SLIPPED_FAR else 2.0
+        elif len(slips) >= HELD_FOR and max(slips[-HELD_FOR:]) == 0:
+            weights[suite] = 0.5
+    return weights
+
+
+def _slip(suite: str, earlier: Sequence[Stage], now: Stage) -> float:
+    """Return how many points *now* is below the best of *earlier*, 0 if that may be chance."""
+    best = max(earlier, key=lambda stage: stage.accuracy[suite])
+    points = 100 * (best.accuracy[suite] - now.accuracy[suite])
+    variance = sum(
+        stage.accuracy[suite] * (1 - stage.accuracy[suite]) / stage.asked[suite]
+        for stage in (best, now)
+        if stage.asked.get(suite)
+    )
+    return points if points >= SLIPPED and points > 200 * math.sqrt(variance) else 0.0
+
+
+def second_replay_presentations(presentations: int) -> int:
+    """
+    Return how often a second try presents earlier rows, after a candidate forgot too much.
+
+    Four times as often, 400 times at least; a job is still half rehearsal at most.
+
+    Args:
+        presentations: Of the first try, > 0.
+    """
+    return max(400, 4 * presentations)

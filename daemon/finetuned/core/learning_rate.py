@@ -54,8 +54,8 @@ class Mix:
     What an optimizer step is made of, as configured.
     """
 
-    replay_fraction: float
-    """Share of rows and of supervised tokens that are replayed, 0 to 1."""
+    replay_presentations: int
+    """How often rows of each family of earlier files are presented in a job, >= 0."""
     rows_per_step: int
     """Rows in one optimizer step, >= 1."""
 
@@ -162,7 +162,7 @@ def _changes(before: Mix | None, now: Mix | None) -> list[str]:
     if before is None or now is None:
         return []
     pairs = (
-        ("replay_fraction", before.replay_fraction, now.replay_fraction),
+        ("replay_presentations", before.replay_presentations, now.replay_presentations),
         ("rows_per_step", before.rows_per_step, now.rows_per_step),
     )
     return [f"{name} {old} -> {new}" for name, old, new in pairs if old != new]

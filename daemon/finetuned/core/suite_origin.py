@@ -5,6 +5,10 @@ Where the questions of a suite come from.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+HELD_OUT: Final = "heldout-"
+"""Before a dataset's id, the name of the suite of its held-out rows."""
 
 
 class SuiteOrigin(StrEnum):

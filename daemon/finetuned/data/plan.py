@@ -208,6 +208,7 @@ def plan_batches(
     seed: int,
     n_replay: int = 0,
     chosen: Numbers | None = None,
+    replay_groups: Integers | None = None,
 ) -> Plan:
     """
     Plan every chosen new example once per epoch and every replay row once per job.
@@ -226,6 +227,8 @@ def plan_batches(
         seed: Same seed, same plan.
         n_replay: How many of the last examples are replay rows.
         chosen: Numbers of the new examples to train, ascending, without repeats; None for all.
+        replay_groups: Group of each replay row, shape (n_replay,); each group is spread evenly
+            over the job. None for one group.
 
     Returns:
         At least one step.
@@ -245,13 +248,16 @@ def plan_batches(
     order = [_epoch(new, lengths, class_of, rows_per_step, rng) for _ in range(epochs)]
     per_epoch = -(-len(new) // rows_per_step)
     step = [np.arange(len(new)) // rows_per_step + e * per_epoch for e in range(epochs)]
-    if n_replay:
-        replay = np.arange(n_new, len(lengths))
-        size = max(1, rows_per_step // _REPLAY_SHARE)
+    groups = np.zeros(n_replay, dtype=np.int64) if replay_groups is None else replay_groups
+    size, kinds = max(1, rows_per_step // _REPLAY_SHARE), np.unique(groups)
+    for i, kind in enumerate(kinds):
+        replay = n_new + np.flatnonzero(groups == kind)
         order.append(_epoch(replay, lengths, class_of, size, rng))
-        n_pieces = -(-n_replay // size)
-        piece = np.arange(n_replay) // size
-        step.append((2 * piece + 1) * (per_epoch * epochs) // (2 * n_pieces))
+        n_pieces = -(-len(replay) // size)
+        piece = np.arange(len(replay)) // size
+        # One group begins half a piece after the start, several at different parts of a piece.
+        at = 2 * piece * len(kinds) + 2 * i + 1
+        step.append(at * (per_epoch * epochs) // (2 * n_pieces * len(kinds)))
     steps = np.concatenate(step)
     starts = np.cumsum(np.bincount(steps, minlength=per_epoch * epochs))
     return Plan(

@@ -1,10 +1,11 @@
 """
-A uniform sample of the rows trained so far, to be mixed into later jobs.
+A sample of the rows trained so far, to be mixed into later jobs: of each file equally many.
 
-A bottom-k sketch (Cohen and Kaplan, PODC 2007): every row has a priority that
-is a hash of the dataset, the row's number and the seed, and the reservoir keeps
-the rows with the k smallest. The reservoir of a union is then the union's of the
-reservoirs: it needs no counter, depends on no order and counts no row twice.
+A bottom-k sketch (Cohen and Kaplan, PODC 2007) for each file: every row has a priority
+that is a hash of the dataset, the row's number and the seed. First come the rows with the
+smallest priority of each file, then those with the second smallest, and so on until the
+reservoir is full: a file of few rows is kept whole. The reservoir of a union is then the
+union's of the reservoirs: it needs no counter, depends on no order and counts no row twice.
 
 Knows rows that a dataset calls training rows; does not know which jobs were
 promoted, how much is replayed, or who writes the manifest.
@@ -12,8 +13,10 @@ promoted, how much is replayed, or who writes the manifest.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -21,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from finetuned.core.replay_quota import water_level
 from finetuned.errors import ModelError
 
 ARRAYS: Final = "reservoir.safetensors"
@@ -218,20 +222,19 @@ class Reservoir:
         if capacity <= 0:
             return Reservoir.empty()
         ranks = priorities(dataset.dataset_id, len(dataset), seed)
-        if len(self) >= capacity:  # a row above the last one kept is never kept
-            may = np.flatnonzero(ranks <= self.priorities[capacity - 1])
-        else:
-            may = np.arange(len(ranks))
-        if seen is not None:
-            may = may[seen[may]]
-        taken = min(capacity, len(may))
+        may = np.arange(len(ranks)) if seen is None else np.flatnonzero(seen)
+        # What there is room for of this file, at most one more than of each other large one.
+        others = Counter(map(file_of, self.example_ids))
+        own = others.pop(dataset.dataset_id, 0) + len(may)
+        room = min(capacity, 1 + water_level([*others.values(), own], capacity))
+        taken = min(room, len(may))
         while True:
             chosen = may
             if taken < len(may):
                 chosen = may[np.argpartition(ranks[may], taken - 1)[:taken]]
             named = [(int(ranks[i]), dataset.example_id(int(i)), int(i)) for i in chosen]
-            kept = _smallest(named, capacity)
-            if len(kept) == capacity or taken == len(may):
+            kept = _smallest(named, room)
+            if len(kept) == room or taken == len(may):
                 break
             taken = min(2 * taken, len(may))  # several rows of one example: look further
         return self.merged(Reservoir._of((p, name, dataset[i]) for p, name, i in kept), capacity)
@@ -289,38 +292,11 @@ class Reservoir:
         return None
 
 
-def draw(
-    reservoir: Reservoir, *, rows: int, supervised_tokens: int, epochs: int, seed: int
-) -> npt.NDArray[np.int64]:
+def file_of(example_id: str) -> str:
     """
-    Draw rows until there are as many, with as many supervised tokens, as wanted.
-
-    Rows and tokens both count, because neither implies the other: few long answers
-    reach a share of the tokens, and short answers reach a share of the rows with few
-    tokens.
-
-    Args:
-        reservoir: The rows to draw from.
-        rows: Rows wanted; 0 or less wants none.
-        supervised_tokens: Tokens with loss wanted in all of them; 0 or less wants none.
-        epochs: How often a row may be drawn, >= 1; again only when all others were.
-        seed: Same seed, same rows.
-
-    Returns:
-        Row numbers in the order drawn; the fewest that are at least *rows* and whose
-        sum reaches *supervised_tokens*, or every row *epochs* times.
+    Return the id of the dataset that an example came from.
     """
-    rng = np.random.Generator(np.random.PCG64(seed))
-    counts = reservoir.supervised_counts
-    if not len(counts):
-        return np.empty(0, dtype=np.int64)
-    rounds = max(1, -(-rows // len(counts)), -(-supervised_tokens // max(1, int(counts.sum()))))
-    drawn_in = [rng.permutation(len(counts)) for _ in range(min(epochs, rounds))]
-    order = np.concatenate(drawn_in).astype(np.int64)
-    sums = np.cumsum(counts[order])
-    needed = int(np.searchsorted(sums, supervised_tokens)) + 1 if supervised_tokens > 0 else 0
-    drawn: npt.NDArray[np.int64] = order[: max(0, rows, needed)]
-    return drawn
+    return example_id.rpartition(":")[0]
 
 
 def _joined(arrays: list[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -329,11 +305,19 @@ def _joined(arrays: list[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 def _smallest(rows: list[tuple[int, str, T]], capacity: int) -> list[tuple[int, str, T]]:
     """
-    Return the rows of the *capacity* examples with the smallest priorities, in order.
+    Return *capacity* examples at most, in order: the first of each file, then the second, ...
+
+    Of the last turn, for which there is not room for all files, the smallest priorities.
     """
-    kept: dict[str, tuple[int, str, T]] = {}
+    turns: list[list[tuple[int, str, T]]] = []
+    examples, of_file = set[str](), Counter[str]()
     for row in sorted(rows, key=lambda row: row[:2]):
-        if len(kept) == capacity:
-            break
-        kept.setdefault(row[1], row)
-    return list(kept.values())
+        if row[1] in examples:
+            continue
+        examples.add(row[1])
+        file = file_of(row[1])
+        if of_file[file] == len(turns):
+            turns.append([])
+        turns[of_file[file]].append(row)
+        of_file[file] += 1
+    return sorted(islice(chain.from_iterable(turns), capacity), key=lambda row: row[:2])

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from finetuned.core.scoring.expected import check_expected
 from finetuned.core.scoring.scorer import CHOICE, Scorer, parse_scorer
-from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.core.suite_origin import HELD_OUT, SuiteOrigin
 from finetuned.data.examples import Example, from_record, prompt_hash
 from finetuned.data.formats.keys import MARKS
 from finetuned.data.reader import to_example
@@ -94,7 +94,7 @@ def held_out_suite(dataset: TokenisedDataset, origin: SuiteOrigin, title: str, l
     Return the first *limit* held-out rows of a dataset as a suite, named after its id.
     """
     return Suite(
-        name=f"heldout-{dataset.dataset_id}",
+        name=f"{HELD_OUT}{dataset.dataset_id}",
         origin=origin,
         title=title,
         sha256=dataset.dataset_id,

@@ -56,6 +56,8 @@ class Beat:
     kernels_timed: dict[str, Any] | None = None
     kernels_refused: dict[str, Any] | None = None
     precision: str | None = None
+    replay: tuple[str, ...] | None = None
+    """For each family of earlier files: how many rows are presented again, and why so many."""
     max_batch_tokens: int | None = None
 
     # training: how far it is

@@ -8,7 +8,8 @@ Does not know what a worker does with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -118,6 +119,11 @@ class TrainingSpec(RunSpec):
     """The canary suite, for the distance from the incumbent."""
     earlier: tuple[Path, ...] = ()
     """Datasets that the parent has learnt."""
+    replay_weights: Mapping[str, float] = field(default_factory=dict)
+    """
+    By dataset id, times training.replay_presentations; 1 for one that is not named. Above 1
+    for a dataset on which the lineage lost ground, below 1 for one that held it.
+    """
     resume_from: tuple[Path, ...] = ()
     """Checkpoint folders of earlier runs of the job."""
     rolled_back: bool = False

@@ -44,7 +44,7 @@ class Job:
         """What an optimizer step is made of, as configured."""
         training = self.spec.config.training
         rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
-        return Mix(training.replay_fraction, rows * world())
+        return Mix(training.replay_presentations, rows * world())
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ def _parse(folder: Path, state: dict[str, Any]) -> ParentState:
         optimizer_reset=str(state.get("optimizer_reset", "")),
         replay=Reservoir.load(replay) if replay.is_dir() else None,
         warm_up=warm_up,
-        mix=None if mix is None else Mix(**mix),
+        # A version of a release that replayed a share of a job does not say how often.
+        mix=None if mix is None or "replay_presentations" not in mix else Mix(**mix),
         kernels=str(state.get("kernels", "")),
         precision=str(state.get("precision", "")),
     )

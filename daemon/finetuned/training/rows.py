@@ -57,6 +57,7 @@ class JobRows:
         names: Sequence[str],
         replay: Reservoir | None = None,
         lines: Sequence[LineSet | None] = (),
+        replay_groups: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """
         Args:
@@ -64,10 +65,13 @@ class JobRows:
             names: Name of the dropped file of each, as people know it.
             replay: Rows of earlier jobs, each trained once along with the new ones.
             lines: For each dataset the lines to train of it, None for all; empty is all of all.
+            replay_groups: Of each row of *replay*; each group is spread evenly over the job.
+                None for one group.
         """
         self.datasets = [TokenisedDataset.open(folder) for folder in folders]
         self.names = list(names)
         self.replay = Reservoir.empty() if replay is None else replay
+        self._replay_groups = replay_groups
         self._parts: list[TokenisedDataset | Reservoir] = [*self.datasets, self.replay]
         self.lengths: npt.NDArray[np.int64] = np.concatenate([p.lengths for p in self._parts])
         """Tokens of every example, shape (N,)."""
@@ -178,5 +182,6 @@ class JobRows:
             epochs=config.num_train_epochs,
             seed=seed,
             n_replay=len(self.replay),
+            replay_groups=self._replay_groups,
             chosen=self.chosen,
         )

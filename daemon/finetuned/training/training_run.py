@@ -7,14 +7,11 @@ Does not know the inbox, the supervisor or promotion.
 from __future__ import annotations
 
 import hashlib
-import math
 from pathlib import Path
 
-from finetuned.core.line_set import LineSet
 from finetuned.core.phase import Phase
 from finetuned.data.plan import Plan
 from finetuned.data.render import Renderer
-from finetuned.data.replay import Reservoir, draw
 from finetuned.errors import DatasetError, Interrupted
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.model_manifest import read_model_manifest
@@ -31,7 +28,7 @@ from finetuned.training.job_start import begin_job, resume_job
 from finetuned.training.job_training import train_job
 from finetuned.training.model_keeper import ModelKeeper
 from finetuned.training.parent_average import keep_best_share, parent_weights
-from finetuned.training.rows import JobRows
+from finetuned.training.replay_rows import job_rows, told
 
 
 def job_seed(seed: int, job_id: str) -> int:
@@ -81,7 +78,8 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
     heartbeat.beat(optimizer_state=moments.text, chat_template=renderer.template.origin)
     _stop_if_asked(lifeline)
     seed = job_seed(config.training.seed, spec.job_id)
-    rows = job_rows(spec, seed, parent.replay)
+    rows, drawn = job_rows(spec, seed, parent.replay)
+    heartbeat.beat(replay=told(drawn))
     if len(rows.chosen) == 0:
         raise DatasetError("every row is held out: nothing to train on")
     plan = rows.plan(config.training, seed=seed, world=world())
@@ -110,33 +108,6 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
     save_candidate(job, start, parent.replay, kept)
     keeper.now_holds(spec.run_id)
     heartbeat.beat(force=True, phase=Phase.TRAINED)
-
-
-def job_rows(spec: TrainingSpec, seed: int, reservoir: Reservoir | None) -> JobRows:
-    """
-    Return the rows of a job, with those that are replayed from earlier jobs of the lineage.
-
-    Args:
-        spec: Names the datasets and training.replay_fraction.
-        seed: Seed of the job, from which the replayed rows are drawn.
-        reservoir: Sample of the rows that the lineage has learnt; None for a first job.
-    """
-    training = spec.config.training
-    folders, names = [d.dir for d in spec.datasets], [d.name for d in spec.datasets]
-    lines = [None if d.lines is None else LineSet.from_text(d.lines) for d in spec.datasets]
-    rows, fraction = JobRows(folders, names, lines=lines), training.replay_fraction
-    if not fraction or reservoir is None or not len(reservoir):
-        return rows
-    # Replayed rows are the share *fraction* of all, so this many times the new ones.
-    times = training.num_train_epochs * fraction / (1 - fraction)
-    drawn = draw(
-        reservoir,
-        rows=math.ceil(len(rows.chosen) * times),
-        supervised_tokens=math.ceil(rows.n_supervised * times),
-        epochs=training.num_train_epochs,
-        seed=seed,
-    )
-    return JobRows(folders, names, reservoir.picked(drawn), lines)
 
 
 def _stop_if_asked(lifeline: Lifeline) -> None:

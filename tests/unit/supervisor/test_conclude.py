@@ -240,7 +240,7 @@ def test_a_candidate_that_only_forgot_is_tried_once_more_with_more_rehearsal(con
     assert ["v0001"] == list_versions(context.layout)
 
     more = with_more_rehearsal(context.config)
-    assert 0.2 == more.training.replay_fraction
+    assert 1200 == more.training.replay_presentations
     journal.jobs.begin(job, config=more, parent="v0001")
     for event in TO_EVALUATING:
         journal.jobs.move(job, event)
@@ -251,7 +251,7 @@ def test_a_candidate_that_only_forgot_is_tried_once_more_with_more_rehearsal(con
 
 @pytest.mark.parametrize(
     ("values", "parent"),
-    [({"replay_fraction": 0.0}, "v0001"), ({"replay_rows": 0}, "v0001"), ({}, None)],
+    [({"replay_presentations": 0}, "v0001"), ({"replay_rows": 0}, "v0001"), ({}, None)],
 )
 def test_without_anything_to_rehearse_there_is_no_second_try(context, job, values, parent):
     """

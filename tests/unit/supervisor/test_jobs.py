@@ -364,10 +364,12 @@ def test_a_heartbeat_is_shown_and_the_choices_of_a_run_logged_once(context, jobs
                 current_step=step,
                 checkpoint_bytes=123,
                 ready_at="2026-11-20T09:00:00Z",
+                replay=("300 rows of 1 file (a): as configured",),
             )
             assert not jobs.poll()
 
     assert ["training_ready"] == [entry["event"] for entry in logs]
+    assert [("300 rows of 1 file (a): as configured",)] == [entry["replay"] for entry in logs]
     assert (2, 123, Phase.TRAINING) == (
         context.board.fields["current_step"],
         jobs.checkpoint_bytes,

@@ -101,6 +101,23 @@ def test_a_later_job_goes_on_from_the_version_in_use(context):
     assert spec_of(context, first_job(context))[0].rolled_back
 
 
+def test_a_file_that_slipped_is_rehearsed_more(context):
+    """
+    By what the last evaluations of the lineage say of its held-out rows, told by dataset id.
+    """
+    layout, journal, suite = context.layout, context.journal, "heldout-" + "a" * 16
+    for n, letter, origin, right in ((1, "a", "new", 190), (2, "b", "old", 150)):
+        job_id = promote_job(
+            journal, f"d{n:08d}", letter * 16, commit(layout, journal.promotions.incumbent())
+        )
+        asked = Score(
+            "candidate", None, suite, origin, "a", 200, 200, right, right, 0.5, True, 1.0, 0
+        )
+        journal.scores.add(job_id, f"r{n:06d}", [asked])
+
+    assert {"a" * 16: 4.0} == spec_of(context, first_job(context))[0].replay_weights
+
+
 def test_of_a_file_that_was_learnt_in_part_only_the_rest_is_trained(context):
     """
     Exactly the lines that no step had; of a head that has learnt none of it, all again.
@@ -140,7 +157,7 @@ def test_no_verdict_resets_anything(context, event, parent):
 
     assert (layout.versions / parent, False, None) == (spec.parent, spec.rolled_back, resumed)
     before = WarmUp(0, 20)
-    mix = Mix(spec.config.training.replay_fraction, 16)
+    mix = Mix(spec.config.training.replay_presentations, 16)
     after = next_warm_up(
         before,
         lineage_step=7,

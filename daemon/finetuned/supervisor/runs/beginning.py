@@ -54,6 +54,7 @@ def log_beginning(now: JobRun, beat: Beat) -> None:
             optimizer_state=beat.optimizer_state,
             warm_up=beat.warm_up,
             chat_template=beat.chat_template,
+            replay=beat.replay,
             kernels=beat.kernels,
             precision=beat.precision,
             max_batch_tokens=beat.max_batch_tokens,

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from finetuned.config import Config
-from finetuned.core.forgetting import second_replay_fraction
+from finetuned.core.forgetting import replay_weights, second_replay_presentations
 from finetuned.core.job import JobKind
 from finetuned.core.promotion import HeadCause
 from finetuned.core.run import RunKind, RunOutcome
+from finetuned.core.suite_origin import HELD_OUT
 from finetuned.errors import ConfigError
 from finetuned.files.base_model import portable_name
 from finetuned.files.rows import JobRow
@@ -34,6 +35,7 @@ from finetuned.registry.versions import read_version
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.learnt import learnt_before, learnt_since, own_datasets
+from finetuned.supervisor.verdict.history import lineage_stages
 
 
 def check_lineage(context: Context, parent: str | None) -> None:
@@ -58,8 +60,8 @@ def with_more_rehearsal(config: Config) -> Config:
     """
     Return the configuration of a second try: more of the rows are earlier ones.
     """
-    fraction = second_replay_fraction(config.training.replay_fraction)
-    return replace(config, training=replace(config.training, replay_fraction=fraction))
+    more = second_replay_presentations(config.training.replay_presentations)
+    return replace(config, training=replace(config.training, replay_presentations=more))
 
 
 def launch_file(root: Path, name: str) -> Path | None:
@@ -131,11 +133,22 @@ def training_spec(
         earlier=tuple(
             layout.datasets / d.dataset_id for d in learnt_before(context, job, job.parent)
         ),
+        replay_weights=_replay_weights(context, job.parent),
         resume_from=tuple(layout.runs / r.id / CHECKPOINTS for r in usable),
         rolled_back=_taken_back(context, job.parent),
         live_evals=all(r.outcome is not RunOutcome.STUCK_IN_EVAL for r in runs),
     )
     return spec, usable[-1].id if usable else None
+
+
+def _replay_weights(context: Context, parent: str | None) -> dict[str, float]:
+    """Return by dataset id what the last evaluations say about how often it is rehearsed."""
+    stages, _ = lineage_stages(context.journal, parent)
+    return {
+        suite.removeprefix(HELD_OUT): weight
+        for suite, weight in replay_weights(stages).items()
+        if suite.startswith(HELD_OUT)
+    }
 
 
 def _worker_growth(context: Context, config: Config) -> float | None:

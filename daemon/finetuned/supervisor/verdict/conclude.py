@@ -21,6 +21,7 @@ from finetuned.core.gate.verdict import Verdict
 from finetuned.core.job import JobEvent, JobKind
 from finetuned.core.promotion import VersionVerdict
 from finetuned.core.retention import version_number
+from finetuned.core.suite_origin import HELD_OUT
 from finetuned.files.journal import Judgement
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
@@ -151,7 +152,7 @@ def deserves_second_try(verdict: Verdict, job: JobRow, config: Config) -> bool:
         and job.kind is JobKind.TRAINING
         and job.parent is not None
         and not job.second_try
-        and training.replay_fraction > 0
+        and training.replay_presentations > 0
         and training.replay_rows > 0
     )
 
@@ -187,7 +188,7 @@ def required_suites(context: Context, job: JobRow, config: Config) -> list[str]:
     new = learnt_since(context, job, release)
     if len(new) <= config.evaluation.final_max_rows // 2:  # else some are not asked at all
         with_rows = context.journal.datasets.with_held_out_rows()
-        names += [f"heldout-{d.dataset_id}" for d in new if d.dataset_id in with_rows]
+        names += [f"{HELD_OUT}{d.dataset_id}" for d in new if d.dataset_id in with_rows]
     return names
 
 

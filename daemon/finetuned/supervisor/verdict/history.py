@@ -104,6 +104,7 @@ def lineage_stages(journal: Journal, version: str | None) -> tuple[list[Stage], 
                 accuracy={
                     score.suite: score.accuracy for score in scores if score.accuracy is not None
                 },
+                asked={score.suite: score.n_asked for score in scores},
             )
         )
     return stages, titles
