@@ -8,6 +8,7 @@ An arm is named by its parts, joined by "+": what it rehearses, then what else d
     none           each job trains its own rows alone
     p300           each job presents the rows of every earlier file 300 times
     p300+5e-4      the same, and files after the first are trained at that rate
+    p300+average   the same as p300, and a job keeps the part of its change that loses least
 
 Does not know how a job is run.
 """
@@ -31,6 +32,8 @@ class Arm:
     """training.replay_presentations."""
     later_rate: float | None = None
     """Learning rate of the files after the first; None for that of the first."""
+    average: bool = False
+    """training.average: whether a job may keep a part of its change, by held-out loss."""
     joint: bool = False
     """Whether all files are one job."""
     all_rows: bool = False
@@ -53,8 +56,11 @@ class Arm:
         else:
             raise ValueError(f"{name}: {what!r} is no way to rehearse")
         for part in rest:
+            if part == "average":
+                found[part] = True
+                continue
             if not re.fullmatch(r"[\d.]+e-\d+", part):
-                raise ValueError(f"{name}: {part!r} is no rate")
+                raise ValueError(f"{name}: {part!r} is no part of an arm")
             found["later_rate"] = float(part)
         return cls(**found)
 
@@ -62,7 +68,10 @@ class Arm:
         """
         Return the settings of [training] in which file *file*, from 0, differs.
         """
-        settings: dict[str, Any] = {"replay_presentations": self.presentations}
+        settings: dict[str, Any] = {
+            "replay_presentations": self.presentations,
+            "average": self.average,
+        }
         if self.later_rate is not None and file > 0:
             settings["learning_rate"] = self.later_rate
         return settings
@@ -77,6 +86,8 @@ class Job:
     title: str
     datasets: tuple[Mapping[str, Any], ...]
     epochs: int
+    earlier: tuple[str, ...] = ()
+    """Folders of the datasets that the jobs before have learnt."""
 
 
 def jobs(arm: Arm, datasets: Sequence[Mapping[str, Any]], epochs: Sequence[int]) -> list[Job]:
@@ -94,6 +105,11 @@ def jobs(arm: Arm, datasets: Sequence[Mapping[str, Any]], epochs: Sequence[int])
         listed = [d for d, n in zip(datasets, epochs, strict=True) for _ in range(n)]
         return [Job("all at once", tuple(listed), 1)]
     return [
-        Job(title, tuple(datasets[: i + 1]) if arm.all_rows else (datasets[i],), n)
+        Job(
+            title,
+            tuple(datasets[: i + 1]) if arm.all_rows else (datasets[i],),
+            n,
+            tuple(str(dataset["dir"]) for dataset in datasets[:i]),
+        )
         for i, (title, n) in enumerate(zip(titles, epochs, strict=True))
     ]

@@ -1,18 +1,19 @@
 """
-Measure what replay is worth: six unlike tasks in a row, with it and without.
+Measure what replay is worth: six unlike tasks in a row, in several ways.
 
-    $ python -m experiments.replay_experiment --arms 0.05 0 --json build/replay.json
+    $ python -m experiments.replay_experiment --arms joint none p300 --json build/replay.json
 
 Each task is one file of its own: checked and split by the ingestion worker, trained
 by the training worker, going on from the candidate of the file before. No gate stands
 between them: a file that makes the model worse at others stays, which is what is
-measured. After every file every task is asked: exact match on its held-out rows, in
-the end R[i][j], task j after file i. Backward transfer is the mean over all tasks but
-the last of R[last][j] - R[j][j] (Lopez-Paz and Ranzato, 2017): below 0 is forgetting.
+measured. Each task is asked after its own file and after the last one: exact match on
+its held-out rows, R[i][j] being task j after file i. Backward transfer is the mean over
+all tasks but the last of R[last][j] - R[j][j] (Lopez-Paz and Ranzato, 2017): below 0 is
+forgetting.
 
-An arm is one value of training.replay_fraction. Arms see the same files in the same
-order, and run side by side in single-threaded processes. What is finished stays under
---root, so the same command goes on where it was interrupted.
+An arm is a way of training, see replay_arms. Arms see the same files in the same order,
+each in a single-threaded process. What is finished stays under --root, so the same
+command goes on where it was interrupted, and shows again what is done.
 
 Exit status: 0 measured, 1 a worker failed, 2 --root holds another experiment.
 """
@@ -21,19 +22,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from experiments.replay_arms import Arm, Job, jobs
+from experiments.replay_figures import figures, lines, mean
 from experiments.replay_tasks import EPOCHS, make_tasks
 from finetuned.data.store import TokenisedDataset
 from finetuned.files.atomic import write_atomic
@@ -178,7 +178,7 @@ def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
             write_atomic(result_path, json.dumps(result).encode())
         parent = Path(result["candidate"])
         done.append(result)
-        shown = " ".join(f"{_mean(row):.2f}" if row else "-" for row in result["matches"])
+        shown = " ".join(f"{mean(row):.2f}" if row else "-" for row in result["matches"])
         print(f"{name}, after {job.title}: {shown}", file=sys.stderr, flush=True)
     keys = {"titles": "title", "after": "matches"}
     keys |= {key: key for key in ("replayed", "seconds_training", "seconds_asking")}
@@ -215,7 +215,6 @@ def _train(
     training = {
         **TRAINING,
         "num_train_epochs": job.epochs,
-        "average": False,  # what rehearsal does alone
         "seed": settings["seed"],
         **arm.training(i),
     }
@@ -227,6 +226,7 @@ def _train(
         "base": str(BASE),
         "parent": str(parent) if parent else None,
         "datasets": job.datasets,
+        "earlier": job.earlier,
         "resume_from": [str(r / "checkpoints") for r in earlier],
         "live_evals": False,
         "config": {"model": {"device": "cpu", "dtype": "float32"}, "training": training},
@@ -269,76 +269,6 @@ def _ask(
         matched = {outcome.question.id: int(bool(outcome.matches)) for outcome in outcomes}
         matches.append([matched[question.id] for question in questions])
     return matches
-
-
-# -- figures --------------------------------------------------------------------------
-
-
-def figures(arm: dict[str, Any]) -> dict[str, Any]:
-    """
-    Return the matrix of an arm and what follows from it.
-
-    Args:
-        arm: As run_arm returns it.
-
-    Returns:
-        ``matrix`` (exact match, 0 to 1, [file][task]), ``backward_transfer`` with
-        ``standard_error`` (over the rows asked, in the same unit), ``worst_drop`` (the
-        most negative R[last][j] - R[j][j], <= 0 where anything was lost),
-        ``final_mean`` (of the last line).
-    """
-    after = arm["after"]
-    last = len(after) - 1
-    result = {
-        "matrix": [[_mean(row) if row else None for row in rows] for rows in after],
-        "final_mean": _mean([_mean(row) for row in after[last]]),
-    }
-    if last == 0:
-        return result
-    changes = [
-        [b - a for a, b in zip(after[j][j], after[last][j], strict=True)] for j in range(last)
-    ]
-    means = [_mean(change) for change in changes]
-    variance = sum(
-        _mean([(d - m) ** 2 for d in change]) / len(change)
-        for change, m in zip(changes, means, strict=True)
-    )
-    return {
-        **result,
-        "backward_transfer": _mean(means),
-        "standard_error": math.sqrt(variance) / last,
-        "worst_drop": min(means),
-    }
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def lines(tasks: list[str], arm: dict[str, Any], result: dict[str, Any]) -> Iterator[str]:
-    """
-    Yield an arm's matrix and figures as the lines of a Markdown table.
-    """
-    yield f"{arm['name']}: exact match in %, task (column) after file (line)"
-    yield ""
-    yield "| after | " + " | ".join(tasks) + " | rows rehearsed | seconds |"
-    yield "| --- |" + " ---: |" * (len(tasks) + 2)
-    columns = (arm["titles"], result["matrix"], arm["replayed"], arm["seconds_training"])
-    for title, row, replayed, seconds in zip(*columns, strict=True):
-        shown = " | ".join("" if r is None else f"{100 * r:.0f}" for r in row)
-        yield f"| {title} | {shown} | {replayed} | {seconds:.0f} |"
-    yield ""
-    if "backward_transfer" in result:
-        yield (
-            f"backward transfer {100 * result['backward_transfer']:+.1f} points "
-            f"(standard error {100 * result['standard_error']:.1f}), "
-            f"worst drop {100 * result['worst_drop']:+.1f}"
-        )
-    yield (
-        f"mean of all tasks at the end {100 * result['final_mean']:.1f}, "
-        f"{sum(arm['seconds_training']):.0f} processor seconds"
-    )
-    yield ""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -66,9 +66,9 @@ def _axes(tasks: list[str]) -> Iterator[str]:
         yield f'<text x="{x}" y="{HEIGHT + 14}" text-anchor="middle" font-size="8">{task}</text>'
 
 
-def _line(values: list[float], first: int, colour: str) -> Iterator[str]:
-    points = [(_x(i, len(values)), HEIGHT * (1 - v)) for i, v in enumerate(values)]
-    known = points[first:]
+def _line(values: list[float | None], first: int, colour: str) -> Iterator[str]:
+    points = [(_x(i, len(values)), HEIGHT * (1 - v)) for i, v in enumerate(values) if v is not None]
+    known = [(x, y) for x, y in points if x >= _x(first, len(values))]
     path = " ".join(f"{x:.0f},{y:.1f}" for x, y in known)
     yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
     for x, y in known:

@@ -110,31 +110,31 @@ def replay_weights(stages: Sequence[Stage]) -> dict[str, float]:
     Returns:
         2 for a suite whose last accuracy is SLIPPED points below its best or more, and more
         than two standard errors of the difference; 4 for SLIPPED_FAR points or more; 1/2 for
-        one that did not slip in the last HELD_FOR versions, the one that learnt it not counted;
-        the others are left out: 1.
+        one that was less than SLIPPED points below in the last HELD_FOR versions, the one that
+        learnt it not counted; the others are left out: 1.
     """
     weights = {}
     for suite in sorted({suite for stage in stages for suite in stage.new}):
         learnt = next(i for i, stage in enumerate(stages) if suite in stage.new)
         found = [s for s in stages[learnt:] if suite in s.accuracy]
-        slips = [_slip(suite, found[:i], found[i]) for i in range(1, len(found))]
-        if slips and slips[-1] > 0:
-            weights[suite] = 4.0 if slips[-1] >= SLIPPED_FAR else 2.0
-        elif len(slips) >= HELD_FOR and max(slips[-HELD_FOR:]) == 0:
+        drops = [_drop(suite, found[:i], found[i]) for i in range(1, len(found))]
+        points, chance = drops[-1] if drops else (0.0, 0.0)
+        if points >= SLIPPED and points > 2 * chance:
+            weights[suite] = 4.0 if points >= SLIPPED_FAR else 2.0
+        elif len(drops) >= HELD_FOR and max(drops[-HELD_FOR:])[0] < SLIPPED:
             weights[suite] = 0.5
     return weights
 
 
-def _slip(suite: str, earlier: Sequence[Stage], now: Stage) -> float:
-    """Return how many points *now* is below the best of *earlier*, 0 if that may be chance."""
+def _drop(suite: str, earlier: Sequence[Stage], now: Stage) -> tuple[float, float]:
+    """Return how far *now* is below the best of *earlier*, and the standard error: points."""
     best = max(earlier, key=lambda stage: stage.accuracy[suite])
-    points = 100 * (best.accuracy[suite] - now.accuracy[suite])
     variance = sum(
         stage.accuracy[suite] * (1 - stage.accuracy[suite]) / stage.asked[suite]
         for stage in (best, now)
         if stage.asked.get(suite)
     )
-    return points if points >= SLIPPED and points > 200 * math.sqrt(variance) else 0.0
+    return 100 * (best.accuracy[suite] - now.accuracy[suite]), 100 * math.sqrt(variance)
 
 
 def second_replay_presentations(presentations: int) -> int:
