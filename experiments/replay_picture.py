@@ -5,7 +5,8 @@ Draw the figures of experiments/replay_experiment.py: one panel per task, one li
     docs/measurements/replay.svg
 
 Each line begins where the task's own file was trained and shows what later files leave
-of it. Plain SVG, so that it needs nothing beside the standard library.
+of it. An arm of one job for all files is a dashed line. Plain SVG, so that it needs
+nothing beside the standard library.
 
 Exit status: 0 drawn, 2 wrong usage.
 """
@@ -45,13 +46,14 @@ def picture(report: dict[str, Any]) -> Iterator[str]:
     for k, (arm, colour) in enumerate(zip(arms, COLOURS, strict=False)):
         x = LEFT + 110 * k
         yield f'<line x1="{x}" y1="36" x2="{x + 20}" y2="36" stroke="{colour}" stroke-width="2"/>'
-        yield f'<text x="{x + 26}" y="40">replay {arm["name"]}</text>'
+        yield f'<text x="{x + 26}" y="40">{arm["name"]}</text>'
     for j, task in enumerate(tasks):
         x, y = LEFT + j % COLUMNS * (WIDTH + GAP), TOP + j // COLUMNS * (HEIGHT + 2 * GAP)
         yield f'<g transform="translate({x} {y + 20})"><text x="0" y="-6">{task}</text>'
         yield from _axes(tasks)
         for arm, colour in zip(arms, COLOURS, strict=False):
-            yield from _line([row[j] for row in arm["matrix"]], j, colour)
+            values = [row[j] for row in arm["matrix"]]
+            yield from _level(values[0], colour) if len(values) == 1 else _line(values, j, colour)
         yield "</g>"
     yield "</svg>"
 
@@ -73,6 +75,14 @@ def _line(values: list[float | None], first: int, colour: str) -> Iterator[str]:
     yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
     for x, y in known:
         yield f'<circle cx="{x:.0f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>'
+
+
+def _level(value: float, colour: str) -> Iterator[str]:
+    y = round(HEIGHT * (1 - value), 1)
+    yield (
+        f'<line x1="0" y1="{y}" x2="{WIDTH}" y2="{y}" stroke="{colour}" stroke-width="1.5" '
+        'stroke-dasharray="5 4"/>'
+    )
 
 
 def _x(i: int, n: int) -> float:
