@@ -80,6 +80,28 @@ def schema_complaint(value: Any, schema: Mapping[str, Any]) -> str | None:
     return None if error is None else f"{error.json_path}: {error.message}"[:300]
 
 
+def fits_part(value: object, part: object, whole: Mapping[str, object]) -> bool:
+    """
+    Return whether *value* fits a part of a schema; one that cannot be checked in time does not.
+
+    Args:
+        value: What a JSON parser returns.
+        part: A schema inside *whole*, or one that refers to it.
+        whole: Accepted by check_schema(), and fitted by the value that *value* is a part of.
+    """
+    from jsonschema.validators import validator_for
+    from jsonschema_specifications import REGISTRY
+
+    token = _deadline.set(time.monotonic() + MATCH_SECONDS)
+    try:
+        validator = _limited(validator_for(whole))(whole, registry=REGISTRY)
+        return next(validator.evolve(schema=part).iter_errors(value), None) is None
+    except (RecursionError, TimeoutError):
+        return False
+    finally:
+        _deadline.reset(token)
+
+
 def _search(pattern: str, text: str) -> bool:
     """Return whether *text* has a match of *pattern*; raise TimeoutError after the deadline."""
     import regex
