@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from experiments.pages.commands import commands
 from experiments.pages.events import events
 from experiments.pages.fields import report_fields, status_fields
+from experiments.pages.intents import intents
 from experiments.pages.metrics import alerts, metrics
 from experiments.pages.orders import orders
 from experiments.pages.row_keys import row_keys, turn_keys
 from experiments.pages.settings import settings
 from experiments.pages.tree import CHECKOUT, tree
+
+WHOLE: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Part:
     """Path of the page, relative to the checkout."""
 
     name: str
-    """Name of the part, as it stands in its marks."""
+    """Name of the part, as it stands in its marks; WHOLE for a file without marks."""
 
     expected: Callable[[], str]
     """Returns the text that the code asks for."""
@@ -60,6 +64,7 @@ PARTS = (
     Part("docs/reference/events.md", "events", events),
     Part("docs/reference/formats.md", "row-keys", row_keys),
     Part("docs/reference/formats.md", "turn-keys", turn_keys),
+    Part("docs/reference/intents.schema.json", WHOLE, intents),
     Part("docs/reference/metrics.md", "metrics", metrics),
     Part("docs/reference/orders.md", "orders", orders),
     Part("docs/reference/status.md", "status", status_fields),
@@ -77,6 +82,8 @@ def write_part(part: Part) -> None:
 
 def _split(part: Part) -> tuple[str, str, str]:
     """Return what stands before, between and after the marks; the marks are not between."""
+    if part.name == WHOLE:
+        return "", part.path.read_text() if part.path.exists() else "", ""
     begin, end = f"<!-- generated: {part.name} -->\n", f"<!-- end: {part.name} -->\n"
     text = part.path.read_text()
     if text.count(begin) != 1 or text.count(end) != 1:

@@ -63,9 +63,10 @@ def test_each_key_is_done_with_as_it_is_declared(found: Any) -> None:
     Kept keys are metadata, refused ones are named with their value and what to do.
     """
     for key, use in found.keys.items():
-        row = {**ROWS[found.name], key: "said"}
+        said = "none" if key == "answer_format" else "said"  # the one that is looked at
+        row = {**ROWS[found.name], key: said}
         if use is KeyUse.KEPT:
-            assert "said" == accepted(row).example.metadata[key]
+            assert said == accepted(row).example.metadata[key]
             assert () == accepted(row).unused
         elif isinstance(use, Refused):
             error = refused(row)

@@ -33,6 +33,14 @@ class ModelConfig:
     device: str = "auto"
     """Where workers run: "auto" (CUDA if there is one), "cpu", "cuda" or "mps"."""
 
+    answer_format: str = ""
+    """
+    The JSON Schema that answers are held to, token by token, in evaluations and by the service:
+    "intents" (infrastructure commands), or a file of the root; "" holds none. Rows, suites and
+    requests may ask for another, or for "none". Held-out rows and items whose expected answer
+    does not fit are asked freely.
+    """
+
     def __post_init__(self) -> None:
         check(bool(self.base.strip()), "model.base", "a name, directory or hub id", self.base)
         words(

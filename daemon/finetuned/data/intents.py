@@ -78,7 +78,7 @@ _RESOURCES: Final[Mapping[tuple[str, str], str]] = {
     ("add", "samba_share"): "share_create",
 }
 
-_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dns_add": ("zone", "record_type", "ip", "target"),
     "dns_remove": ("zone",),
     "user_add": ("username", "password_ref"),
@@ -89,7 +89,11 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Keys after ``action``, in the order in which they are written."""
 
-_OPTIONAL: Final = frozenset({"record_type", "ip", "target", "password_ref"})
+OPTIONAL: Final = frozenset({"record_type", "ip", "target", "password_ref"})
+"""Those that an intent may lack; of ip and target a record has exactly one."""
+
+RECORD_VALUES: Final[Mapping[str, str]] = {"A": "ip", "AAAA": "ip", "CNAME": "target"}
+"""The key that holds the value, by type of record."""
 
 _ABOUT: Final = frozenset({"action", "category", "resource_type", "confidence", "raw_query"})
 """Keys that name the intent or tell how it was found; they are no values of it."""
@@ -148,14 +152,14 @@ def canonical(intent: Mapping[str, Any]) -> dict[str, Any]:
     _protect(action, given)
     if action == "dns_add":
         _complete_record(given)
-    fields = _FIELDS[action]
+    fields = FIELDS[action]
     if unknown := sorted(set(given) - set(fields)):
         raise IntentError(f"{action}: unknown {', '.join(unknown)}")
     result: dict[str, Any] = {"action": action}
     for key in fields:
         if key in given:
             result[key] = _text(action, key, given[key])
-        elif key not in _OPTIONAL:
+        elif key not in OPTIONAL:
             raise IntentError(f"{action}: {key} is missing")
     if group is None:
         return result
@@ -192,7 +196,7 @@ def _action_of(intent: Mapping[Any, Any]) -> str | None:
         return name if marker in intent else None
     if name == "none":
         return name if "reason" in intent else None
-    if name in _FIELDS:
+    if name in FIELDS:
         return name
     verb = _VERBS.get(name)
     if verb is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from finetuned.data.answer_formats import check_answer
 from finetuned.data.examples import Example
 from finetuned.data.formats import alpaca, input_output, messages, prompt, sharegpt, text
 from finetuned.data.formats.draft import Draft
@@ -88,31 +89,38 @@ def read_row(row: object, *, unknown_keys: UnknownKeys = UnknownKeys.REPORT) -> 
         MalformedExample: The codes are those of docs/reference/rows.md, except the ones that
             only a base's template and tokenizer decide.
     """
-    if not isinstance(row, dict):
-        raise MalformedExample("not_an_object", f"a row must be a JSON object, got {kind_of(row)}")
-    found = _format_of(row)
-    draft = Draft()
-    example = found.read(row, draft)
-    if not draft.unused:
-        return ReadRow(example, ())
-    unused = tuple(sorted(draft.unused))
-    if unknown_keys is UnknownKeys.REFUSE:
+    read = _read(row)
+    check_answer(read.example)
+    unused = read.unused
+    if unused and unknown_keys is UnknownKeys.REFUSE:
         raise MalformedExample(
             "unknown_key",
-            f"a row of the format {found.name!r} has no key {', '.join(map(repr, unused))}"[:400],
+            f"a row of the format {read.example.format!r} has no key "
+            f"{', '.join(map(repr, unused))}"[:400],
             hint="Remove the key, move it into metadata, or set data.unknown_keys to report",
         )
-    return ReadRow(example, unused)
+    return read
 
 
 def to_example(row: object) -> Example:
     """
     Return the example of one parsed row; its unused keys are not reported.
 
+    Its ``answer_format`` is not looked at: an item of a suite may have no answer.
+
     Raises:
         MalformedExample: As ``read_row``.
     """
-    return read_row(row).example
+    return _read(row).example
+
+
+def _read(row: object) -> ReadRow:
+    if not isinstance(row, dict):
+        raise MalformedExample("not_an_object", f"a row must be a JSON object, got {kind_of(row)}")
+    found = _format_of(row)
+    draft = Draft()
+    example = found.read(row, draft)
+    return ReadRow(example, tuple(sorted(draft.unused)))
 
 
 def _format_of(row: Mapping[str, object]) -> RowFormat:

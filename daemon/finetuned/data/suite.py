@@ -11,14 +11,16 @@ Knows rows and scorers; does not know models or tokenizers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from finetuned.core.answer_format import FREE, AnswerFormat
 from finetuned.core.scoring.expected import check_expected
 from finetuned.core.scoring.scorer import CHOICE, Scorer, parse_scorer
 from finetuned.core.suite_origin import HELD_OUT, SuiteOrigin
+from finetuned.data.answer_formats import format_of
 from finetuned.data.examples import Example, from_record, prompt_hash
 from finetuned.data.formats.keys import MARKS
 from finetuned.data.reader import to_example
@@ -56,6 +58,23 @@ class Question:
     """Whether the row holds a real answer, whose loss is reported."""
     generated: bool = True
     """Whether the model is to answer it; if not, only the loss of the expected answer is taken."""
+    answer_format: AnswerFormat | None = None
+    """
+    What its answer looks like; FREE if it is not to be held whatever the default is, None if
+    nothing is said of it. See with_format().
+    """
+    is_held: bool = True
+    """Whether the answer is held to the format; if not, it is only said whether it fits."""
+
+    @property
+    def held_to(self) -> AnswerFormat | None:
+        """What its answer is held to, None if it is free or not generated."""
+        return self.answer_format if self.is_held and self.generated else None
+
+    @property
+    def told(self) -> str:
+        """All that the model is told before it answers."""
+        return "\n".join(message["content"] for message in self.example.messages[:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +99,41 @@ def questions_of(dataset: TokenisedDataset) -> list[Question]:
     return [
         Question(
             id=row["id"],
-            example=from_record(row),
+            example=example,
             system=row["system"] or "",
             prompt=row["prompt"] or "",
             golden=row["golden"],
+            answer_format=_kept_format(example),
         )
         for row in dataset.held_out_rows()
+        for example in (from_record(row),)
     ]
+
+
+def _kept_format(example: Example) -> AnswerFormat | None:
+    """Return the format of a held-out row; a label of this name that is none says nothing."""
+    try:
+        return format_of(example)
+    except MalformedExample:  # the row was read before there were formats
+        return None
+
+
+def with_format(question: Question, default: AnswerFormat | None, *, held: bool) -> Question:
+    """
+    Return a question with the format that it is asked under.
+
+    The default is for questions that say nothing, and whose expected answer it allows: of all
+    others it would make every answer wrong.
+
+    Args:
+        question: As it was read.
+        default: ``model.answer_format``; None if there is none.
+        held: Whether answers are held to their formats.
+    """
+    found = question.answer_format
+    if found is None and default is not None and question.scored and question.golden is not None:
+        found = default if default.fits(question.golden) else None
+    return replace(question, answer_format=None if found is FREE else found, is_held=held)
 
 
 def held_out_suite(dataset: TokenisedDataset, origin: SuiteOrigin, title: str, limit: int) -> Suite:
@@ -186,6 +233,9 @@ def _question(row: object, number: str) -> Question:
         check_expected(scorer, expected)
     users = [m["content"] for m in example.messages if m["role"] == "user"]
     systems = [m["content"] for m in example.messages if m["role"] == "system"]
+    wanted = format_of(example)
+    if scored and wanted is not None and not (wanted is FREE or wanted.fits(golden or "")):
+        raise ValueError(f"the expected answer does not fit its answer_format ({wanted.name})")
     identity = row.get("id", number)
     if not isinstance(identity, str) or not identity:
         raise ValueError(f"id must be a text, found {identity!r}")
@@ -199,6 +249,7 @@ def _question(row: object, number: str) -> Question:
         expected=expected,
         choices=choices,
         scored=scored,
+        answer_format=wanted,
     )
 
 

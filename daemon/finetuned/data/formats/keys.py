@@ -121,8 +121,9 @@ _KEPT: Final = """
     source sources origin dataset dataset_name subset split url link file file_name filename
     path file_path license licence author user user_id owner model model_name model_id
     generator provider version revision commit
-    metadata meta info extra tags tag topic topics category subcategory domain type task
-    task_type task_name language lang locale difficulty level title name comment note notes
+    metadata answer_format meta info extra tags tag topic topics category subcategory domain
+    type task task_type task_name
+    language lang locale difficulty level title name comment note notes
     keywords confidence verified quality quality_score n_tokens num_tokens num_turns length
     word_count perplexity seed
     temperature top_p max_tokens max_completion_tokens stream store parallel_tool_calls
