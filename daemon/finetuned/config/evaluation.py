@@ -86,6 +86,13 @@ class EvaluationConfig:
     (it makes the answer wrong) or "keep" (text like any other).
     """
 
+    format_mode: str = "held"
+    """
+    How questions with an answer format are asked: "held" (to the format), "both" (also freely,
+    which only the answers that the format changed are asked again for; the report has both),
+    or "free". The verdict is made of the first.
+    """
+
     kl_prompts: int = 16
     """
     Prompts on which a training measures how far it has moved from the model it
@@ -101,6 +108,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         words("evaluation", self, reasoning=("strip", "refuse", "keep"))
+        words("evaluation", self, format_mode=("held", "both", "free"))
         check(self.kl_warning > 0, "evaluation.kl_warning", "> 0", self.kl_warning)
         ranges(
             "evaluation",
@@ -163,6 +171,16 @@ class GateConfig:
     more than noise rejects the candidate.
     """
 
+    max_invented_rise: float = 0.02
+    """
+    Share of answers that may come to hold an invented value (one that the answer format says is
+    copied, and that does not stand in the prompt), 0 to 1, before a rise that is more than
+    noise rejects the candidate.
+    """
+
+    max_invented: float = 1.0
+    """Share of answers with an invented value above which nothing is promoted, 0 to 1; 1 is off."""
+
     ship_gates: str = ""
     """
     Shares of right answers that a version must reach whatever the release does, such as
@@ -190,6 +208,8 @@ class GateConfig:
             min_gain=(0, 1),
             max_old_accuracy_drop=(0, 1),
             max_old_loss_rise=(0, None),
+            max_invented_rise=(0, 1),
+            max_invented=(0, 1),
         )
         for name in ("ship_gates", "quality_gates"):
             try:

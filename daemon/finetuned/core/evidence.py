@@ -43,6 +43,9 @@ class ItemPair:
     The candidate's loss of the expected answer after the question of another row, in nats;
     None if it was not measured.
     """
+    candidate_invented: bool | None = None
+    """Whether a value of the answer should stand in the prompt and does not; None if not known."""
+    incumbent_invented: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +273,18 @@ def _pair(item: Mapping[str, Any], incumbent: str) -> ItemPair | None:
             n_tokens=new["n_tokens"],
             cluster=cluster,
             swapped_loss=None if swapped is None else _loss(swapped),
+            candidate_invented=_invented(new),
+            incumbent_invented=_invented(old),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _invented(outcome: Mapping[str, Any]) -> bool | None:
+    """Return whether an answer holds an invented value; None if it was not looked at."""
+    detail = outcome.get("detail")
+    copied = detail.get("copied") if isinstance(detail, Mapping) else None
+    return not copied if isinstance(copied, bool) else None
 
 
 def _merge(merge: Mapping[str, Any] | None) -> Merge | None:

@@ -22,6 +22,7 @@ from finetuned.core.gate.completeness import (
     sampled_enough,
 )
 from finetuned.core.gate.first_look import asked_whole
+from finetuned.core.gate.invented import invented_rise, invented_share
 from finetuned.core.gate.new_rows import gain, minimum_gain, not_worse
 from finetuned.core.gate.older import older_suites
 from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
@@ -68,6 +69,7 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
         for rule in _harm(head, alpha, config, consolidation=evidence.consolidation)
     ]
     if whole:
+        rules += invented_share(pairs_of(suites), config)
         rules += absolute("ship", config.ship_gates, suites, config.confidence, RuleKind.GAIN)
         rules += absolute(
             "quality", config.quality_gates, suites, config.confidence, RuleKind.ADVICE
@@ -98,4 +100,5 @@ def _harm(
         rules += not_worse(pairs_of(suites, SuiteOrigin.NEW), alpha)
     rules += older_suites(older, alpha, config)
     rules += canaries_worse([s for s in suites if s.origin == SuiteOrigin.CANARY], alpha)
+    rules += invented_rise(pairs_of(suites), alpha, config)
     return [*rules, stop_rate(pairs_of(suites), alpha)]

@@ -10,7 +10,10 @@ from typing import Final
 
 from finetuned.core.promotion import VersionVerdict
 
-FORGETTING: Final = ("old_accuracy", "old_loss", "old_together", "canaries_worse")
+FORGETTING: Final = (
+    *("old_accuracy", "old_loss", "old_together", "canaries_worse"),
+    "invented_rise",
+)
 """Rules that fail when a candidate forgot something: a smaller share of it may pass them."""
 
 
