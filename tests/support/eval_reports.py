@@ -45,6 +45,7 @@ def make_score(outcomes: list[dict[str, Any]], *, as_json: bool = False) -> dict
         "json": {"n_valid": n, "n_schema_valid": n, "fields_right": 2 * n, "fields": 3 * n}
         if as_json
         else None,
+        "format": None,
     }
 
 

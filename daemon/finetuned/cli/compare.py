@@ -120,19 +120,24 @@ def measure(
     # Late: torch takes seconds, and a wrong name is known before it.
     from finetuned.cli.examination import open_answers
     from finetuned.core.record import to_json
+    from finetuned.data.answer_formats import configured_format
     from finetuned.errors import SuiteError
     from finetuned.evaluation.by_hand.compare import compare
     from finetuned.evaluation.by_hand.examination import Examination
     from finetuned.evaluation.by_hand.speed import measure_speed
     from finetuned.evaluation.subjects import Models
 
+    default = configured_format(config.model.answer_format, layout.root)
     store = open_answers(layout, fresh=fresh)
     held = Models(config.model)  # one at a time: two may not fit
     measured: dict[str, list[Any]] = {}
     items = sum(len(picked.suite.questions) for picked in suites)
     try:
         with bar(2 * items) as progress:
-            asked = {k: Examination(m, config, store, models=held) for k, m in models.items()}
+            asked = {
+                k: Examination(m, config, store, models=held, answer_format=default)
+                for k, m in models.items()
+            }
             for key, examination in asked.items():
                 measured[key] = []
                 for suite in suites:

@@ -10,6 +10,7 @@ from typing import Any
 
 from finetuned.cli.terminal import bar
 from finetuned.config import Config
+from finetuned.core.answer_format import AnswerFormat
 from finetuned.core.record import to_json
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.by_hand.compare import pooled
@@ -38,6 +39,7 @@ def examine(
     suites: Sequence[PickedSuite],
     *,
     fresh: bool,
+    answer_format: AnswerFormat | None = None,
 ) -> dict[str, Any]:
     """
     Ask *model* every suite and return all that came of it.
@@ -52,7 +54,7 @@ def examine(
     records, measured = [], []
     try:
         with bar(sum(len(s.suite.questions) for s in suites)) as shown:
-            examination = Examination(model, config, store)
+            examination = Examination(model, config, store, answer_format=answer_format)
             for suite in suites:
                 shown.begin(suite.suite.title)
                 picked = examination.prepare(suite)

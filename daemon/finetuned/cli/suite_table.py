@@ -36,6 +36,8 @@ def table(document: dict[str, Any], *, verbose: bool = False) -> str:
             lines.append(f"{'':{width}} timed out: {listed(suite['timed_out'])}")
         if suite["missing"]:
             lines.append(f"{'':{width}} not asked in time: {len(suite['missing'])} items")
+        if score is not None and score["format"] is not None:
+            lines += [f"{'':{width}} {fact}" for fact in _formats(score["format"])]
         if verbose and score is not None:
             lines += [f"{'':{width}} {fact}" for fact in _facts(score)]
     overall = document["overall"]
@@ -55,6 +57,28 @@ def _accuracy(score: dict[str, Any]) -> str:
     if score["loss"] is not None:
         return f"no answers, loss {nats(score['loss'])} nats per token"
     return "nothing was asked"
+
+
+def _formats(found: dict[str, Any]) -> list[str]:
+    """Return what is to be said of answers with a format, held to it and not."""
+    lines = []
+    if found["n_held"]:
+        lines.append(
+            f"{found['n_held']} answers held to their format, which changed {found['n_changed']}: "
+            f"{_marks(found)}"
+        )
+    else:
+        lines.append(f"{found['n_asked']} answers with a format, asked freely: {_marks(found)}")
+    if found["free"] is not None:
+        lines.append(f"the same without: {_marks(found['free'])}")
+    return lines
+
+
+def _marks(found: dict[str, Any]) -> str:
+    text = f"{found['n_correct']} of {found['n_asked']} right, {found['n_fit']} of the format"
+    if found["n_checked"]:
+        text += f", invented values in {found['n_invented']} of {found['n_checked']}"
+    return text
 
 
 def _facts(score: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from finetuned.cli.terminal import complain, listed, shown
 from finetuned.cli.verb import UsageError, Verb, add_common, named_file
 
 if TYPE_CHECKING:
+    from finetuned.config import Config
+    from finetuned.core.answer_format import AnswerFormat
     from finetuned.layout import Layout
 
 DETAILS = """examples:
@@ -23,6 +26,7 @@ DETAILS = """examples:
   finetuned test --model v0003 --suite infra_200 --suite my/own.jsonl
   finetuned test --model v0003 --limit 20    a quick look: the first items of each
   finetuned test --model v0003 --fresh       ask anew, whatever is known
+  finetuned test --model v0003 --suite infra_200 --format intents --both-ways
   finetuned test --model v0003 --json | jq .overall.accuracy
   finetuned test --export-harness build/tasks              for lm-evaluation-harness
   finetuned test --model v0003 --harness arc_easy,gsm8k    its tasks, if it is installed
@@ -50,6 +54,19 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="ask anew what is known already")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N items of each suite")
+    parser.add_argument(
+        "--format",
+        metavar="NAME_OR_FILE",
+        help="hold answers to this JSON Schema, unless their rows name another: intents, or a "
+        "file (default: model.answer_format)",
+    )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--without-format", action="store_true", help="hold no answer to its format")
+    ways.add_argument(
+        "--both-ways",
+        action="store_true",
+        help="with formats and without: only answers that a format changed are asked again",
+    )
     parser.add_argument(
         "--output",
         type=named_file,
@@ -82,6 +99,7 @@ def _suites(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.registry.named_model import find_model
 
     config = load_config(layout.config)
+    config, default = _formats(layout, config, args)
     model = find_model(layout, args.model, config.model.base)
     suites = pick_suites(layout, args.suite, args.limit)
 
@@ -95,7 +113,7 @@ def _suites(layout: Layout, args: argparse.Namespace) -> int:
     if output is None:
         layout.reports.mkdir(parents=True, exist_ok=True)
         output = layout.reports / f"test-{re.sub(r'[^A-Za-z0-9._-]', '_', model.name)}.json"
-    document = examine(layout, config, model, suites, fresh=args.fresh)
+    document = examine(layout, config, model, suites, fresh=args.fresh, answer_format=default)
     document["limit"] = args.limit
     write_atomic(output, orjson.dumps(document, option=orjson.OPT_INDENT_2))
     if args.json:
@@ -106,6 +124,21 @@ def _suites(layout: Layout, args: argparse.Namespace) -> int:
         print(f"\nall answers: {shown(output)}")
     _complain_of(document["suites"], config.evaluation.suite_timeout_seconds)
     return DONE if document["complete"] else REFUSED
+
+
+def _formats(
+    layout: Layout, config: Config, args: argparse.Namespace
+) -> tuple[Config, AnswerFormat | None]:
+    """Return the configuration in the way that was asked for, and the format of most answers."""
+    from finetuned.data.answer_formats import configured_format
+
+    mode = config.evaluation.format_mode
+    if args.without_format or args.both_ways:
+        mode = "free" if args.without_format else "both"
+    config = replace(config, evaluation=replace(config.evaluation, format_mode=mode))
+    if args.format is None:
+        return config, configured_format(config.model.answer_format, layout.root)
+    return config, configured_format(args.format, Path.cwd())
 
 
 def _complain_of(suites: list[dict[str, Any]], seconds: float) -> None:
@@ -134,6 +167,8 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("--harness runs tasks, --export-harness writes some: choose one")
     if args.harness is not None and (args.suite or args.fresh):
         raise UsageError("--suite and --fresh are for suites, not for --harness")
+    if args.harness is not None and (args.format or args.without_format or args.both_ways):
+        raise UsageError("--format, --without-format and --both-ways are for suites")
     if args.harness_path is not None and args.harness is None:
         raise UsageError("--harness-path is for --harness")
     work = _suites

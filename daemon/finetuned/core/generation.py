@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from finetuned.core.copied import CopyCheck, Invented, check_copied
+from finetuned.core.copy_marks import has_marks
+
 JsonObject = dict[str, object]
 """What a client wrote as a JSON object; only the template or the schema's reader looks inside."""
 
@@ -134,6 +137,18 @@ class Generate:
     """Until the answer has to be whole; the time before the engine had it does not count."""
 
 
+def copy_check(order: Generate, reason: FinishReason, answer: str) -> CopyCheck | None:
+    """
+    Return whether the values of a whole answer stand in the messages; None if nothing is to be
+    looked for.
+    """
+    schema = order.sampling.schema
+    if schema is None or reason is not FinishReason.STOP or not has_marks(schema):
+        return None
+    told = [str(message.get("content") or "") for message in order.messages]
+    return check_copied(answer, schema, "\n".join(told))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embed:
     """
@@ -213,6 +228,13 @@ class Finished:
     """As OpenAI writes them, without ids."""
     reasoning: str | None = None
     """A reasoning block that the answer began with; never part of its text."""
+    copied: bool | None = None
+    """
+    Whether every value that the schema marks as copied stands in the prompt; None if it marks
+    none, or if the answer was cut.
+    """
+    invented: tuple[Invented, ...] = ()
+    """The values that do not."""
     seconds_to_first: float = 0.0
     """From the order's arrival in the engine to its first token."""
     seconds: float = 0.0

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from finetuned.core.copied import Invented
 from finetuned.core.generation import FinishReason, JsonObject
 
 
@@ -29,7 +30,9 @@ class Question:
     seed: int | None = None
     """The same seed gives the same answer at temperatures above 0."""
     schema: JsonObject | None = None
-    """The JSON Schema that the answer is held to."""
+    """The JSON Schema that the answer is held to; None is what ``model.answer_format`` says."""
+    free: bool = False
+    """Whether the answer is held to nothing, whatever ``model.answer_format`` says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +52,8 @@ class AnswerEnd:
     """From the question to the end."""
     reasoning: str | None = None
     """A reasoning block that the answer began with; no part of its text."""
+    invented: tuple[Invented, ...] = ()
+    """Values that its schema says are copied, and that do not stand in the conversation."""
     request_id: str | None = None
     """Of the service, for its log and for feedback; None if no service was asked."""
 

@@ -100,6 +100,7 @@ def _kept(raw: Raw) -> KeptAnswer:
         stopped=raw.stopped,
         seconds=raw.seconds,
         choices=raw.choices,
+        n_refused=raw.n_refused,
     )
 
 
@@ -114,4 +115,5 @@ def _raw(kept: KeptAnswer) -> Raw:
         timed_out=False,
         seconds=kept.seconds,
         choices=kept.choices,
+        n_refused=kept.n_refused,
     )

@@ -17,6 +17,7 @@ from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.identity import question_key
 from finetuned.evaluation.measured import Measured
+from finetuned.evaluation.selected_suites import BOTH_MODES
 from finetuned.inference.outcome import Outcome, Raw, mark
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ KEPT_TOGETHER: Final = 32
 
 _IN_PROBE: Final = "\0"
 """Between suite and item in the name of a question that is asked with those of other suites."""
+
+_Form = tuple[str, bool, str | None]
+"""Id of an item, whether it is answered, and the digest of the format that holds the answer."""
 
 NOT_REACHED: Final = Raw(
     text="",
@@ -67,8 +71,8 @@ class Examiner:
     """Called often while a model works; its exceptions end the examination."""
     on_answered: Callable[[int], None] | None = None
     """Called with the number of questions that were done with since the last call."""
-    _keys: dict[str, dict[tuple[str, bool], str]] = field(default_factory=dict)
-    """Keys in the store by suite, item and whether it is answered; parts come before the whole."""
+    _keys: dict[str, dict[_Form, str]] = field(default_factory=dict)
+    """Keys in the store by suite and form of an item; parts come before the whole."""
 
     def measure(
         self,
@@ -118,6 +122,43 @@ class Examiner:
             }
         return Measured(suite, outcomes, n_cached, time.monotonic() - began)
 
+    def measure_free(
+        self,
+        load: Callable[[], LanguageModel],
+        digest: str,
+        found: Measured,
+        *,
+        deadline: float,
+    ) -> Measured:
+        """
+        Return *found* with the answers that its model gives freely, if the configuration asks.
+
+        An answer that its format did not change is what the model says freely: only the others
+        are asked again.
+
+        Args:
+            load, digest, deadline: As measure().
+            found: What measure() returned.
+        """
+        if self.config.format_mode != BOTH_MODES:
+            return found
+        held = [
+            o
+            for o in found.outcomes.values()
+            if o.question.answer_format is not None and o.question.is_held and o.grade is not None
+        ]
+        free = {
+            o.question.id: mark(replace(o.question, is_held=False), o.raw, self.config.reasoning)
+            for o in held
+            if not o.raw.n_refused
+        }
+        changed = tuple(replace(o.question, is_held=False) for o in held if o.raw.n_refused)
+        if changed:
+            suite = replace(found.suite, questions=changed)
+            uncounted = replace(self, on_answered=None)  # beside what was foreseen
+            free |= uncounted.measure(load, digest, suite, deadline=deadline).outcomes
+        return replace(found, free=free)
+
     def known(self, digest: str, suite: Suite) -> dict[str, Raw]:
         """
         Return what a model did with questions of *suite* before, by item.
@@ -153,10 +194,7 @@ class Examiner:
         if not turns:
             return found
         named = {f"{name}{_IN_PROBE}{q.id}": (name, q) for name, q in turns}
-        keys = {
-            item: self._keys[name][question.id, question.generated]
-            for item, (name, question) in named.items()
-        }
+        keys = {item: self._keys[name][_form(question)] for item, (name, question) in named.items()}
         questions = [replace(question, id=item) for item, (_, question) in named.items()]
         keeper = _Keeper(self.store, asked.digest, keys)
         model = asked.load()
@@ -171,7 +209,7 @@ class Examiner:
         keys, limits = self._keys.setdefault(suite.name, {}), (self.config.max_new_tokens,)
         found = {}
         for question in suite.questions:
-            form = question.id, question.generated
+            form = _form(question)
             if form not in keys:
                 keys[form] = question_key(self.renderer, question, limits)
             found[question.id] = keys[form]
@@ -209,6 +247,12 @@ class Examiner:
         finally:  # whatever ends the evaluation: what was answered is not asked again
             keeper.keep()
         return outcomes
+
+
+def _form(question: Question) -> _Form:
+    """Return which item is asked, and in which way."""
+    held_to = question.held_to
+    return question.id, question.generated, None if held_to is None else held_to.digest
 
 
 @dataclass(slots=True)

@@ -48,6 +48,7 @@ def question_key(renderer: Renderer, question: Question, limits: Sequence[int]) 
         sorted(renderer.stop_token_ids),
         list(limits),
         *([] if question.generated else ["loss only"]),
+        *([] if question.held_to is None else ["held to", question.held_to.digest]),
     ]
     return sha256(orjson.dumps(facts)).hexdigest()
 

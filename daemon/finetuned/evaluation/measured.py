@@ -13,6 +13,8 @@ from finetuned.core.metrics import mean_loss, wilson_interval
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.suite import Question, Suite
 from finetuned.files.eval_report import (
+    FormatCounts,
+    FreeCounts,
     ItemRecord,
     JsonCounts,
     OutcomeRecord,
@@ -37,6 +39,8 @@ class Measured:
     """Wall time, >= 0."""
     swapped: Mapping[str, Outcome] = field(default_factory=dict)
     """By item: its expected answer after the question of another row, where that was taken."""
+    free: Mapping[str, Outcome] | None = None
+    """By item that is held to a format: what the model answers freely; None if nobody asked."""
 
     @property
     def complete(self) -> bool:
@@ -115,6 +119,7 @@ def score(measured: Measured) -> SuiteScore:
         n_cached=measured.n_cached,
         complete=measured.complete,
         json=_json_counts(asked),
+        format=_format_counts(asked, measured.free),
     )
 
 
@@ -183,3 +188,32 @@ def _json_counts(asked: Sequence[Outcome]) -> JsonCounts | None:
         fields_right=sum(int(d.get("fields_right", 0)) for d in details),
         fields=sum(int(d.get("fields", 1)) for d in details),
     )
+
+
+def _format_counts(
+    asked: Sequence[Outcome], free: Mapping[str, Outcome] | None
+) -> FormatCounts | None:
+    """Return the counts over answers that have a format; None if there is none."""
+    with_format = [o for o in asked if o.question.answer_format is not None]
+    if not with_format:
+        return None
+    held = [o for o in with_format if o.question.is_held]
+    freely = [] if free is None else [o for o in free.values() if o.grade is not None]
+    return FormatCounts(
+        n_held=len(held),
+        n_changed=sum(o.raw.n_refused > 0 for o in held),
+        free=None if free is None else FreeCounts(**_counts(freely)),
+        **_counts(with_format),
+    )
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    details = [o.grade.detail for o in outcomes if o.grade is not None]
+    checked = [d["copied"] for d in details if "copied" in d]
+    return {
+        "n_asked": len(outcomes),
+        "n_correct": sum(bool(o.correct) for o in outcomes),
+        "n_fit": sum(bool(d.get("fits")) for d in details),
+        "n_checked": len(checked),
+        "n_invented": checked.count(False),
+    }

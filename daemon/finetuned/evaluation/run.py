@@ -29,10 +29,8 @@ from finetuned.evaluation.plan import is_larger, make_plan
 from finetuned.evaluation.report import ReportBuilder, clusters_of
 from finetuned.evaluation.selected_suites import (
     PickedSuite,
+    asked_suites,
     first_part,
-    pick_suites,
-    renderable,
-    with_control,
 )
 from finetuned.evaluation.subjects import (
     CANDIDATE,
@@ -82,10 +80,7 @@ class EvaluationRun:
         self.heartbeat.beat(force=True, phase=Phase.LOADING_FOR_EVALUATION)
         subjects = subjects_of(self.spec)
         renderer = self._renderer(subjects[CANDIDATE].base)
-        suites = [
-            with_control(renderable(picked, renderer), self.spec, renderer)
-            for picked in pick_suites(self.spec)
-        ]
+        suites = asked_suites(self.spec, renderer)
         with closing(AnswerStore(self.spec.answers)) as store:
             examiner = Examiner(
                 renderer, self.config.evaluation, store, self._between_passes, self._count
@@ -252,6 +247,10 @@ class EvaluationRun:
                     deadline=deadline,
                     known_only=known_only,
                 )
+                if not known_only:
+                    found = examiner.measure_free(
+                        lambda: self.models.get(subject), digest, found, deadline=deadline
+                    )
                 if subject.name == CANDIDATE and picked.swapped is not None:
                     control = examiner.measure(
                         lambda: self.models.get(subject), digest, picked.swapped, deadline=deadline

@@ -12,8 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
+from finetuned.config import EvaluationConfig
+from finetuned.core.answer_format import AnswerFormat
 from finetuned.core.job import JobKind
 from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.answer_formats import configured_format
 from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import (
@@ -23,12 +26,17 @@ from finetuned.data.suite import (
     load_suite,
     questions_of,
     suite_files,
+    with_format,
 )
 from finetuned.data.swapped import with_swapped_questions
 from finetuned.errors import MalformedExample, SuiteError
 from finetuned.files.eval_report import SuiteRecord
 from finetuned.files.spec import EvaluationSpec, HeldOutRows
 from finetuned.layout import CANARIES
+
+FREE_MODE = "free"
+BOTH_MODES = "both"
+"""In evaluation.format_mode."""
 
 EVERY = "*"
 """In evaluation.suites: every suite of the folder."""
@@ -139,6 +147,22 @@ def pick_suites(spec: EvaluationSpec) -> list[PickedSuite]:
     ]
 
 
+def asked_suites(spec: EvaluationSpec, renderer: Renderer) -> list[PickedSuite]:
+    """
+    Return all suites that an evaluation is about, as the candidate is asked them.
+
+    Raises:
+        ConfigError: The format of ``model.answer_format`` cannot be used.
+    """
+    default = configured_format(spec.answer_format, Path("/"))
+    return [
+        with_control(
+            formatted(renderable(picked, renderer), default, spec.config.evaluation), spec, renderer
+        )
+        for picked in pick_suites(spec)
+    ]
+
+
 def with_control(picked: PickedSuite, spec: EvaluationSpec, renderer: Renderer) -> PickedSuite:
     """
     Return a suite of the job's own files with its answers after other questions.
@@ -202,6 +226,22 @@ def _load(path: Path) -> PickedSuite:
     except SuiteError as error:
         origin = SuiteOrigin.CANARY if path.stem == CANARIES else SuiteOrigin.BENCHMARK
         return PickedSuite(Suite(path.stem, origin, path.name, "", ()), str(error))
+
+
+def formatted(
+    picked: PickedSuite, default: AnswerFormat | None, config: EvaluationConfig
+) -> PickedSuite:
+    """
+    Return a suite with the formats that its questions are asked under.
+
+    Args:
+        picked: Renderable, so that expected answers are as the model has to write them.
+        default: ``model.answer_format``; None if there is none.
+        config: How questions with a format are asked.
+    """
+    held = config.format_mode != FREE_MODE
+    questions = tuple(with_format(q, default, held=held) for q in picked.suite.questions)
+    return replace(picked, suite=replace(picked.suite, questions=questions))
 
 
 def renderable(picked: PickedSuite, renderer: Renderer) -> PickedSuite:

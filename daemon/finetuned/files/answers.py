@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS answers (
     stopped INTEGER NOT NULL, seconds REAL NOT NULL,
     choices TEXT NOT NULL,
     at TEXT NOT NULL,
+    refused INTEGER NOT NULL DEFAULT 0,  -- tokens that a format refused
     PRIMARY KEY (model, question)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS results (
@@ -49,7 +50,9 @@ CREATE TABLE IF NOT EXISTS results (
 CREATE INDEX IF NOT EXISTS results_item ON results (suite, item);
 """
 
-_COLUMNS = "text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices"
+_COLUMNS = "text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices, refused"
+_ADDED = "ALTER TABLE answers ADD COLUMN refused INTEGER NOT NULL DEFAULT 0"
+"""For a file that was made before answers could be held to a format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class KeptAnswer:
     """Share of its batch's wall time."""
     choices: tuple[tuple[float, int], ...]
     """Summed log-likelihood in nats and tokens of each choice."""
+    n_refused: int = 0
+    """Tokens that the model preferred and the answer's format refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +157,11 @@ class AnswerFile:
             (
                 *(model, question, answer.text, answer.loss_sum, answer.n_tokens),
                 *(answer.golden_tokens, answer.answer_tokens, answer.stopped, answer.seconds),
-                *(orjson.dumps(answer.choices).decode(), now),
+                *(orjson.dumps(answer.choices).decode(), answer.n_refused, now),
             )
             for question, answer in answers.items()
         ]
-        marks = ", ".join("?" * 11)
+        marks = ", ".join("?" * 12)
         sql = f"INSERT OR REPLACE INTO answers (model, question, {_COLUMNS}, at) VALUES ({marks})"  # noqa: S608
         self._write(sql, rows)
 
@@ -209,14 +214,23 @@ class AnswerFile:
             # A cache: what a power cut takes is asked again.
             db.execute("PRAGMA synchronous=NORMAL")
             db.executescript(_SCHEMA)
+            _add_column(db)
         except BaseException:
             db.close()
             raise
         self._db = db
 
 
+def _add_column(db: sqlite3.Connection) -> None:
+    """Add the column of formats to a file made before; another process may do so just now."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        if "refused" not in (row[1] for row in db.execute("PRAGMA table_info(answers)")):
+            db.execute(_ADDED)
+
+
 def _kept(row: Sequence[object]) -> KeptAnswer:
-    text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices = row
+    text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices, refused = row
     return KeptAnswer(
         text=None if text is None else str(text),
         loss_sum=_number(loss),
@@ -226,6 +240,7 @@ def _kept(row: Sequence[object]) -> KeptAnswer:
         stopped=bool(stopped),
         seconds=_number(seconds),
         choices=_choices(choices),
+        n_refused=int(_number(refused)),
     )
 
 

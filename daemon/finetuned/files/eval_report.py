@@ -68,6 +68,37 @@ class JsonCounts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FreeCounts:
+    """
+    Counts over the answers to questions that have an answer format.
+    """
+
+    n_asked: int
+    n_correct: int
+    """Answers that their scorer accepted."""
+    n_fit: int
+    """Answers that are of their format."""
+    n_checked: int
+    """Answers of these whose values were looked for in the prompt."""
+    n_invented: int
+    """Answers of these with a value that does not stand in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormatCounts(FreeCounts):
+    """
+    The same with what the formats did.
+    """
+
+    n_held: int
+    """Answers that were held to their format."""
+    n_changed: int
+    """Answers of these that the model would have given otherwise."""
+    free: FreeCounts | None
+    """The held ones, asked freely; None if they were not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteScore:
     """
     One model on one suite. Shares are 0 to 1; None if nothing was asked, scored or generated.
@@ -99,6 +130,8 @@ class SuiteScore:
     """Whether every item was asked before the deadline."""
     json: JsonCounts | None
     """None if no item has the scorer ``json``."""
+    format: FormatCounts | None = None
+    """None if no item has an answer format."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -200,6 +200,8 @@ class EvaluationSpec(RunSpec):
     benchmarks: Path
     answers: Path
     """The answer cache."""
+    answer_format: str = ""
+    """``model.answer_format``: "", the name of a shipped format, or the whole path of a file."""
     job: JobQuestions | None = None
     """None in a watch, which asks the canaries alone."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from finetuned.core.answer import STRIP
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.data.training_sequence import TrainingSequence
-from finetuned.inference.cached_lm import answering
+from finetuned.inference.cached_lm import CachedLM, answering
 from finetuned.inference.choices import choice_scores
 from finetuned.inference.generate import answer_and_score
 from finetuned.inference.outcome import Outcome, Raw, mark
@@ -24,6 +24,9 @@ from finetuned.inference.pending import Answer
 from finetuned.inference.prepared import PreparedQuestion
 from finetuned.inference.score import summed_loss
 from finetuned.model.types import LanguageModel
+
+if TYPE_CHECKING:
+    from finetuned.inference.guide import Guard
 
 _BATCHES_AT_ONCE: Final = 8
 """Most batches whose common beginning is computed once; their outcomes are yielded together."""
@@ -190,8 +193,19 @@ class _Asker:
             on_token=self.on_progress,
             on_answered=self.count.add,
             cut_loops=True,
+            guards=[self._guard(part[i].question) for i in generated],
         )
         return [(i, answer, loss) for i, (answer, loss) in zip(generated, found, strict=True)]
+
+    def _guard(self, question: Question) -> Guard | None:
+        """Return what holds the answer to *question*, None if it is free."""
+        if (found := question.held_to) is None:
+            return None
+        from finetuned.inference.guide import guides_of  # late: most answers are free
+
+        vocabulary = CachedLM(self.model).vocabulary
+        guides = guides_of(self.renderer.tokenizer, vocabulary, self.renderer.stop_token_ids)
+        return guides.guard_of(found.schema)
 
     def _choose(self, one: PreparedQuestion) -> tuple[_Loss, ...]:
         """Return log-likelihood and tokens of each choice."""
@@ -217,4 +231,5 @@ class _Asker:
             timed_out=answer is not None and answer.timed_out,
             seconds=seconds,
             choices=choices,
+            n_refused=0 if answer is None else answer.n_refused,
         )

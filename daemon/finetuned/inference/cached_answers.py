@@ -68,10 +68,15 @@ class CachedAnswers:
         losses = continuation_losses(made.logits, [item.continuation for item in batch])
         predicted = made.logits.argmax(-1).tolist()
         accepted = []
-        for item, loss, tokens in zip(batch, losses, predicted, strict=True):
+        for i, (item, loss) in enumerate(zip(batch, losses, strict=True)):
             item.loss = loss
             accepted.append(
-                item.accept(tokens, self.generation, reuse_agreement=self.reuse_agreement)
+                item.accept(
+                    predicted[i],
+                    self.generation,
+                    reuse_agreement=self.reuse_agreement,
+                    logits=made.logits[i],
+                )
             )
         left = [i for i, item in enumerate(batch) if not item.done]
         rows = made.rows(left, [accepted[i] for i in left]) if left else None
@@ -95,9 +100,9 @@ class CachedAnswers:
             if len(items) <= most:
                 return items
             began = time.monotonic()
-            tokens = rows.step(self.lm, [item.ids[-1] for item in items]).argmax(-1).tolist()
-            for item, token in zip(items, tokens, strict=True):
-                item.add(token, generation)
+            logits = rows.step(self.lm, [item.ids[-1] for item in items])
+            for i, (item, best) in enumerate(zip(items, logits.argmax(-1).tolist(), strict=True)):
+                item.take(best, logits[i], generation)
                 if generation.cut_loops:
                     item.end_if_in_loop()
             generation.report_pass()

@@ -10,7 +10,13 @@ from collections.abc import Callable, Collection, Sequence
 
 from finetuned.inference.cached_answers import CachedAnswers
 from finetuned.inference.cached_lm import CachedLM, answering
-from finetuned.inference.pending import Answer, Continuation, Generation, PendingAnswer
+from finetuned.inference.pending import (
+    Answer,
+    Continuation,
+    Generation,
+    Holding,
+    PendingAnswer,
+)
 from finetuned.inference.prompt_cache import Prefix
 from finetuned.inference.stock_answers import answer_by_stock
 from finetuned.model.types import LanguageModel
@@ -62,6 +68,7 @@ def answer_and_score(
     batch_size: int = 32,
     reuse_agreement: bool = True,
     cut_loops: bool = False,
+    guards: Sequence[Holding | None] | None = None,
 ) -> list[tuple[Answer, tuple[float, int]]]:
     """
     Answer *prompts* greedily, and measure the loss of the model on given continuations.
@@ -92,6 +99,8 @@ def answer_and_score(
             as one that did not stop: a greedy model does not leave such a loop, and waiting
             for the longest answer would be most of the time of an evaluation. An answer
             that is the beginning of the continuation is never cut.
+        guards: What holds each answer to a grammar, None for a free one. None: all are free.
+            The loss is that of the model alone.
 
     Returns:
         For each prompt its answer, and ``(summed loss in nats, number)`` of the supervised
@@ -100,8 +109,10 @@ def answer_and_score(
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
     items = [
-        PendingAnswer(prompt, continuation, limit)
-        for prompt, continuation, limit in zip(prompts, continuations, limits, strict=True)
+        PendingAnswer(prompt, continuation, limit, guard=guard)
+        for prompt, continuation, limit, guard in zip(
+            prompts, continuations, limits, guards or [None] * len(prompts), strict=True
+        )
     ]
     n_ended = 0
 

@@ -6,7 +6,8 @@ Pure; does not know models or suites.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from finetuned.core.answer import STRIP, final_answer, is_refused, matches
 from finetuned.core.scoring.grade import grade, grade_choice
@@ -38,6 +39,11 @@ class Raw:
     """Its share of the wall time of the questions asked together with it."""
     choices: tuple[tuple[float, int], ...] = ()
     """Summed log-likelihood in nats and number of tokens of each choice."""
+    n_refused: int = 0
+    """
+    Tokens that the model preferred and the answer's format refused. 0: the model would have
+    said the same freely.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,32 @@ def mark(question: Question, raw: Raw, reasoning: str = STRIP) -> Outcome:
     found = grade(question.scorer, answer, expected)
     if is_refused(raw.text, reasoning):
         found = Grade(False, 0.0, {**found.detail, "refused": "it reasons"})
+    found = replace(found, detail={**found.detail, **_of_format(question, raw, answer)})
     return Outcome(question, raw, answer, found, raw.stopped and matches(raw.text, golden))
+
+
+def _of_format(question: Question, raw: Raw, answer: str) -> dict[str, Any]:
+    """
+    Return what is to be said of an answer whose question has a format, for its grade's detail.
+
+    ``format``: its name. ``held``: whether the answer was held to it. ``changed``: whether the
+    model would have said something else. ``fits``: whether the answer is of that format.
+    ``copied`` and ``invented``: whether all values that the format marks stand in the prompt,
+    and those that do not; left out if it marks none, or if the answer does not fit.
+    """
+    wanted = question.answer_format
+    if wanted is None:
+        return {}
+    found: dict[str, Any] = {
+        "format": wanted.name,
+        "held": question.is_held,
+        "changed": raw.n_refused > 0,
+        "fits": wanted.fits(answer),
+    }
+    check = wanted.check_copied(answer, question.told) if found["fits"] else None
+    if check is not None:
+        found |= {"copied": check.copied, "invented": check.listed()}
+    return found
 
 
 def _mark_choice(question: Question, raw: Raw) -> Outcome:

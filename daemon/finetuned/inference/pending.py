@@ -10,7 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import torch
 
 LOOP_TOKENS: Final = 48
 """An answer whose last 48 tokens repeat one short pattern is taken to be in a loop."""
@@ -37,6 +40,8 @@ class Answer:
     """Whether the model ended it with a stop token."""
     timed_out: bool
     """Whether a time limit cut it, so that it says nothing of the model."""
+    n_refused: int = 0
+    """Tokens that the model preferred and its guard refused; 0 if it would have said the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,15 @@ class Generation:
             self.on_token()
 
 
+class Holding(Protocol):
+    """
+    What holds one answer to a grammar; see guide.Guard.
+    """
+
+    def likeliest(self, best: int, logits: torch.Tensor) -> int:
+        """Return the likeliest token that may come next, and go on after it."""
+
+
 @dataclass(slots=True)
 class PendingAnswer:
     """
@@ -90,6 +104,29 @@ class PendingAnswer:
     """Summed loss in nats and number of the continuation's supervised tokens."""
     seconds: float = 0.0
     """Its share of the passes it was part of: their wall time by the answers in them."""
+    guard: Holding | None = None
+    """Holds the answer to a grammar; None if it is free."""
+    n_refused: int = 0
+    """Tokens that the model preferred and the guard refused."""
+
+    def take(self, best: int, logits: torch.Tensor | None, generation: Generation) -> int:
+        """
+        Add the next token: the likeliest of all, or of those that the guard allows.
+
+        Args:
+            best: The likeliest of all.
+            logits: (V,); needed only with a guard.
+            generation: The settings of the call.
+
+        Returns:
+            The token.
+        """
+        token = best
+        if self.guard is not None and logits is not None:
+            token = self.guard.likeliest(best, logits)
+            self.n_refused += token != best
+        self.add(token, generation)
+        return token
 
     def add(self, token: int, generation: Generation) -> None:
         """
@@ -116,7 +153,12 @@ class PendingAnswer:
             self.done = True
 
     def accept(
-        self, predicted: Sequence[int], generation: Generation, *, reuse_agreement: bool
+        self,
+        predicted: Sequence[int],
+        generation: Generation,
+        *,
+        reuse_agreement: bool,
+        logits: torch.Tensor | None = None,
     ) -> int:
         """
         Take the tokens that the model predicts along the continuation, until the two differ.
@@ -125,6 +167,7 @@ class PendingAnswer:
             predicted: At place j, the token after the prompt and j tokens of the continuation.
             generation: The settings of the call.
             reuse_agreement: False takes the first token only.
+            logits: (Q, V), of which *predicted* are the largest; needed only with a guard.
 
         Returns:
             How many tokens of the continuation are part of the answer and are in the cache.
@@ -132,8 +175,9 @@ class PendingAnswer:
         self.done = self.limit == 0
         place = 0
         while not self.done:
-            token = predicted[place]
-            self.add(token, generation)
+            token = self.take(
+                predicted[place], None if logits is None else logits[place], generation
+            )
             is_last = place + 1 >= len(self.continuation)
             if is_last or token != self.continuation[place][0] or not reuse_agreement:
                 break
@@ -144,4 +188,4 @@ class PendingAnswer:
         """
         Return the answer as far as it is generated.
         """
-        return Answer(self.ids, self.stopped, timed_out=not self.done)
+        return Answer(self.ids, self.stopped, timed_out=not self.done, n_refused=self.n_refused)

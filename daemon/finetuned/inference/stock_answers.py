@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from finetuned.inference.pending import Generation, PendingAnswer
 from finetuned.inference.score import summed_loss
@@ -66,6 +71,7 @@ def _generate(model: LanguageModel, generation: Generation, items: Sequence[Pend
         eos_token_id=sorted(generation.stop_token_ids) or None,
         pad_token_id=generation.pad_token_id,
         stopping_criteria=StoppingCriteriaList([_Limits(generation, items, width)]),
+        logits_processor=LogitsProcessorList([_Held(generation, items)]),
     )
     for item, tokens in zip(items, output[:, width:].tolist(), strict=True):
         for token in tokens:
@@ -93,3 +99,27 @@ class _Limits(StoppingCriteria):  # type: ignore[misc]
         self._late = self._late or self._generation.is_late(share)
         full = (self._lengths <= input_ids.shape[1]).to(input_ids.device)
         return full | self._late  # type: ignore[return-value]
+
+
+class _Held(LogitsProcessor):  # type: ignore[misc]
+    """
+    Leaves one token to choose from in each answer that has a guard.
+    """
+
+    def __init__(self, generation: Generation, items: Sequence[PendingAnswer]) -> None:
+        self._stops = generation.stop_token_ids
+        self._open = [(i, item) for i, item in enumerate(items) if item.guard is not None]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        still = []
+        for i, item in self._open:
+            assert item.guard is not None  # noqa: S101 - only those are listed
+            best = int(scores[i].argmax())
+            token = item.guard.likeliest(best, scores[i])
+            item.n_refused += token != best
+            scores[i] = -torch.inf
+            scores[i, token] = 0.0
+            if token not in self._stops:
+                still.append((i, item))
+        self._open = still
+        return scores

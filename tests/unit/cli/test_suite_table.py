@@ -23,6 +23,7 @@ SCORE = {
     "stop_rate": 1.0,
     "mean_answer_tokens": 12.34,
     "json": None,
+    "format": None,
 }
 UNASKED = {**SCORE, "accuracy": None, "n_asked": 0, "stop_rate": None}
 
@@ -96,6 +97,30 @@ def test_answers_known_from_before_are_said_to_be() -> None:
     """
     assert "2 of them known from before (--fresh asks anew)" in table(document(suite(), n_cached=2))
     assert "--fresh" not in table(document(suite()))
+
+
+def test_answers_with_a_format_are_told_apart() -> None:
+    """
+    Held and free on lines of their own, with invented values if the format marks any.
+    """
+    counts = {"n_asked": 8, "n_correct": 6, "n_fit": 7, "n_checked": 0, "n_invented": 0}
+    held = {**counts, "n_held": 8, "n_changed": 3, "free": None}
+
+    def lines(**changes: Any) -> list[str]:
+        found = table(document(suite(score={**SCORE, "format": {**held, **changes}})))
+        return [line.strip() for line in found.splitlines()[1:-2]]
+
+    marks = "6 of 8 right, 7 of the format"
+    assert [f"8 answers held to their format, which changed 3: {marks}"] == lines()
+    assert [f"8 answers with a format, asked freely: {marks}"] == lines(n_held=0)
+    assert [
+        f"8 answers held to their format, which changed 3: {marks}, invented values in 2 of 7",
+        "the same without: 5 of 8 right, 7 of the format, invented values in 1 of 6",
+    ] == lines(
+        n_checked=7,
+        n_invented=2,
+        free={**counts, "n_correct": 5, "n_checked": 6, "n_invented": 1},
+    )
 
 
 def test_verbose_adds_lines_and_changes_none() -> None:

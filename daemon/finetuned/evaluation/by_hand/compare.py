@@ -19,6 +19,7 @@ from finetuned.data.suite import Suite
 from finetuned.evaluation.by_hand.change import Change, Pair, change_of
 from finetuned.evaluation.measured import Measured, item_record, score
 from finetuned.files.eval_report import ItemRecord, SuiteScore
+from finetuned.inference.outcome import Outcome
 
 ANSWERS: Final = "McNemar, exact, two-sided"
 LOSSES: Final = "sign flips of losses, two-sided"
@@ -148,7 +149,9 @@ def pooled(measured: Sequence[Measured]) -> Measured:
     Return several suites as one; the name of its suite precedes the id of each item.
     """
     questions, outcomes = [], {}
+    free: dict[str, Outcome] = {}
     for one in measured:
+        free |= {f"{one.suite.name}/{item}": found for item, found in (one.free or {}).items()}
         for question in one.suite.questions:
             name = f"{one.suite.name}/{question.id}"
             questions.append(replace(question, id=name))
@@ -159,6 +162,7 @@ def pooled(measured: Sequence[Measured]) -> Measured:
         outcomes=outcomes,
         n_cached=sum(one.n_cached for one in measured),
         seconds=sum(one.seconds for one in measured),
+        free=None if all(one.free is None for one in measured) else free,
     )
 
 

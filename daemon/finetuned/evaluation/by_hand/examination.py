@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from finetuned.config import Config
+from finetuned.core.answer_format import AnswerFormat
 from finetuned.data.render import Renderer
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.measured import Measured
-from finetuned.evaluation.selected_suites import PickedSuite, renderable
+from finetuned.evaluation.selected_suites import PickedSuite, formatted, renderable
 from finetuned.evaluation.subjects import Models, Subject, compute_signature
 from finetuned.files.base_model import position_limit
 from finetuned.inference.outcome import Raw
@@ -51,6 +52,7 @@ class Examination:
         store: AnswerStore,
         on_progress: Callable[[], None] | None = None,
         models: Models | None = None,
+        answer_format: AnswerFormat | None = None,
     ) -> None:
         """
         Read the tokenizer.
@@ -61,11 +63,13 @@ class Examination:
             store: Where answers are looked up and kept.
             on_progress: Called often while the model works; its exceptions end the examination.
             models: Holds the model; shared if memory should hold only one of several.
+            answer_format: ``model.answer_format``, for questions that say nothing.
 
         Raises:
             ConfigError, BaseModelMissing: The tokenizer cannot be read.
         """
         self.model = model
+        self._answer_format = answer_format
         self.models = models or Models(config.model)
         self.config = config
         self.renderer = Renderer.load(
@@ -82,7 +86,10 @@ class Examination:
         """
         Return the suite as this model is asked it, or with the reason why it cannot be.
         """
-        return picked if picked.problem is not None else renderable(picked, self.renderer)
+        if picked.problem is not None:
+            return picked
+        found = renderable(picked, self.renderer)
+        return formatted(found, self._answer_format, self.config.evaluation)
 
     def measure(self, picked: PickedSuite) -> Measured:
         """
@@ -91,7 +98,8 @@ class Examination:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        return self._examiner.measure(self.load, self._digest, picked.suite, deadline=math.inf)
+        found = self._examiner.measure(self.load, self._digest, picked.suite, deadline=math.inf)
+        return self._examiner.measure_free(self.load, self._digest, found, deadline=math.inf)
 
     def load(self) -> LanguageModel:
         """

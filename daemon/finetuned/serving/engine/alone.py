@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 import finetuned.model.lean_imports  # noqa: F401 - before the libraries it is about
+from finetuned.core.answer_format import AnswerFormat
 from finetuned.core.generation import (
     EngineSettings,
     Failed,
@@ -25,7 +26,7 @@ from finetuned.core.generation import (
     Sampling,
 )
 from finetuned.core.question import Answer, AnswerEnd, Question
-from finetuned.errors import EXIT_CONFIG, EXIT_SOFTWARE, NoAnswer
+from finetuned.errors import EXIT_SOFTWARE, NoAnswer
 from finetuned.serving.engine.load import ModelLoader
 from finetuned.serving.engine.scheduler import Scheduler
 
@@ -39,7 +40,14 @@ class LoadedModel:
     One loaded model.
     """
 
-    def __init__(self, source: HeldModel, settings: EngineSettings, *, most_tokens: int) -> None:
+    def __init__(
+        self,
+        source: HeldModel,
+        settings: EngineSettings,
+        *,
+        most_tokens: int,
+        answer_format: AnswerFormat | None = None,
+    ) -> None:
         """
         Load it.
 
@@ -47,6 +55,7 @@ class LoadedModel:
             source: Its folders; their hashes are verified.
             settings: Of the engine.
             most_tokens: Longest answer if a question does not say it.
+            answer_format: What answers are held to if a question does not say it.
 
         Raises:
             ModelError, ConfigError: It cannot be loaded.
@@ -54,6 +63,7 @@ class LoadedModel:
         self._settings = replace(settings, max_running=1)
         self._served = ModelLoader(self._settings).load(source)
         self._most_tokens = most_tokens
+        self._default = None if answer_format is None else dict(answer_format.schema)
 
     def answer(self, question: Question) -> Answer:
         """
@@ -65,14 +75,7 @@ class LoadedModel:
         reports: list[Report] = []
         began = time.monotonic()
         scheduler = Scheduler(self._settings, reports.append)
-        try:
-            scheduler.submit(self._order(question), self._served)
-        except ModuleNotFoundError as error:
-            raise NoAnswer(
-                f"an answer that is held to a schema needs {error.name}, which is not installed: "
-                "pip install 'finetuned[serve]'",
-                exit_status=EXIT_CONFIG,
-            ) from None
+        scheduler.submit(self._order(question), self._served)
         reading = _Reading(began)
         try:
             while True:
@@ -86,12 +89,14 @@ class LoadedModel:
             scheduler.cancel(_ID)  # a question that is given up leaves no row behind
 
     def _order(self, question: Question) -> Generate:
+        default = None if question.free else self._default
+        schema = question.schema or default
         sampling = Sampling(
             max_tokens=question.max_tokens or self._most_tokens,
             temperature=question.temperature,
             seed=question.seed,
-            guide=Guide.NONE if question.schema is None else Guide.JSON_SCHEMA,
-            schema=question.schema,
+            guide=Guide.NONE if schema is None else Guide.JSON_SCHEMA,
+            schema=schema,
         )
         return Generate(
             id=_ID,
@@ -136,4 +141,5 @@ class _Reading:
             first_seconds=(self._first or now) - self._began,
             seconds=now - self._began,
             reasoning=finished.reasoning,
+            invented=finished.invented,
         )

@@ -18,13 +18,14 @@ from finetuned.core.generation import (
     Guide,
     Piece,
     TokenLogprob,
+    copy_check,
 )
 from finetuned.serving.engine.parts import AnswerParts
 from finetuned.serving.engine.sample import Chosen, Sampler
 from finetuned.serving.engine.text import AnswerText
 
 if TYPE_CHECKING:
-    from finetuned.serving.engine.guide import Guard
+    from finetuned.inference.guide import Guard
 
 
 _OPENING: Final = 8
@@ -165,6 +166,7 @@ class RunningAnswer:
         """
         if self.reason is None or self._first is None:
             raise ValueError(f"{self.order.id} has not ended")
+        check = None if self.guard is None else copy_check(self.order, self.reason, self.text)
         return Finished(
             id=self.order.id,
             model=model,
@@ -175,6 +177,8 @@ class RunningAnswer:
             confidence=min(1.0, math.exp(self._logprob / self._n_chosen)),
             tool_calls=self._parts.tool_calls,
             reasoning=self._parts.reasoning,
+            copied=None if check is None else check.copied,
+            invented=() if check is None else check.invented,
             seconds_to_first=self._first - self._began,
             seconds=time.monotonic() - self._began,
         )

@@ -16,7 +16,7 @@ from finetuned.serving.engine.batch import Batch, slot_bytes
 from finetuned.serving.engine.prefixes import KeptPrompts
 
 if TYPE_CHECKING:
-    from finetuned.serving.engine.guide import GuideMaker
+    from finetuned.inference.guide import GuideMaker
 
 
 class Refused(Exception):
@@ -68,7 +68,7 @@ class Served:
     @cached_property
     def guides(self) -> GuideMaker:
         """Made when the first guided request comes: it reads the whole vocabulary."""
-        from finetuned.serving.engine.guide import GuideMaker
+        from finetuned.inference.guide import GuideMaker
 
         return GuideMaker(
             self._renderer.tokenizer, self.lm.vocabulary, self._renderer.stop_token_ids

@@ -16,6 +16,7 @@ from finetuned.core.job import JobKind
 from finetuned.core.promotion import HeadCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.suite_origin import HELD_OUT
+from finetuned.data.answer_formats import resolved_format
 from finetuned.errors import ConfigError
 from finetuned.files.base_model import portable_name
 from finetuned.files.rows import JobRow
@@ -197,6 +198,7 @@ def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpe
         head=None if job.parent == release else subject_spec(context, job.parent),
         benchmarks=layout.benchmarks,
         answers=layout.answers,
+        answer_format=resolved_format(config.model.answer_format, layout.root),
         job=_questions(context, job, release, run_id),
     )
 
@@ -265,6 +267,7 @@ def watch_spec(
         incumbent=subject_spec(context, before) if compare else None,
         benchmarks=layout.benchmarks,
         answers=layout.answers,
+        answer_format=resolved_format(context.config.model.answer_format, layout.root),
     )
 
 

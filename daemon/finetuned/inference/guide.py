@@ -7,7 +7,7 @@ not a proof. Nothing is ever repaired. Does not know models or requests.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 import llguidance
 import llguidance.hf
@@ -15,15 +15,14 @@ import llguidance.numpy
 import orjson
 import torch
 
+from finetuned.core.answer_format import grammar_of
+from finetuned.core.copy_marks import JsonSchema
 from finetuned.core.generation import Guide, JsonObject, Sampling
-from finetuned.core.json_schema import check_schema, schema_complaint
+from finetuned.core.json_schema import schema_complaint
 
 _ANY_OBJECT: JsonObject = {"type": "object"}
-_OPTIONS: Any = {"whitespace_pattern": "[ ]?", "lenient": False}
-"""
-At most one space between two parts: a model that is held may else write spaces for ever.
-A keyword that cannot be held is an error, whatever the schema says of itself.
-"""
+_MOST_KEPT = 64
+"""Schemas of which a maker keeps the beginning."""
 
 
 class GuideMaker:
@@ -43,6 +42,8 @@ class GuideMaker:
             tokenizer, n_vocab=vocabulary, eos_token=sorted(stop_token_ids)[0]
         )
         self._stops = sorted(stop_token_ids)
+        self._begun: dict[bytes, llguidance.LLMatcher] = {}
+        """Of schemas that were asked for, before the first token; few, and made once."""
 
     def guard(self, sampling: Sampling) -> Guard | None:
         """
@@ -56,13 +57,33 @@ class GuideMaker:
         schema = _ANY_OBJECT if sampling.guide is Guide.JSON_OBJECT else sampling.schema
         if schema is None:
             raise ValueError("a guide by a JSON Schema needs one")
-        check_schema(schema)
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
-        matcher = llguidance.LLMatcher(self._tokenizer, grammar)
-        if matcher.is_error():
-            reason = matcher.get_error().strip().splitlines()[0]
-            raise ValueError(f"this JSON Schema cannot be held: {reason}")
-        return Guard(matcher, schema, self._vocabulary, self._stops)
+        return self.guard_of(schema)
+
+    def guard_of(self, schema: JsonSchema) -> Guard:
+        """
+        Return what holds an answer to *schema*.
+
+        Raises:
+            ValueError: As guard().
+        """
+        key = orjson.dumps(schema)
+        if (begun := self._begun.get(key)) is None:
+            begun = llguidance.LLMatcher(self._tokenizer, grammar_of(schema))
+            if begun.is_error():
+                reason = begun.get_error().strip().splitlines()[0]
+                raise ValueError(f"this JSON Schema cannot be held: {reason}")
+            if len(self._begun) >= _MOST_KEPT:
+                self._begun.pop(next(iter(self._begun)))
+            self._begun[key] = begun
+        return Guard(begun.deep_copy(), schema, self._vocabulary, self._stops)
+
+
+@lru_cache(maxsize=2)
+def guides_of(tokenizer: object, vocabulary: int, stop_token_ids: frozenset[int]) -> GuideMaker:
+    """
+    Return the maker of a tokenizer's guards, made once: it reads the whole vocabulary.
+    """
+    return GuideMaker(tokenizer, vocabulary, stop_token_ids)
 
 
 class Guard:
@@ -73,7 +94,7 @@ class Guard:
     def __init__(
         self,
         matcher: llguidance.LLMatcher,
-        schema: JsonObject,
+        schema: JsonSchema,
         vocabulary: int,
         stops: list[int],
     ) -> None:
@@ -110,6 +131,30 @@ class Guard:
         """
         if not self._matcher.consume_token(token):
             raise ValueError(f"the grammar does not allow token {token}")
+
+    def likeliest(self, best: int, logits: torch.Tensor) -> int:
+        """
+        Return the likeliest token that may come next, and go on after it.
+
+        The mask of all tokens is made only if the likeliest of all is not allowed, so that a
+        model which keeps to the grammar costs next to nothing more.
+
+        Args:
+            best: The likeliest token of all.
+            logits: (V,) of any device.
+        """
+        token = best
+        if not self._takes(best):
+            refused = ~self.allowed().to(logits.device)
+            token = int(logits.float().masked_fill(refused, -torch.inf).argmax())
+        if token not in self._stops:
+            self.accept(token)
+        return token
+
+    def _takes(self, token: int) -> bool:
+        if token in self._stops:
+            return bool(self._matcher.is_accepting())
+        return bool(self._matcher.validate_tokens([token]) == 1)
 
     def complaint(self, text: str) -> str | None:
         """
