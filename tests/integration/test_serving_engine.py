@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from finetuned.core.copied import Invented
 from finetuned.core.generation import (
     Cancel,
     EngineSettings,
@@ -145,6 +146,32 @@ def test_an_answer_is_held_to_its_schema(engine):
     for name in ("held", "drawn-held"):
         assert FinishReason.STOP == ends[name].reason
         assert None is schema_complaint(json.loads(engine.text(name)), schema)
+
+
+def test_values_of_a_held_answer_are_looked_for_in_the_messages(engine):
+    """
+    If the schema marks them; an answer that was cut, or a free one, is not looked at.
+    """
+    name = {"type": "string", "enum": ["web01"], "x-copied": True}
+    schema = {
+        "type": "object",
+        "properties": {"name": name},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    held = {"guide": Guide.JSON_SCHEMA, "schema": schema, "max_tokens": 60}
+    ends = engine.answers(
+        asked("copied", "add web01, please", **held),
+        asked("invented", "add web012", **held),
+        asked("cut", "add web02", **{**held, "max_tokens": 2}),
+        asked("free", "add web02", max_tokens=2),
+    )
+
+    assert {"copied": True, "invented": False, "cut": None, "free": None} == {
+        name: end.copied for name, end in ends.items()
+    }
+    assert (Invented("$.name", "web01"),) == ends["invented"].invented
+    assert () == ends["copied"].invented
 
 
 def test_what_cannot_be_answered_is_refused_with_its_field(engine):

@@ -123,6 +123,7 @@ class FakeEngine:
                 answer_tokens=len(words),
                 confidence=0.9,
                 tool_calls=(call,) if order.tools else (),
+                copied=None if order.sampling.schema is None else True,
             )
         )
 

@@ -42,6 +42,7 @@ class Shown:
             "first_seconds": round(end.first_seconds, 3),
             "seconds": round(end.seconds, 3),
             "reasoning": end.reasoning,
+            "invented": [{"path": one.path, "value": one.value} for one in end.invented],
             "request_id": end.request_id,
         }
 
@@ -110,6 +111,14 @@ def note(shown: Shown, label: str) -> str:
         f"{end.first_seconds:.2f} s, all after {end.seconds:.2f} s"
         + (", cut at its longest" if shown.is_cut else "")
     )
+
+
+def invented_note(end: AnswerEnd) -> str:
+    """
+    Return what to say of values that the question does not have.
+    """
+    listed = ", ".join(f"{one.value} ({one.path})" for one in end.invented)
+    return f"not in the question, so probably invented: {visible(listed)}"
 
 
 def _after(error: NoAnswer, written: int) -> NoAnswer:

@@ -87,6 +87,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--schema", type=named_file, metavar="FILE", help="a JSON Schema that the answer must fit"
     )
+    parser.add_argument(
+        "--free", action="store_true", help="hold the answer to nothing (see model.answer_format)"
+    )
 
 
 def read_schema(path: Path) -> JsonObject:
@@ -110,10 +113,12 @@ def read_schema(path: Path) -> JsonObject:
             f"--schema {path}: found {type(found).__name__}, expected a JSON object such as "
             '{"type": "object", "properties": {...}}'
         )
+    from finetuned.core.copy_marks import check_marks
     from finetuned.core.json_schema import check_schema
 
     try:
         check_schema(found)
+        check_marks(found)
     except ValueError as error:
         raise UsageError(f"--schema {path}: {error}") from None
     return found
@@ -157,6 +162,8 @@ def _question(args: argparse.Namespace) -> Question:
     from finetuned.core.question import Question
 
     check_sampling(args)
+    if args.free and args.schema is not None:
+        raise UsageError("--schema holds the answer and --free does not: choose one")
     schema = None if args.schema is None else read_schema(args.schema)
     system: tuple[JsonObject, ...] = ()
     if args.system is not None:
@@ -167,6 +174,7 @@ def _question(args: argparse.Namespace) -> Question:
         temperature=args.temperature,
         seed=args.seed,
         schema=schema,
+        free=args.free,
     )
 
 
@@ -185,6 +193,8 @@ def _ask(layout: Layout, args: argparse.Namespace, question: Question) -> int:
         if sys.stderr.isatty():
             below = answer_text.note(shown, asked.label)
             print(f"{answer_text.DIM}{below}{answer_text.PLAIN}", file=sys.stderr)
+    if shown.end.invented and not args.json:
+        complain("ask", answer_text.invented_note(shown.end))
     return _status(shown, held=question.schema is not None)
 
 

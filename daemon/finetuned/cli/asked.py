@@ -129,6 +129,7 @@ def _loaded(layout: Layout, text: str) -> Asked:
     """Find the folders before the libraries are loaded, so that a wrong name is said at once."""
     from finetuned.config import load_sections
     from finetuned.core.generation import EngineSettings, HeldModel
+    from finetuned.data.answer_formats import configured_format
     from finetuned.registry.named_model import find_model
 
     config, _ = load_sections(layout.config, ("model", "serving"))
@@ -148,6 +149,7 @@ def _loaded(layout: Layout, text: str) -> Asked:
     label = BASE if plain == BASE else found.name
     if candidate is not None:
         label = f"{candidate.resolve().parent.name}/{candidate.name}"
+    answer_format = configured_format(config.model.answer_format, layout.root)
     _say(f"loading {label} ...")
     # Read by the libraries as they are imported; the last as in process/child.py.
     for variable, value in (("HF_HUB_OFFLINE", "1"), ("GOMP_SPINCOUNT", "1000")):
@@ -168,6 +170,7 @@ def _loaded(layout: Layout, text: str) -> Asked:
                     enable_thinking=config.model.enable_thinking,
                 ),
                 most_tokens=config.serving.max_tokens,
+                answer_format=answer_format,
             )
     finally:
         gc.freeze()

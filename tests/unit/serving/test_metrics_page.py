@@ -217,7 +217,10 @@ def test_every_metric_of_the_list_is_on_the_page(gateway: Gateway) -> None:
     layout.status_file.parent.mkdir(exist_ok=True)
     write_status(layout)
     Journal(layout.journal).close()
-    generate(gateway, "x")
+    named = {"name": "n", "schema": {"type": "object"}}
+    wanted = {"type": "json_schema", "json_schema": named}
+    body = {"prompt": "x", "response_format": wanted}
+    httpx.post(f"{gateway.url}/generate", json=body, timeout=30)
 
     def missing() -> set[str]:
         return m.series_names() - {name for name, _ in series(scrape(gateway))}

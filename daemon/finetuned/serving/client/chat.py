@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 
+from finetuned.core.copied import Invented
 from finetuned.core.generation import FinishReason
 from finetuned.core.question import Answer, AnswerEnd, Question
 from finetuned.errors import EXIT_SOFTWARE, NoAnswer
@@ -61,6 +62,8 @@ class ServiceModel:
         if question.schema is not None:
             named = {"name": "answer", "schema": question.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
+        elif question.free:
+            body["response_format"] = {"type": "text"}
         return body
 
 
@@ -76,6 +79,7 @@ class _Reading:
         self._reason: FinishReason | None = None
         self._reasoning: str | None = None
         self._tokens = (0, 0)
+        self._invented: tuple[Invented, ...] = ()
 
     def take(self, chunk: dict[str, object]) -> str:
         """
@@ -90,6 +94,11 @@ class _Reading:
         match chunk:
             case {"choices": [{"finish_reason": str(reason)}, *_]}:
                 self._reason = FinishReason(reason)
+        match chunk:
+            case {"choices": [{"invented": list(found)}, *_]}:
+                self._invented = tuple(
+                    Invented(path=str(one["path"]), value=str(one["value"])) for one in found
+                )
         match chunk:
             case {"choices": [{"delta": {"reasoning_content": str(reasoning)}}, *_]}:
                 self._reasoning = reasoning
@@ -117,5 +126,6 @@ class _Reading:
             first_seconds=(self._first or now) - self._began,
             seconds=now - self._began,
             reasoning=self._reasoning,
+            invented=self._invented,
             request_id=request_id,
         )

@@ -103,11 +103,28 @@ class Said(BaseModel):
 Reason = Literal["stop", "length", "tool_calls"]
 
 
+class InventedValue(Shown):
+    """
+    A value of an answer that its format says is copied, and that the messages do not have.
+    """
+
+    path: str
+    """Where it is in the answer, such as $.zone."""
+    value: str
+
+
 class ChatChoice(Shown):
+    """
+    copied and invented are there only if the answer's schema marks values as copied.
+    """
+
     index: int
     message: Said
     logprobs: ChatChances | None
     finish_reason: Reason
+    copied: bool = True
+    """Whether all marked values stand in the messages."""
+    invented: list[InventedValue] = Field(default=[])
 
 
 class ChatAnswer(Shown):
@@ -170,6 +187,9 @@ class PlainAnswer(Shown):
     model: str
     finish_reason: Reason
     confidence: float | None
+    copied: bool | None
+    """Whether all values that the schema says are copied stand in the prompt; null without such."""
+    invented: list[InventedValue]
     request_id: str
     usage: Usage
 
@@ -184,6 +204,8 @@ class TalkAnswer(Shown):
     timestamp: str
     processing_time: float
     tokens_used: int
+    copied: bool | None
+    invented: list[InventedValue]
 
 
 class About(Shown):

@@ -16,6 +16,7 @@ from finetuned.config import Config, ServingConfig
 from finetuned.config.serving import parse_tiers
 from finetuned.core.access import parse_origins, read_environment
 from finetuned.core.generation import EngineSettings
+from finetuned.data.answer_formats import configured_format
 from finetuned.layout import Layout
 from finetuned.serving.gateway.app import build_app
 from finetuned.serving.gateway.engines import own
@@ -61,7 +62,8 @@ def build(
         environment: Usually os.environ.
 
     Raises:
-        ConfigError: A variable of the environment, or a file of TLS, cannot be used.
+        ConfigError: A variable of the environment, a file of TLS, or model.answer_format cannot
+            be used.
     """
     serving = config.serving
     said = read_environment(environment)
@@ -88,6 +90,7 @@ def build(
             engine=_engine(layout, config, said.engine_key),
             addresses=addresses(sockets, tls=certificate is not None),
             local_key=local_key,
+            answer_format=configured_format(config.model.answer_format, layout.root),
             meters=(metrics, feedback, *((PromptLog(),) if serving.log_prompts else ())),
             chores=(_Seldom(ring.save_last_use), *((certificate.renew,) if certificate else ())),
         )

@@ -122,6 +122,12 @@ QUEUE_TIME = _histogram(
     "from the arrival of a request to its start in the engine",
     *(_WAIT, "model_name", "model"),
 )
+CHECKED = _counter(
+    "finetuned_answers_checked_total",
+    "answers whose values were looked for in their prompts, as their schema asks; copied is no if "
+    "one does not stand there: the model invented it",
+    *("model_name", "model", "copied"),
+)
 LOOKUPS = _counter(
     "finetuned_cache_lookups_total",
     "requests by what the cache of answers had: hit, miss, or bypass if their answers are not kept",

@@ -39,7 +39,10 @@ log = structlog.get_logger()
 KEEP_SECONDS = 600.0
 """How long a model has series after the engine let it go, so that its last requests are seen."""
 
-_COUNTED = (m.REQUESTS, m.PROMPT_TOKENS, m.GENERATION_TOKENS, m.PREFIX_TOKENS, m.LOOKUPS)
+_COUNTED = (
+    *(m.REQUESTS, m.PROMPT_TOKENS, m.GENERATION_TOKENS, m.PREFIX_TOKENS, m.CHECKED),
+    m.LOOKUPS,
+)
 _BY_KEY = (m.KEY_REQUESTS, m.KEY_TOKENS)
 _TIMED = (m.FIRST_TOKEN, m.BETWEEN_TOKENS, m.WHOLE, m.QUEUE_TIME)
 
@@ -148,6 +151,8 @@ class Metrics:
         count[m.PROMPT_TOKENS].labels(*model).inc(answer.finished.prompt_tokens)
         count[m.PREFIX_TOKENS].labels(*model).inc(answer.finished.cached_tokens)
         count[m.GENERATION_TOKENS].labels(*model).inc(answer.finished.answer_tokens)
+        if (copied := answer.finished.copied) is not None:
+            count[m.CHECKED].labels(*model, "yes" if copied else "no").inc()
 
     def _count_key(self, record: Record) -> None:
         key = record.caller.id
@@ -177,7 +182,7 @@ class Metrics:
             self._remove_model(name)
 
     def _remove_model(self, name: str) -> None:
-        self._remove("model", name, (*_COUNTED[:4], *_TIMED))
+        self._remove("model", name, (*_COUNTED[:5], *_TIMED))
 
     def _remove(self, label: str, value: str, metrics: Iterable[Metric]) -> None:
         for metric in metrics:

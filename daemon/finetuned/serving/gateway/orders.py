@@ -10,6 +10,8 @@ import secrets
 
 import orjson
 
+from finetuned.core.answer_format import AnswerFormat
+from finetuned.core.copy_marks import check_marks
 from finetuned.core.generation import Generate, Guide, JsonObject, Sampling
 from finetuned.serving.gateway.errors import Refusal
 from finetuned.serving.gateway.shapes import (
@@ -20,6 +22,7 @@ from finetuned.serving.gateway.shapes import (
     JsonSchemaFormat,
     Message,
     PlainRequest,
+    ResponseFormat,
     TalkRequest,
     ToolCall,
 )
@@ -32,7 +35,9 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(12)}"
 
 
-def chat_order(request: ChatRequest, *, model: str, most_tokens: int) -> Generate:
+def chat_order(
+    request: ChatRequest, *, model: str, most_tokens: int, default: AnswerFormat | None = None
+) -> Generate:
     """
     Return the order for a chat.
 
@@ -40,12 +45,15 @@ def chat_order(request: ChatRequest, *, model: str, most_tokens: int) -> Generat
         request: The client's.
         model: Name of a held model.
         most_tokens: ``serving.max_tokens``.
+        default: What an answer is held to if the request does not say it, and has neither
+            tools nor stop texts, which would cut it.
 
     Raises:
-        Refusal: max_tokens is above the limit, or the schema is too large.
+        Refusal: max_tokens is above the limit, or the schema is too large or has a wrong mark.
     """
     field = "max_tokens" if request.max_tokens is not None else "max_completion_tokens"
-    guide, schema = _guide(request)
+    default = None if request.tools or request.stops else default
+    guide, schema = _guide(request.response_format, default)
     sampling = Sampling(
         max_tokens=_tokens(request.limit, most_tokens, field),
         temperature=request.temperature,
@@ -83,20 +91,27 @@ def completion_order(request: CompletionRequest, *, model: str, most_tokens: int
     return Generate(id=new_id("cmpl"), model=model, sampling=sampling, text=request.prompt)
 
 
-def plain_order(request: PlainRequest, *, model: str, most_tokens: int) -> Generate:
+def plain_order(
+    request: PlainRequest, *, model: str, most_tokens: int, default: AnswerFormat | None = None
+) -> Generate:
     """
     Return the order for POST /generate: one message of a user. Otherwise as chat_order.
     """
+    guide, schema = _guide(request.response_format, default)
     sampling = Sampling(
         max_tokens=_tokens(request.max_tokens, most_tokens, "max_tokens"),
         temperature=request.temperature,
         seed=request.seed,
+        guide=guide,
+        schema=schema,
     )
     user: JsonObject = {"role": "user", "content": request.prompt}
     return Generate(id=new_id("gen"), model=model, sampling=sampling, messages=(user,))
 
 
-def talk_order(request: TalkRequest, *, model: str, most_tokens: int) -> Generate:
+def talk_order(
+    request: TalkRequest, *, model: str, most_tokens: int, default: AnswerFormat | None = None
+) -> Generate:
     """
     Return the order for POST /chat: the context, if any, as a system message of JSON.
     """
@@ -104,7 +119,8 @@ def talk_order(request: TalkRequest, *, model: str, most_tokens: int) -> Generat
     messages: tuple[JsonObject, ...] = (user,)
     if request.context:
         messages = ({"role": "system", "content": orjson.dumps(request.context).decode()}, user)
-    sampling = Sampling(max_tokens=most_tokens)
+    guide, schema = _guide(request.response_format, default)
+    sampling = Sampling(max_tokens=most_tokens, guide=guide, schema=schema)
     return Generate(id=new_id("chat"), model=model, sampling=sampling, messages=messages)
 
 
@@ -119,8 +135,12 @@ def _tokens(asked: int | None, most: int, field: str) -> int:
     return most if asked is None else asked
 
 
-def _guide(request: ChatRequest) -> tuple[Guide, JsonObject | None]:
-    wanted = request.response_format
+def _guide(
+    wanted: ResponseFormat | None, default: AnswerFormat | None
+) -> tuple[Guide, JsonObject | None]:
+    """Return what an answer is held to: by the request, else by *default*."""
+    if wanted is None and default is not None:
+        return Guide.JSON_SCHEMA, dict(default.schema)
     if isinstance(wanted, JsonObjectFormat):
         return Guide.JSON_OBJECT, None
     if not isinstance(wanted, JsonSchemaFormat):
@@ -134,6 +154,12 @@ def _guide(request: ChatRequest) -> tuple[Guide, JsonObject | None]:
             param="response_format.json_schema.schema",
             code="invalid_value",
         )
+    try:
+        check_marks(schema)
+    except ValueError as error:
+        raise Refusal(
+            400, str(error), param="response_format.json_schema.schema", code="invalid_value"
+        ) from None
     return Guide.JSON_SCHEMA, schema
 
 

@@ -29,6 +29,14 @@ def usage(finished: Finished) -> Json:
     }
 
 
+def copied(finished: Finished) -> Json:
+    """
+    Return whether the answer's values stand in the prompt, and those that do not.
+    """
+    invented = [{"path": one.path, "value": one.value} for one in finished.invented]
+    return {"copied": finished.copied, "invented": invented}
+
+
 def tool_calls(finished: Finished, request_id: str) -> list[Json]:
     """
     Return the calls of an answer with ids of their own.
@@ -75,6 +83,11 @@ def text_logprobs(tokens: Sequence[TokenLogprob], offset: int = 0) -> Json:
     }
 
 
+def _copied_if_known(finished: Finished) -> Json:
+    """OpenAI's shape has these keys only if a schema asks for them."""
+    return {} if finished.copied is None else copied(finished)
+
+
 class ChatReply:
     """
     One chat's answer, whole or in chunks.
@@ -107,6 +120,7 @@ class ChatReply:
             "message": message,
             "logprobs": chat_logprobs(answer.logprobs) if self._logprobs else None,
             "finish_reason": str(answer.finished.reason),
+            **_copied_if_known(answer.finished),
         }
         body = {**self._head, "object": "chat.completion", "choices": [choice]}
         return {**body, "usage": usage(answer.finished)}
@@ -134,7 +148,9 @@ class ChatReply:
         if calls:
             numbered = [{"index": at, **call} for at, call in enumerate(calls)]
             chunks.append(self._chunk({"tool_calls": numbered}))
-        return [*chunks, self._chunk({}, reason=str(finished.reason))]
+        last = self._chunk({}, reason=str(finished.reason))
+        last["choices"][0] |= _copied_if_known(finished)
+        return [*chunks, last]
 
     def counts(self, finished: Finished) -> Json:
         """

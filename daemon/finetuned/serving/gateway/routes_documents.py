@@ -30,7 +30,7 @@ from finetuned.serving.gateway.exchange import Exchange, unless_gone
 from finetuned.serving.gateway.metering import Answer
 from finetuned.serving.gateway.orders import plain_order, talk_order
 from finetuned.serving.gateway.page import LivePage
-from finetuned.serving.gateway.replies import Json, usage
+from finetuned.serving.gateway.replies import Json, copied, usage
 from finetuned.serving.gateway.routes_openai import TheCaller, TheService, as_json, names_of
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.shapes import PlainRequest, TalkRequest
@@ -67,7 +67,8 @@ async def generate(
     Answer one prompt.
     """
     model = await service.versions.resolve(body.model or service.config.name)
-    order = plain_order(body, model=model, most_tokens=service.config.max_tokens)
+    most, default = service.config.max_tokens, service.answer_format
+    order = plain_order(body, model=model, most_tokens=most, default=default)
     exchange = await Exchange.open(service, route="/generate", caller=caller, order=order)
     answer = await _whole(request, exchange)
     found = {
@@ -75,6 +76,7 @@ async def generate(
         "model": service.public(model),
         "finish_reason": str(answer.finished.reason),
         "confidence": answer.finished.confidence,
+        **copied(answer.finished),
         "request_id": order.id,
         "usage": usage(answer.finished),
     }
@@ -113,7 +115,8 @@ async def _talk(
 ) -> Response:
     began = monotonic()
     model = await service.versions.resolve(asked)
-    order = talk_order(body, model=model, most_tokens=service.config.max_tokens)
+    most, default = service.config.max_tokens, service.answer_format
+    order = talk_order(body, model=model, most_tokens=most, default=default)
     exchange = await Exchange.open(service, route="/chat", caller=caller, order=order)
     if body.stream:
         return await _plain_stream(request, exchange)
@@ -124,6 +127,7 @@ async def _talk(
         "timestamp": _timestamp(),
         "processing_time": round(monotonic() - began, 4),
         "tokens_used": answer.finished.prompt_tokens + answer.finished.answer_tokens,
+        **copied(answer.finished),
     }
     return as_json(found, exchange.headers)
 

@@ -101,7 +101,12 @@ async def chat(
     Answer a conversation.
     """
     model = await service.versions.resolve(body.model)
-    order = chat_order(body, model=model, most_tokens=service.config.max_tokens)
+    order = chat_order(
+        body,
+        model=model,
+        most_tokens=service.config.max_tokens,
+        default=service.answer_format,
+    )
     reply = ChatReply(
         request_id=order.id,
         created=int(time.time()),

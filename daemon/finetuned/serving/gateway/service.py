@@ -18,6 +18,7 @@ import structlog
 
 from finetuned.config import ServingConfig
 from finetuned.core.access import Caller
+from finetuned.core.answer_format import AnswerFormat
 from finetuned.core.generation import AS_STARTED, Beat, Hold, Holding, Order, Report
 from finetuned.files.atomic import write_atomic
 from finetuned.layout import Layout
@@ -58,6 +59,8 @@ class Setting:
     """For commands on this machine that may read state.json."""
     meters: tuple[Meter, ...] = ()
     """Metrics, log and feedback: each is told of every request."""
+    answer_format: AnswerFormat | None = None
+    """``model.answer_format``: what answers are held to if a request does not say it."""
     chores: tuple[Chore, ...] = ()
     """Done every CHORE_SECONDS and at the end; each must be short."""
 
@@ -70,6 +73,7 @@ class Service:
     def __init__(self, setting: Setting) -> None:
         self.config = setting.config
         self.layout = setting.layout
+        self.answer_format = setting.answer_format
         self._setting = setting
         self.cache = AnswerCache[Answer](self.config.cache_bytes)
         self.limiter = Limiter(self.config.limits_store)

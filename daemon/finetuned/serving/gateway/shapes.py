@@ -245,6 +245,8 @@ class PlainRequest(Shape):
     temperature: float = Field(default=0.0, ge=0, le=2)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     model: Short | None = None
+    response_format: ResponseFormat | None = None
+    """As of a chat; ``{"type": "text"}`` holds the answer to nothing."""
 
 
 class TalkRequest(Shape):
@@ -257,6 +259,8 @@ class TalkRequest(Shape):
     stream: bool = False
     context: JsonObject | None = None
     """Given to the model as a system message, as JSON."""
+    response_format: ResponseFormat | None = None
+    """As of a chat; ``{"type": "text"}`` holds the answer to nothing."""
 
 
 def depth_of(value: object) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from finetuned.core.copy_marks import without_marks
 from finetuned.core.generation import (
     Embed,
     Embedded,
@@ -24,6 +25,7 @@ from finetuned.core.generation import (
     Piece,
     Sampling,
     TokenLogprob,
+    copy_check,
 )
 from finetuned.core.json_schema import schema_complaint
 
@@ -154,6 +156,7 @@ class AnswerReader:
         complaint = self._complaint() if reason is FinishReason.STOP else None
         if complaint is not None:
             return self._failed(f"the engine's answer is not what was asked for: {complaint}")
+        check = copy_check(self._order, reason, "".join(self._texts))
         return Finished(
             id=self._order.id,
             model=self._order.model,
@@ -168,6 +171,8 @@ class AnswerReader:
                 for _, call in sorted(self._calls.items())
             ),
             reasoning="".join(self._thoughts) or None,
+            copied=None if check is None else check.copied,
+            invented=() if check is None else check.invented,
             seconds_to_first=seconds_to_first,
             seconds=seconds,
         )
@@ -247,7 +252,8 @@ def _pairs(top: object) -> tuple[tuple[str, float], ...]:
 def _format(sampling: Sampling) -> JsonObject:
     if sampling.guide is Guide.JSON_OBJECT:
         return {"type": "json_object"}
-    named: JsonObject = {"name": "answer", "schema": sampling.schema, "strict": True}
+    schema = without_marks(sampling.schema or {})  # a keyword of ours, which others refuse
+    named: JsonObject = {"name": "answer", "schema": schema, "strict": True}
     return {"type": "json_schema", "json_schema": named}
 
 
