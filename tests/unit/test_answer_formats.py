@@ -23,6 +23,8 @@ from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.measured import Measured, score
 from finetuned.files.answers import AnswerFile, KeptAnswer
 from finetuned.inference.outcome import mark
+from finetuned.reports.suite_tables import suite_rows
+from support.eval_reports import make_report
 from support.outcomes import RAW
 
 SCHEMA: dict[str, Any] = {
@@ -131,6 +133,8 @@ def test_the_default_is_for_questions_that_say_nothing_and_that_it_allows():
     own = question()
     assert own.answer_format is with_format(own, default, held=True).answer_format
     assert None is with_format(own, default, held=False).held_to
+    live = mark(question(answer_format=FREE), replace(RAW, text=RIGHT))  # as a live eval asks it
+    assert (None, {}) == (live.question.held_to, live.grade and live.grade.detail)
 
 
 def test_the_configuration_names_a_format_or_a_file_of_the_root(tmp_path: Path):
@@ -259,3 +263,21 @@ def test_a_file_of_answers_made_before_there_were_formats_is_used(tmp_path: Path
 
         assert ("ok", 0) == (found["old"].text, found["old"].n_refused)
         assert new == found["new"]
+
+
+def test_the_page_of_a_version_shows_answers_with_a_format():
+    """
+    Beside the other facts of a suite, of each model that has them.
+    """
+    report = make_report()
+    counts = {"n_asked": 9, "n_correct": 8, "n_fit": 9, "n_checked": 9, "n_invented": 1}
+    score = report["subjects"]["candidate"]["suites"]["json_commands"]
+    score["format"] = {**counts, "n_held": 9, "n_changed": 2, "free": None}
+    (row,) = [row for row in suite_rows(report) if row["name"] == "json_commands"]
+    facts = {cell["subject"]: cell["facts"] for cell in row["cells"] if cell["text"]}
+
+    assert "which changed 2: 8 of 9 right, 9 of the format, invented values in 1 of 9" in (
+        facts.pop("candidate")
+    )
+    assert facts
+    assert not any("format" in text for text in facts.values())

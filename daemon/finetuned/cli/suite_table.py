@@ -10,7 +10,7 @@ from typing import Any
 
 from finetuned.cli.terminal import listed
 from finetuned.core.text import printable
-from finetuned.reports.wording import accuracy, count, nats, number, percent
+from finetuned.reports.wording import accuracy, count, format_facts, nats, number, percent
 
 
 def title(name: str) -> str:
@@ -37,7 +37,7 @@ def table(document: dict[str, Any], *, verbose: bool = False) -> str:
         if suite["missing"]:
             lines.append(f"{'':{width}} not asked in time: {len(suite['missing'])} items")
         if score is not None and score["format"] is not None:
-            lines += [f"{'':{width}} {fact}" for fact in _formats(score["format"])]
+            lines += [f"{'':{width}} {fact}" for fact in format_facts(score["format"])]
         if verbose and score is not None:
             lines += [f"{'':{width}} {fact}" for fact in _facts(score)]
     overall = document["overall"]
@@ -57,28 +57,6 @@ def _accuracy(score: dict[str, Any]) -> str:
     if score["loss"] is not None:
         return f"no answers, loss {nats(score['loss'])} nats per token"
     return "nothing was asked"
-
-
-def _formats(found: dict[str, Any]) -> list[str]:
-    """Return what is to be said of answers with a format, held to it and not."""
-    lines = []
-    if found["n_held"]:
-        lines.append(
-            f"{found['n_held']} answers held to their format, which changed {found['n_changed']}: "
-            f"{_marks(found)}"
-        )
-    else:
-        lines.append(f"{found['n_asked']} answers with a format, asked freely: {_marks(found)}")
-    if found["free"] is not None:
-        lines.append(f"the same without: {_marks(found['free'])}")
-    return lines
-
-
-def _marks(found: dict[str, Any]) -> str:
-    text = f"{found['n_correct']} of {found['n_asked']} right, {found['n_fit']} of the format"
-    if found["n_checked"]:
-        text += f", invented values in {found['n_invented']} of {found['n_checked']}"
-    return text
 
 
 def _facts(score: dict[str, Any]) -> list[str]:

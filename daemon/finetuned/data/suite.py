@@ -69,7 +69,8 @@ class Question:
     @property
     def held_to(self) -> AnswerFormat | None:
         """What its answer is held to, None if it is free or not generated."""
-        return self.answer_format if self.is_held and self.generated else None
+        is_free = self.answer_format is FREE or not (self.is_held and self.generated)
+        return None if is_free else self.answer_format
 
     @property
     def told(self) -> str:

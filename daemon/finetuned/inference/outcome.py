@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finetuned.core.answer import STRIP, final_answer, is_refused, matches
+from finetuned.core.answer_format import FREE
 from finetuned.core.scoring.grade import grade, grade_choice
 from finetuned.core.scoring.scorer import CHOICE, Grade
 from finetuned.data.suite import Question
@@ -136,7 +137,7 @@ def _of_format(question: Question, raw: Raw, answer: str) -> dict[str, Any]:
     and those that do not; left out if it marks none, or if the answer does not fit.
     """
     wanted = question.answer_format
-    if wanted is None:
+    if wanted is None or wanted is FREE:
         return {}
     found: dict[str, Any] = {
         "format": wanted.name,

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from finetuned.reports.subjects import SUBJECTS, Report, names, scores_of
-from finetuned.reports.wording import accuracy, finite, interval, nats, percent, signed
+from finetuned.reports.wording import (
+    accuracy,
+    finite,
+    format_facts,
+    interval,
+    nats,
+    percent,
+    signed,
+)
 
 GAIN = "gain"
 """The rule that compares candidate and release on the new suites, taken together."""
@@ -31,6 +39,8 @@ def _cell(subject: str, score: Mapping[str, Any] | None) -> dict[str, Any]:
             f"{found['n_valid']} valid JSON, {found['n_schema_valid']} fit the schema, "
             f"fields {found['fields_right']}/{found['fields']}"
         )
+    if score.get("format"):
+        parts += format_facts(score["format"])
     complete = bool(score.get("complete"))
     return {
         "subject": subject,

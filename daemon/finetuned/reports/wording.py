@@ -128,3 +128,24 @@ def shorten(text: str, chars: int) -> str:
         return text
     end = (chars - 3) // 2
     return f"{text[: chars - 3 - end]}...{text[-end:]}"
+
+
+def format_facts(found: Mapping[str, Any]) -> list[str]:
+    """
+    Return what to say of answers with a format (``format`` of a suite's score), held and free.
+    """
+    if found["n_held"]:
+        held = f"{found['n_held']} answers held to their format, which changed {found['n_changed']}"
+        facts = [f"{held}: {_marks(found)}"]
+    else:
+        facts = [f"{found['n_asked']} answers with a format, asked freely: {_marks(found)}"]
+    if found["free"] is not None:
+        facts.append(f"the same without: {_marks(found['free'])}")
+    return facts
+
+
+def _marks(found: Mapping[str, Any]) -> str:
+    text = f"{found['n_correct']} of {found['n_asked']} right, {found['n_fit']} of the format"
+    if found["n_checked"]:
+        text += f", invented values in {found['n_invented']} of {found['n_checked']}"
+    return text
