@@ -32,6 +32,12 @@ OTHERS = {
     "*.css": "Style of the pages, embedded in each.",
     "*.js": "Filter of the table of answers, embedded in each page.",
     "words_*.tsv": "Words with their syllables and definitions.",
+    "batch.tsv": "Commands of several steps.",
+    "dns.tsv": "Commands about host names, aliases and wildcards.",
+    "first.tsv": "Questions, other work, harm, several steps, and commands with a value missing.",
+    "refuse.tsv": "What is not to be done: values missing, questions, other work, harm.",
+    "samba.tsv": "Commands about shares and who may use them.",
+    "users.tsv": "Commands about accounts and groups.",
     "wording.tsv": "Sentences of the training set, with what they ask for.",
     "frames.tsv": "Frames of commands that are said by their result.",
     "predicates.tsv": "Subjects and predicates that go into the frames.",
@@ -84,6 +90,7 @@ FOLDERS = {
     "benchmarks/sealed": "The suite that only experiments/sealed.py asks.",
     "systemd": "The service.",
     "tools": "Programs that need only the checkout, and launchers of the verbs.",
+    "experiments/base_model/sentences": "Ways to say a command: block, what it asks for, template.",
     "experiments": "Programs that measure the product or make its parts; not installed.",
 }
 """Folder outside of the package -> its description. A package says it in its __init__.py."""
