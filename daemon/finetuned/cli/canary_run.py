@@ -25,6 +25,7 @@ def run(layout: Layout, args: argparse.Namespace) -> int:
     Returns:
         0 if all passed, 1 if one failed or could not be asked.
     """
+    from finetuned.data.answer_formats import configured_format
     from finetuned.evaluation.by_hand.named_suites import pick_suites
     from finetuned.registry.named_model import find_model
 
@@ -34,7 +35,8 @@ def run(layout: Layout, args: argparse.Namespace) -> int:
 
     from finetuned.cli.examination import examine  # late: torch takes seconds
 
-    document = examine(layout, config, model, suites, fresh=args.fresh)
+    default = configured_format(config.model.answer_format, layout.root)
+    document = examine(layout, config, model, suites, fresh=args.fresh, answer_format=default)
     failures = [i for i in document["items"] if not i["outcomes"]["model"]["correct"]]
     if args.json:
         print(orjson.dumps({**document, "failures": [i["id"] for i in failures]}).decode())

@@ -44,6 +44,8 @@ def examine(
     """
     Ask *model* every suite and return all that came of it.
 
+    Questions that say nothing of their format are asked under *answer_format*.
+
     Returns:
         ``model``, ``suites`` (each with its ``score``, None if it has a ``problem``, and
         the ids of ``timed_out`` and ``missing`` items), ``overall``, ``items`` with outcome
