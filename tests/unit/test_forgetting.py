@@ -183,3 +183,14 @@ def test_a_file_that_slips_is_rehearsed_more_and_one_that_holds_less(
 
     assert weight == found.get("a")
     assert found.keys() <= {"a"}
+
+
+def test_what_was_asked_before_a_file_was_learnt_is_no_evidence_that_it_is_held() -> None:
+    """
+    Only versions after the one that learnt it count.
+    """
+    before = [Stage(f"v{i:04d}", (), frozenset({f"b{i}"}), {"a": 0.9}) for i in range(3)]
+    held = Stage("v0009", (), frozenset({"a"}), {"a": 0.9})
+
+    assert {} == replay_weights([*before, held])
+    assert {"a": 0.5} == replay_weights([held, *before])
