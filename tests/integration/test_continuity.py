@@ -290,14 +290,25 @@ def test_a_linear_schedule_falls_to_zero_within_its_job_and_resumes_where_it_was
     assert pytest.approx(0.1) == whole[-1]
 
 
-def test_a_lineage_computes_as_it_began(tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("close", [False, True])
+def test_a_lineage_computes_as_it_began(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, close: bool
+) -> None:
     """
     The second job takes kernels and precision from its parent: checked again, timed no more.
+
+    Unless the choice was close: then it looks again.
     """
     import finetuned.training.trainer  # noqa: F401
+    from finetuned.core.fastest_way import Judgement
+    from finetuned.loss import kernel_timing, kernels
     from finetuned.training.worker import main
     from support.fork_run import fork_main, ingest, make_run
 
+    judged = Judgement(0, (0, 1) if close else ())
+    monkeypatch.setattr(kernel_timing, "judge", lambda turns: judged)
+    monkeypatch.setattr(kernel_timing, "MOST_TURNS", 2)
+    monkeypatch.setattr(kernels, "seconds_to_look", lambda *_, **__: 30.0)
     datasets = ingest(tmp_path, tiny_base, [("a.jsonl", 40), ("b.jsonl", 33)])
     beats: list[dict[str, Any]] = []
     parent = None
@@ -315,7 +326,10 @@ def test_a_lineage_computes_as_it_began(tiny_base: Path, tmp_path: Path) -> None
         beats.append(read_json(run / "heartbeat.json") or {})
 
     assert beats[0]["kernels_timed"]
-    assert {} == beats[1]["kernels_timed"]
+    assert close == bool(beats[1]["kernels_timed"])
+    assert close == ("close, a later job looks again" in beats[0]["kernels_reason"])
+    assert close == ("kept from the job before" != beats[1]["kernels_reason"])
+    assert close == (read_json(parent / "manifest.json") or {})["kernels_close"]
     for name in ("kernels", "precision"):
         assert beats[0][name] == beats[1][name]
 

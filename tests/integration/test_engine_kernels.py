@@ -199,15 +199,6 @@ def test_every_shared_candidate_is_timed_or_refused() -> None:
     assert all(seconds > 0 for seconds in choice.timings.values())
 
 
-def test_the_fastest_right_candidate_is_chosen() -> None:
-    """
-    The choice is the smallest time that was measured.
-    """
-    choice = _chosen(make_lm("qwen3"))
-    fastest = min(choice.timings, key=lambda name: choice.timings[name])
-    assert fastest.startswith(str(choice.kernels))
-
-
 def test_rows_that_do_not_fit_refuse_a_candidate_and_not_the_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -30,7 +30,7 @@ SENTENCES = {
     "run_started": "{job_id}: a worker begins {kind} ({run_id}, pid {pid})",
     "run_ended": "{run_id} ended with exit status {exit_status}: {cause}",
     "job_created": "{job_id}: queued with {count} dataset(s)",
-    "training_ready": "{job_id}: training begins ({kernels}, {precision})",
+    "training_ready": "{job_id}: training begins ({kernels}, {precision}): {kernels_reason}",
     "candidate_judged": "{job_id}: {version} was {outcome}: {reason}",
     "current_model_changed": "current_model is now {new}, before it was {old}",
     "version_taken_back": "{version} was taken back to {back_to}: {reason}",

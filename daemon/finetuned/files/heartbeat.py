@@ -53,6 +53,8 @@ class Beat:
     warm_up: str | None = None
     chat_template: str | None = None
     kernels: str | None = None
+    kernels_reason: str | None = None
+    """Why these: the seconds of all that were timed, and whether it was close."""
     kernels_timed: dict[str, Any] | None = None
     kernels_refused: dict[str, Any] | None = None
     precision: str | None = None

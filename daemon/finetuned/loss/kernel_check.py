@@ -20,6 +20,9 @@ a wrong position gives a difference of the order of 1.
 """
 
 _CHECK_ROWS: Final = 3
+CHECKED_TOKENS: Final = 2 * _CHECK_ROWS * (2 * MIN_SHARED + 11)
+"""Tokens that a check computes, about: these rows twice."""
+
 _CHECK_PARAMETERS: Final = 8
 """Parameters whose gradients are compared, about."""
 

@@ -3,7 +3,7 @@ The choice of the way to compute the loss: right for this model, and fastest on 
 
 Every candidate is first compared with the model's own loss and gradients on a few short
 rows; one that differs or fails is refused, with the reason. The others are timed on rows
-of the job. Does not know jobs.
+of the job (kernel_timing.py). Does not know jobs.
 """
 
 from __future__ import annotations
@@ -11,23 +11,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from statistics import median
 
 import torch
 
+from finetuned.core.fastest_way import seconds_to_look
 from finetuned.loss.candidates import candidates, has_fast_bfloat16
-from finetuned.loss.kernel_check import refusal
+from finetuned.loss.kernel_check import CHECKED_TOKENS, refusal
+from finetuned.loss.kernel_timing import Timed, Way, WayTimer
 from finetuned.loss.micro_batch import MaskedTokens
 from finetuned.loss.supervised import Kernels, SupervisedLM
-
-_TIMED: Final = 3
-"""Times that each way is timed; the fastest counts."""
-_TIMED_SECONDS: Final = 20.0
-"""After this long no further turn begins; a large model is timed once."""
-
-Way = tuple[Kernels, torch.dtype | None]
-"""Kernels, and the precision of the matrix products; None is that of the weights."""
 
 
 @dataclass
@@ -38,15 +32,77 @@ class Choice:
 
     kernels: Kernels
     autocast: torch.dtype | None
-    timings: dict[str, float] = field(default_factory=dict)
-    """Seconds of forward and backward of one micro-batch, by candidate."""
+    turns: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds of forward and backward of one micro-batch, turn by turn, by candidate."""
     refused: dict[str, str] = field(default_factory=dict)
     """The reason of each refused candidate."""
+    is_close: bool = False
+    """Whether another way may be as fast or faster, so that a later job looks again."""
+    evidence: str = ""
+    """Why these, in one line for people."""
 
     @property
     def precision(self) -> str:
         """The precision of the matrix products if it differs from that of the weights, else ""."""
         return "" if self.autocast is None else str(self.autocast).removeprefix("torch.")
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """The median of the seconds of each candidate that was timed."""
+        return {name: round(median(seconds), 6) for name, seconds in self.turns.items()}
+
+    def note(self, timed: Timed) -> None:
+        """
+        Take the best of *timed*, and keep what was seen.
+        """
+        self.kernels, self.autocast = timed.way.kernels, timed.way.precision
+        self.turns |= timed.seconds
+        self.refused |= timed.refused
+        self.is_close = self.is_close or not timed.is_clear
+        self.evidence = "; then ".join(filter(None, (self.evidence, timed.evidence)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """
+    One look at the ways, of kernels and then of precisions; each may take half of its time.
+    """
+
+    timer: WayTimer
+    n_rows: int
+    """Rows of the timer."""
+    job_rows: int | None
+    again: bool
+    """Whether there is an earlier choice."""
+
+    def at(self, choice: Choice, ways: Sequence[Way], before: Way | None) -> None:
+        """
+        Put the best of *ways* into *choice*, with what was seen; nothing if there is only one.
+
+        Args:
+            choice: Of this look so far.
+            ways: Those with fewer operations first.
+            before: The earlier choice among them.
+        """
+        if len(ways) < 2:
+            return
+        if not choice.turns:
+            self.timer.correct(ways[0], seconds=self._seconds() / 10)
+        timed = self.timer.fastest(ways, seconds=self._seconds())
+        if (
+            not timed.seconds
+            and before is not None
+            and before in ways
+            and str(before) not in timed.refused
+        ):
+            text = f"{before.short}: kept from the job before, there is no time to look again"
+            timed = replace(timed, way=before, evidence=text)
+        choice.note(timed)
+
+    def _seconds(self) -> float:
+        rows = self.job_rows
+        job = None if rows is None else self.timer.seconds_of_rows * rows / self.n_rows
+        return seconds_to_look(job, again=self.again) / 2
 
 
 def choose(
@@ -56,6 +112,8 @@ def choose(
     prefix: str,
     may_autocast: bool,
     on_progress: Callable[[], None],
+    job_rows: int | None = None,
+    known: Choice | None = None,
 ) -> Choice:
     """
     Check and time the candidates on *model*, and leave it set to the best.
@@ -67,24 +125,35 @@ def choose(
         rows: A typical micro-batch of the job, >= 1 row.
         prefix: training.kernels.
         may_autocast: Whether bfloat16 may be tried for weights of float32.
-        on_progress: Called between candidates.
+        on_progress: Called between candidates and turns; what it raises ends the choice.
+        job_rows: Rows that the job trains, which bounds the time that timing may take
+            (core/fastest_way.py); None allows the most.
+        known: An earlier choice that was close; it stays in what there is no time to time again.
 
     Returns:
-        The choice; timings are empty if there was only one candidate.
+        The choice; turns are empty if there was only one candidate, or no time.
     """
     choice = Choice(model.kernels, None)
     precisions: list[torch.dtype | None] = [None]
     if may_autocast and has_fast_bfloat16(model.device):
         precisions.append(torch.bfloat16)
     with _aside(model):
+        began = time.perf_counter()
         right = _right_ones(model, prefix, choice, on_progress)
+        per_check = (time.perf_counter() - began) / (len(right) + len(choice.refused))
         choice.kernels = right[0]
         if len(right) + len(precisions) > 2:
+            timer = WayTimer(
+                model, rows, seconds_per_token=per_check / CHECKED_TOKENS, on_progress=on_progress
+            )
+            look = _Look(timer, len(rows), job_rows, again=known is not None)
+            before = None if known is None else Way(known.kernels, None)
+            look.at(choice, [Way(kernels, None) for kernels in right], before)
             # Precisions are compared on the chosen kernels: no combination is used untimed.
-            ways = [(kernels, None) for kernels in right]
-            choice.kernels = _fastest(model, ways, rows, choice, on_progress)[0]
-            both = [(choice.kernels, precision) for precision in precisions]
-            choice.autocast = _fastest(model, both, rows, choice, on_progress)[1]
+            before = None if known is None else Way(choice.kernels, known.autocast)
+            look.at(choice, [Way(choice.kernels, p) for p in precisions], before)
+        else:
+            choice.evidence = f"{Way(right[0], None).short}: the only way here"
     model.kernels, model.autocast = choice.kernels, choice.autocast
     return choice
 
@@ -126,68 +195,6 @@ def _right_ones(
         else:
             choice.refused[str(kernels)] = reason
     return right
-
-
-def _fastest(
-    model: SupervisedLM,
-    ways: Sequence[Way],
-    rows: Sequence[MaskedTokens],
-    choice: Choice,
-    on_progress: Callable[[], None],
-) -> Way:
-    """
-    Time *ways* in turns, so that other load on the machine affects all of them alike.
-
-    Times and refusals are noted in *choice*; the first way wins if none can be timed.
-    """
-    if len(ways) == 1:
-        return ways[0]
-    began = time.monotonic()
-    best: dict[str, float] = {}
-    for turn in range(_TIMED):
-        if turn and time.monotonic() - began > _TIMED_SECONDS:
-            break
-        for way in ways:
-            name = _name(*way)
-            if name in choice.refused:
-                continue
-            try:
-                seconds = round(_seconds(model, *way, rows), 5)
-            except Exception as error:  # for example: not enough memory for rows of the job
-                choice.refused[name] = f"{type(error).__name__}: {error}"[:300]
-                best.pop(name, None)
-                model.zero_grad(set_to_none=True)
-            else:
-                best[name] = min(seconds, best.get(name, seconds))
-            on_progress()
-    choice.timings |= best
-    return min(ways, key=lambda way: best.get(_name(*way), float("inf")))
-
-
-def _name(kernels: Kernels, precision: torch.dtype | None) -> str:
-    return f"{kernels} {str(precision or 'as loaded').removeprefix('torch.')}"
-
-
-def _seconds(
-    model: SupervisedLM,
-    kernels: Kernels,
-    precision: torch.dtype | None,
-    rows: Sequence[MaskedTokens],
-) -> float:
-    """Return the wall time of forward and backward of one micro-batch."""
-    model.kernels, model.autocast = kernels, precision
-    _synchronize(model.device)
-    began = time.perf_counter()
-    model(rows).backward()
-    _synchronize(model.device)
-    seconds = time.perf_counter() - began
-    model.zero_grad(set_to_none=True)
-    return seconds
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager

@@ -135,6 +135,7 @@ def _facts(
         "loss_of_shares": kept and {f"{a:g}": round(x, 6) for a, x in kept.losses.items()},
         "chat_template": job.renderer.template.origin,
         "kernels": str(job.loaded.model.kernels),
+        "kernels_close": state.kernels_close,
         "precision": state.precision or None,
         "totals": {k: round(v, 3) for k, v in state.totals.items()},
         "torch": torch.__version__,

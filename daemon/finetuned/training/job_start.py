@@ -12,7 +12,8 @@ import torch
 from finetuned.core.early_stop import EarlyStop
 from finetuned.core.learning_rate import WarmUp, next_warm_up
 from finetuned.data.plan import Plan
-from finetuned.errors import ModelError
+from finetuned.errors import Interrupted, ModelError
+from finetuned.files.rank import world
 from finetuned.loss.candidates import has_fast_bfloat16
 from finetuned.loss.kernels import Choice
 from finetuned.loss.supervised import SHARING
@@ -24,7 +25,7 @@ from finetuned.training.parent_state import ParentState
 from finetuned.training.progress import Progress, RunState
 from finetuned.training.random_state import restore_rng, seed_generators
 
-_TIMED_TOKENS = 4096
+_TIMED_TOKENS = 2048
 """Most tokens of the typical micro-batch on which kernels are timed."""
 
 
@@ -66,11 +67,14 @@ def begin_job(
     open_precision = precision_is_open(loaded.parameters.values(), job.spec.config.model)
     # A lineage keeps its precision only on a device that is as fast with it.
     repeats = open_precision and has_fast_bfloat16(loaded.model.device)
-    choice = (
-        loaded.choice
-        or recall(loaded.model, training, parent.kernels, parent.precision if repeats else "")
-        or _choose(job, plan, may_autocast=open_precision)
-    )
+    choice = loaded.choice
+    if choice is None:
+        precision = parent.precision if repeats else ""
+        choice = recall(loaded.model, training, parent.kernels, precision)
+        if choice is not None:
+            choice.is_close = parent.kernels_close
+    if choice is None or choice.is_close:
+        choice = _choose(job, plan, may_autocast=open_precision, known=choice)
     start = Progress(0, parent.lineage_step, plan.digest, {})
     state = _state(plan, start, warm_up, EarlyStop(training.patience, training.min_delta))
     return JobStart(state, _use(job, state, plan, choice))
@@ -98,9 +102,11 @@ def resume_job(job: Job, plan: Plan, checkpoint: Checkpoint) -> JobStart:
     early_stop = EarlyStop(training.patience, training.min_delta)
     if progress.early_stop is not None:
         early_stop = EarlyStop.from_dict(progress.early_stop)
-    choice = recall(loaded.model, training, progress.kernels, progress.precision) or _choose(
-        job, plan, may_autocast=False
-    )
+    choice = recall(loaded.model, training, progress.kernels, progress.precision)
+    if choice is None:
+        choice = _choose(job, plan, may_autocast=False, known=None)
+    else:
+        choice.is_close = progress.kernels_close
     warm_up = WarmUp(progress.warm_up_began, progress.warm_up_steps)
     state = _state(plan, progress, warm_up, early_stop)
     return JobStart(state, _use(job, state, plan, choice), checkpoint)
@@ -136,17 +142,25 @@ def _state(plan: Plan, start: Progress, warm_up: WarmUp, early_stop: EarlyStop) 
     )
 
 
-def _choose(job: Job, plan: Plan, *, may_autocast: bool) -> Choice:
+def _choose(job: Job, plan: Plan, *, may_autocast: bool, known: Choice | None) -> Choice:
     """Check and time kernels on a micro-batch from the middle of the plan."""
     training = job.spec.config.training
     max_tokens = min(_TIMED_TOKENS, training.max_batch_tokens)
     typical = plan.micro_batches(len(plan) // 2, max_tokens)[0]
+
+    def on_progress() -> None:
+        job.heartbeat.beat()
+        if job.lifeline.stopping and world() == 1:
+            raise Interrupted(f"stopped while kernels were timed: {job.lifeline.cause}")
+
     return choose_afresh(
         job.loaded.model,
         training,
         typical=[job.rows[n] for n in typical],
         may_autocast=may_autocast,
-        on_progress=job.heartbeat.beat,
+        on_progress=on_progress,
+        job_rows=len(plan.order),
+        known=known,
     )
 
 
@@ -156,9 +170,11 @@ def _use(job: Job, state: RunState, plan: Plan, choice: Choice) -> Plan:
     model.kernels, model.autocast = choice.kernels, choice.autocast
     job.loaded.choice = choice
     state.kernels, state.precision = str(choice.kernels), choice.precision
+    state.kernels_close = choice.is_close
     job.heartbeat.beat(
         kernels=str(choice.kernels),
         precision=choice.precision or str(next(model.parameters()).dtype)[len("torch.") :],
+        kernels_reason=choice.evidence,
         kernels_timed=choice.timings,
         kernels_refused=choice.refused,
     )

@@ -54,6 +54,7 @@ def recall(
     better = possible[: possible.index(known)] if known.prefix not in SHARING else []
     rest = [kernels for kernels in possible if kernels not in (*better, known)]
     choice = first_right(model, [*better, known, *rest], agree=_all_agree)
+    choice.evidence = "kept from the job before"
     choice.autocast = getattr(torch, precision) if precision else None
     return choice
 
@@ -65,6 +66,8 @@ def choose_afresh(
     typical: Sequence[MaskedTokens],
     may_autocast: bool,
     on_progress: Callable[[], None],
+    job_rows: int | None = None,
+    known: Choice | None = None,
 ) -> Choice:
     """
     Return the fastest of the candidates that are right; arguments as kernels.choose.
@@ -74,6 +77,7 @@ def choose_afresh(
     """
     if world() > 1:
         choice = first_right(model, _candidates(model, training), agree=_all_agree)
+        choice.evidence = "not timed: several processes take the first way that is right in all"
         if may_autocast and model.device.type == "cuda" and has_fast_bfloat16(model.device):
             choice.autocast = torch.bfloat16
         return choice
@@ -83,6 +87,8 @@ def choose_afresh(
         prefix=training.kernels,
         may_autocast=may_autocast,
         on_progress=on_progress,
+        job_rows=job_rows,
+        known=known,
     )
 
 

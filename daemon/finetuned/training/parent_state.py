@@ -48,6 +48,8 @@ class ParentState:
     """What the version's job was trained on, as configured."""
     kernels: str = ""
     """str() of the loss.Kernels of the lineage; "" if the next job chooses them."""
+    kernels_close: bool = False
+    """Whether the next job looks again which are fastest."""
     precision: str = ""
     """Type of its matrix products; "" if it is the type of the weights."""
 
@@ -81,6 +83,7 @@ def _parse(folder: Path, state: dict[str, Any]) -> ParentState:
         # A version of a release that replayed a share of a job does not say how often.
         mix=None if mix is None or "replay_presentations" not in mix else Mix(**mix),
         kernels=str(state.get("kernels", "")),
+        kernels_close=bool(state.get("kernels_close", False)),
         precision=str(state.get("precision", "")),
     )
 

@@ -36,6 +36,8 @@ class Progress:
     """Type of the matrix products, e.g. "bfloat16"; "" if it is the type of the weights."""
     kernels: str = ""
     """str() of the loss.Kernels that the job computes its loss with; "" if not chosen yet."""
+    kernels_close: bool = False
+    """Whether others may be as fast or faster, so that a later job looks again."""
     early_stop: dict[str, Any] | None = None
     """``EarlyStop.as_dict`` of the job; None if early stopping is off."""
     left_out: list[int] = field(default_factory=list)
@@ -61,6 +63,8 @@ class RunState:
     precision: str = ""
     """As in Progress."""
     kernels: str = ""
+    """As in Progress."""
+    kernels_close: bool = False
     """As in Progress."""
     training_began: float = 0.0
     """time.monotonic() at the first step of this process; 0 before it."""
@@ -115,6 +119,7 @@ class RunState:
             warm_up_steps=self.warm_up.steps,
             precision=self.precision,
             kernels=self.kernels,
+            kernels_close=self.kernels_close,
             early_stop=self.early_stop.as_dict() if self.early_stop.patience else None,
             left_out=list(self.left_out),
         )

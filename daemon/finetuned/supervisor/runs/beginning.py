@@ -58,6 +58,7 @@ def log_beginning(now: JobRun, beat: Beat) -> None:
             kernels=beat.kernels,
             precision=beat.precision,
             max_batch_tokens=beat.max_batch_tokens,
+            kernels_reason=beat.kernels_reason,
             kernels_timed=beat.kernels_timed,
             kernels_refused=beat.kernels_refused,
         )
