@@ -305,8 +305,10 @@ def test_a_lineage_computes_as_it_began(
     from finetuned.training.worker import main
     from support.fork_run import fork_main, ingest, make_run
 
-    judged = Judgement(0, (0, 1) if close else ())
-    monkeypatch.setattr(kernel_timing, "judge", lambda turns: judged)
+    def judge(turns: list[list[float]]) -> Judgement:
+        return Judgement(0, (0, 1) if close or not all(turns) else ())
+
+    monkeypatch.setattr(kernel_timing, "judge", judge)
     monkeypatch.setattr(kernel_timing, "MOST_TURNS", 2)
     monkeypatch.setattr(kernels, "seconds_to_look", lambda *_, **__: 30.0)
     datasets = ingest(tmp_path, tiny_base, [("a.jsonl", 40), ("b.jsonl", 33)])
