@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from finetuned.config import EvaluationConfig, ModelConfig
+from finetuned.config import EvaluationConfig, GateConfig, ModelConfig
 from finetuned.core.scoring.scorer import Scorer
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.reader import to_example
@@ -25,9 +25,11 @@ from finetuned.evaluation import examiner as examiner_module
 from finetuned.evaluation import plan as plan_module
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.examiner import Asked, Examiner
+from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.measured import score
-from finetuned.evaluation.plan import make_plan
+from finetuned.evaluation.plan import Plan, TimeLimit, make_plan
 from finetuned.evaluation.selected_suites import PickedSuite
+from finetuned.evaluation.subjects import compute_signature
 from finetuned.inference import ask, cached_answers, pending
 
 N = 12
@@ -151,6 +153,17 @@ def long_suite(name: str, origin: SuiteOrigin, n: int) -> PickedSuite:
     return PickedSuite(Suite(name, origin, f"{name}.jsonl", "", questions))
 
 
+def planned(
+    asker: Examiner,
+    suites: list[PickedSuite],
+    asked: Asked,
+    must: float,
+    should: float | None = None,
+) -> Plan:
+    limit = TimeLimit(must, should)
+    return make_plan(asker, suites, asked, [], limit=lambda: limit, gate=GateConfig())
+
+
 def test_a_plan_fits_into_its_time_and_says_what_it_leaves_out(
     slow: SlowModel, store: AnswerStore
 ) -> None:
@@ -161,7 +174,7 @@ def test_a_plan_fits_into_its_time_and_says_what_it_leaves_out(
     asker = Examiner(slow.renderer, config(), store)
     asked = Asked(lambda: slow.model, "candidate")
     end = slow.now + 150
-    plan = make_plan(asker, suites, asked, [], deadline=end)
+    plan = planned(asker, suites, asked, end)
 
     sizes = [len(s.suite.questions) for s in plan.suites]
     assert 24 == sizes[0]
@@ -176,7 +189,7 @@ def test_a_plan_fits_into_its_time_and_says_what_it_leaves_out(
     assert slow.now <= end
     assert 0.4 <= plan.seconds / (slow.now - began) <= 2.5
 
-    again = make_plan(asker, suites, asked, [], deadline=slow.now + 150)
+    again = planned(asker, suites, asked, slow.now + 150)
     assert len(again.suites[1].suite.questions) > sizes[1]
     names = [{q.id for q in p.suites[1].suite.questions} for p in (plan, again)]
     assert names[0] < names[1]
@@ -189,7 +202,46 @@ def test_with_time_enough_everything_is_asked(slow: SlowModel, store: AnswerStor
     suites = [long_suite("new", SuiteOrigin.NEW, 8)]
     asker = Examiner(slow.renderer, config(), store)
     asked = Asked(lambda: slow.model, "candidate")
-    plan = make_plan(asker, suites, asked, [asked], deadline=slow.now + 10_000)
+    plan = planned(asker, suites, asked, slow.now + 10_000)
 
     assert (suites[0],) == plan.suites
     assert 0 == plan.n_left_out
+
+
+def test_a_short_training_leaves_what_the_gate_needs(slow: SlowModel, store: AnswerStore) -> None:
+    """
+    However little time a job's training took: new rows whole, and 32 items of each benchmark.
+    """
+    suites = [long_suite("new", SuiteOrigin.NEW, 40), long_suite("old", SuiteOrigin.BENCHMARK, 200)]
+    asker = Examiner(slow.renderer, config(), store)
+    asked = Asked(lambda: slow.model, "candidate")
+    plan = planned(asker, suites, asked, slow.now + 10_000, slow.now + 1)
+    longer = planned(asker, suites, asked, slow.now + 10_000, slow.now + 300)
+
+    assert [40, 32] == [len(s.suite.questions) for s in plan.suites]
+    assert [0, 168] == [s.n_left_out for s in plan.suites]
+    assert 32 < len(longer.suites[1].suite.questions) < 200
+
+
+def test_the_base_is_asked_a_suite_once_whoever_is_compared_with_it(
+    slow: SlowModel, store: AnswerStore, tiny_base: Path
+) -> None:
+    """
+    Evaluations of other jobs find its answers, and do not even load it.
+    """
+
+    def unneeded() -> Any:
+        raise AssertionError("the base was loaded again")
+
+    found = [
+        Examiner(slow.renderer, config(), store).measure(
+            load,
+            model_digest(tiny_base, None, compute_signature(ModelConfig())),
+            suite(),
+            deadline=slow.now + 1000,
+        )
+        for load in (lambda: slow.model, unneeded)
+    ]
+
+    assert [0, N] == [measured.n_cached for measured in found]
+    assert [True, True] == [measured.complete for measured in found]

@@ -7,10 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from finetuned.config import GateConfig
 from finetuned.core.evidence import Evidence, ItemPair, SuiteEvidence
-from finetuned.core.gate.first_look import WHOLE_EVERY, may_settle, settles
+from finetuned.core.gate.first_look import WHOLE_EVERY, gate_of_part, may_settle, settles
 from finetuned.core.gate.judge import judge
 from finetuned.core.gate.verdict import RuleKind
 from finetuned.core.promotion import VersionVerdict
@@ -76,9 +78,23 @@ def test_harm_within_the_margin_is_a_doubt():
     assert not settles(found, config)
 
 
-def test_harm_settles_nothing():
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0.5, 0.95), st.integers(1, 40))
+def test_all_parts_may_spend_together_half_of_what_the_whole_may(confidence, n):
     """
-    A candidate that a part shows worse is asked everything before it is rejected.
+    However many parts are asked; each is stricter than the one before.
+    """
+    gates = [gate_of_part(GateConfig(confidence=confidence), part) for part in range(1, n + 1)]
+    levels = [1 - gate.confidence for gate in gates if gate is not None]
+
+    assert sum(levels) < (1 - confidence) / 2
+    assert levels == sorted(levels, reverse=True)
+    assert gates[0] is not None
+
+
+def test_harm_is_no_reason_to_settle_at_the_level_of_the_whole():
+    """
+    A part rejects at its own level only, which is stricter.
     """
     for sides in ({"suites": (suite("old", before=32, now=20),)}, {"head": (GAINED,)}):
         worse = suite("new", before=32, now=10)

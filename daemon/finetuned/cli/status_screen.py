@@ -149,8 +149,8 @@ def _now(status: dict[str, Any]) -> Iterator[Line]:
         done, total = status["evaluation_done"] or 0, status["evaluation_total"]
         yield Line("", _progress(done, total, "answer", status["eta_seconds"]))
         if left_out := status["evaluation_left_out"]:
-            text = f"{left_out} questions are left out: evaluation.max_minutes leaves no time"
-            yield Line("", text, Tone.WARN)
+            limits = "evaluation.max_minutes and evaluation.max_training_share"
+            yield Line("", f"a sample is asked, without {left_out} questions: see {limits}")
     elif status["job"] and status["batch_total_steps"] and word not in BETWEEN_WORKERS:
         done, total = status["batch_step"] or 0, status["batch_total_steps"]
         yield Line("", _progress(done, total, "step", status["eta_seconds"]))

@@ -47,6 +47,14 @@ class EvaluationConfig:
     out is in the report, and with fewer than 32 items of a suite nothing is promoted.
     """
 
+    max_training_share: float = 0.25
+    """
+    Longest time that the final evaluation of a candidate should take, as a share of the time
+    that its training took, 0 to 1000. If everything would take longer, a sample of benchmarks
+    and earlier datasets is asked, of at least 32 items each; new rows, canaries and suites of
+    gate.ship_gates are asked whole, and everything is at every eighth candidate. 0 sets no limit.
+    """
+
     final_timeout_seconds: float = 7200.0
     """Deadline of the final evaluation of one model, in seconds, 1 to 86400."""
 
@@ -123,6 +131,7 @@ class EvaluationConfig:
             final_max_rows=(2, 100000),
             first_items=(0, 100000),
             max_minutes=(0.001, 10_000),
+            max_training_share=(0, 1000),
             final_timeout_seconds=(1, 86400),
             batch_size=(1, 1024),
         )

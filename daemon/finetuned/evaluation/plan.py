@@ -3,23 +3,26 @@ What an evaluation has time for: how fast the candidate answers, and which items
 
 A few new rows and canaries are asked of the candidate first. How long they take tells how long
 all of it will; if that is more than evaluation.max_minutes, every model is asked the same
-sample of each suite (core/sample.py). Does not know which model is better.
+sample of each suite (core/sample.py). If it is more than evaluation.max_training_share, so it
+is with older suites and benchmarks, as far as the gate can do without. Does not know which
+model is better.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Final
+from typing import Final, NamedTuple
 
-from finetuned.core.sample import sample_order, sizes_within
+from finetuned.config import GateConfig, parse_gates
+from finetuned.core.sample import LEAST_ASKED, growing_sizes, sample_order, sizes_within
 from finetuned.core.scoring.scorer import CHOICE
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.examiner import Asked, Examiner
-from finetuned.evaluation.selected_suites import PickedSuite
+from finetuned.evaluation.selected_suites import PickedSuite, spread
 from finetuned.inference.outcome import Raw
 from finetuned.inference.prepared import longest_answer
 
@@ -36,6 +39,17 @@ _ALWAYS_ANSWERED: Final = (SuiteOrigin.NEW, SuiteOrigin.CANARY)
 """Suites that a first look asks whole, so that no first item is asked in vain."""
 
 _CHARACTERS_PER_TOKEN: Final = 4
+
+
+class TimeLimit(NamedTuple):
+    """
+    When an evaluation ends, on the clock of time.monotonic.
+    """
+
+    must: float
+    """Later nothing is asked."""
+    should: float | None
+    """Later only what the gate cannot do without is asked; None sets no such limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,8 @@ def make_plan(
     candidate: Asked,
     others: Sequence[Asked],
     *,
-    deadline: float,
+    limit: Callable[[], TimeLimit],
+    gate: GateConfig,
 ) -> Plan:
     """
     Ask the candidate a few items, and return what there is time for.
@@ -123,7 +138,8 @@ def make_plan(
         suites: Whole.
         candidate: Asked first.
         others: The models that it is compared with, each of other weights.
-        deadline: When the evaluation must end, on the clock of time.monotonic.
+        limit: Returns when the evaluation ends, once the candidate is loaded.
+        gate: Says which suites a version must reach a share of right answers on.
 
     Raises:
         Interrupted, ModelError: As the examiner's.
@@ -139,7 +155,7 @@ def make_plan(
             for suite in likely or [s.suite for s in usable]
         ],
         share=PROBE_SHARE,
-        deadline=deadline,
+        deadline=limit().must,
     )
     if (pace := _pace(found)) is None:
         return Plan(tuple(suites), None, None)
@@ -147,14 +163,79 @@ def make_plan(
         s.suite.name: _costs(examiner, pace, s, ordered[s.suite.name], candidate, others)
         for s in usable
     }
-    left = PLANNED_SHARE * (deadline - time.monotonic())
-    sizes = dict(zip(costs, sizes_within(list(costs.values()), left), strict=True))
+    least = dict(zip(costs, least_sizes([s.suite for s in usable], gate), strict=True))
+    sizes = _sizes(costs, least, limit())
     seconds = sum(sum(found[: sizes[name]]) for name, found in costs.items())
     made = tuple(
         _sampled(s, ordered[s.suite.name][: sizes[s.suite.name]]) if s in usable else s
         for s in suites
     )
     return Plan(made, pace, seconds)
+
+
+def _sizes(
+    costs: Mapping[str, Sequence[float]], least: Mapping[str, int], limit: TimeLimit
+) -> dict[str, int]:
+    """Return how many items of each suite there is time for."""
+    all_costs, now = list(costs.values()), time.monotonic()
+    sizes = sizes_within(all_costs, PLANNED_SHARE * (limit.must - now))
+    if limit.should is not None:
+        left = PLANNED_SHARE * (limit.should - now)
+        smaller = sizes_within(all_costs, left, list(least.values()))
+        sizes = [min(pair) for pair in zip(sizes, smaller, strict=True)]
+    return dict(zip(costs, sizes, strict=True))
+
+
+def least_sizes(suites: Sequence[Suite], gate: GateConfig) -> list[int]:
+    """
+    Return how many items of each suite are asked however little time its job took.
+
+    New rows, canaries, and suites that a version must reach a share of right answers on:
+    all. Of each other benchmark, and of all older files together: as many as stand for it.
+
+    Args:
+        suites: Whole.
+        gate: Names the suites of such shares.
+    """
+    named = {name for name, _ in (*parse_gates(gate.ship_gates), *parse_gates(gate.quality_gates))}
+    older = [len(s.questions) for s in suites if s.origin is SuiteOrigin.OLD]
+    shares = iter(spread(older, LEAST_ASKED))
+    found = []
+    for suite in suites:
+        share = next(shares) if suite.origin is SuiteOrigin.OLD else LEAST_ASKED
+        whole = suite.origin in _ALWAYS_ANSWERED or named & {suite.name, "overall"}
+        found.append(len(suite.questions) if whole else share)
+    return found
+
+
+def growing_parts(suites: Sequence[PickedSuite]) -> Iterator[list[PickedSuite]]:
+    """
+    Yield the suites as they are asked one after another, before all of them are.
+
+    New rows and canaries are whole. Of each benchmark, and of all older files together, 32
+    items are asked first, then 4 times as many, each time with those before.
+
+    Args:
+        suites: As they are planned.
+    """
+    counts = {
+        origin: {s.suite.name: len(s.suite.questions) for s in suites if s.suite.origin is origin}
+        for origin in (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)
+    }
+    old, benchmarks = counts.values()
+    for n in growing_sizes(max([sum(old.values()), *benchmarks.values()])):
+        kept = dict.fromkeys(benchmarks, n)
+        kept |= zip(old, spread(list(old.values()), n), strict=True)
+        yield [_first(picked, kept.get(picked.suite.name)) for picked in suites]
+
+
+def _first(picked: PickedSuite, n: int | None) -> PickedSuite:
+    """Return the first *n* questions of a suite, in its own order; None for all."""
+    questions = picked.suite.questions
+    if n is None or n >= len(questions):
+        return picked
+    names = {q.id for q in in_sample_order(questions)[:n]}
+    return replace(picked, suite=_only(picked.suite, names), n_unasked=len(questions) - n)
 
 
 def is_larger(plan: Sequence[PickedSuite], before: Sequence[PickedSuite]) -> bool:

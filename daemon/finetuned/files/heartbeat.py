@@ -107,7 +107,7 @@ class Beat:
     evaluation_left_out: int | None = None
     """Items for which there is no time, of each model."""
     evaluation_plan: dict[str, float | None] | None = None
-    """What was expected before: items, left_out, seconds, tokens_per_second, max_minutes."""
+    """What was expected before: items, left_out, seconds, tokens_per_second, max_seconds."""
 
 
 class Heartbeat:

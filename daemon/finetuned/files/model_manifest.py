@@ -96,6 +96,15 @@ class ModelManifest:
         """Size of its files together."""
         return sum(self.bytes_by_file.values())
 
+    @property
+    def training_seconds(self) -> float | None:
+        """Wall time of the steps and live evals of its job, > 0; None if it does not say."""
+        totals = self.document.get("totals")
+        if not isinstance(totals, dict):
+            return None
+        parts = [totals.get(key) for key in ("seconds_steps", "seconds_eval")]
+        return sum(s for s in parts if isinstance(s, int | float) and s > 0) or None
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any], path: Path) -> ModelManifest:
         """

@@ -182,6 +182,8 @@ class JobQuestions:
     """Suites that the release was asked, which must not be left out."""
     look: int = 1
     """Number of this judgement among those against the release, from 1."""
+    training_seconds: float | None = None
+    """How long the training of the candidate took, > 0; None if nothing was trained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,17 +6,23 @@ say would promote it. So they are asked in part first. All of it is asked before
 is promoted, if any rule of harm is in doubt, and at every eighth look, so that what the
 parts do not show is found. One that lost a canary, or whose answers do not follow from their
 questions, is not promoted either: canaries and new rows are always asked whole, and no other
-answer undoes it. Pure.
+answer undoes it.
+
+Harm ends the questions as well, on any part. A part is a look of its own: all parts of an
+evaluation may together spend half as much as the whole. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from finetuned.config import GateConfig
+from finetuned.config.evaluation import MAX_CONFIDENCE
 from finetuned.core.evidence import SuiteEvidence
 from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
+from finetuned.core.looks import level_of_look
 from finetuned.core.promotion import VersionVerdict
 
 WHOLE_EVERY: Final = 8
@@ -58,15 +64,35 @@ def settles(verdict: Verdict, config: GateConfig) -> bool:
     )
 
 
-def asked_whole(suites: Iterable[SuiteEvidence]) -> list[Rule]:
+def gate_of_part(config: GateConfig, part: int) -> GateConfig | None:
+    """
+    Return the gate that may reject on a part of the questions, None if none is so strict.
+
+    Part k spends what look k + 1 may spend: a sixth of the level, a twelfth and so on, together
+    less than half. The whole keeps its level, since a miss must not become likelier.
+
+    Args:
+        config: That of the whole.
+        part: Number of the part in its evaluation, from 1.
+    """
+    confidence = 1 - level_of_look(1 - config.confidence, part + 1)
+    return replace(config, confidence=confidence) if confidence <= MAX_CONFIDENCE else None
+
+
+def asked_whole(suites: Iterable[SuiteEvidence], *, harmed: bool = False) -> list[Rule]:
     """
     Return a failed rule if a part of some suite was not asked, else none.
+
+    Args:
+        suites: All.
+        harmed: Whether what was asked shows harm.
     """
     parts = [suite for suite in suites if suite.n_unasked]
     if not parts:
         return []
     n = sum(suite.n_unasked for suite in parts)
-    detail = f"{n} items of {_named(parts)} were not asked; all are, before anything is promoted"
+    why = "what was asked shows harm" if harmed else "all are, before anything is promoted"
+    detail = f"{n} items of {_named(parts)} were not asked; {why}"
     return [Rule("asked_whole", False, detail, RuleKind.GAIN, numbers={"unasked": n})]
 
 

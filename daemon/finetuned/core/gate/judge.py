@@ -74,7 +74,8 @@ def judge(evidence: Evidence, config: GateConfig, *, look: int = 1) -> Verdict:
         rules += absolute(
             "quality", config.quality_gates, suites, config.confidence, RuleKind.ADVICE
         )
-    rules += [*asked_whole(evidence.suites), *sampled_enough(evidence.suites)]
+    harmed = any(rule.kind is RuleKind.HARM and not rule.passed for rule in rules)
+    rules += [*asked_whole(evidence.suites, harmed=harmed), *sampled_enough(evidence.suites)]
     if evidence.consolidation:  # a merge learns nothing, so nothing is lost if it is refused
         rules = [replace(r, kind=RuleKind.HARM) if r.kind is RuleKind.GAIN else r for r in rules]
     elif config.release == "every":

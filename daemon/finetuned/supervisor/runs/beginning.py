@@ -43,7 +43,7 @@ def log_beginning(now: JobRun, beat: Beat) -> None:
             left_out=plan["left_out"],
             seconds=plan["seconds"],
             tokens_per_second=plan["tokens_per_second"],
-            max_minutes=plan["max_minutes"],
+            max_seconds=plan["max_seconds"],
         )
     elif beat.ready_at is not None:
         now.is_logged = True

@@ -17,8 +17,9 @@ from finetuned.core.promotion import HeadCause
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.core.suite_origin import HELD_OUT
 from finetuned.data.answer_formats import resolved_format
-from finetuned.errors import ConfigError
+from finetuned.errors import ConfigError, ModelError
 from finetuned.files.base_model import portable_name
+from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.files.spec import (
@@ -199,8 +200,18 @@ def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpe
         benchmarks=layout.benchmarks,
         answers=layout.answers,
         answer_format=resolved_format(config.model.answer_format, layout.root),
-        job=_questions(context, job, release, run_id),
+        job=replace(
+            _questions(context, job, release, run_id),
+            training_seconds=None if merged else _training_seconds(candidate),
+        ),
     )
+
+
+def _training_seconds(candidate: Path) -> float | None:
+    try:
+        return read_model_manifest(candidate).training_seconds
+    except (ModelError, OSError):
+        return None  # the worker reads the manifest too, and says what is wrong with it
 
 
 def _questions(context: Context, job: JobRow, release: str | None, run_id: str) -> JobQuestions:
