@@ -87,6 +87,21 @@ def test_a_step_holds_just_the_rows_asked_but_the_last_of_an_epoch(job):
     assert epoch * job["epochs"] == [sum(n < n_new for n in step) for step in steps_of(plan)]
 
 
+@given(jobs())
+@quick
+def test_tokens_before_a_step_are_those_of_the_rows_before_it(job):
+    """
+    By them the time that is left is told, whatever the rows are long.
+    """
+    plan = plan_batches(**job)
+    before = plan.tokens_before()
+
+    assert [0, *before[1:]] == before
+    assert [sum(job["lengths"][n] for n in step) for step in steps_of(plan)] == [
+        b - a for a, b in pairwise(before)
+    ]
+
+
 @given(jobs(), budgets)
 @quick
 def test_a_micro_batch_keeps_its_budgets_and_is_of_one_class(job, max_tokens):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from finetuned.core.early_stop import EarlyStop
 from finetuned.core.learning_rate import WarmUp
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.run import read_json, read_metrics
+from finetuned.training import step_recorder
 from finetuned.training.early_stopping import EarlyStopping
 from finetuned.training.progress import Progress, RunState
 from finetuned.training.rows import StepRows
@@ -104,6 +106,22 @@ def test_the_heartbeat_says_how_far_the_job_and_the_lineage_are(tmp_path: Path) 
     assert (6, 10) == (beat["batch_step"], beat["batch_total_steps"])
     assert ("training", "a.jsonl", 1) == (beat["phase"], beat["current_file"], beat["epoch"])
     assert beat["eta_seconds"] >= 0
+
+
+def test_the_time_left_is_counted_in_tokens_of_this_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A resumed run whose first rows are short: what is left is ten times as long as by steps.
+    """
+    state = run_state(2)
+    state.total_steps = 8
+    state.tokens_before = [0, 20, 40, 60, 80, 280, 480, 680, 880]
+    now = state.training_began + 6.0
+    monkeypatch.setattr(step_recorder, "time", SimpleNamespace(monotonic=lambda: now))
+    beat = record(tmp_path, state, 1.0, 1.0)
+
+    assert 6.0 / 40 * 800 == beat["eta_seconds"]
 
 
 def test_the_loss_history_has_a_length(tmp_path: Path) -> None:

@@ -81,6 +81,14 @@ class Plan:
     def __len__(self) -> int:
         return len(self.step_starts) - 1
 
+    def tokens_before(self) -> list[int]:
+        """
+        Return how many tokens of rows come before each step, and after the last: len + 1 sums.
+        """
+        sums = np.cumsum(self.lengths[self.order], dtype=np.int64)
+        tokens: list[int] = np.concatenate([[0], sums])[self.step_starts].tolist()
+        return tokens
+
     def numbers(self, k: int) -> list[int]:
         """
         Return the examples of step *k*, 0 <= k < len.

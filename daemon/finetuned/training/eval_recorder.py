@@ -88,8 +88,8 @@ class EvalRecorder:
 
     def _expected_seconds(self) -> float:
         """Return what _training_seconds() will be at the last step, if steps go on as so far."""
-        run = self._state
-        return self._training_seconds() * (1 + run.steps_left / max(1, run.steps_here))
+        now = self._training_seconds()
+        return now + self._state.seconds_left(now)
 
     def _look(self, rows: int) -> None:
         live_eval = self._live_eval

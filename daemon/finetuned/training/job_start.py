@@ -139,6 +139,7 @@ def _state(plan: Plan, start: Progress, warm_up: WarmUp, early_stop: EarlyStop) 
         plan_digest=plan.digest,
         warm_up=warm_up,
         early_stop=early_stop,
+        tokens_before=plan.tokens_before(),
     )
 
 

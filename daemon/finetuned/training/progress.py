@@ -7,6 +7,7 @@ that is under way. Does not know models, optimizers or folders.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,8 @@ class RunState:
     """As in Progress."""
     kernels_close: bool = False
     """As in Progress."""
+    tokens_before: Sequence[int] = ()
+    """Tokens of the plan's rows before each step and after the last; empty if not known."""
     training_began: float = 0.0
     """time.monotonic() at the first step of this process; 0 before it."""
     job_step: int = field(init=False)
@@ -94,6 +97,19 @@ class RunState:
     def steps_left(self) -> int:
         """Optimizer steps of the plan that are still to make, >= 0."""
         return self.total_steps - self.job_step
+
+    def seconds_left(self, elapsed: float) -> float:
+        """
+        Return how long the rest of the plan will take, by the tokens of its rows.
+
+        Args:
+            elapsed: Seconds since the first step of this process, which has made one at least.
+        """
+        here, left = self.steps_here, self.steps_left
+        if self.tokens_before:
+            tokens, now = self.tokens_before, self.job_step
+            here, left = tokens[now] - tokens[self.start.job_step], tokens[-1] - tokens[now]
+        return elapsed / max(1, here) * left
 
     @property
     def is_done(self) -> bool:

@@ -141,5 +141,5 @@ class StepRecorder:
             tokens_per_second=round(sum(window.tokens) / window_seconds, 1),
             tokens_per_second_avg=round(run.totals["tokens"] / run.totals["seconds_steps"], 1),
             seconds_per_step=round(window_seconds / len(window.seconds), 4),
-            eta_seconds=round(elapsed / run.steps_here * run.steps_left, 1),
+            eta_seconds=round(run.seconds_left(elapsed), 1),
         )
