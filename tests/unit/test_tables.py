@@ -557,6 +557,40 @@ def test_scores_of_a_repeated_evaluation_replace_each_other(journal: Journal) ->
     assert [0.5] == [score.accuracy for score in journal.scores.of_version("v0001")]
 
 
+def test_what_a_held_version_was_not_asked_counts_once_it_is_asked_later(journal: Journal) -> None:
+    """
+    A person puts it in use after a first look: its row of the matrix is filled as it is asked.
+
+    By the first evaluation that asked all of it; as the kind of suite that it was for it, and
+    nothing that was new to others.
+    """
+    first = promote_job(journal, "d1", "aa", "v0001")
+    whole = replace(SCORE, n_asked=4)
+    part = replace(SCORE, suite="mine", origin="benchmark", n_asked=0, n_correct=0, complete=False)
+    journal.scores.add(first, "r2", [whole, part])
+    before = {s.suite: s.accuracy for s in journal.scores.of_version("v0001")}
+
+    later = promote_job(journal, "d2", "bb", "v0002")
+    asked = replace(part, subject="incumbent", version="v0001", n_asked=4, n_correct=3)
+    journal.scores.add(later, "r3", [asked, replace(part, version=None)])
+    assert {"heldout-1": 0.75} == before
+    assert before == {s.suite: s.accuracy for s in journal.scores.of_version("v0001")}
+
+    whole_later = replace(asked, complete=True)
+    others = [
+        replace(whole_later, suite="heldout-2", origin="new"),  # of a file that it has not learnt
+        replace(whole_later, suite="heldout-1", origin="old", n_correct=0),  # it has its own score
+    ]
+    journal.scores.add(later, "r4", [whole_later, *others])
+    again = promote_job(journal, "d3", "cc", "v0003")
+    journal.scores.add(again, "r5", [replace(whole_later, n_correct=0)])
+    found = journal.scores.of_version("v0001")
+
+    assert {"heldout-1": ("new", 0.75), "mine": ("benchmark", 0.75)} == {
+        s.suite: (s.origin, s.accuracy) for s in found
+    }
+
+
 def test_scores_are_read_from_a_report() -> None:
     """
     Of suites that the report describes; a subject without scores has none.

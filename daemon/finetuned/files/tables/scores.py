@@ -175,14 +175,23 @@ class Scores:
         """
         Return the scores of a version, oldest first; none if it was never evaluated.
 
-        Suites that it was asked in part are left out: accuracies of different questions do
+        Of a suite that it was asked in part when it was judged, such as a held one that a person
+        put in use, its score is that of the first evaluation in which it was asked all of it as
+        release or head. Until then the suite is left out: accuracies of different questions do
         not compare.
         """
         return self._database.read(
             ScoreRow,
-            "SELECT * FROM matrix m WHERE version = ? AND NOT EXISTS (SELECT 1 FROM evals e"
-            " WHERE e.job_id = m.job_id AND e.suite = m.suite AND e.at = m.at"
-            " AND e.subject = 'candidate' AND e.complete = 0) ORDER BY at, suite",
+            "WITH own AS (SELECT m.*, EXISTS (SELECT 1 FROM evals e WHERE e.job_id = m.job_id"
+            " AND e.suite = m.suite AND e.at = m.at AND e.subject = 'candidate'"
+            " AND e.complete = 0) AS in_part FROM matrix m WHERE m.version = ?)"
+            " SELECT version, job_id, state, suite, title, origin, accuracy, n_asked, loss, at"
+            " FROM own WHERE NOT in_part UNION ALL"
+            " SELECT own.version, own.job_id, own.state, own.suite, own.title, own.origin,"
+            " CAST(e.n_correct AS REAL) / e.n_asked, e.n_asked, e.loss, min(e.at)"
+            " FROM own JOIN evals e ON e.version = own.version AND e.suite = own.suite"
+            " WHERE own.in_part AND e.subject IN ('incumbent', 'head') AND e.complete = 1"
+            " AND e.n_asked > 0 GROUP BY own.suite ORDER BY at, suite",
             (version,),
         )
 
