@@ -156,6 +156,19 @@ def test_a_beat_is_read_as_it_was_written(tmp_path):
     assert (0.7, 0.5) == beat.train_loss_history
 
 
+def test_a_detail_is_of_its_phase_only(tmp_path):
+    """
+    It ends with the next beat that names a phase, be it the same.
+    """
+    heartbeat = Heartbeat(tmp_path, interval_seconds=0)
+    heartbeat.beat(phase=Phase.LOADING, phase_detail="base")
+    heartbeat.beat(rows=1)
+    said = heartbeat.now.phase_detail
+    heartbeat.beat(phase=Phase.LOADING)
+
+    assert ("base", None) == (said, heartbeat.now.phase_detail)
+
+
 def test_beats_that_come_fast_are_counted_and_not_all_written(tmp_path):
     """
     A disk is not asked a thousand times a second; what was done is not lost.

@@ -143,6 +143,24 @@ def test_the_recipe_for_failed_rules_works_before_the_first_verdict(tmp_path):
     assert [] == StatusBoard(tmp_path / "s.json").fields["last_verdict"]["rules"]
 
 
+def test_a_phase_is_known_since_it_began_and_its_detail_ends_with_the_beat(tmp_path):
+    """
+    The same phase said again does not begin again.
+    """
+    board = StatusBoard(tmp_path / "s.json")
+    board.update(phase="loading")
+    board.fields["phase_since"] = began = "2026-01-01T00:00:00Z"
+    board.update(phase="loading")
+    board.take_heartbeat(Beat(pid=1, phase_detail="the rows of the job"))
+    seen = board.fields["phase_since"], board.fields["phase_detail"]
+    board.update(phase="rehearsing")
+    board.take_heartbeat(Beat(pid=1))
+
+    assert (began, "the rows of the job") == seen
+    assert board.fields["phase_since"] > began
+    assert board.fields["phase_detail"] is None
+
+
 def test_an_eta_is_never_zero(tmp_path):
     """
     The last step is done, the candidate is still written and evaluated: that is not 0 seconds.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from finetuned.config import GateConfig
 from finetuned.core.gate.first_look import may_settle
@@ -33,6 +34,9 @@ from finetuned.evaluation.subjects import (
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.spec import EvaluationSpec
 from finetuned.process.lifeline import Lifeline
+
+if TYPE_CHECKING:
+    from finetuned.model.types import LanguageModel
 
 
 @dataclass(slots=True)
@@ -104,7 +108,11 @@ class Asking:
         return list(plan.suites)
 
     def _asked(self, subject: Subject) -> Asked:
-        return Asked(lambda: self.models.get(subject), self.digest(subject))
+        return Asked(lambda: self._load(subject), self.digest(subject))
+
+    def _load(self, subject: Subject) -> LanguageModel:
+        self.heartbeat.beat(force=True, phase_detail=f"loading the {subject.name}")
+        return self.models.get(subject)
 
     def measure(
         self,
@@ -165,7 +173,7 @@ class Asking:
             )
             if picked.problem is None:
                 found = self.examiner.measure(
-                    lambda: self.models.get(subject),
+                    lambda: self._load(subject),
                     digest,
                     picked.suite,
                     deadline=deadline,
@@ -173,11 +181,11 @@ class Asking:
                 )
                 if not known_only:
                     found = self.examiner.measure_free(
-                        lambda: self.models.get(subject), digest, found, deadline=deadline
+                        lambda: self._load(subject), digest, found, deadline=deadline
                     )
                 if subject.name == CANDIDATE and picked.swapped is not None:
                     control = self.examiner.measure(
-                        lambda: self.models.get(subject), digest, picked.swapped, deadline=deadline
+                        lambda: self._load(subject), digest, picked.swapped, deadline=deadline
                     )
                     found = replace(found, swapped=control.outcomes)
                 measured[picked.suite.name] = found

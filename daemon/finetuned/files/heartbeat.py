@@ -37,6 +37,8 @@ class Beat:
     at: str | None = None
     """RFC 3339 UTC."""
     phase: Phase | None = None
+    phase_detail: str | None = None
+    """What of the phase is being done, for people; None again at the next beat with a phase."""
 
     # ingestion
     file: str | None = None
@@ -133,6 +135,8 @@ class Heartbeat:
         """
         if rank() != 0:
             return
+        if "phase" in fields:
+            fields.setdefault("phase_detail", None)
         self.now = replace(self.now, beats=self.now.beats + 1, **fields)
         now = time.monotonic()
         if not force and now - self._last < self._interval:

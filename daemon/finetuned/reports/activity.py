@@ -36,6 +36,10 @@ BETWEEN_WORKERS = ("starting_worker", "loading_for_evaluation")
 """Phases in which the numbers of the training, which is over or not begun, are left out."""
 
 
+UNCOUNTED = ("starting_worker", "loading", "rehearsing", "saving_candidate", "merging")
+"""Phases that show how long they go on, since nothing of them is counted."""
+
+
 def duration(seconds: float) -> str:
     """
     Return a length of time in one or two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d``.

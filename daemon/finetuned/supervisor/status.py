@@ -113,6 +113,7 @@ DEFAULTS: dict[str, Any] = {
     "boot_id": "",
     "heartbeat_at": None,
     "phase": "starting",
+    **dict.fromkeys(("phase_since", "phase_detail")),
     "waiting_reason": None,
     "paused_reason": None,
     "job": None,
@@ -140,11 +141,7 @@ DEFAULTS: dict[str, Any] = {
     "beyond_release": NOTHING_BEYOND,
     "last_verdict": NO_VERDICT,
     "kl_to_incumbent": None,
-    "watch": None,
-    "last_incident": None,
-    "last_repair": None,
-    "last_command": None,
-    "config_error": None,
+    **dict.fromkeys(("watch", "last_incident", "last_repair", "last_command", "config_error")),
     "inbox_problems": [],
     "unused_keys": [],
     "inbox_waiting": [],
@@ -187,6 +184,7 @@ _FROM_WORKER = (
 """Fields that keep their value until a heartbeat has a newer one."""
 
 _NOW = (
+    "phase_detail",
     "eta_seconds",
     "tokens_per_second",
     "seconds_per_step",
@@ -238,6 +236,8 @@ class StatusBoard:
         """
         if unknown := fields.keys() - DEFAULTS.keys():
             raise KeyError(*unknown)
+        if fields.get("phase", self.fields["phase"]) != self.fields["phase"]:
+            self.fields["phase_since"] = utc_now()
         self.fields.update(fields)
 
     def take_heartbeat(self, beat: Beat) -> None:

@@ -154,6 +154,7 @@ def _choose(job: Job, plan: Plan, *, may_autocast: bool, known: Choice | None) -
         if job.lifeline.stopping and world() == 1:
             raise Interrupted(f"stopped while kernels were timed: {job.lifeline.cause}")
 
+    job.heartbeat.beat(force=True, phase_detail="timing the ways to compute the loss")
     return choose_afresh(
         job.loaded.model,
         training,

@@ -68,7 +68,13 @@ def _train(job: Job, start: JobStart) -> None:
     saver = _saver(job, state)
     evals = _evals(job, start, questions)  # takes the weights as they are as the start of the job
     heartbeat.beat(force=True, phase=Phase.REHEARSING, max_batch_tokens=budget.tokens)
-    rehearse(loaded.model, job.rows, start.plan, budget)
+    rehearse(
+        loaded.model,
+        job.rows,
+        start.plan,
+        budget,
+        on_try=lambda tried: heartbeat.beat(force=True, phase_detail=tried),
+    )
 
     def before_first_step() -> None:
         set_random_state_and_moments(job, start)

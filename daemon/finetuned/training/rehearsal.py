@@ -8,6 +8,7 @@ the rows mean.
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
@@ -61,7 +62,14 @@ def free_memory(model: torch.nn.Module) -> None:
         torch.cuda.empty_cache()
 
 
-def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget) -> None:
+def rehearse(
+    model: SupervisedLM,
+    rows: JobRows,
+    plan: Plan,
+    budget: TokenBudget,
+    *,
+    on_try: Callable[[str], None] = lambda _: None,
+) -> None:
     """
     Find the most tokens of a micro-batch that fit, by running the costliest ones.
 
@@ -77,12 +85,13 @@ def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget
         rows: Rows of the job, by example number.
         plan: Plan of the job.
         budget: Lowered to what fits.
+        on_try: Called before each try with what is tried, in words.
 
     Raises:
         OutOfMemory: One row alone does not fit in some process; raised in all of them.
     """
     try:
-        _find_budget(model, rows, plan, budget)
+        _find_budget(model, rows, plan, budget, on_try)
     except OutOfMemory:
         processes.lowest(0)
         raise
@@ -93,7 +102,13 @@ def rehearse(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget
     budget.lower_to(agreed)
 
 
-def _find_budget(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBudget) -> None:
+def _find_budget(
+    model: SupervisedLM,
+    rows: JobRows,
+    plan: Plan,
+    budget: TokenBudget,
+    on_try: Callable[[str], None],
+) -> None:
     held: list[torch.Tensor] = []
     meter = None if world() > 1 or sharded.asked() else MemoryMeter(model.device)
     tokens = budget.tokens if meter is None else min(budget.tokens, FIRST_TOKENS)
@@ -103,6 +118,8 @@ def _find_budget(model: SupervisedLM, rows: JobRows, plan: Plan, budget: TokenBu
     with torch.random.fork_rng():
         while True:
             micro_batch = plan.costliest(tokens)
+            n_tokens = plan.cost(micro_batch)
+            on_try(f"{n_tokens:,} tokens of at most {budget.tokens:,}")
             try:
                 held = held or [*_as_while_saving(model), *_as_while_exchanging(model)]
                 measured = meter is not None and meter.begin()

@@ -65,7 +65,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
         OSError: The file system refused; the last checkpoint is untouched.
     """
     heartbeat, config = Heartbeat(run_dir), spec.config
-    heartbeat.beat(force=True, phase=Phase.LOADING)
+    heartbeat.beat(force=True, phase=Phase.LOADING, phase_detail="base and parent")
     processes.join(cpu=pick_device(config.model.device).type == "cpu")
     renderer = Renderer.load(
         spec.base,
@@ -77,6 +77,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
     )
     heartbeat.beat(optimizer_state=moments.text, chat_template=renderer.template.origin)
     _stop_if_asked(lifeline)
+    heartbeat.beat(force=True, phase_detail="the rows of the job")
     seed = job_seed(config.training.seed, spec.job_id)
     rows, drawn = job_rows(spec, seed, parent.replay)
     heartbeat.beat(replay=told(drawn))

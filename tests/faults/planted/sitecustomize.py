@@ -66,7 +66,7 @@ def _plant_in_rehearsal() -> None:
 
     rehearse = job_training.rehearse
 
-    def hard_rehearse(*args: object) -> None:
+    def hard_rehearse(*args: object, **options: object) -> None:
         if _is_planted("kill-rehearsing"):
             (FAULTS / "kill-rehearsing").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -75,7 +75,7 @@ def _plant_in_rehearsal() -> None:
         if _is_planted("limit-memory"):
             limit = (used << 10) + (int((FAULTS / "limit-memory").read_text()) << 20)
             resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
-        rehearse(*args)
+        rehearse(*args, **options)
 
     job_training.rehearse = hard_rehearse
 

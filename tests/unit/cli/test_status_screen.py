@@ -55,6 +55,25 @@ def test_training_shows_how_far_it_is_and_how_long_it_takes():
     assert "loss 0.500, 1234 tokens/s" in shown
 
 
+def test_a_phase_that_counts_nothing_says_what_it_does_and_for_how_long():
+    """
+    Loading and the rehearsal; a training has its bar instead.
+    """
+    known = {
+        "phase_since": "2026-01-01T00:00:00Z",
+        "heartbeat_at": "2026-01-01T00:01:20Z",
+        "job": JOB,
+    }
+    shown = text(phase="rehearsing", phase_detail="512 tokens of at most 4,096", **known)
+
+    assert (
+        "trying how large a batch fits into memory: 512 tokens of at most 4,096, for 1 min 20 s"
+        in shown
+    )
+    assert "loading the model, for 1 min 20 s" in text(phase="loading", **known)
+    assert "for 1 min" not in text(phase="training", **known)
+
+
 def test_between_two_workers_nothing_of_the_last_one_is_shown():
     """
     A loss and a speed would be of a training that is over.
