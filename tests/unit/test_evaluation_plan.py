@@ -46,6 +46,7 @@ def test_a_suite_with_a_share_to_reach_is_asked_whole() -> None:
     assert [200, 32] == least_sizes(suites, GateConfig(ship_gates="a >= 0.95"))
     assert [32, 200] == least_sizes(suites, GateConfig(quality_gates="b >= 0.95"))
     assert [200, 200] == least_sizes(suites, GateConfig(ship_gates="overall >= 0.95"))
+    assert [200, 200] == least_sizes(suites, GateConfig(max_invented=0.02))
 
 
 @settings(deadline=None, max_examples=40)

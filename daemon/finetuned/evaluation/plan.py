@@ -190,14 +190,17 @@ def least_sizes(suites: Sequence[Suite], gate: GateConfig) -> list[int]:
     """
     Return how many items of each suite are asked however little time its job took.
 
-    New rows, canaries, and suites that a version must reach a share of right answers on:
-    all. Of each other benchmark, and of all older files together: as many as stand for it.
+    New rows, canaries, and suites that a version must reach a share of right answers on, or
+    of answers without an invented value: all. Of each other benchmark, and of all older files
+    together: as many as stand for it.
 
     Args:
         suites: Whole.
-        gate: Names the suites of such shares.
+        gate: Says which suites have such shares.
     """
     named = {name for name, _ in (*parse_gates(gate.ship_gates), *parse_gates(gate.quality_gates))}
+    if gate.max_invented < 1:
+        named.add("overall")
     older = [len(s.questions) for s in suites if s.origin is SuiteOrigin.OLD]
     shares = iter(spread(older, LEAST_ASKED))
     found = []
