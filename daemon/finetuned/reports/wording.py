@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from finetuned.core.text import visible
 
@@ -130,7 +130,29 @@ def shorten(text: str, chars: int) -> str:
     return f"{text[: chars - 3 - end]}...{text[-end:]}"
 
 
-def format_facts(found: Mapping[str, Any]) -> list[str]:
+class Marks(TypedDict):
+    """
+    Counts over answers with a format, as a report has them.
+    """
+
+    n_asked: int
+    n_correct: int
+    n_fit: int
+    n_checked: int
+    n_invented: int
+
+
+class FormatMarks(Marks):
+    """
+    The same of answers that may be held to it, and what the model says freely if that was asked.
+    """
+
+    n_held: int
+    n_changed: int
+    free: Marks | None
+
+
+def format_facts(found: FormatMarks) -> list[str]:
     """
     Return what to say of answers with a format (``format`` of a suite's score), held and free.
     """
@@ -144,7 +166,7 @@ def format_facts(found: Mapping[str, Any]) -> list[str]:
     return facts
 
 
-def _marks(found: Mapping[str, Any]) -> str:
+def _marks(found: Marks) -> str:
     text = f"{found['n_correct']} of {found['n_asked']} right, {found['n_fit']} of the format"
     if found["n_checked"]:
         text += f", invented values in {found['n_invented']} of {found['n_checked']}"
