@@ -171,6 +171,10 @@ def history(*accuracies: float | None, asked: int = 200) -> list[Stage]:
         ((0.9, 0.89, 0.9, 0.91, 0.8), 200, 4.0),
         ((0.9, 0.89), 10**6, None),
         ((0.9, 0.87, 0.87, 0.87), 200, None),
+        ((1.0, 0.0), 1, None),
+        ((1.0, 1.0, 1.0, 1.0), 3, None),
+        ((1.0, 0.75), 8, None),
+        ((1.0, 0.0), 8, 4.0),
     ],
 )
 def test_a_file_that_slips_is_rehearsed_more_and_one_that_holds_less(

@@ -23,6 +23,10 @@ HELD_FOR: Final = 3
 """Versions in a row without slipping after which a file is rehearsed half as often."""
 
 
+LEAST_ROWS: Final = 8
+"""Rows asked below which an accuracy shows neither slipping nor holding."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """
@@ -111,12 +115,17 @@ def replay_weights(stages: Sequence[Stage]) -> dict[str, float]:
         2 for a suite whose last accuracy is SLIPPED points below its best or more, and more
         than two standard errors of the difference; 4 for SLIPPED_FAR points or more; 1/2 for
         one that was less than SLIPPED points below in the last HELD_FOR versions, the one that
-        learnt it not counted; the others are left out: 1.
+        learnt it not counted; the others are left out: 1. A version that was asked fewer than
+        LEAST_ROWS rows of a suite says nothing about it.
     """
     weights = {}
     for suite in sorted({suite for stage in stages for suite in stage.new}):
         learnt = next(i for i, stage in enumerate(stages) if suite in stage.new)
-        found = [s for s in stages[learnt:] if suite in s.accuracy]
+        found = [
+            s
+            for s in stages[learnt:]
+            if suite in s.accuracy and s.asked.get(suite, LEAST_ROWS) >= LEAST_ROWS
+        ]
         drops = [_drop(suite, found[:i], found[i]) for i in range(1, len(found))]
         points, chance = drops[-1] if drops else (0.0, 0.0)
         if points >= SLIPPED and points > 2 * chance:
@@ -130,11 +139,22 @@ def _drop(suite: str, earlier: Sequence[Stage], now: Stage) -> tuple[float, floa
     """Return how far *now* is below the best of *earlier*, and the standard error: points."""
     best = max(earlier, key=lambda stage: stage.accuracy[suite])
     variance = sum(
-        stage.accuracy[suite] * (1 - stage.accuracy[suite]) / stage.asked[suite]
+        _variance(stage.accuracy[suite], stage.asked[suite])
         for stage in (best, now)
         if stage.asked.get(suite)
     )
     return 100 * (best.accuracy[suite] - now.accuracy[suite]), 100 * math.sqrt(variance)
+
+
+def _variance(accuracy: float, asked: int) -> float:
+    """
+    Return the variance of an accuracy over *asked* rows, also if all or none were right.
+
+    One right and one wrong answer are added, as in Agresti and Coull, "Approximate is better
+    than exact for interval estimation of binomial proportions" (1998).
+    """
+    share = (accuracy * asked + 1) / (asked + 2)
+    return share * (1 - share) / (asked + 2)
 
 
 def second_replay_presentations(presentations: int) -> int:
