@@ -99,7 +99,7 @@ def test_a_chat_is_a_conversation_with_commands(
     for typed, shown in (
         ("", "base (loaded here)"),
         ("/help\r", "ends an answer"),
-        (f"{QUESTION}\r", "9 tokens"),
+        (f"{QUESTION}\r", " tokens, first after"),
         (f"/save {saved}\r", "2 turns are in"),
         ("/templates dns\r", "HOST.example.com"),
         ("\x03", "nothing is running"),

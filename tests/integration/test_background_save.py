@@ -23,7 +23,14 @@ from finetuned.training.background import BackgroundSaver
 
 DAEMON = Path(__file__).resolve().parents[2] / "daemon"
 FILES = ("weights.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json")
-NEW_FIELDS = ("warm_up_began", "warm_up_steps", "precision", "kernels", "early_stop")
+NEW_FIELDS = (
+    "warm_up_began",
+    "warm_up_steps",
+    "precision",
+    "kernels",
+    "early_stop",
+    "kernels_close",
+)
 
 
 class Training:

@@ -34,7 +34,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     root = make_root(
         tmp_path_factory.mktemp("interpolation") / "root",
         tiny_base,
-        training='learning_rate = 2e-2\nlr_scheduler_type = "constant"\naverage = false',
+        training='learning_rate = 2e-2\nlr_scheduler_type = "constant"\naverage = false\n'
+        "replay_presentations = 0",
         gate=f'interpolation = "{", ".join(map(str, SHARES))}"',
     )
     with Daemon(root) as daemon:

@@ -122,11 +122,13 @@ def test_every_job_of_an_older_root_comes_to_its_end(opened: tuple[Path, Before]
     assert [] == journal(root, "SELECT id FROM runs WHERE ended_at IS NULL")
 
 
-def test_a_job_killed_under_an_older_version_goes_on_from_its_checkpoint(
+def test_a_job_killed_under_an_older_version_starts_again_from_its_parent(
     opened: tuple[Path, Before],
 ) -> None:
     """
-    Steps since the checkpoint are made again, those before it are not: each example once.
+    Earlier files are rehearsed otherwise now, so its steps are of another plan, and it says so.
+
+    What the killed run made is not in the version: each example once.
     """
     root, before = opened
     first, second = training_runs(root, KILLED)
@@ -137,12 +139,14 @@ def test_a_job_killed_under_an_older_version_goes_on_from_its_checkpoint(
 
     assert 0 < before.checkpoint < before.metrics[-1]["step"]
     assert before.killed_run == first["id"] == second["resumed_from"]
-    assert f"resumed from checkpoint-{before.checkpoint}" == heartbeat["optimizer_state"]
+    assert (
+        f"continued from v0001; checkpoint-{before.checkpoint} is of another plan: "
+        "the job starts again"
+    ) == heartbeat["optimizer_state"]
     steps = [record["step"] for record in again]
-    assert list(range(before.checkpoint + 1, steps[-1] + 1)) == steps
+    assert list(range(1, steps[-1] + 1)) == steps
 
-    made = {record["step"]: record for record in (*before.metrics, *again)}
-    counts = Counter(example for record in made.values() for example in record["examples"])
+    counts = Counter(example for record in again for example in record["examples"])
     (trained,) = journal(root, "SELECT * FROM trained WHERE job_id = ?", KILLED)
     (dataset,) = journal(root, "SELECT * FROM datasets WHERE job_id = ?", KILLED)
     assert {1} == set(counts.values())

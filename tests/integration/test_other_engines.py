@@ -26,6 +26,12 @@ from support.llama_server import export_gguf, running_llama_cpp
 QUESTION = "create the user jdoe with home /home/jdoe"
 ANSWER = "jdoe now has an account."
 """Of the embedded base by transformers, greedily; docs/how-to/ask-the-model.md shows it too."""
+WORD = "useradd"
+WORD_ANSWER = "Which login?"
+"""
+The same of one word: between words llama.cpp cuts a prompt in other tokens than the base's
+own tokenizer, in which a space is a token.
+"""
 SCHEMA = {
     "type": "object",
     "properties": {"action": {"enum": ["create", "delete"]}},
@@ -77,11 +83,11 @@ def test_llama_cpp_answers_as_the_model_does_and_is_said_to_take_no_adapters(
         running_llama_cpp(model, tmp_path / "llama.log") as url,
         in_front_of(url, tmp_path / "root") as gateway,
     ):
-        response = ask(gateway, logprobs=True, top_logprobs=2)
-        assert ANSWER == content_of(response)
+        response = ask(gateway, WORD, logprobs=True, top_logprobs=2)
+        assert WORD_ANSWER == content_of(response)
         found = response.json()
         tokens = found["choices"][0]["logprobs"]["content"]
-        assert ANSWER == "".join(token["token"] for token in tokens)
+        assert WORD_ANSWER == "".join(token["token"] for token in tokens)
         assert {2} == {len(token["top_logprobs"]) for token in tokens}
         assert found["usage"]["completion_tokens"] >= len(tokens)
         assert found["model"] == "finetuned@as-started"
@@ -109,8 +115,8 @@ def test_a_llama_cpp_that_is_called_by_a_version_keeps_the_label(
         running_llama_cpp(model, tmp_path / "llama.log", "finetuned@base") as url,
         in_front_of(url, tmp_path / "root") as gateway,
     ):
-        response = ask(gateway)
-        assert ANSWER == content_of(response)
+        response = ask(gateway, WORD)
+        assert WORD_ANSWER == content_of(response)
         assert response.json()["model"] == "finetuned@base"
         assert httpx.get(f"{gateway.url}/health", timeout=30).json()["engine_note"] == ""
 

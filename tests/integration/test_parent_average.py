@@ -13,7 +13,12 @@ from safetensors.torch import load_file
 
 from finetuned.files.manifest import read_manifest
 
-TRAINING = {"lora_dropout": 0.0, "per_device_train_batch_size": 8, "warmup_steps": 0}
+TRAINING = {
+    "lora_dropout": 0.0,
+    "per_device_train_batch_size": 8,
+    "warmup_steps": 0,
+    "replay_presentations": 0,
+}
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

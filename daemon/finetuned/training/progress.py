@@ -37,8 +37,6 @@ class Progress:
     """Type of the matrix products, e.g. "bfloat16"; "" if it is the type of the weights."""
     kernels: str = ""
     """str() of the loss.Kernels that the job computes its loss with; "" if not chosen yet."""
-    kernels_close: bool = False
-    """Whether others may be as fast or faster, so that a later job looks again."""
     early_stop: dict[str, Any] | None = None
     """``EarlyStop.as_dict`` of the job; None if early stopping is off."""
     left_out: list[int] = field(default_factory=list)
@@ -46,6 +44,8 @@ class Progress:
     Job steps, from 1, that changed nothing because loss or gradient was not finite; those of
     checkpoints that do not name them are missing.
     """
+    kernels_close: bool = False
+    """Whether others may be as fast or faster, so that a later job looks again."""
 
 
 @dataclass
