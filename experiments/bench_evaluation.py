@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from experiments.cpu_usage import Usage
 from experiments.stream import CANARIES, CONFIG, SUITE, WAIT_SECONDS, Failed, daemon, status
 from finetuned.core.job import FINAL_STATES
 from finetuned.core.phase import Phase
+from finetuned.files.answers import AnswerFile
 from finetuned.files.journal import Journal
 from finetuned.files.rows import JobRow
 from finetuned.layout import Layout
@@ -130,9 +130,8 @@ def answers(root: Path) -> tuple[int, int]:
     path = Layout(root).answers
     if not path.exists():
         return 0, 0
-    with closing(sqlite3.connect(path)) as db:
-        found = db.execute("SELECT count(text), count(*) - count(text) FROM answers").fetchone()
-    return int(found[0]), int(found[1])
+    with closing(AnswerFile(path)) as file:
+        return file.counts()
 
 
 def show(rows: int, job: JobRow, asked: Sequence[int], used: Counter[str]) -> None:

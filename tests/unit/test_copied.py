@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from finetuned.core.copied import check_copied
@@ -192,6 +192,7 @@ def test_a_name_with_one_more_letter_is_another(name, letter):
     At its end or at its beginning, in both directions.
     """
     for longer in (name + letter, letter + name):
+        assume(not {name, longer} & {"add", "now"})
         assert [longer] == invented(longer, TEXT, f"add {name} now")
         assert [name] == invented(name, HOST, f"add {longer} now")
 

@@ -148,6 +148,19 @@ class AnswerFile:
         self._use(look)
         return found
 
+    def counts(self) -> tuple[int, int]:
+        """
+        Return how many answers there are, and how many losses without an answer.
+        """
+        found = [0, 0]
+
+        def look(db: sqlite3.Connection) -> None:
+            row = db.execute("SELECT count(text), count(*) - count(text) FROM answers").fetchone()
+            found[:] = row
+
+        self._use(look)
+        return found[0], found[1]
+
     def add(self, model: str, answers: Mapping[str, KeptAnswer]) -> None:
         """
         Keep what *model* did, by question, in one transaction.

@@ -94,7 +94,7 @@ def test_a_model_of_the_hub_is_fetched_without_code_and_pickles(
     assert 0 == fetch(layout)
 
     out, err = capsys.readouterr()
-    assert f"{HUB_ID} at {COMMIT[:12]}: 3.7 M parameters, 7.2 MiB to download, licence mit" in err
+    assert f"{HUB_ID} at {COMMIT[:12]}: 3.7 M parameters, 7.4 MiB to download, licence mit" in err
     assert "tiny-model: can be used" in out
     folder = layout.bases / "tiny-model"
     assert [folder] == list(layout.bases.iterdir())
