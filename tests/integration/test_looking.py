@@ -25,6 +25,7 @@ from finetuned.evaluation.looking import Looking
 from finetuned.evaluation.measured import Measured, MeasuredSubject
 from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.evaluation.subjects import BASE, CANDIDATE, INCUMBENT, Subject
+from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.spec import EvaluationSpec, JobQuestions, SubjectSpec, TrainedDataset
 from finetuned.inference.outcome import mark
 from support.outcomes import RAW, make_suite
@@ -166,3 +167,33 @@ def test_without_a_gain_a_part_is_enough_but_not_at_each_eighth_look(
 
     assert VersionVerdict.HELD is found.verdict.outcome
     assert sizes == asking.sizes
+
+
+def test_the_time_of_a_subject_is_that_of_all_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The last part finds the answers of those before it kept; their time is in the report too.
+    """
+    unused: Any = None
+    clock = [0.0]
+    monkeypatch.setattr("finetuned.evaluation.asking.time.monotonic", lambda: clock[0])
+    models = SimpleNamespace(seconds=0.0)
+    whole = spec(1)
+    asking = Asking(whole, unused, models, unused, Heartbeat(tmp_path), unused, 0.0)  # type: ignore[arg-type]
+
+    def measure(load: Any, digest: str, suite: Suite, **how: Any) -> Measured:
+        clock[0] += 10.0  # 3 of them load the model
+        models.seconds += 3.0
+        return Measured(suite, {}, n_cached=0, seconds=7.0)
+
+    asking.examiner = SimpleNamespace(  # type: ignore[assignment]
+        measure=measure, measure_free=lambda load, digest, found, deadline: found
+    )
+    monkeypatch.setattr(Asking, "digest", lambda self, subject: subject.name)
+    suites = [PickedSuite(unlike("new", 4, SuiteOrigin.NEW))]
+    candidate = {CANDIDATE: Subject(CANDIDATE, HERE, HERE / CANDIDATE)}
+    found = [asking.measure(candidate, suites)[CANDIDATE] for _ in range(3)]
+
+    assert [7.0, 14.0, 21.0] == [one.seconds for one in found]
+    assert [3.0, 6.0, 9.0] == [one.load_seconds for one in found]

@@ -39,6 +39,16 @@ if TYPE_CHECKING:
     from finetuned.model.types import LanguageModel
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """
+    Wall time that one model took, in seconds.
+    """
+
+    asking: float = 0.0
+    loading: float = 0.0
+
+
 @dataclass(slots=True)
 class Asking:
     """
@@ -54,6 +64,8 @@ class Asking:
     began: float
     """When the evaluation began, on the clock of time.monotonic."""
     examiner: Examiner = field(init=False)
+    spent: dict[str, Spent] = field(default_factory=dict)
+    """By digest of the weights: what was spent on them in all parts so far."""
 
     def __post_init__(self) -> None:
         self.examiner = Examiner(
@@ -90,6 +102,7 @@ class Asking:
         self.heartbeat.beat(phase=Phase.EVALUATING_CANDIDATE, subject=CANDIDATE)
         total = len(subjects) * sum(len(s.suite.questions) for s in suites)
         self.heartbeat.beat(force=True, evaluation_done=0, evaluation_total=total)
+        began, loading = time.monotonic(), self.models.seconds
         plan = make_plan(
             self.examiner,
             suites,
@@ -98,6 +111,8 @@ class Asking:
             limit=lambda: self.time_limit,
             gate=self.gate,
         )
+        # Most of it is spent on the candidate, whose answers of the first part are kept.
+        self._add_spent(self.digest(subjects[CANDIDATE]), began, loading)
         left = min(limit for limit in self.time_limit if limit is not None) - self.began
         self.heartbeat.beat(
             force=True,
@@ -189,9 +204,16 @@ class Asking:
                     )
                     found = replace(found, swapped=control.outcomes)
                 measured[picked.suite.name] = found
-        load_seconds = self.models.seconds - loading
-        seconds = time.monotonic() - began - load_seconds
-        return MeasuredSubject(subject.version, seconds, load_seconds, measured)
+        spent = self._add_spent(digest, began, loading)
+        return MeasuredSubject(subject.version, spent.asking, spent.loading, measured)
+
+    def _add_spent(self, digest: str, began: float, loading: float) -> Spent:
+        """Add the time since *began*, when *loading* seconds had gone into loading."""
+        before = self.spent.get(digest, Spent())
+        loaded = self.models.seconds - loading
+        asked = time.monotonic() - began - loaded
+        self.spent[digest] = Spent(before.asking + asked, before.loading + loaded)
+        return self.spent[digest]
 
     def digest(self, subject: Subject) -> str:
         """
