@@ -19,9 +19,6 @@ from finetuned.core.json_schema import fits_part, schema_complaint
 from finetuned.core.scoring.json_values import NOT_JSON, parse_json
 from finetuned.core.scoring.texts import NUMBER
 
-MOST_NAMED: Final = 20
-"""Invented values that are listed of one answer."""
-
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f:.]*[0-9A-Fa-f:]")
 _NUMBER: Final = re.compile(NUMBER)
 
@@ -46,7 +43,7 @@ class CopyCheck:
     n_values: int
     """Values that were looked for, >= 0."""
     invented: tuple[Invented, ...]
-    """Those that are not there, at most MOST_NAMED, in the order of the answer."""
+    """Those that are not there, in the order of the answer."""
 
     @property
     def copied(self) -> bool:
@@ -78,7 +75,7 @@ def check_copied(answer: str, schema: JsonSchema, prompt: str) -> CopyCheck | No
     told = _Told(prompt)
     found = list(dict.fromkeys(_marked(value, schema, schema, "$", set())))
     invented = [Invented(path, str(part)) for path, part, kind in found if not told.has(part, kind)]
-    return CopyCheck(len(found), tuple(invented[:MOST_NAMED]))
+    return CopyCheck(len(found), tuple(invented))
 
 
 class _Told:
