@@ -9,10 +9,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from finetuned.core.replay_quota import Because
+from finetuned.core.replay_quota import Because, Quota
 from finetuned.data.families import Look, look
 from finetuned.data.replay import Reservoir, file_of
-from finetuned.training.replay_rows import Drawn, draw, told
+from finetuned.training.replay_rows import MOST_TOLD, Drawn, draw, told
 
 KINDS = {"a": 0, "b": 1000, "c": 2000}
 
@@ -129,3 +129,18 @@ def test_with_more_families_than_presentations_another_job_has_others(new: int) 
         met |= {f for d in drawn for f in d.files if len(d.numbers)}
 
     assert {f.dataset_id for f in files} == met
+
+
+def test_families_that_are_not_named_are_counted() -> None:
+    """
+    The log of a long lineage stays short, and its sums still agree.
+    """
+    drawn = [
+        Drawn((f"f{i:02d}",), Quota(20 - i, Because.EQUAL), np.arange(20 - i)) for i in range(13)
+    ]
+    said = told(drawn)
+
+    assert MOST_TOLD + 1 == len(said)
+    assert "20 rows of 1 file (f00): as configured" == said[0]
+    assert "27 rows of 3 more families" == said[-1]
+    assert MOST_TOLD == len(told(drawn[:MOST_TOLD]))

@@ -23,6 +23,7 @@ from finetuned.files.spec import TrainingSpec
 from finetuned.training.rows import JobRows
 
 MOST_TOLD: Final = 10
+"""Families that the heartbeat and the log name; of the others they say how many there are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,14 +74,19 @@ def told(drawn: Sequence[Drawn]) -> tuple[str, ...]:
     """
     Return what is said of *drawn* in the heartbeat and the log: the MOST_TOLD largest families.
 
-    One sentence each, such as "300 rows of 1 file (c6ec8fc30476317b): as configured".
+    One sentence each, such as "300 rows of 1 file (c6ec8fc30476317b): as configured", and one
+    about those that are not named.
     """
-    shown = sorted(drawn, key=lambda d: (-len(d.numbers), d.files))[:MOST_TOLD]
-    return tuple(
+    ordered = sorted(drawn, key=lambda d: (-len(d.numbers), d.files))
+    shown, rest = ordered[:MOST_TOLD], ordered[MOST_TOLD:]
+    n_rows = sum(d.quota.presentations for d in rest)
+    more = (f"{n_rows} rows of {len(rest)} more families",) if rest else ()
+    named = tuple(
         f"{d.quota.presentations} rows of {len(d.files)} file{'s' * (len(d.files) > 1)} "
         f"({d.files[0]}{', ...' * (len(d.files) > 1)}): {d.quota.because}"
         for d in shown
     )
+    return named + more
 
 
 def own_looks(rows: JobRows) -> list[Look]:
