@@ -63,10 +63,7 @@ stability_seconds = 0.5
 
 [training]
 learning_rate = 1e-3
-lora_alpha = 64
 lr_scheduler_type = "{schedule}"
-per_device_train_batch_size = 8
-num_train_epochs = 2
 """
 
 

@@ -62,9 +62,6 @@ stability_seconds = 0.5
 
 [training]
 learning_rate = 1e-3
-lora_alpha = 64
-per_device_train_batch_size = 8
-num_train_epochs = 2
 """
 
 

@@ -39,6 +39,7 @@ r = 4
 lora_alpha = 8
 lora_dropout = 0.1
 per_device_train_batch_size = 4
+num_train_epochs = 1
 save_steps = 3
 kernels = "split"
 {training}

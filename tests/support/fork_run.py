@@ -97,6 +97,7 @@ def make_run(
                 "lora_alpha": 8,
                 "lora_dropout": 0.1,
                 "per_device_train_batch_size": 4,
+                "num_train_epochs": 1,
                 "save_steps": 3,
                 "warmup_steps": 10,
                 **(training or {}),

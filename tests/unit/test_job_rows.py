@@ -108,7 +108,7 @@ def test_more_processes_make_wider_steps_of_the_same_rows(rows: JobRows) -> None
     """
     Two processes train every row in fewer steps than one.
     """
-    config = TrainingConfig(per_device_train_batch_size=2)
+    config = TrainingConfig(per_device_train_batch_size=2, num_train_epochs=1)
     alone, both = (rows.plan(config, seed=3, world=world) for world in (1, 2))
 
     assert len(both) < len(alone)
@@ -121,7 +121,7 @@ def test_of_a_dataset_only_the_chosen_lines_are_planned(tmp_path: Path) -> None:
     """
     folders = [write_dataset(tmp_path, "a", [3, 4, 5]), write_dataset(tmp_path, "bb", [6, 7])]
     rows = JobRows(folders, ["a", "b"], lines=[LineSet.of([1, 3]), None])
-    config = TrainingConfig(per_device_train_batch_size=2)
+    config = TrainingConfig(per_device_train_batch_size=2, num_train_epochs=1)
     plan = rows.plan(config, seed=3, world=1)
 
     assert [0, 2, 3, 4] == sorted(plan.order.tolist()) == rows.chosen.tolist()
@@ -165,7 +165,9 @@ def test_a_job_of_a_part_says_only_why_that_part_was_left_out(tmp_path: Path) ->
     The other lines are none of its business, but it has not taught them either.
     """
     rows = JobRows([write_dataset(tmp_path, "a", [3, 4, 5])], ["a"], lines=[LineSet.of([2])])
-    plan = rows.plan(TrainingConfig(per_device_train_batch_size=1), seed=3, world=1)
+    plan = rows.plan(
+        TrainingConfig(per_device_train_batch_size=1, num_train_epochs=1), seed=3, world=1
+    )
     (part,) = coverage(rows, plan, job_steps=1, left_out=[])
 
     assert [1, 3] == part.unseen.lines()

@@ -62,8 +62,11 @@ class TrainingConfig:
     r: int = 32
     """LoRA rank, 1 to 1024."""
 
-    lora_alpha: int = 32
-    """LoRA scaling numerator, 1 to 4096; the update is scaled by lora_alpha / r."""
+    lora_alpha: int = 64
+    """
+    LoRA scaling numerator, 1 to 4096; the update is scaled by lora_alpha / r. Used when a
+    lineage starts: a version that training goes on from keeps its own.
+    """
 
     lora_dropout: float = 0.0
     """Dropout on the adapter's input, 0 to 0.9."""
@@ -97,10 +100,10 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     """Gradient clipping norm, > 0."""
 
-    num_train_epochs: int = 1
+    num_train_epochs: int = 2
     """Passes over each dataset, 1 to 1000."""
 
-    per_device_train_batch_size: int = 16
+    per_device_train_batch_size: int = 8
     """The most examples in one micro-batch, 1 to 4096."""
 
     gradient_accumulation_steps: int = 1
