@@ -45,7 +45,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 BASE = CHECKOUT / "models" / "base" / "micro"
 
 TRAINING: dict[str, Any] = {
-    "learning_rate": 1e-3,
+    "learning_rate": 5e-4,
     "lora_alpha": 64,
     "per_device_train_batch_size": 8,
     "save_steps": 1000,
