@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--presentations", type=int, default=300)
     args = parser.parse_args(argv)
     unlike = []
-    for entry in json.loads((args.root / "datasets.json").read_bytes()):
+    for entry in json.loads((args.root / "datasets.json").read_bytes())["datasets"]:
         dataset, name = TokenisedDataset.open(Path(entry["dir"])), Path(entry["name"]).stem
         rows = Rows(entry["dataset_id"], [dataset[i] for i in range(len(dataset))])
         unlike.append((name, rows, EPOCHS[name]))

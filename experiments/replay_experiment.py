@@ -25,7 +25,6 @@ import json
 import multiprocessing
 import os
 import resource
-import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -35,14 +34,13 @@ from typing import Any
 from experiments.replay_arms import Arm, Job, jobs
 from experiments.replay_figures import figures, lines, mean
 from experiments.replay_tasks import EPOCHS, make_tasks
+from experiments.workers import CHECKOUT, Asker, WorkerFailed, ingest, train
 from finetuned.data.store import TokenisedDataset
+from finetuned.data.suite import questions_of
 from finetuned.files.atomic import write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import read_json
 from finetuned.sources.intents import to_jsonl
-
-CHECKOUT = Path(__file__).resolve().parents[1]
-BASE = CHECKOUT / "models" / "base" / "micro"
 
 TRAINING: dict[str, Any] = {
     "learning_rate": 5e-4,
@@ -52,97 +50,37 @@ TRAINING: dict[str, Any] = {
     # Timing would choose by the load of the machine, and not the same for both arms.
     "kernels": "split",
 }
-MAX_NEW_TOKENS = 160
-ASKED_TOGETHER = 32
-FILE_SECONDS = 1800.0
-"""Longest one file may train."""
 
 
-class WorkerFailed(Exception):
+def files(root: Path, settings: dict[str, Any]) -> list[Path]:
     """
-    A worker did not end with 0.
+    Write each task as a file, once, and return the files.
     """
-
-
-# -- files in, matrices out -----------------------------------------------------------
-
-
-def ingest(root: Path, settings: dict[str, Any]) -> None:
-    """
-    Write each task as a file and make a dataset of it, with held-out rows.
-
-    Raises:
-        WorkerFailed: Ingestion ended badly or refused a file.
-    """
-    if (root / "datasets.json").exists():
-        return
-    run_dir, datasets = root / "ingestion", root / "datasets"
-    for folder in (run_dir, datasets, root / "files"):
-        folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    folder = root / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
     for task, pairs in make_tasks(settings["seed"], settings["rows"]).items():
-        path = root / "files" / f"{task}.jsonl"
-        write_atomic(path, to_jsonl({"messages": _turns(*pair)} for pair in pairs))
-        files.append({"dataset_key": task, "path": str(path), "name": path.name})
-    data = {"holdout_fraction": settings["holdout_fraction"]}
-    write_atomic(
-        run_dir / "spec.json",
-        json.dumps(
-            {
-                "kind": "ingestion",
-                "run_id": run_dir.name,
-                "files": files,
-                "datasets_dir": str(datasets),
-                "base": str(BASE),
-                "data": data,
-                "enable_thinking": False,
-                "model_max_length": None,
-            }
-        ).encode(),
-    )
-    _run_worker("ingestion", run_dir)
-    entries = []
-    for file in files:
-        result = read_json(run_dir / "results" / f"{file['dataset_key']}.json") or {}
-        if result.get("result") not in ("accepted", "duplicate"):
-            raise WorkerFailed(f"{file['name']}: {result}")
-        dataset_id = result["dataset_id"]
-        entries.append(
-            {
-                "dir": str(datasets / dataset_id),
-                "dataset_id": dataset_id,
-                "sha256": result["sha256"],
-                "name": file["name"],
-            }
-        )
-    write_atomic(root / "datasets.json", json.dumps(entries).encode())
+        path = folder / f"{task}.jsonl"
+        if not path.exists():
+            write_atomic(path, to_jsonl({"messages": _turns(*pair)} for pair in pairs))
+        made.append(path)
+    return made
 
 
 def _turns(prompt: str, answer: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
 
-def _run_worker(room: str, run_dir: Path) -> None:
-    with (run_dir / "output.txt").open("ab") as output:
-        done = subprocess.run(
-            [sys.executable, "-m", f"finetuned.{room}.worker", str(run_dir)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            timeout=FILE_SECONDS,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise WorkerFailed(f"{run_dir}: the {room} worker ended with {done.returncode}")
-
-
-def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+def run_arm(
+    root: Path, name: str, datasets: list[dict[str, Any]], settings: dict[str, Any]
+) -> dict[str, Any]:
     """
     Train all files in a row in one way, asking every task after each.
 
     Args:
-        root: Of the experiment; its datasets are made.
+        root: Of the experiment.
         name: Of the arm; see replay_arms.
+        datasets: Of the tasks, in order, as ``ingest`` returns them.
         settings: The seed, of the rows and of the order they are trained in.
 
     Returns:
@@ -153,7 +91,6 @@ def run_arm(root: Path, name: str, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         WorkerFailed: A training run ended badly; files before it are kept.
     """
-    datasets = json.loads((root / "datasets.json").read_bytes())
     arm, epochs = Arm.named(name), [EPOCHS[Path(d["name"]).stem] for d in datasets]
     folder = root / f"arm-{name}"
     folder.mkdir(exist_ok=True)
@@ -202,71 +139,35 @@ def _train(
     arm: Arm,
     settings: dict[str, Any],
 ) -> Path:
-    """Train job *i* in a new run folder, from the last checkpoint there is."""
-    version = folder / f"v{i + 1:04d}"  # the next file's parent must be named as versions are
-    earlier = sorted(folder.glob(f"run{i}-*"))
-    for run in earlier:
-        if not version.exists() and (run / "candidate").is_dir():
-            (run / "candidate").rename(version)
-    if version.exists():
-        return version
-    run = folder / f"run{i}-{len(earlier)}"
-    run.mkdir()
     training = {
         **TRAINING,
         "num_train_epochs": job.epochs,
         "seed": settings["seed"],
         **arm.training(i),
     }
-    spec = {
-        "kind": "training",
-        "run_id": f"{folder.name}-{run.name}",
-        "job_id": f"file{i}",  # the order of the rows is drawn from it: the same in every arm
-        "attempt": len(earlier) + 1,
-        "base": str(BASE),
-        "parent": str(parent) if parent else None,
-        "datasets": job.datasets,
-        "earlier": job.earlier,
-        "resume_from": [str(r / "checkpoints") for r in earlier],
-        "live_evals": False,
-        "config": {"model": {"device": "cpu", "dtype": "float32"}, "training": training},
-    }
-    write_atomic(run / "spec.json", json.dumps(spec).encode())
-    _run_worker("training", run)
-    (run / "candidate").rename(version)
-    return version
+    return train(
+        folder,
+        f"v{i + 1:04d}",
+        job.datasets,
+        training,
+        job=f"file{i}",  # the order of the rows is drawn from it: the same in every arm
+        parent=parent,
+        earlier=job.earlier,
+    )
 
 
 def _ask(
     candidate: Path, datasets: list[dict[str, Any]], only: int | None
 ) -> list[list[int] | None]:
     """Ask the held-out rows of all tasks, or of one; 1 for an exact match, in file order."""
-    import torch
-
-    from finetuned.config import ModelConfig
-    from finetuned.data.render import Renderer
-    from finetuned.data.suite import questions_of
-    from finetuned.inference.ask import ask
-    from finetuned.model.load import load_version
-
-    torch.set_num_threads(1)
-    model = load_version(BASE, candidate, ModelConfig(device="cpu", dtype="float32"))
-    renderer = Renderer.load(BASE, max_length=2048, enable_thinking=False)
+    asker = Asker(candidate)
     matches: list[list[int] | None] = []
     for i, dataset in enumerate(datasets):
         if only not in (None, i):
             matches.append(None)
             continue
         questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
-        outcomes = ask(
-            model,
-            renderer,
-            questions,
-            max_new_tokens=MAX_NEW_TOKENS,
-            batch_size=ASKED_TOGETHER,
-            deadline=time.monotonic() + FILE_SECONDS,
-        )
-        matched = {outcome.question.id: int(bool(outcome.matches)) for outcome in outcomes}
+        matched = {o.question.id: int(bool(o.matches)) for o in asker.outcomes(questions)}
         matches.append([matched[question.id] for question in questions])
     return matches
 
@@ -304,16 +205,17 @@ def main(argv: list[str] | None = None) -> int:
     write_atomic(root / "settings.json", json.dumps(settings).encode())
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which the arms start
     try:
-        ingest(root, settings)
+        data = {"holdout_fraction": settings["holdout_fraction"]}
+        datasets = ingest(root, files(root, settings), data)
         with ProcessPoolExecutor(
             args.processes, mp_context=multiprocessing.get_context("spawn")
         ) as pool:
-            running = [pool.submit(run_arm, root, name, settings) for name in args.arms]
+            running = [pool.submit(run_arm, root, name, datasets, settings) for name in args.arms]
             arms = [future.result() for future in running]
     except WorkerFailed as error:
         print(error, file=sys.stderr)
         return 1
-    tasks = [Path(d["name"]).stem for d in json.loads((root / "datasets.json").read_bytes())]
+    tasks = [Path(dataset["name"]).stem for dataset in datasets]
     results = [{**arm, **figures(arm)} for arm in arms]
     for arm, result in zip(arms, results, strict=True):
         print("\n".join(lines(tasks, arm, result)))
