@@ -131,6 +131,8 @@ def compare(root: Path, name: str, n_rows: int, training: Mapping[str, Any]) -> 
             f"{told['supervised']} tokens are supervised, and made {told['steps']} steps"
         )
     yield rendered_alike(dataset)
+    apart = distance(*(root / FOLDERS[arm] for arm in (OURS, ORDERED)))
+    yield f"the adapters of {OURS} and {ORDERED} differ by {apart:.1e} of their size"
     yield ""
     yield "| | nats per supervised token | ours over it | processor s | peak MB |"
     yield "| --- | ---: | ---: | ---: | ---: |"
@@ -195,6 +197,21 @@ def losses(adapter: Path | None, dataset: TokenisedDataset) -> list[RowLoss]:
         for outcome in Asker(adapter).outcomes(questions)
     }
     return [found[question.id] for question in questions]
+
+
+def distance(ours: Path, theirs: Path) -> float:
+    """
+    Return how far apart two adapters are: the norm of the difference over that of *theirs*.
+
+    Of the B matrices only, which are 0 at first: those that training alone has made.
+    """
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (ours, theirs))
+    trained = [name for name in second if "lora_B" in name]
+    apart = sum(float(np.square(first[name] - second[name]).sum()) for name in trained)
+    return math.sqrt(apart / sum(float(np.square(second[name]).sum()) for name in trained))
 
 
 def per_token(rows: Sequence[RowLoss]) -> float:
