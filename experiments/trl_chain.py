@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.replay_figures import figures, lines, mean
-from experiments.trl_worker import missing, train_with_trl
+from experiments.trl_worker import TOLD, missing, train_with_trl
 from experiments.workers import CHECKOUT, MICRO, Asker, WorkerFailed
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import questions_of
@@ -105,17 +104,16 @@ def run_chain(root: Path, folder: Path, settings: Mapping[str, Any]) -> dict[str
         version, told = folder / f"v{i + 1:04d}", folder / f"file{i}.json"
         result = read_json(told)
         if result is None:
-            began = _processor_seconds()
             training = _training(title, settings)
             train_with_trl(
                 folder, version.name, Path(dataset["dir"]), training, base=MICRO, parent=parent
             )
-            trained, asked = _processor_seconds(), time.monotonic()
+            trained, asked = read_json(version / TOLD) or {}, time.monotonic()
             result = {
                 "title": title,
                 "matches": _matches(version, datasets, None if last else i),
                 "replayed": 0,
-                "seconds_training": round(trained - began, 1),
+                "seconds_training": trained["seconds"],
                 "seconds_asking": round(time.monotonic() - asked, 1),
             }
             write_atomic(told, json.dumps(result).encode())
@@ -152,12 +150,6 @@ def _matches(
         matched = {o.question.id: int(bool(o.matches)) for o in asker.outcomes(questions)}
         matches.append([matched[question.id] for question in questions])
     return matches
-
-
-def _processor_seconds() -> float:
-    """Processor time of the children that ended, whatever else the machine does."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

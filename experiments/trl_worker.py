@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,7 @@ from finetuned.files.run import read_json
 IGNORED = -100
 """Label of a position without loss."""
 TOLD = "trl.json"
-"""In the folder of an adapter: what the process says of its training."""
+"""In the folder of an adapter: what the process says of its training; seconds of processor time."""
 
 
 def missing() -> list[str]:
@@ -162,6 +163,7 @@ def main(argv: list[str]) -> int:
         "rows": len(rows),
         "supervised": sum(label != IGNORED for row in rows for label in row["labels"]),
         "train_loss": result.training_loss,
+        "seconds": round(time.process_time(), 1),
     }
     write_atomic(building / TOLD, json.dumps(told).encode())
     publish_dir(building, version)
