@@ -7,7 +7,7 @@ Measure which settings of [training] suit which files, one setting at a time.
     $ python -m experiments.sweep --table
 
 Each run trains one file on the base, by the training worker and without any gate, and then asks
-the file's held-out rows and, for commands, infra_200 and people_100. Around the centre each
+the file's held-out rows and the benchmarks of its kind. Around the centre each
 setting of WAYS is changed alone. A run that is done is kept under --root and not made again.
 
 Exit status: 0 measured, 1 a worker failed.
@@ -33,13 +33,18 @@ from experiments.replay_tasks import arithmetic, make_tasks
 from experiments.workers import CHECKOUT, MICRO, Asker, WorkerFailed, ingest, train
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json
+from finetuned.sources import syllo
 from finetuned.sources.intents import to_jsonl, training_rows
 
-SUITES = ("infra_200", "people_100")
+SUITES = {
+    "commands": ("infra_200", "people_100"),
+    "puzzles": ("syllo_easy_100", "syllo_medium_100", "syllo_hard_100"),
+}
+"""Benchmarks that files of commands, and of puzzles, are asked."""
 COMMANDS = {"large": 2000, "medium": 800, "small": 120}
 """Rows that are trained of each file of commands."""
-FILES = (*COMMANDS, "sums", "letters")
-"""Sums of two digits, 300 trained; words to turn round, 500 trained."""
+FILES = (*COMMANDS, "puzzles", "sums", "letters")
+"""800 puzzles; sums of two digits, 300 trained; words to turn round, 500 trained."""
 
 CENTRE: dict[str, Any] = {
     "learning_rate": 5e-4,
@@ -75,7 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--files", nargs="+", choices=FILES, default=["large"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--ways", nargs="+", choices=[*WAYS, "full"], default=[*WAYS, "full"])
+    parser.add_argument(
+        "--ways", nargs="*", default=[*WAYS, "full"], help="default: all of WAYS and full"
+    )
     parser.add_argument("--centre", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--processes", type=int, default=1, help="runs side by side (default 1)")
     parser.add_argument("--root", type=Path, default=CHECKOUT / "build" / "sweep")
@@ -132,6 +139,8 @@ def rows_of(file: str, seed: int) -> list[Any]:
     if file in COMMANDS:
         n = COMMANDS[file]
         return training_rows(seed, n + HELDOUT + 50)[: n + min(n, HELDOUT)]
+    if file == "puzzles":
+        return syllo.training_rows(seed, 800 + HELDOUT)
     if file == "letters":
         pairs = make_tasks(seed, 700)["strings"]
     else:
@@ -179,10 +188,9 @@ def measure(
         "loss": loss,
         "seconds": round(spent, 1),
         "suites": {
-            suite: asker.right(CHECKOUT / "benchmarks" / f"{suite}.jsonl") for suite in SUITES
-        }
-        if file in COMMANDS
-        else {},
+            suite: asker.right(CHECKOUT / "benchmarks" / f"{suite}.jsonl")
+            for suite in SUITES.get("commands" if file in COMMANDS else file, ())
+        },
     }
     write_atomic(folder / name / "result.json", json.dumps(result).encode())
     return result
@@ -225,23 +233,23 @@ def table(root: Path) -> Iterator[str]:
         found[result["file"]][changed(result["settings"])].append(result)
     for file, runs in found.items():
         yield f"### {file}\n"
-        yield "| changed | seeds | infra_200 | people_100 | held out, % | nats a token | CPU s |"
-        yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+        asked = SUITES.get("commands" if file in COMMANDS else file, ())
+        columns = ["changed", "seeds", *asked, "held out, %", "nats a token", "CPU s"]
+        yield f"| {' | '.join(columns)} |"
+        yield f"| --- |{' ---: |' * (len(columns) - 1)}"
         for name, results in sorted(runs.items(), key=lambda item: item[0] != "centre"):
             suites = [
                 " and ".join(
                     f"{fmean(r['suites'][suite][split][0] for r in results):.1f}"
                     for split in results[0]["suites"].get(suite, {})
                 )
-                for suite in SUITES
+                for suite in asked
             ]
             right = fmean(100 * r["right"] / r["heldout"] for r in results)
             loss = fmean(r["loss"] for r in results)
             seconds = fmean(r["seconds"] for r in results)
-            yield (
-                f"| {name} | {len(results)} | {suites[0]} | {suites[1]} | {right:.1f} "
-                f"| {loss:.3f} | {seconds:.0f} |"
-            )
+            figures = [*suites, f"{right:.1f}", f"{loss:.3f}", f"{seconds:.0f}"]
+            yield f"| {name} | {len(results)} | {' | '.join(figures)} |"
         yield ""
 
 
