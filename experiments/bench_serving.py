@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended
     contents, others = (
         questions(args.suite)[: args.items],
-        questions(CHECKOUT / "benchmarks/canaries.jsonl"),
+        questions(CHECKOUT / "benchmarks/examples/canaries.jsonl"),
     )
     with tempfile.TemporaryDirectory(prefix="finetuned-serving-") as folder:
         root, merged = Path(folder) / "root", Path(folder) / "merged"

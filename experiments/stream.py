@@ -53,7 +53,7 @@ from finetuned.sources.intents import drop
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SUITE = CHECKOUT / "benchmarks" / "infra_200.jsonl"
-CANARIES = CHECKOUT / "benchmarks" / "canaries.jsonl"
+CANARIES = CHECKOUT / "benchmarks" / "examples" / "canaries.jsonl"
 LOOK_SECONDS = 0.1
 WAIT_SECONDS = 1800.0
 

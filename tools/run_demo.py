@@ -48,7 +48,7 @@ from finetuned.layout import Layout
 from finetuned.serving.client.find import RunningService, find_service
 from finetuned.sources.intents import drop, training_rows
 
-CANARIES = CHECKOUT / "benchmarks" / "canaries.jsonl"
+CANARIES = CHECKOUT / "benchmarks" / "examples" / "canaries.jsonl"
 TIME_LIMIT_SECONDS = 900.0
 SERVICE_SECONDS = 60.0
 FINETUNED = (sys.executable, "-m", "finetuned")

@@ -95,7 +95,7 @@ def test_near_duplicates_are_one_cluster():
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("infra_200", 180), ("syllo_easy_100", 95), ("canaries", 18)]
+    ("name", "least"), [("infra_200", 180), ("syllo_easy_100", 95), ("examples/canaries", 18)]
 )
 def test_questions_that_differ_in_wording_stay_apart(name, least):
     """

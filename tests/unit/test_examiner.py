@@ -36,7 +36,7 @@ def test_a_suite_that_was_asked_in_part_can_be_asked_whole(tmp_path, renderer, n
     """
     A first look takes the loss of some items; if it settles nothing, all are asked.
     """
-    whole = load_suite(CHECKOUT / "benchmarks" / "canaries.jsonl")
+    whole = load_suite(CHECKOUT / "benchmarks" / "examples" / "canaries.jsonl")
     some = tuple(replace(q, generated=generated) for q in whole.questions[:n_first])
     part = replace(whole, questions=some)
     store, config = AnswerStore(tmp_path / "answers.sqlite3"), EvaluationConfig()

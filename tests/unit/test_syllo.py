@@ -38,7 +38,8 @@ from finetuned.sources.syllo.rows import draw_puzzle
 from finetuned.sources.syllo.words import Word, words
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.jsonl"))
+EXAMPLE = ROOT / "benchmarks" / "examples" / "canaries.jsonl"
+BENCHMARKS = [*sorted((ROOT / "benchmarks").glob("*.jsonl")), EXAMPLE]
 TRAINING, HELDOUT = words(heldout=False), words(heldout=True)
 EVERY = TRAINING + HELDOUT
 
@@ -383,7 +384,7 @@ def test_canaries_have_names_and_are_never_trained_on() -> None:
     """
     Unique ids; no prompt and no name of them occurs in the intent dataset or in another benchmark.
     """
-    canaries = lines(ROOT / "benchmarks" / "canaries.jsonl")
+    canaries = lines(EXAMPLE)
     ids = [row["id"] for row in canaries]
     assert len(canaries) >= 20
     assert len(set(ids)) == len(ids)
@@ -401,7 +402,7 @@ def test_intents_among_the_canaries_are_canonical_and_short() -> None:
     """
     Every action but those that repeat another is guarded, and so is each reason to do nothing.
     """
-    canaries = lines(ROOT / "benchmarks" / "canaries.jsonl")
+    canaries = lines(EXAMPLE)
     answers = [row["messages"][-1]["content"] for row in canaries if row["scorer"] == "json"]
     for answer in answers:
         intent = orjson.loads(answer)

@@ -24,6 +24,7 @@ DETAILS = """examples:
       --scorer '{"name": "numeric", "tolerance": 0.01}'
   finetuned canary add --from-production FILE --line 7     a record with a correction
   finetuned canary add --from-production FILE --id q-17 --as-is    its answer is right
+  finetuned canary add --suite examples/canaries           all questions of a suite
   finetuned canary run --model v0003                       which ones a version fails
   finetuned canary remove motd --confirm motd
 
@@ -40,7 +41,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     listing = commands.add_parser("list", help="List all canaries.")
     listing.set_defaults(command="list")
-    add = commands.add_parser("add", help="Add one, of your own or from production.")
+    add = commands.add_parser("add", help="Add one, of your own or from production, or a suite.")
     add.set_defaults(command="add")
     add.add_argument("--id", help="its name; with --from-production: the record of that id")
     add.add_argument("--prompt", help="what is asked")
@@ -62,6 +63,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--as-is", action="store_true", help="you vouch that the answer in the record is right"
     )
+    add.add_argument(
+        "--suite",
+        type=named_file,
+        metavar="NAME_OR_FILE",
+        help="add all questions of a suite: a file, or a name as in finetuned test",
+    )
     remove = commands.add_parser("remove", help="Remove one; the rest of the file stays as it is.")
     remove.set_defaults(command="remove")
     remove.add_argument("id")
@@ -75,11 +82,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_add(args: argparse.Namespace) -> None:
-    if args.from_production is None:
+    if args.suite is not None:
+        given = ("id", "prompt", "system", "expected", "scorer", "from_production", "line")
+        if args.as_is or any(getattr(args, name) is not None for name in given):
+            raise UsageError("--suite takes everything from the file: it stands alone")
+    elif args.from_production is None:
         if args.line is not None or args.as_is:
             raise UsageError("--line and --as-is are for --from-production")
         if not args.id or args.prompt is None or args.expected is None:
-            raise UsageError("add needs --id, --prompt and --expected, or --from-production FILE")
+            raise UsageError(
+                "add needs --id, --prompt and --expected, or --from-production FILE, or --suite"
+            )
     elif args.prompt is not None or args.system is not None:
         raise UsageError("--from-production takes the prompt from the record")
     elif args.as_is and args.expected is not None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from finetuned.cli.canary_rows import answered, own_row, production_row
+from finetuned.cli.canary_rows import answered, own_row, production_row, suite_rows
 from finetuned.cli.session import DONE
 from finetuned.cli.terminal import ask, complain, shown
 from finetuned.config import load_sections
@@ -25,6 +25,7 @@ from finetuned.data.suite import Suite, load_suite
 from finetuned.errors import BaseModelMissing, MalformedExample, RegistryError, SuiteError
 from finetuned.files.atomic import write_atomic
 from finetuned.files.lock import held
+from finetuned.files.shipped import find_suite
 from finetuned.layout import CANARIES, Layout
 from finetuned.reports.wording import count, shorten
 
@@ -117,32 +118,50 @@ def _list(layout: Layout, args: argparse.Namespace) -> int:
 
 
 def _add(layout: Layout, args: argparse.Namespace) -> int:
-    row = own_row(args) if args.from_production is None else production_row(args)
+    if args.suite is not None:
+        rows = suite_rows(_suite_file(layout, args.suite))
+    else:
+        rows = [own_row(args) if args.from_production is None else production_row(args)]
     with _locked(layout) as path:
         before = _read(path)
-        _refuse_double(path, row)
+        _refuse_double(path, rows)
         if before and not before.endswith(b"\n"):
             before += b"\n"
-        suite = _replace(layout, path, before + orjson.dumps(row) + b"\n")
+        lines = b"".join(orjson.dumps(row) + b"\n" for row in rows)
+        suite = _replace(layout, path, before + lines)
     if args.json:
-        print(orjson.dumps({"added": row, "n_canaries": len(suite.questions)}).decode())
+        added = {"added": rows[0]} if args.suite is None else {"added": rows}
+        print(orjson.dumps({**added, "n_canaries": len(suite.questions)}).decode())
     else:
+        one = len(rows) == 1
+        what = printable(str(rows[0]["id"])) if one else count(len(rows), "canary", "canaries")
         print(
-            f"{printable(row['id'])} was added to {shown(path)},"
+            f"{what} {'was' if one else 'were'} added to {shown(path)},"
             f" which has {count(len(suite.questions), 'canary', 'canaries')} now"
         )
     return DONE
 
 
-def _refuse_double(path: Path, row: dict[str, Any]) -> None:
-    if not path.exists():
-        return
-    hashed = prompt_hash(to_example({"messages": answered(row["messages"])}))
-    for question in load_suite(path).questions:
-        if question.id == row["id"]:
+def _suite_file(layout: Layout, named: Path) -> Path:
+    """Return the file that --suite names: a path, or a suite of the root or of the program."""
+    return named if named.is_file() else find_suite(layout, str(named)) or named
+
+
+def _refuse_double(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Refuse to have an id or a question twice, in the list or among *rows*."""
+    known = load_suite(path).questions if path.exists() else ()
+    ids = {question.id for question in known}
+    asked = {prompt_hash(question.example): question.id for question in known}
+    for row in rows:
+        hashed = prompt_hash(
+            to_example({"messages": answered(row["messages"]), "tools": row.get("tools")})
+        )
+        if row["id"] in ids:
             raise RegistryError(f"there is a canary {row['id']!r} already; nothing was changed")
-        if prompt_hash(question.example) == hashed:
-            raise RegistryError(f"canary {question.id!r} asks the same; nothing was changed")
+        if hashed in asked:
+            raise RegistryError(f"canary {asked[hashed]!r} asks the same; nothing was changed")
+        ids.add(row["id"])
+        asked[hashed] = row["id"]
 
 
 def _remove(layout: Layout, args: argparse.Namespace) -> int:
@@ -159,7 +178,8 @@ def _remove(layout: Layout, args: argparse.Namespace) -> int:
         if sum(bool(line.strip()) for line in lines) == 1:
             raise RegistryError(
                 f"{args.id!r} is the last one: the gate asks for a list that is not empty;"
-                f" delete {shown(path)} yourself if there are to be no canaries"
+                f" if there are to be no canaries, delete {shown(path)} yourself and name the"
+                " suites to be asked in evaluation.suites"
             )
         suite = _replace(layout, path, b"\n".join(lines[: places[0]] + lines[places[0] + 1 :]))
     if args.json:

@@ -1,5 +1,5 @@
 """
-One canary from what a person typed, or from a record of a production log.
+Canaries from what a person typed, from a record of a production log, or from a suite.
 
 Knows rows, redaction and what a correction is; does not know the file they are kept in.
 """
@@ -7,12 +7,14 @@ Knows rows, redaction and what a correction is; does not know the file they are 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from finetuned.core.scoring.scorer import CHOICE
 from finetuned.data.examples import Example, prompt_hash
 from finetuned.data.reader import to_example
 from finetuned.data.strict_json import parse_line
+from finetuned.data.suite import read_suite
 from finetuned.errors import MalformedExample, RegistryError, SuiteError
 
 _BESIDE = ("contains", "regex")
@@ -27,6 +29,35 @@ def answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     last = [] if messages[-1]["role"] == "assistant" else [{"role": "assistant", "content": "."}]
     return [*messages, *last]
+
+
+def suite_rows(path: Path) -> list[dict[str, object]]:
+    """
+    Return the items of a suite as canaries, passwords taken out of them.
+
+    An item without an id is named after the suite and its line.
+
+    Raises:
+        SuiteError: The file is no suite, or an item of it asks nothing.
+        OSError: It cannot be read.
+    """
+    rows: list[dict[str, object]] = []
+    data = path.read_bytes()
+    questions = iter(read_suite(path, data).questions)
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        question, given = next(questions), parse_line(line)
+        assert isinstance(given, dict)  # noqa: S101  read_suite has refused anything else
+        if question.example.kind != "conversation":
+            raise SuiteError(path, number, "a text asks nothing, so that it cannot be a canary")
+        turns = question.example.messages
+        row = {key: given[key] for key in ("scorer", "expected", "choices") if key in given}
+        row["messages"] = turns if question.scored else turns[:-1]
+        more = {"tools": question.example.tools, "metadata": question.example.metadata}
+        row |= {key: value for key, value in more.items() if value}
+        rows.append({"id": given.get("id", f"{path.stem}-{number}"), **row})
+    return rows
 
 
 def own_row(args: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from finetuned.cli.canary_rows import answered, own_row, production_row
+from finetuned.cli.canary_rows import answered, own_row, production_row, suite_rows
+from finetuned.data.suite import load_suite
 from finetuned.errors import RegistryError, SuiteError
 
 RECORD = {"id": "q7", "prompt": "capital of Peru?", "answer": "Quito", "correct_answer": "Lima"}
@@ -239,3 +240,48 @@ def test_turns_end_with_an_assistant() -> None:
 
     assert "assistant" == answered(asked)[-1]["role"]
     assert answered(asked) == answered(answered(asked))
+
+
+def test_the_rows_of_a_suite_ask_what_the_suite_asks(tmp_path: Path) -> None:
+    """
+    Whatever format its rows have; without an id, each is named after the file and its line.
+    """
+    items: list[dict[str, Any]] = [
+        {"id": "a", "prompt": "2+2?", "completion": "4", "scorer": "numeric"},
+        {"instruction": "Say hello.", "output": "Hello."},
+        {"id": "c", "prompt": "Name one.", "scorer": "regex", "expected": "one|two"},
+        {"id": "d", "prompt": "b?", "scorer": "choice", "choices": ["a", "b"], "expected": "b"},
+    ]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n\n".join(map(json.dumps, items)))
+    rows = suite_rows(path)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text("\n".join(map(json.dumps, rows)))
+
+    assert ["a", "mine-3", "c", "d"] == [row["id"] for row in rows]
+    for was, now in zip(load_suite(path).questions, load_suite(copy).questions, strict=True):
+        assert (was.prompt, was.golden, was.scorer) == (now.prompt, now.golden, now.scorer)
+        assert (was.expected, was.choices, was.scored) == (now.expected, now.choices, now.scored)
+
+
+def test_a_password_in_a_suite_does_not_become_a_canary(tmp_path: Path) -> None:
+    """
+    Neither in the question nor in the expected answer.
+    """
+    intent = {"action": "user_add", "username": "bob", "password": "hunter2"}
+    row = {"input": "Create bob with password hunter2", "output": intent, "scorer": "json"}
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(row))
+
+    assert "hunter2" not in json.dumps(suite_rows(path))
+
+
+def test_a_text_is_no_canary(tmp_path: Path) -> None:
+    """
+    Nothing is asked of it, so that it could never be lost.
+    """
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"text": "Once upon a time."}))
+
+    with pytest.raises(SuiteError, match=r"mine\.jsonl:1: a text asks nothing"):
+        suite_rows(path)

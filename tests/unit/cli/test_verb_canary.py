@@ -11,6 +11,8 @@ import pytest
 from finetuned.cli.canary import TEXT_SCORERS
 from finetuned.cli.program import main
 from finetuned.core.scoring.scorer import CHOICE, SCORERS
+from finetuned.data.suite import load_suite
+from finetuned.files.shipped import shipped
 
 
 def test_the_scorers_of_the_help_are_those_that_there_are() -> None:
@@ -31,6 +33,9 @@ def test_the_scorers_of_the_help_are_those_that_there_are() -> None:
         ["--from-production", "f", "--as-is", "--expected", "e"],
         ["--from-production", "f", "--line", "0"],
         ["--from-production", ""],
+        ["--suite", "examples/canaries", "--id", "a"],
+        ["--suite", "examples/canaries", "--as-is"],
+        ["--suite", ""],
     ],
 )
 def test_arguments_that_do_not_fit_together_are_wrong_usage(
@@ -55,3 +60,22 @@ def test_a_list_that_is_not_there_is_empty(
     """
     assert 0 == main(["canary", "list", "--root", str(tmp_path)])
     assert "finetuned canary add" in capsys.readouterr().out
+
+
+def test_the_examples_are_added_by_name_all_or_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    They come with the program; a second time changes nothing.
+    """
+    add = ["canary", "add", "--suite", "examples/canaries", "--root", str(tmp_path)]
+    example = load_suite(shipped().benchmarks / "examples" / "canaries.jsonl")
+    path = tmp_path / "benchmarks" / "canaries.jsonl"
+
+    assert 0 == main(add)
+    assert f"{len(example.questions)} canaries were added" in capsys.readouterr().out
+    added = path.read_bytes()
+    assert example.questions == load_suite(path).questions
+    assert 0 != main(add)
+    assert "already; nothing was changed" in capsys.readouterr().err
+    assert added == path.read_bytes()
