@@ -641,3 +641,25 @@ def test_wrong_usage_of_the_tool_is_status_2(args):
     argparse's status, and nothing is written.
     """
     assert 2 == tool(*args).returncode
+
+
+def test_a_page_says_what_can_be_done_about_lost_canaries():
+    """
+    With both answers, and with commands; a candidate that was promoted needs none.
+    """
+    held, promoted = make_report(promoted=False), make_report(promoted=True)
+    for report in (held, promoted):
+        report["suites"].append({**report["suites"][0], "name": "canaries", "origin": "canary"})
+        outcomes = {s: {**o} for s, o in report["items"][0]["outcomes"].items()}
+        outcomes["incumbent"] |= {"correct": True, "answer": "Hello."}
+        outcomes["candidate"] |= {"correct": False, "answer": HOSTILE}
+        report["items"].append(
+            {**report["items"][0], "suite": "canaries", "id": "motd", "outcomes": outcomes}
+        )
+    text = " ".join(Reader(evaluation_page(held, history=[])).text.split())
+
+    assert "Canaries that were lost" in text
+    assert 'was answered "Hello." by the release and is answered' in text
+    assert "finetuned canary remove motd --confirm motd" in text
+    assert "finetuned versions promote v0004 --anyway" in text
+    assert "Canaries that were lost" not in evaluation_page(promoted, history=[])

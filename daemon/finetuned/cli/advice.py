@@ -7,13 +7,18 @@ Pure: status document in, sentences out.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from finetuned.core.lost_canaries import LostCanary
+from finetuned.core.promotion import VersionVerdict
+from finetuned.core.record import from_json
 from finetuned.core.unused_keys import unused_keys
+from finetuned.errors import RecordError
 from finetuned.files.status_file import STRANGE, DaemonState, Presence
 from finetuned.layout import Layout
+from finetuned.reports.lost_canaries import choices
 
 MAX_UNUSED_KEYS = 2
 """Files whose unused keys are named, the newest first."""
@@ -83,12 +88,32 @@ def _next_steps(
         yield f"which rows and files were refused, and why: {program} datasets --refused {where}"
     if verdict.get("promoted") is not None:
         yield f"why it was judged so: {layout.reports / verdict['version']}.html"
+    if (lost := lost_of(verdict)) and verdict["version"] != status["version"]:
+        rejected = verdict.get("outcome") == VersionVerdict.REJECTED
+        found = choices(lost, verdict["version"], rejected=rejected, program=program, where=where)
+        yield from (f"{choice.aim}: {choice.how}" for choice in found)
     if not seen.state.alive or status["phase"] != "idle":
         return
     if status["version"] is None and status.get("head") is None:
         yield from first_rows(root, program)
     else:
         yield f"train more: drop a .jsonl file into {layout.inbox}/"
+
+
+def lost_of(verdict: Mapping[str, object]) -> list[LostCanary]:
+    """
+    Return the canaries for which a candidate was not promoted, as the status file gives them.
+
+    Raises:
+        ValueError: Another program wrote them.
+    """
+    found = verdict.get("lost_canaries")
+    if verdict.get("promoted") is not False or not isinstance(found, list):
+        return []
+    try:
+        return [from_json(LostCanary, lost, source="status") for lost in found]
+    except RecordError as error:
+        raise ValueError(str(error)) from None
 
 
 def first_rows(root: Path, program: str) -> Iterator[str]:

@@ -14,11 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from finetuned.cli.advice import keys_unused, next_steps
+from finetuned.cli.advice import keys_unused, lost_of, next_steps
 from finetuned.core.text import printable
 from finetuned.files.status_file import STRANGE, DaemonState, Presence
 from finetuned.reports.activity import BETWEEN_WORKERS, PHASES, UNCOUNTED, duration
 from finetuned.reports.attention import UNREADABLE, attention
+from finetuned.reports.lost_canaries import answers
 
 BAR_CELLS = 30
 LABEL_CELLS = 10
@@ -241,6 +242,8 @@ def _versions(status: dict[str, Any], *, alive: bool) -> Iterator[Line]:
     word = verdict.get("outcome") or ("promoted" if verdict["promoted"] else "rejected")
     tone = TONES.get(word, Tone.WARN)
     yield Line("verdict", f"{verdict['version']} was {word}: {verdict['reason']}", tone)
+    for number, text in enumerate(answers(lost_of(verdict))):
+        yield Line("" if number else "canaries", text, tone)
     failed = [
         rule
         for rule in verdict["rules"]

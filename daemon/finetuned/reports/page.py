@@ -64,6 +64,7 @@ def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) ->
         "asked_once": bool(((report.get("subjects") or {}).get("incumbent") or {}).get("same_as")),
         "numbers": suite_tables.all_numbers(report),
         "rules": summary.rule_rows(report),
+        "lost": summary.lost_of(report),
         "accuracy_chart": charts.accuracies("accuracy", accuracies) if accuracies else "",
         "curves": _curves(report.get("curves") or {}),
         "forgetting": _forgetting(report.get("forgetting") or {}),

@@ -9,10 +9,13 @@ is needed most after a run that went wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from finetuned.core.lost_canaries import lost_canaries
 from finetuned.core.retention import version_number
 from finetuned.core.text import visible
+from finetuned.reports.lost_canaries import answers, choices
 from finetuned.reports.subjects import Report, outcome_of, scores_of
 from finetuned.reports.wording import accuracy, count, number
 
@@ -88,6 +91,31 @@ def _shows_nothing(rule: Mapping[str, Any]) -> bool:
     """Return whether a rule passed only because there was nothing that could fail it."""
     numbers = rule.get("numbers") or {}
     return rule["name"] == "canaries" and not numbers.get("kept") and not numbers.get("lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """
+    What a page says of lost canaries.
+    """
+
+    answers: tuple[str, ...]
+    """A line for each."""
+    choices: tuple[tuple[str, str], ...]
+    """What can be done: what for, and how."""
+
+
+def lost_of(report: Report) -> Lost | None:
+    """
+    Return the answers of lost canaries and what can be done; None if there are none, or the
+    candidate was promoted all the same.
+    """
+    lost, outcome = lost_canaries(report), outcome_of(report["verdict"])
+    if not lost or outcome == "promoted":
+        return None
+    version, rejected = visible(report["version"]), outcome == "rejected"
+    found = choices(lost, version, rejected=rejected)
+    return Lost(tuple(answers(lost)), tuple((visible(c.aim), visible(c.how)) for c in found))
 
 
 def history_rows(report: Report, history: Sequence[Report]) -> tuple[list[str], list[Any]]:

@@ -7,18 +7,28 @@ Keeps what has the type of its field, so that no file of another version ends th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
+
+NO_VERDICT: Final[Mapping[str, object]] = {
+    "job_id": None,
+    "version": None,
+    "outcome": None,
+    "promoted": None,
+    "reason": None,
+    "rules": [],
+    "lost_canaries": [],
+    "interpolated": None,
+}
+"""``last_verdict`` before the first one: the same shape, so that no recipe fails on it."""
 
 
-def restored(
-    previous: Mapping[str, object], defaults: Mapping[str, object], no_verdict: Mapping[str, object]
-) -> dict[str, object]:
+def restored(previous: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
     """
     Return every field, from *previous* if that has a value of the kind of the default.
 
     Args:
         previous: The last status document; {} if there is none.
         defaults: Every field, with its value before the first run. None stands for any kind.
-        no_verdict: The last verdict before the first one, with every key.
     """
     fields = {
         name: previous[name] if name in previous and _is_like(default, previous[name]) else default
@@ -26,7 +36,7 @@ def restored(
     }
     if not isinstance(fields["fixed_eval_em"], int | float):
         fields["fixed_eval_em"] = None
-    fields["last_verdict"] = _verdict_of(previous.get("last_verdict"), no_verdict)
+    fields["last_verdict"] = _verdict_of(previous.get("last_verdict"))
     return fields
 
 
@@ -38,10 +48,10 @@ def _is_like(default: object, value: object) -> bool:
     return isinstance(value, type(default))
 
 
-def _verdict_of(previous: object, no_verdict: Mapping[str, object]) -> dict[str, object]:
+def _verdict_of(previous: object) -> dict[str, object]:
     """Return the last verdict as an earlier status file has it, complete."""
     if not isinstance(previous, dict):
-        return dict(no_verdict)
+        return dict(NO_VERDICT)
     promoted = previous.get("promoted")
     outcome = None if promoted is None else "promoted" if promoted is True else "rejected"
-    return {**no_verdict, "outcome": outcome, **previous}  # a file from before "held" has none
+    return {**NO_VERDICT, "outcome": outcome, **previous}  # a file from before "held" has none

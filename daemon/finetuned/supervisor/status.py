@@ -26,7 +26,7 @@ from finetuned.files.atomic import write_atomic
 from finetuned.files.heartbeat import Beat, known_fields
 from finetuned.files.run import read_json, utc_now
 from finetuned.files.status_file import STRANGE, boot_id
-from finetuned.supervisor.last_status import restored
+from finetuned.supervisor.last_status import NO_VERDICT, restored
 
 log = structlog.get_logger()
 
@@ -34,17 +34,6 @@ SCHEMA_VERSION = 1
 
 QUEUE = ("inbox", "claimed", "accepted", "duplicate", "quarantined", *map(str, JobState))
 """What ``queue`` counts: files in the inbox, datasets and jobs by state."""
-
-NO_VERDICT: dict[str, Any] = {
-    "job_id": None,
-    "version": None,
-    "outcome": None,
-    "promoted": None,
-    "reason": None,
-    "rules": [],
-    "interpolated": None,
-}
-"""``last_verdict`` before the first one: the same shape, so that no recipe fails on it."""
 
 NOTHING_BEYOND: dict[str, Any] = {"versions": 0, "n_datasets": 0, "datasets": []}
 """``beyond_release`` while the head has learnt what the release has."""
@@ -217,7 +206,7 @@ class StatusBoard:
     def _restored(self, path: Path) -> dict[str, Any]:
         """Return the fields of the last snapshot, or of none if nothing can follow on it."""
         own = {"schema_version": SCHEMA_VERSION, "pid": os.getpid(), "boot_id": boot_id()}
-        fields = restored(read_json(path) or {}, DEFAULTS, NO_VERDICT) | own
+        fields = restored(read_json(path) or {}, DEFAULTS) | own
         self.fields = dict(fields)
         try:
             self._derive(Beat(pid=0))

@@ -11,9 +11,11 @@ from finetuned.cli.event_text import event_line
 from finetuned.cli.program import build_parser
 from finetuned.cli.run import welcome
 from finetuned.cli.status_screen import Tone, render, screen
+from finetuned.core.lost_canaries import LostCanary
+from finetuned.core.record import to_json
 from finetuned.files.status_file import DaemonState, Presence, StatusDocument
 from finetuned.reports.activity import duration
-from finetuned.reports.attention import attention
+from finetuned.reports.attention import UNREADABLE, attention
 from finetuned.supervisor.status import DEFAULTS
 
 ROOT = Path("/srv/my models")
@@ -372,3 +374,30 @@ def test_no_status_file_of_a_stranger_ends_the_screen_with_a_traceback(fields, s
 
     assert rows[0][0].startswith("daemon")
     assert all(isinstance(problem, str) for problem in attention(strange))
+
+
+LOST = LostCanary("motd", "Say hello.", "Hello.", "Hello.", "{}", "release")
+
+
+def test_lost_canaries_are_shown_with_what_can_be_done():
+    """
+    As commands that can be copied, until the version is in use after all.
+    """
+    held = VERDICT | {"outcome": "held", "lost_canaries": [to_json(LOST)]}
+    shown = " ".join(text(last_verdict=held).split())
+
+    assert 'motd: "Say hello." was answered "Hello." by the release' in shown
+    assert "canary remove motd --confirm motd --root '/srv/my models'" in shown
+    assert "finetuned versions promote v0002 --root" in shown
+    assert "--anyway" in text(last_verdict=held | {"outcome": "rejected"})
+    assert "versions promote" not in text(last_verdict=held, version="v0002")
+    assert "motd" not in text(last_verdict=held | {"promoted": True})
+
+
+def test_lost_canaries_that_another_program_wrote_are_said_to_be_unreadable():
+    """
+    The rest of the screen stands.
+    """
+    odd = VERDICT | {"outcome": "held", "lost_canaries": [{"id": 1}]}
+
+    assert UNREADABLE.split(";")[0] in " ".join(text(last_verdict=odd).split())

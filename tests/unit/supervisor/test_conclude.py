@@ -518,3 +518,41 @@ def test_of_very_many_files_none_is_required(context):
     configure(context, "evaluation", final_max_rows=3)
 
     assert [] == required_suites(context, row, context.config)
+
+
+def test_a_verdict_for_a_lost_canary_says_what_was_answered_and_what_to_do(context, job):
+    """
+    In the reason and in the status: which canary, both answers, and where the choices are.
+    """
+    found, right = report(), {**report()["items"][0]["outcomes"]["candidate"], "answer": "Hello."}
+    lost = {"base": right, "candidate": {**right, "correct": False, "answer": "{}"}}
+    suite = {**found["suites"][0], "name": "canaries", "origin": "canary", "n_items": 1}
+    found["suites"].append(suite)
+    found["items"].append(
+        {"suite": "canaries", "id": "motd", "cluster": "motd", "prompt": "Hi!", "outcomes": lost}
+    )
+    for scores in found["subjects"].values():
+        if scores["suites"]:
+            scores["suites"]["canaries"] = next(iter(scores["suites"].values()))
+    judge(context, job, found)
+    said = context.board.fields["last_verdict"]
+    kept = orjson.loads((context.layout.versions / "v0001" / REPORT).read_bytes())
+
+    assert JobState.HELD is context.journal.jobs.get(job).state
+    assert said["reason"].startswith("canaries: 0 of 1 that the release passed; failed: motd; motd")
+    assert 'was answered "Hello." by the release, "{}" by the candidate' in said["reason"]
+    assert said["reason"] == kept["verdict"]["reason"]
+    assert [("motd", "Hello.", "{}", "release")] == [
+        (c["id"], c["before"], c["now"], c["against"]) for c in said["lost_canaries"]
+    ]
+
+
+def test_a_verdict_for_anything_else_says_nothing_of_canaries(context, job):
+    """
+    The reason is the gate's own.
+    """
+    judge(context, job, report(n_right=0))
+    said = context.board.fields["last_verdict"]
+
+    assert [] == said["lost_canaries"]
+    assert "finetuned report" not in said["reason"]

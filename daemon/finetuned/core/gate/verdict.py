@@ -16,6 +16,9 @@ FORGETTING: Final = (
 )
 """Rules that fail when a candidate forgot something: a smaller share of it may pass them."""
 
+CANARY_RULES: Final = ("canaries", "canaries_worse")
+"""Rules that fail when a canary is lost."""
+
 
 class RuleKind(StrEnum):
     """

@@ -7,7 +7,7 @@ again, and the journal decides what current_model has to be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import structlog
 from finetuned.config import Config
 from finetuned.core.evidence import evidence_of, together
 from finetuned.core.gate.judge import judge
-from finetuned.core.gate.verdict import Verdict
+from finetuned.core.gate.verdict import CANARY_RULES, Verdict
 from finetuned.core.job import JobEvent, JobKind
+from finetuned.core.lost_canaries import LostCanary, lost_canaries
 from finetuned.core.promotion import VersionVerdict
+from finetuned.core.record import to_json
 from finetuned.core.retention import version_number
 from finetuned.core.suite_origin import HELD_OUT
 from finetuned.files.journal import Judgement
@@ -29,6 +31,7 @@ from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_
 from finetuned.files.tables.scores import scores_of_report
 from finetuned.registry.commit import commit_version
 from finetuned.registry.trash import withdraw
+from finetuned.reports.lost_canaries import in_short
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import conclude_job, try_again
 from finetuned.supervisor.learnt import learnt_since
@@ -51,6 +54,9 @@ EVENTS = {
 """What happens to a job by the verdict on its candidate."""
 
 RESOLVED_CONFIG = "finetuned_config.json"
+
+MAX_LOST = 10
+"""Lost canaries that the status tells of; the eval report has all answers."""
 
 
 def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
@@ -86,7 +92,9 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
         log.info("second_try", job_id=job.id, reason=verdict.reason)
         return
     outcome = outcome_of(verdict, job, release)
-    note_verdict(report, verdict, outcome)
+    lost = lost_canaries(report)
+    reason = reason_of(verdict, outcome, lost)
+    note_verdict(report, verdict, outcome, reason)
     add_history(context, job, report)
     _withdraw_earlier(context, job, made, outcome)
     version = _commit(context, candidate, made, report, config)
@@ -97,7 +105,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
         EVENTS[outcome],
         version=version,
         parent=job.parent,
-        reason=verdict.reason,
+        reason=reason,
         judged=judged,
     ):
         return
@@ -107,7 +115,7 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
         job_id=job.id,
         version=version,
         outcome=outcome,
-        reason=verdict.reason,
+        reason=reason,
     )
     context.board.update(
         last_verdict={
@@ -115,14 +123,25 @@ def conclude(context: Context, job: JobRow, run_dir: Path) -> None:
             "version": version,
             "outcome": outcome,
             "promoted": outcome is VersionVerdict.PROMOTED,
-            "reason": verdict.reason,
+            "reason": reason,
             "rules": rules_of(verdict),
+            "lost_canaries": to_json(lost[:MAX_LOST]),
             "interpolated": (report.get("interpolation") or {}).get("chosen"),
         }
     )
     promoted = outcome is VersionVerdict.PROMOTED
     _show_fixed_eval(context, report, "candidate" if promoted else "incumbent")
     follow_journal(context)
+
+
+def reason_of(verdict: Verdict, outcome: VersionVerdict, lost: Sequence[LostCanary]) -> str:
+    """
+    Return why a candidate was judged so; if canaries decided it, also what became of the first.
+    """
+    by_canaries = bool(verdict.failed) and verdict.failed[0].name in CANARY_RULES
+    if outcome is VersionVerdict.PROMOTED or not by_canaries or not lost:
+        return verdict.reason
+    return f"{verdict.reason}; {in_short(lost)}"
 
 
 def outcome_of(verdict: Verdict, job: JobRow, release: str | None) -> VersionVerdict:

@@ -27,14 +27,16 @@ CANDIDATE_ROW = "candidate"
 """What the last row of the matrix is called until it has a version."""
 
 
-def note_verdict(report: dict[str, Any], verdict: Verdict, outcome: VersionVerdict) -> None:
+def note_verdict(
+    report: dict[str, Any], verdict: Verdict, outcome: VersionVerdict, reason: str
+) -> None:
     """
-    Write into *report* what the gate said.
+    Write into *report* what the gate said, and why in one sentence.
     """
     report["verdict"] = {
         "outcome": outcome,
         "promoted": outcome is VersionVerdict.PROMOTED,
-        "reason": verdict.reason,
+        "reason": reason,
         "rules": rules_of(verdict),
     }
 
