@@ -9,15 +9,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from finetuned.cli.advice import keys_unused, lost_of, next_steps
 from finetuned.core.text import printable
-from finetuned.files.status_file import STRANGE, DaemonState, Presence
-from finetuned.reports.activity import BETWEEN_WORKERS, PHASES, UNCOUNTED, duration
+from finetuned.files.status_file import STRANGE, DaemonState, Presence, StatusDocument
+from finetuned.reports.activity import BETWEEN_WORKERS, PHASES, duration, on_the_way
 from finetuned.reports.attention import UNREADABLE, attention
 from finetuned.reports.lost_canaries import answers
 
@@ -134,7 +133,7 @@ def _now(status: dict[str, Any]) -> Iterator[Line]:
     phase = str(status["phase"] or "unknown")
     word, _, detail = phase.partition(" ")  # as in "stopping (pause)"
     text = PHASES.get(word, word.replace("_", " ")) + (f" {detail}" if detail else "")
-    text += _on_the_way(status, word)
+    text += on_the_way(StatusDocument(status), word)
     if status["paused_reason"]:
         text += f": {status['paused_reason']}"
     if job := status["job"]:
@@ -158,16 +157,6 @@ def _now(status: dict[str, Any]) -> Iterator[Line]:
         done, total = status["batch_step"] or 0, status["batch_total_steps"]
         yield Line("", _progress(done, total, "step", status["eta_seconds"]))
         yield Line("", _learning(status))
-
-
-def _on_the_way(status: dict[str, Any], word: str) -> str:
-    """Return what of a phase that counts nothing is being done, and for how long it goes on."""
-    text = f": {status['phase_detail']}" if status.get("phase_detail") else ""
-    if word not in UNCOUNTED or not status.get("phase_since"):
-        return text
-    began, now = (datetime.fromisoformat(status[k]) for k in ("phase_since", "heartbeat_at"))
-    seconds = (now - began).total_seconds()
-    return f"{text}, for {duration(seconds)}" if seconds >= 1 else text
 
 
 def _progress(done: int, total: int, what: str, eta: float | None) -> str:

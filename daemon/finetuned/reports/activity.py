@@ -6,6 +6,10 @@ Pure. Knows the phases of the status file; does not know terminals or pages.
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from finetuned.files.status_file import StatusDocument
+
 PHASES = {
     "starting": "starting",
     "recovering": "recovering",
@@ -35,9 +39,31 @@ PHASES = {
 BETWEEN_WORKERS = ("starting_worker", "loading_for_evaluation")
 """Phases in which the numbers of the training, which is over or not begun, are left out."""
 
-
 UNCOUNTED = ("starting_worker", "loading", "rehearsing", "saving_candidate", "merging")
 """Phases that show how long they go on, since nothing of them is counted."""
+
+
+def on_the_way(status: StatusDocument, word: str) -> str:
+    """
+    Return what is being done of a phase that counts nothing, and for how long it goes on.
+
+    Args:
+        status: The status document.
+        word: The first word of its phase.
+
+    Returns:
+        The end of a sentence, such as ``: 512 tokens of at most 4,096, for 1 min``; it may be
+        empty.
+
+    Raises:
+        ValueError, TypeError: A time in the document is none.
+    """
+    text = f": {detail}" if (detail := status.get("phase_detail")) else ""
+    if word not in UNCOUNTED or not status.get("phase_since"):
+        return text
+    began, now = (datetime.fromisoformat(status[k]) for k in ("phase_since", "heartbeat_at"))
+    seconds = (now - began).total_seconds()
+    return f"{text}, for {duration(seconds)}" if seconds >= 1 else text
 
 
 def duration(seconds: float) -> str:

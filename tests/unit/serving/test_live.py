@@ -1,5 +1,5 @@
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
@@ -134,6 +134,20 @@ def test_the_loss_is_shown_from_the_first_step_on(layout, reader):
     write_status(layout, job=job, batch_step=1, batch_total_steps=9, loss=2.5)
 
     assert ((), (("loss", "2.500"),)) == (loading, reader.look().now.facts)
+
+
+def test_what_counts_nothing_says_what_it_does_and_for_how_long(layout, reader):
+    """
+    In the words of finetuned status: loading and the rehearsal take minutes on a small machine.
+    """
+    job = {"id": "j000001", "datasets": ["a.jsonl"], "n_datasets": 1, "attempts": 0}
+    began = (datetime.now(UTC) - timedelta(seconds=80)).isoformat()
+    write_status(layout, phase="rehearsing", phase_detail="512 tokens", phase_since=began, job=job)
+    headline = reader.look().now.headline
+
+    assert headline.startswith("Trying how large a batch fits into memory: 512 tokens, for 1 min")
+    write_status(layout, phase="training", phase_since=began, job=job)
+    assert "Training" == reader.look().now.headline
 
 
 @pytest.mark.parametrize(

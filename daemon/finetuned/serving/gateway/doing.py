@@ -8,7 +8,7 @@ said in the part before it; it never ends the page.
 from __future__ import annotations
 
 from finetuned.files.status_file import DaemonState, Presence, StatusDocument
-from finetuned.reports.activity import BETWEEN_WORKERS, PHASES
+from finetuned.reports.activity import BETWEEN_WORKERS, PHASES, on_the_way
 from finetuned.reports.attention import attention
 from finetuned.reports.wording import finite, nats, number
 from finetuned.serving.gateway.snapshot import Curve, Example, Line, Now, Tone
@@ -45,6 +45,7 @@ def doing(status: StatusDocument | None, seen: Presence, since: str | None) -> N
         return _not_running(status, seen.state, problems)
     word, _, detail = str(status["phase"] or "unknown").partition(" ")
     text = PHASES.get(word, word.replace("_", " ")) + (f" {detail}" if detail else "")
+    text += on_the_way(status, word)
     if status["paused_reason"]:
         text += f": {status['paused_reason']}"
     job = status["job"] or {}
