@@ -4,15 +4,29 @@ Which items of a suite are asked when: nested parts, and what no lack of time ta
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetuned.config import GateConfig
+from finetuned.config import EvaluationConfig, GateConfig
+from finetuned.core.answer_format import make_format
 from finetuned.core.sample import LEAST_ASKED
 from finetuned.core.suite_origin import SuiteOrigin
-from finetuned.evaluation.plan import growing_parts, least_sizes
+from finetuned.data.reader import to_example
+from finetuned.data.render import Renderer
+from finetuned.data.suite import Suite
+from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.examiner import Asked, Examiner, freely
+from finetuned.evaluation.identity import question_key
+from finetuned.evaluation.plan import Plan, TimeLimit, growing_parts, least_sizes, make_plan
 from finetuned.evaluation.selected_suites import PickedSuite
-from support.outcomes import make_suite
+from finetuned.files.shipped import shipped
+from support.outcomes import RAW, make_suite
 
 OLDER = (SuiteOrigin.OLD, SuiteOrigin.BENCHMARK)
 sizes = st.lists(st.tuples(st.sampled_from(SuiteOrigin), st.integers(0, 300)), max_size=5)
@@ -68,3 +82,85 @@ def test_a_part_holds_the_one_before_and_counts_what_it_leaves_out(
         assert all(a <= b for a, b in zip(before, asked, strict=True))
         assert any(picked.n_unasked for picked in part)
         before = asked
+
+
+FORMAT = make_format("any", {"type": "object", "additionalProperties": False})
+
+
+def planned(folder: Path, suite: Suite, mode: str, known: dict[str, Suite]) -> Plan:
+    """
+    Return the plan for a candidate that has answered *suite*, and another model that has not.
+
+    Args:
+        folder: Of the store of answers.
+        suite: Every second answer of the candidate to it was changed by its format.
+        mode: evaluation.format_mode.
+        known: Further suites that a model has answered, by model.
+    """
+    config = EvaluationConfig(format_mode=mode)
+    renderer = Renderer.load(shipped().bases / "micro", max_length=512)
+    store = AnswerStore(folder / f"{mode}{len(known)}.sqlite3")
+    for model, answered in {"candidate": suite, **known}.items():
+        store.add(
+            model,
+            {
+                question_key(renderer, q, (config.max_new_tokens,)): replace(RAW, n_refused=i % 2)
+                for i, q in enumerate(answered.questions)
+            },
+        )
+
+    def load() -> Any:
+        raise AssertionError("what the candidate answers is known")
+
+    limit = TimeLimit(time.monotonic() + 1e6, None)
+    plan = make_plan(
+        Examiner(renderer, config, store),
+        [PickedSuite(suite)],
+        Asked(load, "candidate"),
+        [Asked(load, "other")],
+        limit=lambda: limit,
+        gate=GateConfig(),
+    )
+    store.close()
+    return plan
+
+
+def test_answers_that_are_given_freely_as_well_are_in_the_plan(tmp_path: Path) -> None:
+    """
+    Those that the format changed, known or foreseen by their share; none is counted that is known.
+    """
+    made = make_suite("s", 4, SuiteOrigin.NEW)
+    example = [to_example({"prompt": f"q {i}", "completion": "{}"}) for i in range(4)]
+    suite = replace(
+        made,
+        questions=tuple(
+            replace(q, example=e, golden="{}", answer_format=FORMAT)
+            for q, e in zip(made.questions, example, strict=True)
+        ),
+    )
+    held, both = (planned(tmp_path, suite, mode, {}) for mode in ("held", "both"))
+    assert both.pace is not None
+    own, other = (
+        both.pace.seconds(PickedSuite(suite), q, own=own, limit=EvaluationConfig().max_new_tokens)
+        for q in suite.questions[:1]
+        for own in (True, False)
+    )
+
+    assert 4 * other == pytest.approx(held.seconds)
+    assert 4 * other + 2 * own + 4 * 0.5 * other == pytest.approx(both.seconds)
+    free = {"candidate-free": suite}
+    assert both.seconds == planned(tmp_path, suite, "both", free).seconds  # of another model
+    whole = replace(suite, questions=(*suite.questions, *freely(suite, suite.questions).questions))
+    again = planned(tmp_path, suite, "both", {"candidate": whole})
+    assert 4 * other + 4 * 0.5 * other == pytest.approx(again.seconds)
+
+
+def test_answers_without_a_format_are_given_once(tmp_path: Path) -> None:
+    """
+    Whatever the mode is.
+    """
+    suite = make_suite("s", 4, SuiteOrigin.NEW)
+
+    assert (
+        planned(tmp_path, suite, "held", {}).seconds == planned(tmp_path, suite, "both", {}).seconds
+    )

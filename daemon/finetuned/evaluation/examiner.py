@@ -122,6 +122,11 @@ class Examiner:
             }
         return Measured(suite, outcomes, n_cached, time.monotonic() - began)
 
+    @property
+    def asks_freely(self) -> bool:
+        """Whether answers that their format changed are asked for again without it."""
+        return self.config.format_mode == BOTH_MODES
+
     def measure_free(
         self,
         load: Callable[[], LanguageModel],
@@ -140,7 +145,7 @@ class Examiner:
             load, digest, deadline: As measure().
             found: What measure() returned.
         """
-        if self.config.format_mode != BOTH_MODES:
+        if not self.asks_freely:
             return found
         held = [
             o
@@ -152,9 +157,9 @@ class Examiner:
             for o in held
             if not o.raw.n_refused
         }
-        changed = tuple(replace(o.question, is_held=False) for o in held if o.raw.n_refused)
+        changed = [o.question for o in held if o.raw.n_refused]
         if changed:
-            suite = replace(found.suite, questions=changed)
+            suite = freely(found.suite, changed)
             uncounted = replace(self, on_answered=None)  # beside what was foreseen
             free |= uncounted.measure(load, digest, suite, deadline=deadline).outcomes
         return replace(found, free=free)
@@ -247,6 +252,13 @@ class Examiner:
         finally:  # whatever ends the evaluation: what was answered is not asked again
             keeper.keep()
         return outcomes
+
+
+def freely(suite: Suite, questions: Sequence[Question]) -> Suite:
+    """
+    Return *suite* with some of its questions, whose answers are not held to their formats.
+    """
+    return replace(suite, questions=tuple(replace(q, is_held=False) for q in questions))
 
 
 def _form(question: Question) -> _Form:

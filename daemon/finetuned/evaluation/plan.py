@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Final, NamedTuple
 
@@ -21,7 +21,7 @@ from finetuned.core.sample import LEAST_ASKED, growing_sizes, sample_order, size
 from finetuned.core.scoring.scorer import CHOICE
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.suite import Question, Suite
-from finetuned.evaluation.examiner import Asked, Examiner
+from finetuned.evaluation.examiner import Asked, Examiner, freely
 from finetuned.evaluation.selected_suites import PickedSuite, spread
 from finetuned.inference.outcome import Raw
 from finetuned.inference.prepared import longest_answer
@@ -101,6 +101,10 @@ class Pace:
     """Generated tokens by wall time, over all answers of a batch together."""
     mean_tokens: float
     """Of an answer, over all suites."""
+    changed: Mapping[str, float] = field(default_factory=dict)
+    """Share of the answers of a suite that their format changed, 0 to 1, where one is known."""
+    mean_changed: float = 0.0
+    """The same, over all suites."""
 
     def seconds(self, picked: PickedSuite, question: Question, *, own: bool, limit: int) -> float:
         """
@@ -293,6 +297,12 @@ def _pace(found: Mapping[str, Sequence[Raw]]) -> Pace | None:
         },
         tokens_per_second=tokens / seconds,
         mean_tokens=tokens / len(raws),
+        changed={
+            name: fmean(raw.n_refused > 0 for raw in of_suite)
+            for name, of_suite in found.items()
+            if of_suite
+        },
+        mean_changed=fmean(raw.n_refused > 0 for raw in raws),
     )
 
 
@@ -304,12 +314,24 @@ def _costs(
     candidate: Asked,
     others: Sequence[Asked],
 ) -> list[float]:
-    """Return about how long each of *questions* takes, for all models that have to be asked."""
+    """
+    Return about how long each of *questions* takes, for all models that have to be asked.
+
+    With evaluation.format_mode = "both" answers that their format changes are given freely as
+    well: how many that will be is foreseen from the first answers.
+    """
     limit, suite = examiner.config.max_new_tokens, picked.suite
     costs = [0.0] * len(questions)
+    held = [q for q in questions if q.held_to is not None] if examiner.asks_freely else []
+    names, likely = {q.id for q in held}, pace.changed.get(suite.name, pace.mean_changed)
     for asked in (candidate, *others):
         known = examiner.known(asked.digest, suite)
+        known_free = examiner.known(asked.digest, freely(suite, held)) if held else {}
         for i, question in enumerate(questions):
+            cost = pace.seconds(picked, question, own=asked is candidate, limit=limit)
             if question.id not in known:
-                costs[i] += pace.seconds(picked, question, own=asked is candidate, limit=limit)
+                costs[i] += cost
+            if question.id in names and question.id not in known_free:
+                before = known.get(question.id)
+                costs[i] += cost * (likely if before is None else bool(before.n_refused))
     return costs
