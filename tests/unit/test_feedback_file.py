@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from finetuned.core.review import Entry, Feedback, Reason, ReviewState, Thumbs
 from finetuned.errors import ConfigError
 from finetuned.files.feedback import FeedbackFile, review_counts
+from finetuned.files.feedback_schema import TABLES
 from finetuned.files.review import Batch, ReviewQueue
 from support.feedback import exchange, rule
 
@@ -220,7 +222,7 @@ def test_a_file_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 7")
     db.close()
 
-    with pytest.raises(ConfigError, match="schema 7, known here 1"):
+    with pytest.raises(ConfigError, match="schema 7, known here 2"):
         FeedbackFile(path)
 
 
@@ -256,3 +258,45 @@ def test_two_that_open_a_new_file_at_once_both_have_it(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(30)
         assert [] == failed
+
+
+def test_an_invented_value_is_a_reason_to_look_however_sure_the_model_was(
+    queue: ReviewQueue,
+) -> None:
+    """
+    Before answers that are merely unsure, and with the place of the value.
+    """
+    queue.record([exchange(1), exchange(2, confidence=1.0, invented=("$.zone",))], threshold=ALL)
+    first, second = queue.waiting()
+
+    assert ((Reason.INVENTED,), ("$.zone",)) == (first.reasons, first.exchange.invented)
+    assert ((Reason.UNSURE,), ()) == (second.reasons, second.exchange.invented)
+    queue.record([exchange(2, id="again", confidence=1.0, invented=("$.zone",))], threshold=ALL)
+    assert 2 == len(queue.waiting())
+
+
+def test_what_its_user_says_does_not_make_a_value_less_invented(queue: ReviewQueue) -> None:
+    """
+    A thumbs up is no proof that the name is right.
+    """
+    queue.record([exchange(1, confidence=1.0, invented=("$.zone",))], threshold=ALL)
+    entry = say(queue, 1, thumbs=Thumbs.UP)
+
+    assert entry is not None
+    assert (ReviewState.WAITING, (Reason.INVENTED,)) == (entry.review, entry.reasons)
+
+
+def test_a_file_of_the_first_version_is_opened_with_all_that_is_in_it(tmp_path: Path) -> None:
+    """
+    Nothing is known of invented values of answers before.
+    """
+    path = tmp_path / "older.sqlite3"
+    with closing(sqlite3.connect(path)) as db:
+        older = TABLES.replace(",\n    invented TEXT", "\n    ")
+        assert older != TABLES
+        db.executescript(older)
+        db.execute("PRAGMA user_version = 1")
+    with closing(FeedbackFile(path)) as file:
+        file.record([exchange(1, invented=("$.a",))], threshold=ALL)
+    with closing(ReviewQueue(path)) as again:
+        assert [("$.a",)] == [entry.exchange.invented for entry in again.waiting()]

@@ -74,6 +74,7 @@ def listing(layout: Layout, queue: ReviewQueue) -> None:
             "reasons": list(entry.reasons),
             "messages": orjson.loads(entry.exchange.messages),
             "answer": entry.exchange.answer,
+            "invented": list(entry.exchange.invented),
             "thumbs": entry.thumbs,
             "correction": entry.correction,
             "comment": entry.comment,
@@ -127,6 +128,8 @@ def _show(entry: Entry, *, left: int) -> None:
     for turn in orjson.loads(exchange.messages):
         _part(str(turn.get("role", "?")), _content(turn))
     _part("answer", exchange.answer + (f"\n{exchange.tool_calls}" if exchange.tool_calls else ""))
+    if exchange.invented:
+        _part("not in the question, so invented", "\n".join(exchange.invented))
     if entry.correction is not None:
         _part("its user's correction", entry.correction)
     if entry.comment is not None:

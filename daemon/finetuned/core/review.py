@@ -27,6 +27,7 @@ class Reason(StrEnum):
 
     CORRECTED = "corrected"  # its user sent the right one
     DISLIKED = "disliked"  # its user gave it a thumbs down
+    INVENTED = "invented"  # a value of it should stand in the question and does not
     UNSURE = "unsure"  # the model's confidence was below serving.review_confidence
 
 
@@ -81,6 +82,11 @@ class RecordedExchange:
     tokens: int
     """Of prompt and answer together."""
     duration_ms: int
+    invented: tuple[str, ...] = ()
+    """
+    Where in the answer values stand that should have been copied from the question and are not
+    in it, such as ``$.steps[0].zone``. The values are in the answer.
+    """
 
     @property
     def n_bytes(self) -> int:
@@ -146,13 +152,17 @@ class ReviewCounts:
 
 
 def reasons_for(
-    *, confidence: float, thumbs: Thumbs | None, correction: str | None, threshold: float
+    exchange: RecordedExchange,
+    *,
+    thumbs: Thumbs | None = None,
+    correction: str | None = None,
+    threshold: float,
 ) -> tuple[Reason, ...]:
     """
     Return why a person should look at an answer; none of it is no reason to.
 
     Args:
-        confidence: Of the model in its answer, 0 to 1.
+        exchange: What was asked and answered.
         thumbs: Its user's.
         correction: Its user's.
         threshold: ``serving.review_confidence``; a confidence below it is a reason.
@@ -162,7 +172,9 @@ def reasons_for(
         found.append(Reason.CORRECTED)
     if thumbs is Thumbs.DOWN:
         found.append(Reason.DISLIKED)
-    if confidence < threshold:
+    if exchange.invented:
+        found.append(Reason.INVENTED)
+    if exchange.confidence < threshold:
         found.append(Reason.UNSURE)
     return tuple(found)
 
@@ -176,12 +188,7 @@ def with_feedback(entry: Entry, feedback: Feedback, *, threshold: float) -> Entr
     """
     thumbs = feedback.thumbs or entry.thumbs
     correction = entry.correction if feedback.correction is None else feedback.correction
-    reasons = reasons_for(
-        confidence=entry.exchange.confidence,
-        thumbs=thumbs,
-        correction=correction,
-        threshold=threshold,
-    )
+    reasons = reasons_for(entry.exchange, thumbs=thumbs, correction=correction, threshold=threshold)
     corrected = feedback.correction is not None and feedback.correction != entry.correction
     review = entry.review
     if review in (ReviewState.NONE, ReviewState.WAITING):

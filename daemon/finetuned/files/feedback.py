@@ -35,6 +35,7 @@ from finetuned.core.review import (
 from finetuned.errors import ConfigError
 from finetuned.files.feedback_schema import (
     COLUMNS,
+    SINCE_1,
     TABLES,
     VERSION,
     entry_of,
@@ -49,7 +50,7 @@ WAIT_SECONDS = 10.0
 _ADDED = (
     "id, timestamp, customer_id, query_hash, confidence, llm_model, llm_tokens_used,"
     " llm_duration_ms, route, messages, plain, tools, answer, tool_calls, reasoning,"
-    " finish_reason, review, reasons, fingerprint, bytes"
+    " finish_reason, review, reasons, fingerprint, bytes, invented"
 )
 
 
@@ -89,6 +90,9 @@ class FeedbackFile:
             if found == 0:
                 for statement in filter(str.strip, TABLES.split(";\n")):
                     self.db.execute(statement)
+            elif found == 1:
+                self.db.execute(SINCE_1)
+            if found < VERSION:
                 self.db.execute(f"PRAGMA user_version = {VERSION}")
         if found > VERSION:
             raise ConfigError(
@@ -116,8 +120,8 @@ class FeedbackFile:
         """
         Add exchanges, passwords already replaced, in one transaction.
 
-        An unsure answer that is in the queue already, or was decided on, word for word is not
-        queued again.
+        An answer that is in the queue already, or was decided on, word for word is not queued
+        again.
 
         Args:
             exchanges: Those whose ids are there already are left alone.
@@ -129,14 +133,9 @@ class FeedbackFile:
         queued = 0
         with self.write():
             for exchange in exchanges:
-                reasons = reasons_for(
-                    confidence=exchange.confidence,
-                    thumbs=None,
-                    correction=None,
-                    threshold=threshold,
-                )
+                reasons = reasons_for(exchange, threshold=threshold)
                 print_ = fingerprint(exchange)
-                if reasons == (Reason.UNSURE,) and self._is_known(print_):
+                if reasons and self._is_known(print_):
                     reasons = ()
                 queued += self._add(exchange, reasons, print_)
         return queued
@@ -155,6 +154,7 @@ class FeedbackFile:
             *(exchange.route, exchange.messages, exchange.plain, exchange.tools),
             *(exchange.answer, exchange.tool_calls, exchange.reasoning, exchange.finish_reason),
             *(str(review), " ".join(reasons), print_, exchange.n_bytes),
+            orjson.dumps(exchange.invented).decode() if exchange.invented else None,
         )
         marks = ", ".join("?" * len(values))
         added = self.db.execute(

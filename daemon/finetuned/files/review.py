@@ -40,8 +40,8 @@ class ReviewQueue(FeedbackFile):
 
     def next(self, skipped: Collection[str] = ()) -> Entry | None:
         """
-        Return the entry to look at: those with a correction first, unsure answers last, each the
-        oldest first; None if there is none but *skipped*.
+        Return the entry to look at: those with a correction first, merely unsure answers last,
+        each the oldest first; None if there is none but *skipped*.
         """
         found = self.entries(
             "WHERE review = 'waiting' AND id NOT IN (SELECT value FROM json_each(?))"

@@ -192,3 +192,19 @@ def test_without_a_service_nothing_waits(
     assert 0 == main(["review", "--root", str(tmp_path)])
     assert capsys.readouterr().out.startswith("0 wait for review")
     assert [] == list(tmp_path.iterdir())
+
+
+def test_the_place_of_an_invented_value_is_shown(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    And it comes before answers that are merely unsure.
+    """
+    file = FeedbackFile(layout.feedback)
+    file.record([exchange(9, confidence=1.0, invented=("$.zone",))], threshold=0.9)
+    file.close()
+
+    assert 0 == typed(layout, monkeypatch, "q")
+    shown = capsys.readouterr().out
+    assert "confidence 1.00   key k1   invented" in shown
+    assert "not in the question, so invented:\n  $.zone" in shown

@@ -17,11 +17,17 @@ import pytest
 import structlog.testing
 
 from finetuned.config import ServingConfig
+from finetuned.config.serving import Tier
+from finetuned.core.access import Caller
+from finetuned.core.copied import Invented
+from finetuned.core.generation import Finished, FinishReason, Generate, Sampling
 from finetuned.core.review import Feedback, Thumbs
 from finetuned.files.feedback import FeedbackFile, review_counts
 from finetuned.files.keys import create_key
 from finetuned.files.review import ReviewQueue
 from finetuned.layout import Layout
+from finetuned.serving.gateway.feedback import recorded
+from finetuned.serving.gateway.metering import Answer, Record
 from finetuned.serving.gateway.recorder import Bounds, Recorder
 from support.feedback import exchange, make_root
 from support.gateway import free_port, running_gateway
@@ -278,3 +284,32 @@ def test_the_file_can_be_read_by_anybody_who_knows_sql(tmp_path: Path) -> None:
         (row,) = db.execute("SELECT query, messages FROM ai_decisions")
     db.close()
     assert ("question 1", "question 1") == (row[0], orjson.loads(row[1])[0]["content"])
+
+
+def test_the_places_of_invented_values_are_recorded_and_not_the_values() -> None:
+    """
+    A value may be a password, which is replaced in the answer alone.
+    """
+    finished = Finished(
+        id="r",
+        model="v0002",
+        reason=FinishReason.STOP,
+        prompt_tokens=1,
+        cached_tokens=0,
+        answer_tokens=1,
+        confidence=1.0,
+        copied=False,
+        invented=(Invented("$.zone", "nas.home.arpa"),),
+    )
+    tier = Tier(name="t", requests_per_minute=0, tokens_per_minute=0)
+    record = Record(
+        request_id="r",
+        route="/generate",
+        status=200,
+        caller=Caller(id="a", name="a", scopes=(), tier=tier),
+        order=Generate(id="r", model="v0002", sampling=Sampling(max_tokens=1), text="hi"),
+        model="v0002",
+        answer=Answer("{}", finished),
+    )
+
+    assert ("$.zone",) == recorded(record, at="2026-11-29T02:00:00.000Z").invented

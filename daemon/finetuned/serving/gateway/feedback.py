@@ -251,6 +251,7 @@ def recorded(record: Record, *, at: str) -> RecordedExchange:
         confidence=_CERTAIN if finished.confidence is None else finished.confidence,
         tokens=finished.prompt_tokens + finished.answer_tokens,
         duration_ms=round(record.seconds * 1000),
+        invented=tuple(one.path for one in finished.invented),
     )
 
 
