@@ -26,18 +26,18 @@ def loaded() -> tuple[Any, Any]:
 def test_the_same_seed_writes_the_same_rows_each_prompt_once(loaded: tuple[Any, Any]) -> None:
     """The rows are whole conversations that the renderer takes, as any row of a user."""
     from finetuned.data.examples import Example
-    from finetuned.inference.own_rows import OwnRows
+    from finetuned.inference.own_rows import OwnRow, OwnRows
 
-    def written() -> list[dict[str, Any]]:
-        own = OwnRows(*loaded, "micro", seed=3, max_new_tokens=64)
+    def written() -> list[OwnRow]:
+        own = OwnRows(*loaded, seed=3, max_new_tokens=64)
         return list(own.rows(12, time.monotonic() + 300))
 
     rows = written()
     assert rows == written()
-    assert 12 == len({row["messages"][0]["content"] for row in rows})
+    assert 12 == len({row.prompt for row in rows})
     for row in rows:
-        messages = row["messages"]
-        assert ["user", "assistant"] == [m["role"] for m in messages]
+        user = {"role": "user", "content": row.prompt}
+        messages = [user, {"role": "assistant", "content": row.answer}]
         loaded[1].render(Example("conversation", "messages", messages))
 
 
@@ -45,7 +45,7 @@ def test_every_prompt_that_became_no_row_is_counted(loaded: tuple[Any, Any]) -> 
     """Answers of one token end with no stop token: none is a row, and the tries are bounded."""
     from finetuned.inference.own_rows import TOGETHER, TRIES, OwnRows
 
-    own = OwnRows(*loaded, "micro", max_new_tokens=1)
+    own = OwnRows(*loaded, max_new_tokens=1)
     assert [] == list(own.rows(2, time.monotonic() + 300))
     assert TRIES * 2 == own.refused.total() == TOGETHER
     assert "an answer without an end" in own.refused
@@ -55,6 +55,6 @@ def test_no_time_is_no_rows(loaded: tuple[Any, Any]) -> None:
     """A deadline that has passed ends the writing before the first prompt."""
     from finetuned.inference.own_rows import OwnRows
 
-    own = OwnRows(*loaded, "micro")
+    own = OwnRows(*loaded)
     assert [] == list(own.rows(5, time.monotonic() - 1))
     assert not own.refused

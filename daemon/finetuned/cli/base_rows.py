@@ -78,7 +78,6 @@ def _write(layout: Layout, args: argparse.Namespace) -> int:
     own = OwnRows(
         load_causal_lm(base, config.model),
         renderer,
-        name,
         seed=args.seed,
         max_new_tokens=args.max_tokens,
     )
@@ -87,7 +86,12 @@ def _write(layout: Layout, args: argparse.Namespace) -> int:
     with bar(args.rows) as shown:
         shown.begin(f"{name} writes rows")
         for row in own.rows(args.rows, deadline):
-            rows.append(row)
+            messages = [
+                {"role": "user", "content": row.prompt},
+                {"role": "assistant", "content": row.answer},
+            ]
+            made_by = {"source": "own", "model": name, "seed": args.seed}
+            rows.append({"messages": messages, "metadata": made_by})
             shown.done(1)
     print(summary(len(rows), args.rows, own.refused), file=sys.stderr)
     if not rows:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -32,6 +33,16 @@ TRIES: Final = 8
 _MARK: Final = "probe 7"
 
 
+@dataclass(frozen=True, slots=True)
+class OwnRow:
+    """
+    One prompt that a model made up, and its answer.
+    """
+
+    prompt: str
+    answer: str
+
+
 class OwnRows:
     """
     The rows of one model.
@@ -39,7 +50,6 @@ class OwnRows:
     Args:
         model: A base model or a version; it is left in the mode it was in.
         renderer: Of its tokenizer and template.
-        name: Of the model, for the metadata of the rows.
         seed: The same seed gives the same rows on the same machine.
         temperature: Of the prompts, > 0; answers are greedy.
         max_prompt_tokens: A longer prompt is refused.
@@ -50,7 +60,6 @@ class OwnRows:
         self,
         model: LanguageModel,
         renderer: Renderer,
-        name: str,
         *,
         seed: int = 0,
         temperature: float = 1.0,
@@ -59,7 +68,6 @@ class OwnRows:
     ) -> None:
         self._model = model
         self._renderer = renderer
-        self._name = name
         self._seed = seed
         self._temperature = temperature
         self._max_prompt_tokens = max_prompt_tokens
@@ -67,7 +75,7 @@ class OwnRows:
         self.refused: Counter[str] = Counter()
         """Prompts that became no row, by reason."""
 
-    def rows(self, n: int, deadline: float) -> Iterator[dict[str, Any]]:
+    def rows(self, n: int, deadline: float) -> Iterator[OwnRow]:
         """
         Yield up to *n* rows, each prompt once; fewer if the model is exhausted or time is up.
 
@@ -138,7 +146,7 @@ class OwnRows:
                 continue
             yield prompt
 
-    def _answered(self, prompts: list[str], deadline: float) -> Iterator[dict[str, Any]]:
+    def _answered(self, prompts: list[str], deadline: float) -> Iterator[OwnRow]:
         """Answer prompts and yield those whose answers are whole, as rows."""
         asked: list[tuple[str, list[int]]] = []
         for prompt in prompts:
@@ -167,10 +175,7 @@ class OwnRows:
             elif (reason := self._unfit(prompt, text)) is not None:
                 self.refused[f"an answer that is no text ({reason})"] += 1
             else:
-                yield {
-                    "messages": _turns(prompt, text),
-                    "metadata": {"source": "own", "model": self._name, "seed": self._seed},
-                }
+                yield OwnRow(prompt, text)
 
     def _unfit(self, prompt: str, answer: str) -> str | None:
         """Return why the row could not be trained, None if it can."""
@@ -185,7 +190,3 @@ class OwnRows:
         except MalformedExample as error:
             return str(error.code)
         return None
-
-
-def _turns(prompt: str, answer: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
