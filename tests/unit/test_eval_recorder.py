@@ -45,6 +45,7 @@ class ScriptedEval:
         self.seconds = 0.0
         self.asked: list[int] = []
         self.expected: list[float] = []
+        self.followed: list[bool] = []
         self._allowed = iter(allowed)
         self._outcomes = list(outcomes)
         self._kl = kl
@@ -56,9 +57,10 @@ class ScriptedEval:
         self.expected.append(expected_seconds)
         return 9.0
 
-    def look(self, rows: int, *, seconds: float) -> list[Outcome]:
+    def look(self, rows: int, *, seconds: float, followed: bool) -> list[Outcome]:
         assert 9.0 == seconds
         self.asked.append(rows)
+        self.followed.append(followed)
         self.seconds += 0.25
         return self._outcomes
 
@@ -193,7 +195,34 @@ def test_a_look_that_answered_nothing_has_no_loss(tmp_path: Path) -> None:
     beat = run.steps(1)
 
     assert "validation_loss" not in beat
-    assert [{"step": 1, "loss": None, "kl": None}] == read_metrics(tmp_path, EVALS)
+    (line,) = read_metrics(tmp_path, EVALS)
+    assert (1, None, None, []) == (line["step"], line["loss"], line["kl"], line["answers"])
+
+
+def test_every_answer_is_kept_with_its_question(tmp_path: Path) -> None:
+    """
+    Else nobody could tell afterwards when an answer became right.
+    """
+    Run(tmp_path, [2], outcome("ok"), outcome("no", loss=4.0)).steps(1)
+
+    (line,) = read_metrics(tmp_path, EVALS)
+    assert (101, False) == (line["lineage_step"], line["followed"])
+    assert [
+        {"id": "q1", "answer": "ok", "matches": True, "loss": 0.5, "n_tokens": 4},
+        {"id": "q1", "answer": "no", "matches": False, "loss": 1.0, "n_tokens": 4},
+    ] == line["answers"]
+
+
+def test_the_same_questions_are_asked_again_on_schedule(tmp_path: Path) -> None:
+    """
+    At the first look that the budget allows at or after a step of the schedule: 10 and 25.
+    """
+    run = Run(tmp_path, [1] * 9, outcome("ok"))
+    run.steps(28)
+
+    looks = [record["step"] for record in read_metrics(tmp_path, EVALS)]
+    assert [1, 4, 8, 12, 16, 20, 24, 28] == looks
+    assert [12, 28] == [s for s, f in zip(looks, run.live_eval.followed, strict=True) if f]
 
 
 def test_the_distance_is_shown_and_warned_of(tmp_path: Path) -> None:

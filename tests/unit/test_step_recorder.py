@@ -15,7 +15,7 @@ import pytest
 from finetuned.core.early_stop import EarlyStop
 from finetuned.core.learning_rate import WarmUp
 from finetuned.files.heartbeat import Heartbeat
-from finetuned.files.run import read_json, read_metrics
+from finetuned.files.run import HELD_OUT, read_json, read_metrics
 from finetuned.training import step_recorder
 from finetuned.training.early_stopping import EarlyStopping
 from finetuned.training.progress import Progress, RunState
@@ -142,7 +142,7 @@ def test_early_stopping_looks_every_eval_steps(tmp_path: Path, patience: int, st
     state = run_state(patience=patience)
     losses = iter([2.0, 2.5, 2.25])
     early_stopping = EarlyStopping(
-        state, heartbeat(tmp_path), eval_steps=2, held_out_loss=lambda: next(losses)
+        tmp_path, state, heartbeat(tmp_path), eval_steps=2, held_out_loss=lambda: next(losses)
     )
     for _ in range(7):
         state.job_step += 1
@@ -152,4 +152,6 @@ def test_early_stopping_looks_every_eval_steps(tmp_path: Path, patience: int, st
     assert stops is state.early_stop.should_stop is state.is_done
     beat = read_json(tmp_path / "heartbeat.json") or {}
     assert (2.25, 2.0) == (beat["validation_loss"], beat["best_loss"])
+    kept = [(2, 2.0), (4, 2.5), (6, 2.25)]
+    assert kept == [(look["step"], look["loss"]) for look in read_metrics(tmp_path, HELD_OUT)]
     assert state.totals["seconds_eval"] >= 0

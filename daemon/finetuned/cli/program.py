@@ -30,6 +30,7 @@ NAMES = (
     "chat",
     "review",
     "report",
+    "curves",
     "keys",
     "config",
     "make",

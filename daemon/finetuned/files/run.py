@@ -28,6 +28,8 @@ from finetuned.files.rank import rank
 METRICS = "metrics.jsonl"
 EVALS = "evals.jsonl"
 """Looks at held-out rows while training: one line per look."""
+HELD_OUT = "held_out.jsonl"
+"""The loss on always the same held-out rows, if early stopping looks at it: one line per look."""
 ERROR = "error.json"
 EXIT = "exit.json"
 LOCK = "lock"

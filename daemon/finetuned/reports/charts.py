@@ -126,7 +126,14 @@ def known_points(curve: object) -> list[Point]:
     return [(x, y) for x, y in pairs if x is not None and y is not None]
 
 
-def curves(name: str, what: str, lines: Mapping[str, Sequence[Point]], *, unit: str) -> Markup:
+def curves(
+    name: str,
+    what: str,
+    lines: Mapping[str, Sequence[Point]],
+    *,
+    unit: str,
+    marks: Mapping[str, float] | None = None,
+) -> Markup:
     """
     Return a chart of up to two curves over optimizer steps.
 
@@ -136,6 +143,7 @@ def curves(name: str, what: str, lines: Mapping[str, Sequence[Point]], *, unit: 
         lines: Label -> points (step, value); at least one line has points. The last line
             is the most important and gets the strong colour.
         unit: Unit of the values.
+        marks: Label -> step at which an upright line is drawn.
     """
 
     def draw(axes: Axes) -> None:
@@ -157,7 +165,9 @@ def curves(name: str, what: str, lines: Mapping[str, Sequence[Point]], *, unit: 
         axes.margins(x=0.02)
         axes.set_ylim(bottom=min(0, *(y for _, points in drawn for _, y in points)))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        if len(lines) > 1:
+        for label, step in (marks or {}).items():
+            axes.axvline(step, color=_ROLES["incumbent"], linestyle="--", linewidth=1, label=label)
+        if len(lines) > 1 or marks:
             axes.legend()
 
     return _draw(name, 2.6, what, draw)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetuned.core.answer import count_think_tags
+from finetuned.core.evolution import is_scheduled
 from finetuned.core.phase import Phase
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.run import EVALS, append_metrics
@@ -34,6 +35,10 @@ ACCURACY_HISTORY_LOOKS = 200
 
 _PROMPT_CHARACTERS = 2000
 """Longest prompt that the status shows, in characters."""
+
+
+_ANSWER_CHARACTERS = 4000
+"""Longest answer that evals.jsonl keeps, in characters."""
 
 
 class EvalRecorder:
@@ -67,6 +72,7 @@ class EvalRecorder:
         self._eval_steps = eval_steps
         self._describe_step = describe_step
         self._is_due = False
+        self._followed_at = state.job_step
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT_EXAMPLES)
         self._samples: deque[dict[str, Any]] = deque(maxlen=EVAL_SAMPLES)
         self._accuracies: deque[float] = deque(maxlen=ACCURACY_HISTORY_LOOKS)
@@ -96,13 +102,26 @@ class EvalRecorder:
         before = live_eval.seconds
         self._heartbeat.beat(force=True, phase=Phase.EVALUATING)
         now, expected = self._training_seconds(), self._expected_seconds()
-        outcomes = live_eval.look(rows, seconds=live_eval.seconds_allowed(now, expected))
+        step = self._state.job_step
+        followed = is_scheduled(self._followed_at, step)
+        if followed:
+            self._followed_at = step
+        outcomes = live_eval.look(
+            rows, seconds=live_eval.seconds_allowed(now, expected), followed=followed
+        )
         kl = live_eval.drift_now(self._training_seconds(), expected)
         self._state.add("seconds_eval", live_eval.seconds - before)
         self._count(outcomes)
         n_tokens = sum(o.raw.n_tokens for o in outcomes)
         loss = sum(o.raw.loss_sum for o in outcomes) / n_tokens if n_tokens else None
-        record = {"step": self._state.job_step, "loss": loss, "kl": kl}
+        record = {
+            "step": step,
+            "lineage_step": self._state.lineage_step,
+            "loss": loss,
+            "kl": kl,
+            "followed": followed,
+            "answers": [kept_answer(outcome) for outcome in outcomes],
+        }
         append_metrics(self._run_dir, record, EVALS)
         self._beat(outcomes, loss, kl)
 
@@ -181,6 +200,20 @@ def recent_example(outcome: Outcome, *, step: int, current_file: str) -> dict[st
         "timed_out": outcome.raw.timed_out,
         "golden_tokens": outcome.raw.golden_tokens,
         "answer_tokens": outcome.raw.answer_tokens,
+    }
+
+
+def kept_answer(outcome: Outcome) -> dict[str, Any]:
+    """
+    Return one answer as a line of evals.jsonl keeps it: what is needed to follow its question.
+    """
+    answer = outcome.answer
+    return {
+        "id": outcome.question.id,
+        "answer": None if answer is None else answer[:_ANSWER_CHARACTERS],
+        "matches": outcome.matches,
+        "loss": outcome.raw.loss_sum / outcome.raw.n_tokens if outcome.raw.n_tokens else None,
+        "n_tokens": outcome.raw.n_tokens,
     }
 
 

@@ -171,6 +171,7 @@ def _early_stopping(
         job.loaded.model, questions, job.renderer, max_tokens=lambda: budget.tokens
     )
     return EarlyStopping(
+        job.run_dir,
         state,
         job.heartbeat,
         eval_steps=job.spec.config.evaluation.eval_steps,

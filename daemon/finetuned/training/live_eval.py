@@ -104,12 +104,16 @@ class LiveEval:
         fraction = self._config.max_wall_fraction
         return max(left, first_look_seconds(fraction, expected_seconds=expected_seconds))
 
-    def look(self, rows: int, *, seconds: float = math.inf) -> list[Outcome]:
+    def look(
+        self, rows: int, *, seconds: float = math.inf, followed: bool = False
+    ) -> list[Outcome]:
         """
         Ask the next *rows* questions, until evaluation.timeout_seconds are over.
 
         Args:
             rows: As rows_affordable.
+            followed: Ask the first questions instead of the next: the same every time, so that
+                their answers can be followed over the job. It costs as much.
             seconds: When to stop earlier. A look that was cut counts as twice as long, so that
                 the next one waits until it may take longer.
 
@@ -117,8 +121,10 @@ class LiveEval:
             The outcomes of the questions that were answered before the deadline or a stop.
         """
         n = len(self._questions)
-        picked = [self._questions[(self._next + i) % n] for i in range(min(rows, n))]
-        self._next = (self._next + len(picked)) % n
+        first = 0 if followed else self._next
+        picked = [self._questions[(first + i) % n] for i in range(min(rows, n))]
+        if not followed:
+            self._next = (first + len(picked)) % n
         began = time.monotonic()
         outcomes: list[Outcome] = []
         try:
