@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from finetuned.core.curves.finding import JobCurves
+from finetuned.core.curves.looks import Answer, paired
 from finetuned.core.curves.series import Series
+from finetuned.core.evolution import is_scheduled
 
 STEPS = (200, 400, 1000)
 LOOK_EVERY = 10
@@ -33,6 +35,11 @@ class Noise:
     """Autocorrelation of neighbouring deviations, 0 to below 1."""
     heavy: bool
     """Whether deviations have heavy tails (Student's t with 5 degrees of freedom)."""
+    rows: int = 0
+    """
+    Rows of each live eval, if that is where the held-out loss comes from; 0 if it is always
+    of the same rows.
+    """
 
     def draw(self, rng: random.Random, n: int, spread: float) -> list[float]:
         """Return *n* deviations with this spread."""
@@ -52,7 +59,15 @@ NOISES = {
     "large": Noise(0.20, 0.02, 0.0, heavy=False),
     "alike": Noise(0.10, 0.01, 0.5, heavy=False),
     "heavy": Noise(0.15, 0.015, 0.0, heavy=True),
+    "live evals": Noise(0.10, 0.10, 0.0, heavy=False, rows=4),
 }
+"""
+The last is what a job has without early stopping: four rows at each look, in turn, of 40 that
+differ by half a nat in difficulty.
+"""
+
+QUESTIONS = 40
+DIFFICULTY = 0.5
 
 Shape = Callable[[float], float]
 """From the share of the job that is over, 0 to 1, to a loss in nats."""
@@ -72,20 +87,40 @@ def simulate(
     looks = list(range(LOOK_EVERY, steps + 1, LOOK_EVERY))
     deviations = noise.draw(rng, steps, noise.train)
     loss = [max(1e-3, train(s / steps) + d) for s, d in zip(at, deviations, strict=True)]
-    seen = [
-        max(1e-3, held_out(s / steps) + d)
-        for s, d in zip(looks, noise.draw(rng, len(looks), noise.held_out), strict=True)
-    ]
+    levels = [held_out(s / steps) for s in looks]
+    if noise.rows:
+        seen = _live(rng, looks, levels, noise)
+    else:
+        deviations_seen = noise.draw(rng, len(looks), noise.held_out)
+        seen = Series(
+            tuple(looks),
+            tuple(max(1e-3, v + d) for v, d in zip(levels, deviations_seen, strict=True)),
+        )
     # Gradients grow with a row's loss and have a spread of their own.
     norms = [math.exp(0.3 * rng.gauss() + d) for d in deviations]
     return JobCurves(
         loss=Series(tuple(at), tuple(loss)),
-        held_out=Series(tuple(looks), tuple(seen)),
-        held_out_fixed=True,
+        held_out=seen,
+        held_out_fixed=not noise.rows,
         held_out_rows=64,
         grad_norm=Series(tuple(at), tuple(norms)),
         planned_steps=steps,
     )
+
+
+def _live(rng: random.Random, looks: list[int], levels: list[float], noise: Noise) -> Series:
+    """Return the curve of live evals: the next rows in turn, the first ones on schedule."""
+    hard = [rng.gauss(0, DIFFICULTY) for _ in range(QUESTIONS)]
+    answers, turn, before = [], 0, 0
+    for step, level in zip(looks, levels, strict=True):
+        followed = is_scheduled(before, step)
+        first, before = (0 if followed else turn), step
+        asked = [(first + i) % QUESTIONS for i in range(noise.rows)]
+        turn = turn if followed else (turn + noise.rows) % QUESTIONS
+        answers += [
+            Answer(step, str(q), level + hard[q] + rng.gauss(0, noise.held_out)) for q in asked
+        ]
+    return paired(answers)
 
 
 def noise_only(rng: random.Random, steps: int, noise: Noise) -> JobCurves:

@@ -51,13 +51,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0].strip())
     parser.add_argument("--jobs", type=int, default=400, help="of each kind and noise")
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), help="default: all")
+    parser.add_argument("--noises", nargs="*", choices=list(NOISES), help="default: all")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
 
     print("| curve | noise | what is right | named | any alarm | also named |")
     print("|---|---|---|---|---|---|")
     for kind in args.kinds or KINDS:
-        for noise in NOISES:
+        for noise in args.noises or NOISES:
             found, alarmed = measure(kind, noise, args.jobs, args.seed)
             right = PLANTED.get(kind)
             named = f"{found[right] / args.jobs:.1%}" if right else "-"

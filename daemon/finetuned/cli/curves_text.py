@@ -14,6 +14,9 @@ from finetuned.files.job_curves import JobRecord
 
 Jobs = Sequence[tuple[JobRecord, Reading]]
 
+_LEAST_P = 0.001
+"""Least p-value that simulated noise can show; a smaller one is not told apart."""
+
 GOOD = frozenset({Kind.FALLING})
 BAD = frozenset(
     {Kind.OVERFITTING, Kind.DIVERGENCE, Kind.SPIKES, Kind.RATE_TOO_HIGH, Kind.NOTHING_LEARNT}
@@ -77,7 +80,9 @@ def evidence(finding: Finding) -> str:
     """
     Return the p-value of a finding, in words.
     """
-    return "" if finding.p is None else f"(p = {finding.p:.2g})"
+    if finding.p is None:
+        return ""
+    return "(p <= 0.001)" if finding.p <= _LEAST_P else f"(p = {finding.p:.2g})"
 
 
 def _job(record: JobRecord, reading: Reading) -> list[str]:

@@ -31,6 +31,7 @@ NAMES = (
     "review",
     "report",
     "curves",
+    "evolution",
     "keys",
     "config",
     "make",

@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from finetuned.core.curves.finding import JobCurves
-from finetuned.core.curves.series import Answer, Series, paired
+from finetuned.core.curves.looks import Answer, paired
+from finetuned.core.curves.series import Series
 from finetuned.core.curves.shape import MIN_POINTS
 from finetuned.core.job import JobKind
 from finetuned.core.run import RunKind
@@ -211,9 +212,9 @@ def chosen_jobs(
 
 def _note(points: Points, step: object, value: object) -> None:
     if isinstance(step, int) and not isinstance(step, bool) and _is_number(value):
-        points[step] = float(value)  # type: ignore[arg-type]
+        points[step] = float(value)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    return known and math.isfinite(value)
+    return known and math.isfinite(value)  # type: ignore[arg-type]

@@ -133,6 +133,7 @@ def curves(
     *,
     unit: str,
     marks: Mapping[str, float] | None = None,
+    x: str = "optimizer step",
 ) -> Markup:
     """
     Return a chart of up to two curves over optimizer steps.
@@ -144,6 +145,7 @@ def curves(
             is the most important and gets the strong colour.
         unit: Unit of the values.
         marks: Label -> step at which an upright line is drawn.
+        x: What the points are counted in.
     """
 
     def draw(axes: Axes) -> None:
@@ -160,7 +162,7 @@ def curves(
                 markersize=3.5,
                 label=label,
             )
-        axes.set_xlabel("optimizer step")
+        axes.set_xlabel(x)
         axes.set_ylabel(unit)
         axes.margins(x=0.02)
         axes.set_ylim(bottom=min(0, *(y for _, points in drawn for _, y in points)))

@@ -20,6 +20,7 @@ LAUNCHERS = {
     "test_model": ("ask",),
     "compare_models": ("compare",),
     "report": ("report",),
+    "analyze_learning": ("curves",),
     "config": ("config",),
     "make_intents": ("make", "intents"),
     "make_syllo": ("make", "syllo"),

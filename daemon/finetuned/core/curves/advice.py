@@ -113,22 +113,26 @@ def _look_at_rows(curves: JobCurves, by: By) -> Advice | None:
 
 
 def _hold_out_more(curves: JobCurves, by: By) -> Advice | None:
-    if Kind.FEW_HELD_OUT in by:
-        return Advice(
-            "hold_out_more_rows",
-            "Hold out more rows (data.holdout_fraction, data.holdout_min_rows), or protect answers "
-            "with a suite.",
-            (Kind.FEW_HELD_OUT,),
-            by[Kind.FEW_HELD_OUT].numbers,
-        )
-    if Kind.NO_HELD_OUT in by:
-        return Advice(
-            "measure_the_held_out_loss",
-            "Have the held-out loss measured: training.patience above 0, and smaller "
-            "evaluation.eval_steps.",
-            (Kind.NO_HELD_OUT,),
-        )
-    return None
+    if Kind.FEW_HELD_OUT not in by:
+        return None
+    return Advice(
+        "hold_out_more_rows",
+        "Hold out more rows (data.holdout_fraction, data.holdout_min_rows), or protect answers "
+        "with a suite.",
+        (Kind.FEW_HELD_OUT,),
+        by[Kind.FEW_HELD_OUT].numbers,
+    )
+
+
+def _measure_held_out(curves: JobCurves, by: By) -> Advice | None:
+    if Kind.NO_HELD_OUT not in by:
+        return None
+    return Advice(
+        "measure_the_held_out_loss",
+        "Have the held-out loss measured: training.patience above 0, and smaller "
+        "evaluation.eval_steps.",
+        (Kind.NO_HELD_OUT,),
+    )
 
 
 def _keep_what_was_learnt(curves: JobCurves, by: By) -> Advice | None:
@@ -164,4 +168,5 @@ _RULES: tuple[Callable[[JobCurves, By], Advice | None], ...] = (
     _nothing_learnt,
     _keep_what_was_learnt,
     _hold_out_more,
+    _measure_held_out,
 )

@@ -38,12 +38,14 @@ def rate_findings(curves: JobCurves, found: Sequence[Finding]) -> list[Finding]:
         named = "The learning rate" if rate is None else f"A learning rate of {rate:g}"
         sentence = f"{named} is too high for this job. " + " ".join(signs)
         return [Finding(Kind.RATE_TOO_HIGH, sentence, numbers={"learning_rate": rate})]
+    if any(f.kind in (Kind.OVERFITTING, Kind.PLATEAU) for f in found):
+        return []  # it was high enough to learn all there was
     return [low] if (low := _too_low(curves)) else []
 
 
 def _too_low(curves: JobCurves) -> Finding | None:
     """Return that the loss falls along a straight line, and the model has hardly moved."""
-    if len(curves.kl) and curves.kl.values[-1] > _NEAR:
+    if any(kl > _NEAR for kl in curves.kl.values):
         return None
     loss = _after_warm_up(curves).thinned(MAX_POINTS)
     if len(loss) < 2 * MIN_POINTS or falls(loss) > _LEVEL:

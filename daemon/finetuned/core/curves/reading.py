@@ -100,17 +100,22 @@ def _shape(curves: JobCurves, *, diverged: bool) -> Iterator[Finding]:
     if over is not None:
         yield over
         return
-    judged = known[0]
-    p_fall = falls(judged)
-    name = "Held-out loss" if judged is curves.held_out else "Training loss"
-    if p_fall <= LEVEL:
-        yield from _end(curves, judged, name)
-    else:
+    fell = [s for s in known if falls(s) <= LEVEL]
+    judged = fell[0] if fell else None
+    # A few rows at each look may be too noisy to tell; training loss then speaks for itself.
+    yield from next(filter(None, (list(_end(curves, series)) for series in fell)), [])
+    if judged is None or (curves.held_out_fixed and judged is not known[0]):
+        name = _name(curves, known[0])
+        though = "" if judged is None else ", though training loss falls"
         yield Finding(
             Kind.NOTHING_LEARNT,
-            f"{name} shows no fall over {curves.last_step:,} steps.",
-            p=p_fall,
+            f"{name} shows no fall over {curves.last_step:,} steps{though}.",
+            p=falls(known[0]),
         )
+
+
+def _name(curves: JobCurves, series: Series) -> str:
+    return "Held-out loss" if series is curves.held_out else "Training loss"
 
 
 def _overfitting(curves: JobCurves) -> Finding | None:
@@ -161,9 +166,9 @@ def _answers_in_words(curves: JobCurves, step: int) -> str:
     return f" Right answers went from {found['right_before']:.0%} to {found['right_after']:.0%}."
 
 
-def _end(curves: JobCurves, judged: Series, name: str) -> Iterator[Finding]:
+def _end(curves: JobCurves, judged: Series) -> Iterator[Finding]:
     """Yield whether a curve that fell is flat at its end, or falls on."""
-    thin = judged.thinned(MAX_POINTS)
+    thin, name = judged.thinned(MAX_POINTS), _name(curves, judged)
     whole = max(thin.level(0.1), judged.values[0]) - thin.level(-0.1)
     margin = max(curves.min_delta, MARGIN * whole)
     flat = flat_since(judged, margin, least=curves.min_delta)

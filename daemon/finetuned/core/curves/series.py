@@ -1,5 +1,5 @@
 """
-A measured curve: values at optimizer steps, thinned, and joined from answers to changing questions.
+A measured curve: values at optimizer steps, thinned.
 
 Does not judge a curve.
 """
@@ -7,16 +7,10 @@ Does not judge a curve.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
-from typing import TypeVar
-
-Key = TypeVar("Key", int, str)
-
-_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,57 +69,6 @@ class Series:
         """
         n = max(1, round(abs(share) * len(self)))
         return median(self.values[:n] if share > 0 else self.values[-n:])
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """
-    One question at one step: its loss, in nats per token.
-    """
-
-    step: int
-    question: str
-    loss: float
-
-
-def paired(answers: Iterable[Answer]) -> Series:
-    """
-    Return the mean loss of each look, with what is easy or hard in its questions taken out.
-
-    A look asks a few questions, and the next one others. Loss is modelled as a level of the
-    look plus one of the question, fitted by least squares: a curve of the model remains.
-
-    Args:
-        answers: Of all looks. Questions that were asked once say nothing about a change and
-            are left out, if there are any others.
-
-    Source:
-        The additive two-way layout, fitted by alternating means (Tukey's median polish with
-        means): Hoaglin, Mosteller and Tukey, Understanding Robust and Exploratory Data
-        Analysis (1983), chapter 6.
-    """
-    cells = [a for a in answers if math.isfinite(a.loss)]
-    asked: dict[str, set[int]] = defaultdict(set)
-    for cell in cells:
-        asked[cell.question].add(cell.step)
-    cells = [c for c in cells if len(asked[c.question]) > 1] or cells
-    if not cells:
-        return Series()
-    question = dict.fromkeys(asked, 0.0)
-    look: dict[int, float] = {}
-    for _ in range(_ROUNDS):
-        look = _means((c.step, c.loss - question[c.question]) for c in cells)
-        question |= _means((c.question, c.loss - look[c.step]) for c in cells)
-        centre = fmean(question[c.question] for c in cells)
-        question = {name: value - centre for name, value in question.items()}
-    return Series.of(_means((c.step, c.loss - question[c.question]) for c in cells))
-
-
-def _means(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float]:
-    found: dict[Key, list[float]] = defaultdict(list)
-    for key, value in pairs:
-        found[key].append(value)
-    return {key: fmean(values) for key, values in found.items()}
 
 
 def autocorrelation(values: Sequence[float]) -> float:

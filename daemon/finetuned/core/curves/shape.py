@@ -109,6 +109,14 @@ def never_rising(values: Sequence[float]) -> list[float]:
     return [total / count for total, count in blocks for _ in range(count)]
 
 
+def falling_then_rising(values: Sequence[float]) -> list[float]:
+    """
+    Return the best fit to *values* that never rises up to some point and never falls after it.
+    """
+    _, turn = _rise_share(values)
+    return [*never_rising(values[:turn]), *never_rising(values[turn:][::-1])[::-1]]
+
+
 def alike_beside(values: Sequence[float]) -> float:
     """
     Return how alike neighbouring deviations from the never-rising fit are, 0 to 0.6.
