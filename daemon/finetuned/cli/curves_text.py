@@ -5,7 +5,6 @@ What a person or a program reads after finetuned curves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from finetuned.core.curves.finding import Advice, Finding, Kind, Reading
 from finetuned.core.curves.series import Series
@@ -114,7 +113,7 @@ def _line(record: JobRecord, reading: Reading) -> str:
     )
 
 
-def as_json(jobs: Jobs, unread_lines: int) -> dict[str, Any]:
+def as_json(jobs: Jobs, unread_lines: int) -> dict[str, object]:
     """
     Return all of it as one JSON object.
     """
@@ -150,7 +149,7 @@ def _points(series: Series) -> list[list[float]]:
     return [[s, v] for s, v in zip(series.steps, series.values, strict=True)]
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> dict[str, object]:
     return {
         "kind": finding.kind,
         "sentence": finding.sentence,
@@ -160,7 +159,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _advice(advice: Advice) -> dict[str, Any]:
+def _advice(advice: Advice) -> dict[str, object]:
     return {
         "rule": advice.rule,
         "sentence": advice.sentence,

@@ -5,7 +5,6 @@ What a person or a program reads after finetuned evolution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from finetuned.core.evolution import Sighting, life_of
 from finetuned.core.text import printable
@@ -75,7 +74,7 @@ def story(example: Example) -> list[str]:
     return [f"{told[0].upper()}{told[1:]}. Now {'right' if life.right_now else 'wrong'}."]
 
 
-def as_json(examples: Sequence[Example]) -> dict[str, Any]:
+def as_json(examples: Sequence[Example]) -> dict[str, object]:
     """
     Return all of it as one JSON object.
     """

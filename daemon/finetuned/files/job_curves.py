@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
+from finetuned.config import Config
 from finetuned.core.curves.finding import JobCurves
 from finetuned.core.curves.looks import Answer, paired
 from finetuned.core.curves.series import Series
@@ -60,7 +61,7 @@ class Records:
         for record in each_metric(folder, HELD_OUT):
             _note(self.fixed, record.get("step"), record.get("loss"))
 
-    def add_step(self, record: Mapping[str, Any]) -> None:
+    def add_step(self, record: Mapping[str, object]) -> None:
         """
         Add one optimizer step, as a line of metrics.jsonl.
         """
@@ -76,7 +77,7 @@ class Records:
                 self.skipped.add(step)
                 self.train["loss"].pop(step, None)
 
-    def _add_look(self, record: Mapping[str, Any]) -> None:
+    def _add_look(self, record: Mapping[str, object]) -> None:
         step = record.get("step")
         _note(self.looks["loss"], step, record.get("loss"))
         _note(self.looks["kl"], step, record.get("kl"))
@@ -106,13 +107,21 @@ class Records:
         best = max((pairs, plain), key=len)
         return (fixed, True) if len(fixed) >= len(best) > 0 else (best, False)
 
-    def curves(self, **known: Any) -> JobCurves:
+    def curves(
+        self,
+        *,
+        held_out_rows: int | None = None,
+        planned_steps: int | None = None,
+        config: Config | None = None,
+    ) -> JobCurves:
         """
         Return the curves.
 
         Args:
-            known: Other fields of JobCurves.
+            held_out_rows, planned_steps: As in JobCurves.
+            config: Of the job; None if it is not known, and the defaults are taken.
         """
+        known = config or Config()
         held_out, fixed = self.held_out()
         return JobCurves(
             loss=Series.of(self.train["loss"]),
@@ -124,7 +133,10 @@ class Records:
             kl=Series.of(self.looks["kl"]),
             tokens_per_second=Series.of(self.train["speed"]),
             skipped=tuple(sorted(self.skipped)),
-            **known,
+            held_out_rows=held_out_rows,
+            planned_steps=planned_steps,
+            kl_warning=known.evaluation.kl_warning,
+            min_delta=known.training.min_delta,
         )
 
 
@@ -171,20 +183,16 @@ def job_record(layout: Layout, journal: JournalView, job: JobRow) -> JobRecord:
         curves=records.curves(
             held_out_rows=sum(d.n_heldout or 0 for d in datasets) or None,
             planned_steps=planned,
-            **_configured(job),
+            config=_configured(job),
         ),
     )
 
 
-def _configured(job: JobRow) -> dict[str, float]:
+def _configured(job: JobRow) -> Config | None:
     try:
-        config = job.resolved_config()
+        return job.resolved_config()
     except ConfigError:
-        return {}  # of another version of the program, or no run of it began yet
-    return {
-        "kl_warning": config.evaluation.kl_warning,
-        "min_delta": config.training.min_delta,
-    }
+        return None  # of another version of the program, or no run of it began yet
 
 
 def chosen_jobs(

@@ -203,7 +203,7 @@ def recent_example(outcome: Outcome, *, step: int, current_file: str) -> dict[st
     }
 
 
-def kept_answer(outcome: Outcome) -> dict[str, Any]:
+def kept_answer(outcome: Outcome) -> dict[str, object]:
     """
     Return one answer as a line of evals.jsonl keeps it: what is needed to follow its question.
     """
