@@ -82,9 +82,7 @@ def test_a_run_is_paid_by_energy_and_by_the_hour_of_its_devices():
     """
     One hour on two GPUs with 1.5 kWh in all: 1.5 times 0.30 and 2 hours of a device.
     """
-    hour = RunUse(
-        seconds=3600.0, cpu_seconds=100.0, cpu_joules=1.8e6, gpu_joules=3.6e6, gpus=2
-    )
+    hour = RunUse(seconds=3600.0, cpu_seconds=100.0, cpu_joules=1.8e6, gpu_joules=3.6e6, gpus=2)
     cost = cost_of(hour, PRICES)
 
     assert 1.5 == pytest.approx(cost.kwh)

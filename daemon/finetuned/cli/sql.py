@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DETAILS = """examples:
   finetuned sql --views                     the views and their columns
   finetuned sql "SELECT version, suite, right, asked FROM scores WHERE subject = 'candidate'"
-  finetuned sql --csv "SELECT * FROM costs" > costs.csv
+  finetuned sql --csv "SELECT * FROM costs" > all-runs.csv
   finetuned sql --json "SELECT * FROM incidents ORDER BY at DESC LIMIT 5" | jq .rows
 
 The views are jobs, files, versions, scores, costs and incidents; the tables of the journal

@@ -7,7 +7,6 @@ Pure: values of reports/worth.py and reports/business.py in, text out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from finetuned.core.cost import Cost
 from finetuned.core.text import printable
@@ -180,7 +179,7 @@ def _known(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def cost_json(cost: Cost) -> dict[str, Any]:
+def cost_json(cost: Cost) -> dict[str, object]:
     """
     Return a cost as JSON holds it.
     """
@@ -195,7 +194,7 @@ def cost_json(cost: Cost) -> dict[str, Any]:
     }
 
 
-def effect_json(effect: Effect) -> dict[str, Any]:
+def effect_json(effect: Effect) -> dict[str, object]:
     """
     Return a change as JSON holds it.
     """
@@ -213,7 +212,7 @@ def effect_json(effect: Effect) -> dict[str, Any]:
     }
 
 
-def file_json(file: FileWorth) -> dict[str, Any]:
+def file_json(file: FileWorth) -> dict[str, object]:
     """
     Return one file as JSON holds it.
     """
@@ -247,13 +246,13 @@ def file_json(file: FileWorth) -> dict[str, Any]:
     }
 
 
-def business_json(business: Business) -> dict[str, Any]:
+def business_json(business: Business) -> dict[str, object]:
     """
     Return the figures of a root as JSON holds them.
     """
     return {
         "cost": cost_json(business.whole),
-        "by_kind": {kind: cost_json(cost) for kind, cost in business.by_kind.items()},
+        "by_kind": {str(kind): cost_json(cost) for kind, cost in business.by_kind.items()},
         "trainings": business.jobs,
         "cost_of_a_training": business.per_job,
         "over_time": list(business.over_time),

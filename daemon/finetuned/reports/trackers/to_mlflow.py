@@ -14,7 +14,7 @@ from finetuned.errors import ConfigError
 from finetuned.reports.trackers.job_history import JobHistory
 
 if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
+    from mlflow.tracking import MlflowClient  # type: ignore[import-not-found]
 
 _BATCH: Final = 1000
 """Most metrics in one call, as MLflow's interface says; it takes 100 parameters in one."""
@@ -48,8 +48,8 @@ def export_to_mlflow(
             another export goes on from there.
     """
     try:
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
+        from mlflow.exceptions import MlflowException  # type: ignore[import-not-found]
+        from mlflow.tracking import MlflowClient  # type: ignore[import-not-found]
     except ImportError as error:
         raise ConfigError(f"MLflow is not installed ({error}): pip install mlflow-skinny") from None
     try:
@@ -62,7 +62,7 @@ def export_to_mlflow(
 
 
 def _export(client: MlflowClient, place: str, history: JobHistory, root: str) -> str:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric, Param, RunTag  # type: ignore[import-not-found]
 
     known = f"tags.`{TAG}job` = '{history.job_id}' and tags.`{TAG}root` = '{_quoted(root)}'"
     for run in client.search_runs([place], known):

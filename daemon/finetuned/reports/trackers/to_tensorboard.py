@@ -24,9 +24,13 @@ def write_tensorboard(folder: Path, history: JobHistory) -> Path:
         OSError: The file system refused; what was there before is still in place.
     """
     try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.compat.proto import (  # type: ignore[import-not-found]
+            event_pb2,
+            summary_pb2,
+        )
+        from tensorboard.summary.writer import (  # type: ignore[import-not-found]
+            event_file_writer,
+        )
     except ImportError as error:
         raise ConfigError(
             f"TensorBoard's files need the package tensorboard ({error}): pip install tensorboard"
@@ -36,14 +40,15 @@ def write_tensorboard(folder: Path, history: JobHistory) -> Path:
     made = Path(tempfile.mkdtemp(dir=folder, prefix=f".{history.job_id}."))
     try:
         made.chmod(0o755)
-        writer = EventFileWriter(str(made))
+        writer = event_file_writer.EventFileWriter(str(made))
         last = max((point.step for point in history.points), default=0)
         points = [(p.name, p.step, p.value, p.seconds) for p in history.points]
         end = history.ended or history.began
         points += [(name, last, value, end) for name, value in history.results.items()]
         for name, step, value, seconds in points:
-            summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
-            writer.add_event(Event(wall_time=seconds, step=step, summary=summary))
+            shown = summary_pb2.Summary.Value(tag=name, simple_value=value)
+            summary = summary_pb2.Summary(value=[shown])
+            writer.add_event(event_pb2.Event(wall_time=seconds, step=step, summary=summary))
         writer.close()
         if target.exists():
             shutil.rmtree(target)
