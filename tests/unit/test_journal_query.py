@@ -164,7 +164,7 @@ def test_every_view_can_be_read_and_is_in_the_page(journal):
     page = PAGE.read_text()
     for name in VIEWS:
         assert journal.columns_of(name)
-        ask(journal, "SELECT * FROM " + name)
+        ask(journal, f"SELECT * FROM {name}")  # noqa: S608
         assert f"| `{name}` |" in page
 
 

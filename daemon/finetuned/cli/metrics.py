@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
+import sys
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,10 @@ def _metrics(layout: Layout, args: argparse.Namespace) -> int:
     if args.to == "mlflow":
         from finetuned.reports.trackers.to_mlflow import export_to_mlflow
 
-        done = export_to_mlflow(
-            jobs, tracking_uri=args.uri, experiment=args.experiment, root=str(layout.root)
-        )
+        with redirect_stdout(sys.stderr):  # MLflow prints where a run can be looked at
+            done = export_to_mlflow(
+                jobs, tracking_uri=args.uri, experiment=args.experiment, root=str(layout.root)
+            )
     else:
         from finetuned.reports.trackers.to_tensorboard import write_tensorboard
 

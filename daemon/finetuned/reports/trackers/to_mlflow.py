@@ -49,7 +49,7 @@ def export_to_mlflow(
     """
     try:
         from mlflow.exceptions import MlflowException  # type: ignore[import-not-found]
-        from mlflow.tracking import MlflowClient  # type: ignore[import-not-found]
+        from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise ConfigError(f"MLflow is not installed ({error}): pip install mlflow-skinny") from None
     try:
