@@ -33,7 +33,7 @@ HEADER = (
     "ROWS",
     "TOKENS",
     "TIME",
-    "kWh",
+    "ENERGY",
     "COST",
     "RIGHT BEFORE",
     "CHANGE IN POINTS",
@@ -81,7 +81,7 @@ def summary(business: Business, currency: str) -> list[str]:
     if not whole.runs:
         return ["no run was made yet: nothing has been paid"]
     lines = [
-        f"all {count(whole.runs, 'run')}: {duration(whole.seconds)}, {energy_of(whole)} kWh,"
+        f"all {count(whole.runs, 'run')}: {duration(whole.seconds)}, {energy_of(whole)},"
         f" {price_of(whole, currency)}; a training with its evaluation costs"
         f" {money_of(business.per_job, currency)} (mean of {business.jobs})"
     ]
@@ -143,7 +143,7 @@ def details(file: FileWorth, currency: str) -> list[str]:
     if cost.runs:
         lines.append(
             f"  cost       {price_of(cost, currency)}: {duration(cost.seconds)} in"
-            f" {count(cost.runs, 'run')}, {energy_of(cost)} kWh"
+            f" {count(cost.runs, 'run')}, {energy_of(cost)}"
             f" ({', '.join(sorted(cost.sources)) or 'not measured'})"
         )
     if file.own is not None:

@@ -74,7 +74,7 @@ def worth_section(layout: Layout, version: str) -> WorthSection:
         return WorthSection((f"What it cost is not known: {visible(error)}",))
     currency = config.costs.currency
     sentences = [
-        f"{count(cost.runs, 'run')} of {duration(cost.seconds)} together, {energy_of(cost)} kWh,"
+        f"{count(cost.runs, 'run')} of {duration(cost.seconds)} together, {energy_of(cost)},"
         f" {price_of(cost, currency)}."
     ]
     if cost.estimated:

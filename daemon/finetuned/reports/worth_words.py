@@ -31,12 +31,14 @@ def price_of(cost: Cost, currency: str) -> str:
 
 def energy_of(cost: Cost) -> str:
     """
-    Return the energy in kWh; ``~`` marks an estimate, ``?`` what was not measured.
+    Return the energy with its unit; ``~`` marks an estimate, ``?`` what was not measured.
     """
     if cost.runs == cost.unmetered:
         return "?" if cost.runs else "-"
-    about = "~" if cost.estimated else ""
-    return f"{about}{number(cost.kwh, digits=4)}{'+?' if cost.unmetered else ''}"
+    about, more = "~" if cost.estimated else "", " + ?" if cost.unmetered else ""
+    if cost.kwh >= 0.1:
+        return f"{about}{number(cost.kwh, digits=2)} kWh{more}"
+    return f"{about}{number(1000 * cost.kwh, digits=3)} Wh{more}"
 
 
 def change_of(effect: Effect | None) -> str:

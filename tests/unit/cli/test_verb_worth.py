@@ -103,7 +103,7 @@ def test_the_list_has_a_line_for_each_file(root, capsys):
 
     assert ["d00000001", "d00000002"] == [line.split()[0] for line in lines[1:3]]
     assert "+80.0" in lines[1]
-    assert "all 3 runs: 3 min, ~0.0128 kWh" in "\n".join(lines)
+    assert "all 3 runs: 3 min, ~12.8 Wh" in "\n".join(lines)
 
 
 @pytest.mark.parametrize("whole", [True, False])
