@@ -149,8 +149,12 @@ def test_what_the_journal_refuses_is_said_once_and_written_later(journal, clock,
     with capture_logs() as logs:
         turns(recorder, [run("r1")], clock, 60)
 
-    assert ["usage_not_recorded"] == [line["event"] for line in logs]
-    assert journal.usage.all()["r1"].seconds >= 50
+        assert ["usage_not_recorded"] == [line["event"] for line in logs]
+        assert journal.usage.all()["r1"].seconds >= 50
+        refused.clear()  # and again, which is another problem
+        turns(recorder, [run("r1")], clock, 60)
+
+    assert 2 * ["usage_not_recorded"] == [line["event"] for line in logs]
 
 
 def test_a_worker_that_is_replaced_is_measured_from_then_on(journal, clock, spent):
