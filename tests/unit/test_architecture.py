@@ -41,7 +41,7 @@ FLOORS_OF_THE_SUPERVISOR = [
     {"attempts", "learnt", "old_heads", "recover"},
     {"verdict"},
     {"runs"},
-    {"inbox", "incidents", "merges", "orders"},
+    {"inbox", "incidents", "merges", "orders", "usage"},
     {"promotion_watch", "housekeeping"},
     {"describe"},
     {"publish"},

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from finetuned.config.costs import CostsConfig
 from finetuned.config.data import DataConfig, InboxConfig
 from finetuned.config.evaluation import EvaluationConfig, GateConfig, WatchConfig, parse_gates
 from finetuned.config.retired import is_retired, retired_keys
@@ -25,6 +26,7 @@ from finetuned.errors import ConfigError
 
 __all__ = [
     "Config",
+    "CostsConfig",
     "DataConfig",
     "EvaluationConfig",
     "GateConfig",
@@ -59,6 +61,7 @@ class Config:
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     serving: ServingConfig = field(default_factory=ServingConfig)
+    costs: CostsConfig = field(default_factory=CostsConfig)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """

@@ -31,6 +31,7 @@ from finetuned.files.tables.orders import OrderRecords
 from finetuned.files.tables.runs import Runs
 from finetuned.files.tables.scores import Scores, Trained
 from finetuned.files.tables.settings import Settings
+from finetuned.files.tables.usage import Usage
 from finetuned.files.tables.versions import Promotions, Versions
 
 VERDICTS = {
@@ -72,6 +73,7 @@ class Journal:
         self.datasets = Datasets(self._database)
         self.jobs = Jobs(self._database)
         self.runs = Runs(self._database)
+        self.usage = Usage(self._database)
         self.scores = Scores(self._database)
         self.versions = Versions(self._database)
         self.promotions = Promotions(self._database)

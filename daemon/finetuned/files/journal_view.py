@@ -18,13 +18,15 @@ from finetuned.files.rows import RunRow
 from finetuned.files.tables.books import BookRecords
 from finetuned.files.tables.datasets import Datasets
 from finetuned.files.tables.heads import Heads
+from finetuned.files.tables.history import History
 from finetuned.files.tables.jobs import Jobs
 from finetuned.files.tables.runs import Runs
 from finetuned.files.tables.scores import Scores
+from finetuned.files.tables.usage import Usage
 from finetuned.files.tables.versions import Promotions, Versions
 
 
-class _ReadOnly(Database):
+class ReadOnlyDatabase(Database):
     """
     The file of the journal, opened for reading only: SQLite refuses every change.
     """
@@ -72,9 +74,9 @@ class JournalView:
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            FileNotFoundError, ConfigError, ModelError, sqlite3.OperationalError: As _ReadOnly.
+            FileNotFoundError, ConfigError, ModelError, sqlite3.OperationalError: As the database.
         """
-        self._database = _ReadOnly(path)
+        self._database = ReadOnlyDatabase(path)
         self.datasets = Datasets(self._database)
         self.jobs = Jobs(self._database)
         self.runs = Runs(self._database)
@@ -83,6 +85,8 @@ class JournalView:
         self.promotions = Promotions(self._database)
         self.heads = Heads(self._database)
         self.books = BookRecords(self._database)
+        self.usage = Usage(self._database)
+        self.history = History(self._database)
 
     def close(self) -> None:
         """

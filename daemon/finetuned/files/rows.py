@@ -160,6 +160,27 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageRow:
+    """
+    What one run used; written while it goes on, so that a crash loses some seconds at most.
+    """
+
+    table: ClassVar[str] = "usage"
+
+    run_id: str
+    seconds: float
+    """Wall time, as far as a daemon saw the run."""
+    cpu_seconds: float
+    """Processor time of its processes."""
+    cpu_joules: float | None
+    """None if the processor's counters cannot be read."""
+    gpu_joules: float | None
+    """None if no GPU worked, or it does not report its energy."""
+    gpus: int
+    """Most GPUs that worked at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainedRow:
     """
     One dataset that a finished training was made on.
@@ -252,4 +273,14 @@ class ScoreRow:
     at: str
 
 
-Row = DatasetRow | JobRow | RunRow | TrainedRow | VersionRow | PromotionRow | HeadRow | ScoreRow
+Row = (
+    DatasetRow
+    | JobRow
+    | RunRow
+    | UsageRow
+    | TrainedRow
+    | VersionRow
+    | PromotionRow
+    | HeadRow
+    | ScoreRow
+)

@@ -6,7 +6,7 @@ Columns are named once more as the fields of files/rows.py; a test compares them
 
 from __future__ import annotations
 
-VERSION = 6
+VERSION = 7
 """The schema of this version of the program."""
 
 FIRST = """
@@ -161,6 +161,17 @@ CREATE INDEX looks_promotion ON looks (promotion);
 ALTER TABLE trained ADD COLUMN unseen TEXT;
 ALTER TABLE trained ADD COLUMN unseen_because TEXT;
 CREATE INDEX trained_unseen ON trained (dataset_id) WHERE unseen IS NOT NULL;
+""",
+    # What earlier runs used was not measured: they have no row.
+    6: """
+CREATE TABLE usage (
+    run_id TEXT PRIMARY KEY,
+    seconds REAL NOT NULL,         -- wall time, as far as a daemon saw the run
+    cpu_seconds REAL NOT NULL,     -- of its processes
+    cpu_joules REAL,               -- NULL: the processor's counters cannot be read
+    gpu_joules REAL,               -- NULL: no GPU worked, or it does not report its energy
+    gpus INTEGER NOT NULL          -- most GPUs that worked at once
+) WITHOUT ROWID;
 """,
 }
 """Version -> the statements that make the next one of it. A new file takes the same way."""

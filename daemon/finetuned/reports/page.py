@@ -30,6 +30,7 @@ from finetuned.layout import Layout
 from finetuned.registry.versions import list_versions
 from finetuned.reports import cards, charts, html, subjects, suite_tables, summary
 from finetuned.reports.wording import count, finite, nats, number, percent, signed
+from finetuned.reports.worth_section import WorthSection, worth_section
 
 """Of the eval reports that can be shown."""
 
@@ -37,7 +38,12 @@ MAX_MATRIX = 30
 """Rows and columns of the forgetting matrix; the newest are shown."""
 
 
-def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) -> str:
+def evaluation_page(
+    report: dict[str, Any],
+    *,
+    history: list[dict[str, Any]],
+    worth: WorthSection | None = None,
+) -> str:
     """
     Return the page of one eval report.
 
@@ -46,6 +52,7 @@ def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) ->
             null or missing is replaced by a sentence.
         history: Eval reports of earlier versions, schema_version 2, oldest first. Their
             items are not used.
+        worth: What its job cost; None leaves that part out.
 
     Returns:
         One HTML file that refers to no other but the pages of earlier versions beside it.
@@ -69,6 +76,7 @@ def evaluation_page(report: dict[str, Any], *, history: list[dict[str, Any]]) ->
         "curves": _curves(report.get("curves") or {}),
         "forgetting": _forgetting(report.get("forgetting") or {}),
         "interpolation": report.get("interpolation"),
+        "worth": worth,
         "history_suites": suites,
         "history": versions,
         "cards": shown,
@@ -200,7 +208,9 @@ def page_of(layout: Layout, version: str) -> bytes:
         ModelError: Its report cannot be read or is of another schema_version.
     """
     report = read_report(layout, version)
-    return evaluation_page(report, history=_history(layout, version)).encode()
+    history = _history(layout, version)
+    worth = worth_section(layout, version)
+    return evaluation_page(report, history=history, worth=worth).encode()
 
 
 def render_version(layout: Layout, version: str) -> Path:

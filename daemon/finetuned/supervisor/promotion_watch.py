@@ -106,6 +106,11 @@ class PromotionWatch:
         """Whether the canaries are being asked right now."""
         return self._run is not None
 
+    @property
+    def run(self) -> SupervisedRun | None:
+        """The run that asks the canaries, None if there is none."""
+        return self._run
+
     def promotion(self) -> Watched | None:
         """
         Return the promotion that is being watched, None if there is none.

@@ -18,6 +18,7 @@ from finetuned.supervisor.describe import describe
 from finetuned.supervisor.inbox.intake import Intake
 from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.runs.jobs import JobRunner
+from finetuned.supervisor.usage import UsageRecorder
 from finetuned.supervisor.verdict.follow import show_head
 from finetuned.telemetry.gpu import gpu_readings
 from finetuned.telemetry.host import host_reading
@@ -48,6 +49,7 @@ class Publisher:
         self._last_signature: Any = None
         self._last_host = float("-inf")
         self._problem: str | None = None
+        self._usage = UsageRecorder(context.journal)
 
     def publish(self, low_disk: str | None, *, stopping: bool) -> None:
         """
@@ -58,6 +60,8 @@ class Publisher:
             stopping: Whether the daemon was asked to leave.
         """
         now, board = time.monotonic(), self._context.board
+        runs = (self._jobs.run, self._intake.validation.run, self._watch.run)
+        self._usage.look([run for run in runs if run is not None])
         board.update(**self._describe(low_disk, stopping=stopping))
         fields = board.fields
         signature = (

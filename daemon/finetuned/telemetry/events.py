@@ -112,6 +112,7 @@ EVENTS: Final = {
     "supervisor_stopped": "The daemon ended in good order.",
     "training_ready": "A training run has chosen kernels and precision; its first step follows.",
     "trash_emptied": "Folders in the trash were deleted for good.",
+    "usage_not_recorded": "The journal refused what runs used; it is written later.",
     "version_backed_up": "A version was copied to models/backups/ and the copy verified.",
     "version_committed": "A candidate became a version; whether it is used is another matter.",
     "version_corrupt": "A file of a version does not match its hash.",

@@ -7,7 +7,7 @@ NVML asks the driver and creates no CUDA context, so the supervisor may use it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any
 
@@ -74,3 +74,37 @@ def _reading(nvml: Any, index: int) -> Reading | None:
         ),
         "power_watts": None if milliwatts is None else milliwatts / 1000,
     }
+
+
+def working_gpus(pids: Callable[[], Collection[int]]) -> dict[int, float | None]:
+    """
+    Return the energy counter of each GPU that some processes work on. Never raises.
+
+    Args:
+        pids: Returns the processes; asked only if there is a GPU.
+
+    Returns:
+        By the driver's index: joules since the driver was loaded, None if the card does not
+        count them. In a container the driver names other process ids: then every GPU counts
+        that any process works on.
+    """
+    nvml = _nvml()
+    if nvml is None:
+        return {}
+    busy: dict[int, set[int]] = {}
+    for index in range(_ask(nvml.nvmlDeviceGetCount) or 0):
+        handle = _ask(nvml.nvmlDeviceGetHandleByIndex, index)
+        found = None if handle is None else _ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        if found:
+            busy[index] = {int(process.pid) for process in found}
+    if not busy:
+        return {}
+    ours = set(pids())
+    chosen = [index for index, theirs in busy.items() if theirs & ours] or list(busy)
+    return {index: _joules(nvml, index) for index in chosen}
+
+
+def _joules(nvml: Any, index: int) -> float | None:
+    handle = _ask(nvml.nvmlDeviceGetHandleByIndex, index)
+    millijoules = None if handle is None else _ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+    return None if millijoules is None else millijoules / 1000

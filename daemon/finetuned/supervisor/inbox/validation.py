@@ -76,6 +76,11 @@ class Validation:
         return self._run is not None
 
     @property
+    def run(self) -> SupervisedRun | None:
+        """The run that goes on, None if there is none."""
+        return self._run
+
+    @property
     def worker_pid(self) -> int | None:
         """Process id of the ingestion worker, if there is one."""
         return None if self._run is None else self._run.worker.pid

@@ -70,6 +70,11 @@ class JobRunner:
         return None if now is None else WorkerView(now.run.kind, now.job_id, now.run.asked)
 
     @property
+    def run(self) -> SupervisedRun | None:
+        """The run that goes on, None if there is none."""
+        return None if self._current is None else self._current.run
+
+    @property
     def spares(self) -> WaitingWorkers:
         """The workers that wait for a run."""
         return self._ahead.spares

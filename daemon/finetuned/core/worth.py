@@ -1,0 +1,148 @@
+"""
+What a file was worth: what its training changed, how surely, and whether it was needed.
+
+Pure. Counts of right answers in, changes in percentage points with intervals out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from finetuned.core.evidence import SuiteEvidence
+from finetuned.core.gate.change import change_over
+from finetuned.core.metrics import wilson_interval
+from finetuned.core.statistics import bootstrap_interval
+
+ALREADY_RIGHT: Final = 0.9
+"""
+A file was hardly needed if at least this share of its held-out rows was answered right before,
+by the lower bound of the interval.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """
+    What a training changed on one suite. Points are percentage points of right answers.
+    """
+
+    suite: str
+    title: str
+    origin: str
+    asked: int
+    """Questions that both models were asked."""
+    before: float
+    """Share of right answers of the model that was trained on, 0 to 1."""
+    after: float
+    low: float
+    """Of the interval of the change, in points."""
+    high: float
+    paired: bool
+    """Whether it is from the same questions one by one; else from the counts alone."""
+
+    @property
+    def points(self) -> float:
+        """The change."""
+        return 100 * (self.after - self.before)
+
+    @property
+    def shown(self) -> bool:
+        """Whether a change is shown: the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """
+    How many of some questions were answered right.
+    """
+
+    right: int
+    asked: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the share, 0 to 1; of no question it is all of that."""
+        return wilson_interval(self.right, self.asked) if self.asked else (0.0, 1.0)
+
+
+def effect_of_pairs(suite: SuiteEvidence) -> Effect | None:
+    """
+    Return what changed on a suite, from the answers to the same questions; None if none was asked.
+
+    The interval is a bootstrap by cluster, as the gate's. If every cluster changed alike, a
+    bootstrap sees no spread at all, and the interval is that of the counts.
+    """
+    change = change_over(suite.pairs)
+    if not change.asked:
+        return None
+    low, high = bootstrap_interval(change.marks, change.marked)
+    if low == high:
+        before, after = (Right(n, change.asked) for n in (change.right_before, change.right_now))
+        return effect_of_counts(suite.name, suite.title, suite.origin, before=before, after=after)
+    return Effect(
+        suite=suite.name,
+        title=suite.title,
+        origin=suite.origin,
+        asked=change.asked,
+        before=change.right_before / change.asked,
+        after=change.right_now / change.asked,
+        low=100 * low,
+        high=100 * high,
+        paired=True,
+    )
+
+
+def effect_of_counts(
+    suite: str, title: str, origin: str, *, before: Right, after: Right
+) -> Effect | None:
+    """
+    Return what changed on a suite, from counts; None if one of both was asked nothing.
+
+    The interval is wider than that of pairs: it does not know that the questions are the same.
+
+    Source:
+        Newcombe, Statistics in Medicine 17 (1998), method 10: the interval of a difference of
+        two shares from the Wilson interval of each.
+    """
+    if not before.asked or not after.asked:
+        return None
+    old, new = before.right / before.asked, after.right / after.asked
+    (old_low, old_high), (new_low, new_high) = before.interval, after.interval
+    change = new - old
+    low = change - math.hypot(new - new_low, old_high - old)
+    high = change + math.hypot(new_high - new, old - old_low)
+    asked = min(before.asked, after.asked)
+    return Effect(suite, title, origin, asked, old, new, 100 * low, 100 * high, paired=False)
+
+
+def needed(before: Right) -> str:
+    """
+    Return, as a sentence without its full stop, whether a file was needed.
+
+    Args:
+        before: Its held-out rows, as the model that was trained on answered them.
+    """
+    if not before.asked:
+        return "whether it was needed is not known: none of its rows was asked before"
+    low, high = before.interval
+    seen = (
+        f"{before.right} of {before.asked} held-out rows were answered right before"
+        f" ({100 * low:.0f}-{100 * high:.0f}%)"
+    )
+    if low >= ALREADY_RIGHT:
+        return f"it was hardly needed: {seen}"
+    if high < ALREADY_RIGHT:
+        return f"it was needed: {seen}"
+    return f"whether it was needed is not shown: {seen}"
+
+
+def mean_accuracy(scores: Sequence[Right]) -> float | None:
+    """
+    Return the mean over suites of the share of right answers, 0 to 1; None if none was asked.
+    """
+    shares = [score.right / score.asked for score in scores if score.asked]
+    return math.fsum(shares) / len(shares) if shares else None

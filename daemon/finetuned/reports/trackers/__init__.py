@@ -1,0 +1,3 @@
+"""
+The history of jobs, written for programs that show experiments: MLflow and TensorBoard.
+"""
