@@ -26,6 +26,7 @@ from finetuned.files.rows import NoticeRow
 from finetuned.process.environment import child_environment
 from finetuned.reports.attention import in_the_way
 from finetuned.reports.daily.message import packed
+from finetuned.reports.daily.status import NOT_SENT
 from finetuned.reports.daily.told import Told, message_of
 from finetuned.supervisor.context import Context
 
@@ -174,10 +175,10 @@ class Reporter:
         self._child = None
         self._shown = float("-inf")
         self._problem = None
-        if status == 0:
-            return
+        if status in (0, NOT_SENT):
+            return  # the journal knows when each message is tried again
         self._not_before = time.monotonic() + (30.0 if status == EXIT_TEMPFAIL else PAUSE_SECONDS)
-        if status not in (1, EXIT_TEMPFAIL):
+        if status != EXIT_TEMPFAIL:
             self._problem = f"the process that sends ended with status {status}; see logs/"
             log.warning("report_process_failed", exit_status=status)
 

@@ -179,6 +179,19 @@ def test_a_child_that_fails_is_shown_and_tried_again_later(context, children, mo
     assert 2 == len(children)
 
 
+def test_a_message_that_did_not_arrive_holds_no_other_one_up(context, children):
+    """
+    Each has its own time to be tried again; the next child starts when one is due.
+    """
+    configure(context, "report", to=("mail",))
+    reporter = Reporter(context)
+    for number in (1, 2):
+        context.journal.messages.add("told", "{}", None, ["mail"])
+        reporter.look(now=datetime.now())
+        assert number == len(children)
+        children[-1].status = 1
+
+
 def test_nothing_that_the_journal_refuses_reaches_the_loop(context, children, monkeypatch):
     """
     Logged once; training goes on.

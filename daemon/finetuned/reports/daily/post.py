@@ -21,12 +21,13 @@ import structlog
 from finetuned.config import Config, load_sections
 from finetuned.core.text import visible
 from finetuned.core.timetable import days_due
-from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, FinetunedError, LockHeld
+from finetuned.errors import EXIT_OK, EXIT_SOFTWARE, EXIT_TEMPFAIL, FinetunedError, LockHeld
 from finetuned.files.journal import Journal
 from finetuned.files.lock import FileLock
 from finetuned.layout import Layout
 from finetuned.reports.daily.deliver import Outcome, deliver_due
 from finetuned.reports.daily.make import make, record_daily, write_pages
+from finetuned.reports.daily.status import NOT_SENT
 from finetuned.telemetry.log import configure
 
 log = structlog.get_logger()
@@ -90,8 +91,8 @@ def main(argv: list[str] | None = None) -> int:
     Make the report that is due and send what waits.
 
     Returns:
-        0 if all of it worked, 1 if the report or a message did not, 75 if another process is at
-        it; or the exit status of the error, which is printed in one line.
+        0 if all of it worked, 1 if a message was not sent, 70 if the report could not be made, 75
+        if another process is at it; or the exit status of the error, which is printed.
     """
     parser = argparse.ArgumentParser(prog="finetuned.reports.daily.post", description=main.__doc__)
     parser.add_argument("--root", type=Path, required=True, metavar="DIR")
@@ -114,8 +115,8 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_TEMPFAIL
     if done.problem is not None:
         print(visible(done.problem), file=sys.stderr)
-        return 1
-    return EXIT_OK if all(outcome.problem is None for outcome in done.outcomes) else 1
+        return EXIT_SOFTWARE
+    return EXIT_OK if all(outcome.problem is None for outcome in done.outcomes) else NOT_SENT
 
 
 if __name__ == "__main__":
