@@ -15,10 +15,14 @@ from pathlib import Path
 
 from _code import CHECKOUT
 
-UNITS = ("finetuned.service", "finetuned-serve.service", "finetuned-serve.socket")
-"""The daemon; the service that answers; the addresses that systemd holds for it."""
+SERVICES = ("finetuned.service", "finetuned-serve.service")
+"""The daemon, and the service that answers: both use the GPU."""
 
-SERVICES = UNITS[:2]
+UNITS = (
+    *SERVICES,
+    *("finetuned-serve.socket", "finetuned-report.service", "finetuned-report.timer"),
+)
+"""These; the addresses that systemd holds for the second; the sender of reports and its timer."""
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,16 @@ class Layout:
         return self.models / "reports"
 
     @property
+    def daily_reports(self) -> Path:
+        """Daily reports, by the last day that they cover; can be made again at any time."""
+        return self.reports / "daily"
+
+    @property
+    def report_lock(self) -> Path:
+        """Held (flock) by the one process that makes daily reports and sends messages."""
+        return self.models / ".report.lock"
+
+    @property
     def answers(self) -> Path:
         """The answers of models, in SQLite; author: evaluation. A cache, and a table to query."""
         return self.models / "answers.sqlite3"

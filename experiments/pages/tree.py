@@ -53,6 +53,8 @@ OTHERS = {
     "syllo_*.jsonl": "100 puzzles of this difficulty with words never trained on.",
     "finetuned.service": "The hardened unit; each unusual line says why it is there.",
     "finetuned-serve.service": "The hardened unit of the service that answers.",
+    "finetuned-report.service": "The hardened unit that makes reports and sends messages, once.",
+    "finetuned-report.timer": "When it looks whether something is to be sent.",
     "finetuned-serve.socket": "Its addresses, which systemd opens and hands over.",
     "grafana-dashboard.json": "Dashboard of the service and of training, for import into Grafana.",
     "prometheus-alerts.yml": "Alert rules for Prometheus.",

@@ -38,7 +38,7 @@ FLOORS_OF_THE_SUPERVISOR = [
     {"last_status"},
     {"status", "pages", "job_moves"},
     {"context"},
-    {"attempts", "learnt", "old_heads", "recover"},
+    {"attempts", "device_use", "learnt", "old_heads", "recover", "reporting"},
     {"verdict"},
     {"runs"},
     {"inbox", "incidents", "merges", "orders", "usage"},

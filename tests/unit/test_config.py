@@ -67,10 +67,10 @@ def test_every_number_has_a_range_that_is_held_and_documented(section, knob):
 @pytest.mark.parametrize(("section", "knob"), KNOBS, ids=IDS)
 def test_a_wrong_type_is_refused_by_name(section, knob):
     """
-    A list is never what a knob wants.
+    A table is never what a knob wants.
     """
     with pytest.raises(ConfigError, match=rf"{section}\.{knob.name} must be"):
-        config_from_dict({section: {knob.name: []}})
+        config_from_dict({section: {knob.name: {}}})
 
 
 @pytest.mark.parametrize(

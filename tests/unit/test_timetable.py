@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from finetuned.config import Config, RegistryConfig
 from finetuned.core.job import JobEvent, JobKind
 from finetuned.core.promotion import PromotionCause
-from finetuned.core.timetable import is_due
+from finetuned.core.timetable import MOST_DAYS, days_due, is_due
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout, Priority
 from finetuned.registry.commit import commit_version
@@ -120,3 +120,41 @@ def test_what_cannot_be_merged_says_why(context: Context, tmp_path: Path) -> Non
     name = commit_version(context.layout, full, {"run_id": "r2", "base": "tiny"})
     release(context.journal, name, PromotionCause.PROMOTE)
     assert "full model" in ask_for_consolidation(context)
+
+
+@given(
+    st.lists(st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 25)), min_size=1),
+    st.times().map(lambda at: f"{at:%H:%M}"),
+)
+def test_every_day_is_reported_once(looks: list[datetime], at: str) -> None:
+    """
+    Whenever the daemon looks, no day is in two reports, and no day after the first is left out.
+    """
+    last, told = None, []
+    for now in looks:
+        due = days_due(now, at=at, last=last)
+        if due is None:
+            continue
+        first, last = due
+        assert first <= last < now.date()
+        assert (last - first).days < MOST_DAYS
+        told += [first + timedelta(days=i) for i in range((last - first).days + 1)]
+
+    assert told == [told[0] + timedelta(days=i) for i in range(len(told))] if told else True
+
+
+def test_a_report_that_was_missed_is_made_once_for_all_days() -> None:
+    """
+    Down from Monday to Friday: one report, of all days that were not told.
+    """
+    friday = datetime(2026, 11, 20, 9)
+    due = days_due(friday, at="03:00", last=date(2026, 11, 15))
+
+    assert (date(2026, 11, 16), date(2026, 11, 19)) == due
+    thursday = date(2026, 11, 19)
+    assert days_due(friday, at="03:00", last=thursday) is None
+    early = datetime(2026, 11, 21, 2, 59)
+    assert days_due(early, at="03:00", last=thursday) is None
+    on_time = early + timedelta(minutes=1)
+    assert (date(2026, 11, 20),) * 2 == days_due(on_time, at="03:00", last=thursday)
+    assert days_due(friday, at="", last=None) is None

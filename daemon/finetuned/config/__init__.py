@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 from finetuned.config.costs import CostsConfig
 from finetuned.config.data import DataConfig, InboxConfig
 from finetuned.config.evaluation import EvaluationConfig, GateConfig, WatchConfig, parse_gates
+from finetuned.config.report import ReportConfig
 from finetuned.config.retired import is_retired, retired_keys
 from finetuned.config.service import RegistryConfig, SupervisorConfig
 from finetuned.config.serving import ServingConfig
@@ -33,6 +34,7 @@ __all__ = [
     "InboxConfig",
     "ModelConfig",
     "RegistryConfig",
+    "ReportConfig",
     "ServingConfig",
     "SupervisorConfig",
     "TrainingConfig",
@@ -62,12 +64,23 @@ class Config:
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
     serving: ServingConfig = field(default_factory=ServingConfig)
     costs: CostsConfig = field(default_factory=CostsConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """
         Return the resolved configuration as plain tables, for run and version records.
         """
         return asdict(self)
+
+
+_WORDS = tuple[str, ...]
+"""The type of a key whose value is a list of words."""
+
+
+def _words(key: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    raise ConfigError(f"{key} must be a list of words, got {type(value).__name__} {value!r}")
 
 
 def _section(name: str, cls: type, table: object) -> Any:
@@ -84,6 +97,9 @@ def _section(name: str, cls: type, table: object) -> Any:
         expected = hints[key]
         if expected is float and type(value) is int:
             value = float(value)
+        if expected == _WORDS:
+            values[key] = _words(f"{name}.{key}", value)
+            continue
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name}.{key} must be a finite number, got {value}")
         if type(value) is not expected:

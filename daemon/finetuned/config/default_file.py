@@ -52,7 +52,7 @@ def toml_value(value: object) -> str:
     Return *value* as TOML writes it.
 
     Raises:
-        TypeError: It is neither a bool, a number nor a string.
+        TypeError: It is neither a bool, a number, a string nor a list of these.
     """
     match value:
         case bool():
@@ -62,6 +62,8 @@ def toml_value(value: object) -> str:
         case str():
             # A TOML basic string is a JSON string, except that DEL must be escaped.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case tuple() | list():
+            return f"[{', '.join(map(toml_value, value))}]"
     raise TypeError(f"no TOML for {value!r}")
 
 

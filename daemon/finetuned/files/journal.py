@@ -24,9 +24,12 @@ from finetuned.files.database import Database
 from finetuned.files.rows import DatasetRow
 from finetuned.files.tables.books import BookRecords
 from finetuned.files.tables.datasets import Datasets, EarlierDataset
+from finetuned.files.tables.device_use import DeviceUse
 from finetuned.files.tables.heads import Heads
 from finetuned.files.tables.jobs import JobMove, Jobs
 from finetuned.files.tables.looks import Looks
+from finetuned.files.tables.messages import Messages
+from finetuned.files.tables.notices import Notices
 from finetuned.files.tables.orders import OrderRecords
 from finetuned.files.tables.runs import Runs
 from finetuned.files.tables.scores import Scores, Trained
@@ -81,6 +84,9 @@ class Journal:
         self.looks = Looks(self._database)
         self.orders = OrderRecords(self._database)
         self.books = BookRecords(self._database)
+        self.notices = Notices(self._database)
+        self.messages = Messages(self._database)
+        self.device_use = DeviceUse(self._database)
 
     def close(self) -> None:
         """

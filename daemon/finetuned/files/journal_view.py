@@ -17,9 +17,12 @@ from finetuned.files.journal_counts import JournalCounts, count_journal
 from finetuned.files.rows import RunRow
 from finetuned.files.tables.books import BookRecords
 from finetuned.files.tables.datasets import Datasets
+from finetuned.files.tables.days import Days
+from finetuned.files.tables.device_use import DeviceUse
 from finetuned.files.tables.heads import Heads
 from finetuned.files.tables.history import History
 from finetuned.files.tables.jobs import Jobs
+from finetuned.files.tables.messages import Messages
 from finetuned.files.tables.runs import Runs
 from finetuned.files.tables.scores import Scores
 from finetuned.files.tables.usage import Usage
@@ -87,6 +90,9 @@ class JournalView:
         self.books = BookRecords(self._database)
         self.usage = Usage(self._database)
         self.history = History(self._database)
+        self.messages = Messages(self._database)
+        self.days = Days(self._database)
+        self.device_use = DeviceUse(self._database)
 
     def close(self) -> None:
         """

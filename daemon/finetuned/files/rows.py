@@ -20,6 +20,7 @@ from finetuned.core.job import JobKind, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause, VersionVerdict
 from finetuned.core.run import RunKind, RunOutcome
 from finetuned.errors import ConfigError
+from finetuned.files.message_rows import DailyReportRow, DeliveryRow, MessageRow, NoticeRow
 from finetuned.layout import Priority
 
 
@@ -283,4 +284,8 @@ Row = (
     | PromotionRow
     | HeadRow
     | ScoreRow
+    | NoticeRow
+    | MessageRow
+    | DeliveryRow
+    | DailyReportRow
 )

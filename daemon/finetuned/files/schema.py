@@ -6,7 +6,7 @@ Columns are named once more as the fields of files/rows.py; a test compares them
 
 from __future__ import annotations
 
-VERSION = 7
+VERSION = 8
 """The schema of this version of the program."""
 
 FIRST = """
@@ -171,6 +171,47 @@ CREATE TABLE usage (
     cpu_joules REAL,               -- NULL: the processor's counters cannot be read
     gpu_joules REAL,               -- NULL: no GPU worked, or it does not report its energy
     gpus INTEGER NOT NULL          -- most GPUs that worked at once
+) WITHOUT ROWID;
+""",
+    # What happened before is not told: it would all come at once.
+    7: """
+CREATE TABLE notices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,            -- a word of core/notice.py
+    at TEXT NOT NULL,
+    job_id TEXT, version TEXT,     -- what it is about, if it is about one
+    detail TEXT NOT NULL,          -- why, in the words of the gate or of the error
+    message INTEGER                -- the message that tells it; 0: nobody asked to be told
+);
+CREATE INDEX notices_untold ON notices (id) WHERE message IS NULL;
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    written_at TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,            -- JSON: every form that it is sent in; '' once nobody waits
+    picture BLOB                   -- PNG that its HTML refers to
+);
+CREATE TABLE deliveries (
+    message INTEGER NOT NULL,
+    addressee TEXT NOT NULL,       -- a name of report.to; no address is recorded
+    state TEXT NOT NULL,           -- waiting, sent, given_up
+    attempts INTEGER NOT NULL DEFAULT 0,   -- counted before each try
+    next_try_at TEXT NOT NULL,
+    problem TEXT,                  -- why the last try failed
+    sent_at TEXT,
+    PRIMARY KEY (message, addressee)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_waiting ON deliveries (next_try_at) WHERE state = 'waiting';
+CREATE TABLE daily_reports (
+    last_day TEXT PRIMARY KEY,     -- local dates: the report covers first_day to last_day
+    first_day TEXT NOT NULL,
+    made_at TEXT NOT NULL,
+    message INTEGER                -- NULL if report.to named nobody
+) WITHOUT ROWID;
+CREATE TABLE device_use (
+    hour TEXT PRIMARY KEY,         -- RFC 3339 UTC, such as 2026-11-20T09
+    n INTEGER NOT NULL,            -- readings of a GPU while a worker ran
+    utilisation REAL NOT NULL      -- their sum, each 0 to 100
 ) WITHOUT ROWID;
 """,
 }

@@ -22,15 +22,36 @@ UNREADABLE = (
 
 def attention(status: Mapping[str, object]) -> list[str]:
     """
-    Return what stands in the way now and does not go away by itself, one sentence each.
+    Return what a person should see to now, one sentence each.
     """
     try:
-        return _attention(StatusDocument(status))
+        document = StatusDocument(status)
+        return [*_in_the_way(document), *_undelivered(document)]
     except STRANGE:
         return [UNREADABLE]
 
 
-def _attention(status: StatusDocument) -> list[str]:
+def in_the_way(status: Mapping[str, object]) -> list[str]:
+    """
+    Return what stands in the way of training now and does not go away by itself, likewise.
+    """
+    try:
+        return _in_the_way(StatusDocument(status))
+    except STRANGE:
+        return [UNREADABLE]
+
+
+def _undelivered(status: StatusDocument) -> list[str]:
+    report = status["report"] or {}
+    if report.get("failing") or report.get("given_up"):
+        return [
+            f"messages to {report['addressee']} do not arrive ({report['failing']} wait, "
+            f"{report['given_up']} were given up): {report['problem']}"
+        ]
+    return [f"no report is made: {report['problem']}"] if report.get("problem") else []
+
+
+def _in_the_way(status: StatusDocument) -> list[str]:
     found = []
     if status["waiting_reason"] and status["phase"] != "recovering":
         found.append(str(status["waiting_reason"]))

@@ -1,5 +1,5 @@
 """
-What is looked at about once a second: the disk, finished jobs, the version in use, the clock.
+What is looked at about once a second: the disk, messages, finished jobs, the version in use.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from finetuned.supervisor.context import Context
 from finetuned.supervisor.inbox.retire import retire_job
 from finetuned.supervisor.merges import consolidate_nightly
 from finetuned.supervisor.old_heads import OldHeads
+from finetuned.supervisor.reporting import Reporter
 from finetuned.supervisor.verdict.follow import follow_journal
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class Housekeeping:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._old_heads = OldHeads(context)
+        self._reporter = Reporter(context)
         self._last = float("-inf")
         self._checkpoint_bytes = 0
         self.low_disk: str | None = None
@@ -65,6 +67,7 @@ class Housekeeping:
         self._checkpoint_bytes = max(self._checkpoint_bytes, checkpoint_bytes)
         self._make_folders_again()
         self.low_disk = self._disk_shortage()
+        self._reporter.look(now=datetime.now())
         follow_journal(self._context)  # a person may have promoted or rolled back
         self.retire()
         self._old_heads.look()

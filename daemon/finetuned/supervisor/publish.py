@@ -15,6 +15,7 @@ from finetuned.errors import CorruptRow
 from finetuned.process import notify
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.describe import describe
+from finetuned.supervisor.device_use import DeviceMeter
 from finetuned.supervisor.inbox.intake import Intake
 from finetuned.supervisor.promotion_watch import PromotionWatch
 from finetuned.supervisor.runs.jobs import JobRunner
@@ -45,6 +46,7 @@ class Publisher:
         self._jobs = jobs
         self._intake = intake
         self._watch = watch
+        self._meter = DeviceMeter(context.journal.device_use)
         self._last_write = float("-inf")
         self._last_signature: Any = None
         self._last_host = float("-inf")
@@ -84,9 +86,9 @@ class Publisher:
         if now - self._last_host >= HOST_SECONDS:
             self._last_host = now
             pid = self._jobs.worker_pid or self._intake.validation.worker_pid
-            board.update(
-                host=host_reading(self._context.layout.root, worker_pid=pid), gpus=gpu_readings()
-            )
+            host, gpus = host_reading(self._context.layout.root, worker_pid=pid), gpu_readings()
+            board.update(host=host, gpus=gpus)
+            self._meter.take(gpus if self._jobs.view() is not None else ())
         if changed:
             notify.status(f"{fields['phase']}: {fields['waiting_reason'] or fields['version']}")
         if self.write(durable=changed):

@@ -129,7 +129,7 @@ DEFAULTS: dict[str, Any] = {
     "head": None,
     "beyond_release": NOTHING_BEYOND,
     "last_verdict": NO_VERDICT,
-    "kl_to_incumbent": None,
+    **dict.fromkeys(("kl_to_incumbent", "report")),
     **dict.fromkeys(("watch", "last_incident", "last_repair", "last_command", "config_error")),
     "inbox_problems": [],
     "unused_keys": [],

@@ -53,7 +53,7 @@ def test_configuration_keys_in_pages_exist(page):
     A knob that is removed or renamed leaves the pages with it.
     """
     pattern = rf"(?<![\w./-])((?:{'|'.join(SECTIONS)})\.[a-z][a-z_0-9]+)(?![\w./*(-])"
-    files = (".py", ".md", ".safetensors", ".jinja", ".sqlite3")
+    files = (".py", ".md", ".png", ".json", ".safetensors", ".jinja", ".sqlite3")
     found = {key for key in re.findall(pattern, by_hand(page)) if not key.endswith(files)}
 
     assert set() == found - KEYS

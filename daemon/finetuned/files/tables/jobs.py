@@ -11,9 +11,11 @@ import orjson
 
 from finetuned.config import Config
 from finetuned.core.job import JobEvent, JobKind, JobState, next_state
+from finetuned.core.notice import OF_JOB
 from finetuned.files.database import Database
 from finetuned.files.rows import JobRow
 from finetuned.files.run import utc_now
+from finetuned.files.tables.notices import Notices
 from finetuned.layout import Priority
 
 
@@ -221,6 +223,10 @@ class Jobs:
                     "version": version,
                 },
             )
+            if new in OF_JOB:
+                job = self.get(job_id)
+                detail = reason or (failure and failure.error_message) or job.reason or ""
+                Notices(self._database).add(OF_JOB[new], detail, job_id=job_id, version=job.version)
         return JobMove(job_id, event, old, new)
 
     def start_over(self, job_id: str) -> None:

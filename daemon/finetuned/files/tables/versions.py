@@ -4,10 +4,12 @@ Versions in the journal, and which of them was in use when.
 
 from __future__ import annotations
 
+from finetuned.core.notice import NoticeKind
 from finetuned.core.promotion import PromotionCause, VersionVerdict
 from finetuned.files.database import Database
 from finetuned.files.rows import PromotionRow, VersionRow
 from finetuned.files.run import utc_now
+from finetuned.files.tables.notices import Notices
 
 
 class Versions:
@@ -147,7 +149,22 @@ class Promotions:
 
         The link current_model follows, at once or in recovery.
         """
-        self._database.change(
-            "INSERT INTO promotions (version, cause, at) VALUES (?, ?, ?)",
-            (version, cause, utc_now()),
-        )
+        with self._database.write():
+            if (why := _TAKEN_BACK.get(cause)) is not None:
+                lost, now = self.incumbent() or "the base model", version or "the base model"
+                Notices(self._database).add(
+                    NoticeKind.TAKEN_BACK,
+                    f"{lost} {why}; {now} is in use again",
+                    version=self.incumbent(),
+                )
+            self._database.change(
+                "INSERT INTO promotions (version, cause, at) VALUES (?, ?, ?)",
+                (version, cause, utc_now()),
+            )
+
+
+_TAKEN_BACK = {
+    PromotionCause.WATCH: "failed after its promotion (see logs/incidents/)",
+    PromotionCause.FALLBACK: "is damaged, and so is its backup",
+}
+"""Why the daemon itself put another version in use."""

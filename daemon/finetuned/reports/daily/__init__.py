@@ -1,0 +1,3 @@
+"""
+The daily report and the messages at once: collected, worded, drawn, delivered.
+"""
