@@ -42,6 +42,7 @@ OTHERS = {
     "frames.tsv": "Frames of commands that are said by their result.",
     "predicates.tsv": "Subjects and predicates that go into the frames.",
     "phrases.tsv": "Macros of the sentences, politeness, and joints of two commands.",
+    "synonyms.tsv": "Words and phrases that may stand for one another, a group a line.",
     "names.tsv": "Stems of hosts, people, groups, shares and paths.",
     "heldout.tsv": "The test set's own sentences, never used for training.",
     "canaries.jsonl": "Questions that a new version must not fail if the one in use passes.",

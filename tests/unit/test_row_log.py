@@ -60,4 +60,4 @@ def test_many_rows_are_read_in_chunks_and_can_be_read_twice_at_once() -> None:
         assert [65_536, 4_464] == sizes
         assert (30_000, 0) == (log.repeats().rows, log.repeats().other_answers)
         assert ((80_001, 1), (80_003, 3), (80_005, 5)) == log.repeats().examples
-        assert 70_000 == sum(int(n.sum()) for _, n in log.prompts_and_sequences())
+        assert 70_000 == sum(int(n.sum()) for *_, n in log.families_and_sequences())

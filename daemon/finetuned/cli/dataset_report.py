@@ -30,9 +30,24 @@ def facts_of(report: Mapping[str, object]) -> Iterator[Fact]:
         yield "repeats", f"{accepted:,} accepted rows ask {distinct:,} different questions"
     if because := split.get("no_heldout_because"):
         yield "held out", f"none, because {because}"
+    yield from _augmentation(report.get("augmentation"))
     unused = report.get("unused_keys")
     if isinstance(unused, dict) and unused:
         yield "unused", f"keys that are not trained: {unused_keys(unused, accepted)}"
+
+
+def _augmentation(counts: object) -> Iterator[Fact]:
+    """Yield what became of the children that data.augment asked for."""
+    if not isinstance(counts, Mapping):
+        return
+    if because := counts.get("none_because"):
+        yield "augmented", f"no, because {because}"
+        return
+    made, wanted, dropped = (counts.get(key) for key in ("made", "wanted", "dropped"))
+    yield "augmented", f"{made} of {wanted} rows were made of those to train"
+    if isinstance(dropped, Mapping) and dropped:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
+        yield "", f"not made: {reasons}"
 
 
 def codes_of(report: Mapping[str, object]) -> str:

@@ -20,6 +20,7 @@ NAMES = (
     "status",
     "check",
     "convert",
+    "augment",
     "datasets",
     "retry",
     "versions",

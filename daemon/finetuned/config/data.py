@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from finetuned.config.checks import ranges, words
 
+MOST_TIMES = 10
+"""Most rows that augmentation makes of one, itself included."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InboxConfig:
@@ -85,8 +88,16 @@ class DataConfig:
     holdout_max_rows: int = 200
     """Most held-out rows of one dataset, 1 to 10000: enough for +-7 points, cheap to ask."""
 
+    augment: str = ""
+    """
+    How many rows are trained for each row to train, itself included: "2x" to "10x", or "" for
+    the rows as they are. The others are made of it and checked, see docs/how-to/augment-rows.md;
+    held-out rows have none. A file that is a dataset already stays as it is.
+    """
+
     def __post_init__(self) -> None:
         words("data", self, unknown_keys=("report", "refuse"))
+        words("data", self, augment=("", *(f"{n}x" for n in range(2, MOST_TIMES + 1))))
         ranges(
             "data",
             self,
@@ -97,3 +108,8 @@ class DataConfig:
             holdout_min_rows=(1, 1000),
             holdout_max_rows=(1, 10000),
         )
+
+    @property
+    def times(self) -> int:
+        """Rows that are trained for each row to train, itself included; 1 without augmentation."""
+        return int(self.augment.removesuffix("x") or 1)

@@ -3,8 +3,10 @@ The prompts of a dataset that are kept out of training, for evaluation.
 
 A prompt is its 64-bit hash (examples.prompt_hash). It is on one side for good:
 what an earlier dataset trained is never held out, what an earlier dataset held
-out is never trained. Memory does not grow with the number of rows: hashes are
-sorted a range at a time, and those of large earlier datasets stay on disk.
+out is never trained. The same holds for a family (row_family.py): no child is ever
+held out, and one is trained only if both its prompt and its family may be. Memory does
+not grow with the number of rows: hashes are sorted a range at a time, and those of large
+earlier datasets stay on disk.
 
 Pure numpy; does not know examples or the files of a dataset.
 """
@@ -144,17 +146,25 @@ class Holdout:
     """Prompts that earlier datasets hold out."""
 
     n_prompts: int
-    """Distinct prompts in the dataset."""
+    """Distinct prompts in the dataset, those of children aside."""
 
     reason: str | None
     """Why nothing was held out, or None."""
 
-    def split(self, hashes: Hashes) -> npt.NDArray[np.uint8]:
+    def split(self, hashes: Hashes, families: Hashes | None = None) -> npt.NDArray[np.uint8]:
         """
         Return TRAIN, HELD_OUT or RESERVED for each prompt hash.
+
+        Args:
+            hashes: Of prompts.
+            families: Of the same rows; None if none of them is a child. A child is RESERVED
+                unless it is trained.
         """
         split = np.where(self.earlier.contains(hashes), np.uint8(RESERVED), np.uint8(TRAIN))
         split[np.isin(hashes, self.held_out)] = HELD_OUT
+        if families is not None and (child := families != hashes).any():
+            trained = (split[child] == TRAIN) & (self.split(families[child]) == TRAIN)
+            split[child] = np.where(trained, np.uint8(TRAIN), np.uint8(RESERVED))
         return split
 
 
@@ -177,8 +187,9 @@ def choose_holdout(
     prompt is left to train.
 
     Args:
-        chunks: Gives the prompt hash of every row, in any order; called several times.
-        n_rows: How many rows there are.
+        chunks: Gives the prompt hash of every row that is no child, in any order; called
+            several times.
+        n_rows: How many such rows there are.
         fraction: Share of rows to hold out, 0 to 0.5; above 0 means at least one row.
         min_rows: Least rows to hold out, but at most a fifth of all; >= 1.
         max_rows: Most rows to hold out.
@@ -240,6 +251,8 @@ def _pick(
 def _why_nothing(fraction: float, n_prompts: int, n_free: int, n_candidates: int) -> str:
     if fraction <= 0:
         return "data.holdout_fraction is 0"
+    if n_prompts == 0:
+        return "every row was made of another one (metadata.augmentation)"
     if n_prompts <= 1:
         return "there is only one distinct prompt, and it is trained"
     if n_free <= 1:

@@ -44,6 +44,8 @@ HELD_OUT_EXAMPLES: Final = "heldout.jsonl"
 REJECTS: Final = "rejects.jsonl"
 REPORT: Final = DATASET_REPORT
 _ROWS: Final = ".rows.tmp"
+_PENDING: Final = ".sequences.tmp"
+_CHILDREN: Final = ".children.tmp"
 
 SEQUENCE: Final = np.dtype(
     [
@@ -57,8 +59,17 @@ SEQUENCE: Final = np.dtype(
 )
 """One sequence: its first token's number, its length in tokens, the line it came from."""
 
+_PENDING_SEQUENCE: Final = np.dtype([*SEQUENCE.descr, ("family", "<u8")])
+"""One sequence before the split is decided."""
+
 ROW: Final = np.dtype(
-    [("offset", "<u8"), ("length", "<u4"), ("line", "<u4"), ("prompt_hash", "<u8")]
+    [
+        ("offset", "<u8"),
+        ("length", "<u4"),
+        ("line", "<u4"),
+        ("prompt_hash", "<u8"),
+        ("family", "<u8"),
+    ]
 )
 """One accepted line of the source, while the dataset is being made: where its bytes are."""
 
@@ -69,19 +80,22 @@ class DatasetWriter:
     """
     Writes the token files of one dataset into a folder that is not published yet.
 
-    Rows are added in the order of their lines; then ``close``, then ``apply_holdout``,
-    then ``forget_rows``.
+    Rows are added in the order of their lines; then ``close``, perhaps ``reopen``,
+    ``add_child`` and ``close`` again, then ``apply_holdout``, then ``forget_rows``.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.n_rows = 0
+        self.n_originals = 0
+        """Rows that are no children."""
         self.n_sequences = 0
         self.n_tokens = 0
         self.n_supervised = 0
         self._few_rows: npt.NDArray[Any] | None = None
         self._files: dict[str, BinaryIO] = {
-            name: (folder / name).open("wb") for name in (TOKENS, SUPERVISED, SEQUENCES, _ROWS)
+            name: (folder / name).open("wb")
+            for name in (TOKENS, SUPERVISED, _PENDING, _ROWS, _CHILDREN)
         }
 
     def add(
@@ -92,6 +106,7 @@ class DatasetWriter:
         n_bytes: int,
         prompt_hash: int,
         sequences: Iterable[TrainingSequence],
+        family: int | None = None,
     ) -> None:
         """
         Append one accepted row.
@@ -102,29 +117,52 @@ class DatasetWriter:
             n_bytes: Its length there.
             prompt_hash: examples.prompt_hash of it.
             sequences: What it became, at least one.
+            family: row_family.family_of it; None stands for its prompt hash.
         """
+        family = prompt_hash if family is None else family
+        self._write(line, prompt_hash, family, sequences)
+        self._files[_ROWS].write(
+            np.array([(offset, n_bytes, line, prompt_hash, family)], dtype=ROW).tobytes()
+        )
+        self.n_rows += 1
+        self.n_originals += family == prompt_hash
+
+    def add_child(
+        self, *, line: int, prompt_hash: int, family: int, sequences: Iterable[TrainingSequence]
+    ) -> None:
+        """
+        Append what was made of the row in *line*, which is trained and of which *family* is.
+        """
+        self._write(line, prompt_hash, family, sequences)
+        self._files[_CHILDREN].write(np.array([prompt_hash], dtype="<u8").tobytes())
+
+    def _write(
+        self, line: int, prompt_hash: int, family: int, sequences: Iterable[TrainingSequence]
+    ) -> None:
         records = []
         for sequence in sequences:
             mask = np.array(sequence.supervised, dtype=np.uint8)
             n_supervised, n = int(mask.sum()), len(sequence.input_ids)
             self._files[TOKENS].write(np.array(sequence.input_ids, dtype="<u4").tobytes())
             self._files[SUPERVISED].write(mask.tobytes())
-            records.append((self.n_tokens, n, n_supervised, line, prompt_hash, TRAIN))
+            records.append((self.n_tokens, n, n_supervised, line, prompt_hash, TRAIN, family))
             self.n_tokens += n
             self.n_supervised += n_supervised
-        self._files[SEQUENCES].write(np.array(records, dtype=SEQUENCE).tobytes())
-        self._files[_ROWS].write(
-            np.array([(offset, n_bytes, line, prompt_hash)], dtype=ROW).tobytes()
-        )
+        self._files[_PENDING].write(np.array(records, dtype=_PENDING_SEQUENCE).tobytes())
         self.n_sequences += len(records)
-        self.n_rows += 1
 
     def close(self) -> None:
         """
-        Close the files; nothing can be added after.
+        Close the files; nothing can be added until they are opened again.
         """
         for f in self._files.values():
             f.close()
+
+    def reopen(self) -> None:
+        """
+        Open the files again, to add children.
+        """
+        self._files = {name: (self.folder / name).open("ab") for name in self._files}
 
     def rows(self) -> Iterator[npt.NDArray[Any]]:
         """
@@ -139,10 +177,23 @@ class DatasetWriter:
 
     def prompt_hashes(self) -> Iterator[Hashes]:
         """
-        Yield the prompt hash of every row, in chunks.
+        Yield the prompt hash of every row that is no child, in chunks.
+        """
+        for prompts, families in self.families():
+            yield prompts[families == prompts]
+
+    def families(self) -> Iterator[tuple[Hashes, Hashes]]:
+        """
+        Yield the prompt hash and the family of every row, in chunks.
         """
         for rows in self.rows():
-            yield rows["prompt_hash"].copy()
+            yield rows["prompt_hash"].copy(), rows["family"].copy()
+
+    def children(self) -> Iterator[Hashes]:
+        """
+        Yield the prompt hashes of what ``add_child`` took, in chunks.
+        """
+        yield from _chunks(self.folder / _CHILDREN, np.dtype("<u8"))
 
     def apply_holdout(self, holdout: Holdout) -> int:
         """
@@ -151,25 +202,26 @@ class DatasetWriter:
         Returns:
             The number of sequences to train.
         """
-        source = self.folder / SEQUENCES
-        target = self.folder / ".sequences.tmp"
+        source = self.folder / _PENDING
+        target = self.folder / SEQUENCES
         n_train = 0
         with target.open("wb") as f:
             for training in (True, False):
-                for records in _chunks(source, SEQUENCE):
-                    split = holdout.split(records["prompt_hash"].copy())
+                for records in _chunks(source, _PENDING_SEQUENCE):
+                    split = holdout.split(records["prompt_hash"].copy(), records["family"].copy())
                     records["split"] = split
-                    kept = records[(split == TRAIN) == training]
-                    f.write(kept.tobytes())
+                    kept = records[(split == TRAIN) == training][list(SEQUENCE.names or ())]
+                    f.write(kept.astype(SEQUENCE).tobytes())
                     n_train += len(kept) if training else 0
-        target.replace(source)
+        source.unlink()
         return n_train
 
     def forget_rows(self) -> None:
         """
-        Remove the table of rows, which is needed only while the dataset is made.
+        Remove the tables of rows, which are needed only while the dataset is made.
         """
         (self.folder / _ROWS).unlink()
+        (self.folder / _CHILDREN).unlink()
 
 
 def _chunks(path: Path, dtype: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:

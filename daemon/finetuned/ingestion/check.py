@@ -228,8 +228,8 @@ def _holdout(rows: RowLog, config: DataConfig, known: Known) -> Holdout:
     for prompts in known.suites.values():
         held_out.add(prompts)
     return choose_holdout(
-        rows.prompts,
-        rows.n_rows,
+        rows.originals,
+        rows.n_originals,
         fraction=config.holdout_fraction,
         min_rows=config.holdout_min_rows,
         max_rows=config.holdout_max_rows,
@@ -242,8 +242,8 @@ def _rows_of(rows: RowLog, holdout: Holdout, report: Report) -> tuple[int, int, 
     """Return the rows of each split, and tell the report of them."""
     counts = [0, 0, 0]
     n_train_sequences = 0
-    for prompts, n_sequences in rows.prompts_and_sequences():
-        split = holdout.split(prompts)
+    for prompts, families, n_sequences in rows.families_and_sequences():
+        split = holdout.split(prompts, families)
         n_train_sequences += int(n_sequences[split == TRAIN].sum())
         for value in (TRAIN, HELD_OUT, RESERVED):
             counts[value] += int((split == value).sum())

@@ -35,6 +35,7 @@ from finetuned.files.dataset_result import DatasetOutcome, DatasetResult
 from finetuned.files.inbox_names import safe_stem
 from finetuned.files.line_mark import LineMark
 from finetuned.files.manifest import read_manifest, write_manifest
+from finetuned.ingestion.children import Children
 from finetuned.ingestion.history import History
 from finetuned.ingestion.rejects import RejectsFile
 from finetuned.ingestion.report import Report
@@ -106,6 +107,9 @@ class Ingestion:
         self._renderer = renderer
         self._config = config
         self._history = History.load(datasets_dir, benchmarks)
+        self._children = None
+        if config.times > 1:
+            self._children = Children(config.times, renderer, datasets_dir, benchmarks)
         self._syncs = ThreadPoolExecutor(max_workers=8)
 
     def ingest(self, source: Source, tick: Tick) -> DatasetResult:
@@ -202,7 +206,9 @@ class Ingestion:
         refusal = report.refusal(self._config.max_rejected_fraction)
         n_train = 0
         if refusal is None:
-            second = SecondPass(self._renderer, self._config, self._history, writer, report)
+            second = SecondPass(
+                self._renderer, self._config, self._history, writer, report, self._children
+            )
             n_train = second.run(opened.fd, tick)
             if n_train == 0:
                 refusal = NOTHING_TO_TRAIN
@@ -241,6 +247,8 @@ class Ingestion:
         remove_tree(final)
         publish_dir(building, final)
         self._history.add(final)
+        if self._children is not None:
+            self._children.published(final)
 
     def _quarantine(self, source: Source, building: Path, report: Report) -> None:
         folder = self._run_dir / source.dataset_key

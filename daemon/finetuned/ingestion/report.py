@@ -57,6 +57,8 @@ class Report:
         self.train_rows = 0
         self.held_out_rows = 0
         self.leaks: dict[str, int] | None = None
+        self.augmentation: dict[str, object] | None = None
+        """What became of the children that data.augment asks for; None if it asks for none."""
         self._split: dict[str, Any] | None = None
         self._formats: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
@@ -192,6 +194,7 @@ class Report:
             "max_length": self.max_length,
             "split": self._split,
             "leaks": self.leaks,
+            "augmentation": self.augmentation,
             "seconds": self.seconds,
         }
 

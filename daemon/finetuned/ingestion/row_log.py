@@ -21,7 +21,7 @@ from finetuned.data.holdout import Hashes, distinct
 from finetuned.data.training_sequence import TrainingSequence
 
 _RECORD: Final = np.dtype(
-    [("prompt", "<u8"), ("row", "<u8"), ("line", "<u4"), ("n_sequences", "<u4")]
+    [("prompt", "<u8"), ("family", "<u8"), ("row", "<u8"), ("line", "<u4"), ("n_sequences", "<u4")]
 )
 _AT_ONCE: Final = 1 << 16
 _SEARCHED_ROWS: Final = 1 << 19
@@ -70,6 +70,8 @@ class RowLog:
         self._n_shown = n_shown
         self._lines = lines
         self.n_rows = 0
+        self.n_originals = 0
+        """Rows that are no children."""
         self.shown: list[AcceptedRow] = []
         self.longest: tuple[int, int] | None = None
         """Tokens and line of the longest sequence; None before the first row."""
@@ -93,6 +95,7 @@ class RowLog:
         n_bytes: int,
         prompt_hash: int,
         sequences: list[TrainingSequence],
+        family: int | None = None,
     ) -> None:
         """
         Keep what is needed of one accepted row; *offset* and *n_bytes* are not.
@@ -104,9 +107,11 @@ class RowLog:
             if self.longest is None or len(sequence.input_ids) > self.longest[0]:
                 self.longest = len(sequence.input_ids), line
         row = int.from_bytes(digest.digest(), "little")
-        record = np.array([(prompt_hash, row, line, len(sequences))], dtype=_RECORD)
+        family = prompt_hash if family is None else family
+        record = np.array([(prompt_hash, family, row, line, len(sequences))], dtype=_RECORD)
         self._file.write(record.tobytes())
         self.n_rows += 1
+        self.n_originals += family == prompt_hash
         if self.n_rows <= self._n_shown or line in self._lines:
             self.shown.append(AcceptedRow(line, tuple(sequences)))
 
@@ -116,13 +121,19 @@ class RowLog:
         """
         return (records["prompt"].copy() for records in self._records())
 
-    def prompts_and_sequences(self) -> Iterator[tuple[Hashes, npt.NDArray[np.uint32]]]:
+    def originals(self) -> Iterator[Hashes]:
         """
-        Yield the prompt hash of every row and the number of its sequences, in chunks.
+        Yield the prompt hash of every row that is no child, in chunks.
         """
-        return (
-            (records["prompt"].copy(), records["n_sequences"].copy()) for records in self._records()
-        )
+        for records in self._records():
+            yield records["prompt"][records["family"] == records["prompt"]]
+
+    def families_and_sequences(self) -> Iterator[tuple[Hashes, Hashes, npt.NDArray[np.uint32]]]:
+        """
+        Yield the prompt hash, the family and the number of sequences of every row, in chunks.
+        """
+        for records in self._records():
+            yield records["prompt"].copy(), records["family"].copy(), records["n_sequences"].copy()
 
     def repeats(self) -> Repeats:
         """

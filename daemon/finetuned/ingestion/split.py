@@ -7,11 +7,12 @@ Writes the held-out rows and the hashes that later datasets are compared with.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from finetuned.config import DataConfig
@@ -23,6 +24,7 @@ from finetuned.data.holdout import (
     TRAIN,
     Hashes,
     Holdout,
+    PromptIndex,
     choose_holdout,
     distinct,
     write_hashes,
@@ -32,6 +34,7 @@ from finetuned.data.reader import to_example
 from finetuned.data.render import Renderer
 from finetuned.data.strict_json import parse_line
 from finetuned.errors import MalformedExample, UnstableDataset
+from finetuned.ingestion.children import Children
 from finetuned.ingestion.history import History
 from finetuned.ingestion.report import Report
 from finetuned.ingestion.source import Tick
@@ -52,6 +55,8 @@ class SecondPass:
     writer: store.DatasetWriter
     """Holds the rows that the first pass accepted."""
     report: Report
+    children: Children | None = None
+    """Makes more rows of those to train; None if it is not asked for."""
 
     def run(self, fd: int, tick: Tick) -> int:
         """
@@ -76,9 +81,15 @@ class SecondPass:
                 yield part
 
         holdout = self._choose(hashes)
+        if self.children is not None:
+            self.report.augmentation = self.children.add(
+                self.writer,
+                self.report.name,
+                lambda split: self._batches(fd, holdout, split, tick),
+            )
         n_train = self.writer.apply_holdout(holdout)
-        self._write_prompts(holdout, hashes)
-        self.report.set_split(_rows_of_each_split(holdout, hashes()), holdout, n_train)
+        self._write_prompts(holdout)
+        self.report.set_split(_rows_of_each_split(holdout, self.writer), holdout, n_train)
         hits = self.writer.folder / ".hits.tmp"
         check = LeakCheck(n_train_rows=self.report.train_rows, hits_file=hits)
         check.add_earlier(ngrams=self.history.ngrams, answers=self.history.answers)
@@ -98,7 +109,7 @@ class SecondPass:
     def _choose(self, hashes: Callable[[], Iterator[Hashes]]) -> Holdout:
         return choose_holdout(
             hashes,
-            self.writer.n_rows,
+            self.writer.n_originals,
             fraction=self.config.holdout_fraction,
             min_rows=self.config.holdout_min_rows,
             max_rows=self.config.holdout_max_rows,
@@ -106,13 +117,41 @@ class SecondPass:
             held_out=self.history.held_out,
         )
 
-    def _write_prompts(self, holdout: Holdout, hashes: Callable[[], Iterator[Hashes]]) -> None:
-        for name, training in ((store.PROMPTS_TRAIN, True), (store.PROMPTS_HELD_OUT, False)):
-            parts = distinct(hashes, self.writer.n_rows)
-            write_hashes(
-                self.writer.folder / name,
-                (u[(holdout.split(u) == TRAIN) == training] for u, _ in parts),
-            )
+    def _batches(
+        self, fd: int, holdout: Holdout, wanted: int, tick: Tick
+    ) -> Iterator[list[tuple[int, Example]]]:
+        n_rows = 0
+        for rows in self._rows_of(fd, holdout, wanted):
+            tick(Phase.SPLITTING, n_rows, 0)
+            yield rows
+            n_rows += len(rows)
+
+    def _write_prompts(self, holdout: Holdout) -> None:
+        """
+        Write which prompts were trained, with the families of trained children, and which not.
+        """
+        writer = self.writer
+
+        def trained() -> Iterator[Hashes]:
+            for prompts, families in writer.families():
+                split = holdout.split(prompts, families)
+                yield np.concatenate([prompts[split == TRAIN], families[split == TRAIN]])
+            yield from writer.children()
+
+        n_at_most = 2 * writer.n_rows + writer.n_sequences
+        path = writer.folder / store.PROMPTS_TRAIN
+        write_hashes(path, (u for u, _ in distinct(trained, n_at_most)))
+        index = PromptIndex()
+        index.add_file(path)
+
+        def others() -> Iterator[Hashes]:
+            for prompts, families in writer.families():
+                left = prompts[holdout.split(prompts, families) != TRAIN]
+                # A child that is not trained may say what a trained row says as well.
+                yield left[~index.contains(left)]
+
+        path = writer.folder / store.PROMPTS_HELD_OUT
+        write_hashes(path, (u for u, _ in distinct(others, writer.n_rows)))
 
     def _write_held_out(self, fd: int, holdout: Holdout, check: LeakCheck, tick: Tick) -> None:
         folder: Path = self.writer.folder
@@ -147,7 +186,8 @@ class SecondPass:
         Read the rows of one split again, and yield them with their line numbers.
         """
         for rows in self.writer.rows():
-            chosen = rows[holdout.split(rows["prompt_hash"].copy()) == wanted]
+            split = holdout.split(rows["prompt_hash"].copy(), rows["family"].copy())
+            chosen = rows[split == wanted]
             for start in range(0, len(chosen), _ROWS_AT_ONCE):
                 batch = []
                 for row in chosen[start : start + _ROWS_AT_ONCE]:
@@ -161,10 +201,10 @@ class SecondPass:
                 yield batch
 
 
-def _rows_of_each_split(holdout: Holdout, hashes: Iterable[Hashes]) -> list[int]:
+def _rows_of_each_split(holdout: Holdout, writer: store.DatasetWriter) -> list[int]:
     rows_of = [0, 0, 0]
-    for part in hashes:
-        split = holdout.split(part)
+    for prompts, families in writer.families():
+        split = holdout.split(prompts, families)
         for value in range(3):
             rows_of[value] += int((split == value).sum())
     return rows_of

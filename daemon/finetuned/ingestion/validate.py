@@ -20,6 +20,7 @@ from finetuned.data import chat_template
 from finetuned.data.examples import Example, prompt_hash
 from finetuned.data.reader import ReadRow, UnknownKeys, read_line
 from finetuned.data.render import Renderer
+from finetuned.data.row_family import family_of
 from finetuned.data.strict_json import Oversized, iter_lines
 from finetuned.data.training_sequence import TrainingSequence
 from finetuned.errors import MalformedExample
@@ -58,6 +59,7 @@ class Rows(Protocol):
         offset: int,
         n_bytes: int,
         prompt_hash: int,
+        family: int,
         sequences: list[TrainingSequence],
     ) -> None:
         """
@@ -197,6 +199,7 @@ class FirstPass:
             offset=offset,
             n_bytes=n_bytes,
             prompt_hash=prompt_hash(row.example),
+            family=family_of(row.example),
             sequences=sequences,
         )
 
