@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 import traceback
 from collections.abc import Generator
@@ -23,11 +24,14 @@ def _limit_memory(most_bytes: int) -> None:
 
 def pytest_configure() -> None:
     """
-    Limit the memory of tests, so that a test that takes all of it fails by its name.
+    Limit the memory of tests, and let Ctrl-C interrupt them wherever they were started.
 
     Without a limit the kernel kills the whole test process, and nobody learns which test it was.
+    A shell starts what it puts into the background with SIGINT ignored: tests that send one to
+    themselves would wait for ever.
     """
     _limit_memory(MOST_MEMORY)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
