@@ -118,7 +118,7 @@ def test_folders_that_go_away_are_waited_for_or_made_again(root: Path) -> None:
     config = root / "config.toml"
     # Found within 60 s by the scan alone: what is found at once, the watcher reported.
     text = config.read_text().replace("scan_seconds = 1.0", "scan_seconds = 60.0")
-    config.write_text(text.replace("[training]", "[training]\nnum_train_epochs = 4"))
+    config.write_text(text.replace("num_train_epochs = 1", "num_train_epochs = 4"))
     inbox, away = root / "inbox", root / "inbox.away"
     with Daemon(root) as daemon:
         drop(root, "a.jsonl", 80, "a")

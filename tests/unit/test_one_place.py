@@ -50,9 +50,9 @@ def test_sql_is_in_files_only() -> None:
     Who else wants to know something asks a method with a name.
     """
     found = [p for p in SOURCES if SQL.search(p.read_text())]
-    files = PACKAGE / "files"
+    files, examples = PACKAGE / "files", PACKAGE / "cli" / "sql.py"  # the help of finetuned sql
 
-    assert [] == names([p for p in found if not p.is_relative_to(files)])
+    assert [] == names([p for p in found if not p.is_relative_to(files) and p != examples])
     assert (files / "database.py") in found
 
 

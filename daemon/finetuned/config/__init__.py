@@ -69,8 +69,13 @@ class Config:
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """
         Return the resolved configuration as plain tables, for run and version records.
+
+        Lists of words are lists, as JSON and TOML have them.
         """
-        return asdict(self)
+        return {
+            section: {k: list(v) if isinstance(v, tuple) else v for k, v in keys.items()}
+            for section, keys in asdict(self).items()
+        }
 
 
 _WORDS = tuple[str, ...]

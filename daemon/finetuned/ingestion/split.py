@@ -39,6 +39,9 @@ from finetuned.ingestion.history import History
 from finetuned.ingestion.report import Report
 from finetuned.ingestion.source import Tick
 
+Families = Iterator[tuple[Hashes, Hashes]]
+"""The prompt hash and the family of every row, in chunks."""
+
 _ROWS_AT_ONCE: Final = 256
 
 
@@ -75,12 +78,12 @@ class SecondPass:
         """
         tick(Phase.SPLITTING, self.report.rows_read, 0)
 
-        def hashes() -> Iterator[Hashes]:
-            for part in self.writer.prompt_hashes():
+        def families() -> Iterator[tuple[Hashes, Hashes]]:
+            for part in self.writer.families():
                 tick(Phase.SPLITTING, self.report.rows_read, 0)
                 yield part
 
-        holdout = self._choose(hashes)
+        holdout = self._choose(families)
         if self.children is not None:
             self.report.augmentation = self.children.add(
                 self.writer,
@@ -88,8 +91,8 @@ class SecondPass:
                 lambda split: self._batches(fd, holdout, split, tick),
             )
         n_train = self.writer.apply_holdout(holdout)
-        self._write_prompts(holdout)
-        self.report.set_split(_rows_of_each_split(holdout, self.writer), holdout, n_train)
+        self._write_prompts(holdout, families)
+        self.report.set_split(_rows_of_each_split(holdout, families()), holdout, n_train)
         hits = self.writer.folder / ".hits.tmp"
         check = LeakCheck(n_train_rows=self.report.train_rows, hits_file=hits)
         check.add_earlier(ngrams=self.history.ngrams, answers=self.history.answers)
@@ -106,9 +109,12 @@ class SecondPass:
         self.writer.forget_rows()
         return n_train
 
-    def _choose(self, hashes: Callable[[], Iterator[Hashes]]) -> Holdout:
+    def _choose(self, families: Callable[[], Families]) -> Holdout:
+        def originals() -> Iterator[Hashes]:
+            return (prompts[of == prompts] for prompts, of in families())
+
         return choose_holdout(
-            hashes,
+            originals,
             self.writer.n_originals,
             fraction=self.config.holdout_fraction,
             min_rows=self.config.holdout_min_rows,
@@ -126,16 +132,16 @@ class SecondPass:
             yield rows
             n_rows += len(rows)
 
-    def _write_prompts(self, holdout: Holdout) -> None:
+    def _write_prompts(self, holdout: Holdout, families: Callable[[], Families]) -> None:
         """
         Write which prompts were trained, with the families of trained children, and which not.
         """
         writer = self.writer
 
         def trained() -> Iterator[Hashes]:
-            for prompts, families in writer.families():
-                split = holdout.split(prompts, families)
-                yield np.concatenate([prompts[split == TRAIN], families[split == TRAIN]])
+            for prompts, of in families():
+                split = holdout.split(prompts, of)
+                yield np.concatenate([prompts[split == TRAIN], of[split == TRAIN]])
             yield from writer.children()
 
         n_at_most = 2 * writer.n_rows + writer.n_sequences
@@ -145,8 +151,8 @@ class SecondPass:
         index.add_file(path)
 
         def others() -> Iterator[Hashes]:
-            for prompts, families in writer.families():
-                left = prompts[holdout.split(prompts, families) != TRAIN]
+            for prompts, of in families():
+                left = prompts[holdout.split(prompts, of) != TRAIN]
                 # A child that is not trained may say what a trained row says as well.
                 yield left[~index.contains(left)]
 
@@ -201,10 +207,10 @@ class SecondPass:
                 yield batch
 
 
-def _rows_of_each_split(holdout: Holdout, writer: store.DatasetWriter) -> list[int]:
+def _rows_of_each_split(holdout: Holdout, families: Families) -> list[int]:
     rows_of = [0, 0, 0]
-    for prompts, families in writer.families():
-        split = holdout.split(prompts, families)
+    for prompts, of in families:
+        split = holdout.split(prompts, of)
         for value in range(3):
             rows_of[value] += int((split == value).sum())
     return rows_of

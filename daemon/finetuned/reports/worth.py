@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetuned.config import CostsConfig
 from finetuned.core.cost import Cost, Prices, price_of_a_point, return_on, shares_by, total
@@ -22,7 +22,6 @@ from finetuned.core.job import JobState
 from finetuned.core.set_aside import halves
 from finetuned.core.suite_origin import HELD_OUT
 from finetuned.core.worth import Effect, Right, effect_of_counts, effect_of_pairs
-from finetuned.data.near_rows import NearRows
 from finetuned.files.dataset_result import report_of
 from finetuned.files.journal_view import JournalView
 from finetuned.files.rows import DatasetRow, JobRow
@@ -30,7 +29,10 @@ from finetuned.files.run import REPORT, read_json
 from finetuned.files.tables.history import Answers
 from finetuned.layout import Layout
 from finetuned.reports.job_costs import JobCosts, job_costs
-from finetuned.reports.near_files import NearFiles
+
+if TYPE_CHECKING:
+    from finetuned.data.near_rows import NearRows
+    from finetuned.reports.near_files import NearFiles
 
 PARENTS = ("head", "incumbent", "base")
 """Subjects of an evaluation that the candidate may have been trained on, the likeliest first."""
@@ -182,6 +184,9 @@ class Worths:
         for row in datasets:
             for job_id in self._jobs_of.get(row.key, ()):
                 found.update(self._before(job_id, row.key))
+        # numpy takes tenths of a second to load, which a page without this part need not wait for.
+        from finetuned.reports.near_files import NearFiles
+
         return NearFiles(self._layout, sorted(found))
 
     # -- its share ---------------------------------------------------------------

@@ -6,10 +6,14 @@ Pure.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from finetuned.core.cost import Cost
 from finetuned.core.worth import Effect, Right
-from finetuned.data.near_rows import NearRows
 from finetuned.reports.wording import number, percent, signed
+
+if TYPE_CHECKING:
+    from finetuned.data.near_rows import NearRows
 
 
 def money_of(amount: float, currency: str) -> str:
