@@ -4,7 +4,7 @@ How soon a planted shift is noticed, and how often nothing is called a shift.
     python -m experiments.simulate_drift --roots 200
 
 simulates services with a training set, four weeks of requests, and 14 days after them that are
-looked at; prints a table of Markdown. docs/measurements/drift.md has it.
+looked at; prints a table of Markdown.
 """
 
 from __future__ import annotations
