@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from finetuned.cli.program import main
 from finetuned.config import Config, config_from_dict
+from finetuned.core.review import RecordedExchange
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
 from finetuned.reports.daily.make import Made, make, record_daily
@@ -22,6 +25,7 @@ from finetuned.reports.daily.post import work
 from finetuned.reports.daily.sections import CALM
 from finetuned.reports.daily.written import as_markdown, as_short, as_text
 from support.daily_roots import make_day
+from support.drift_root import make_drift_root
 
 CONFIG = config_from_dict({"report": {"daily_at": "00:00", "to": ["mail"]}})
 
@@ -210,3 +214,23 @@ def test_a_root_without_a_journal_is_told_so(
     assert 1 == main(["report", "daily", "--root", str(tmp_path)])
     assert "no journal yet" in capsys.readouterr().err
     assert [] == os.listdir(tmp_path)
+
+
+def test_what_moved_is_told_once_and_no_prompt_with_it(tmp_path: Path) -> None:
+    """
+    On the day on which it is noticed the rule speaks; on the next it stands among the facts only.
+    """
+    when = date.today()
+
+    def declined(rng: random.Random, found: RecordedExchange) -> RecordedExchange:
+        return replace(found, answer='{"action":"none"}')
+
+    layout = make_drift_root(tmp_path, today=when, shift=declined, shifted=2)
+    told = {back: made(layout, when - timedelta(days=back)) for back in (0, 1)}
+
+    assert "moved" in [found.rule for found in told[1].report.recommendations]
+    assert "moved" not in [found.rule for found in told[0].report.recommendations]
+    for found in told.values():
+        text = as_text(found.report)
+        assert "refusals: 100% of answers, 0% before" in text
+        assert not re.search("dns record|the user", text)

@@ -11,6 +11,7 @@ from finetuned.core.books import Fate
 from finetuned.core.daily import (
     DailyFacts,
     DiskFact,
+    DriftFact,
     FileFact,
     ForgettingFact,
     IncidentFact,
@@ -80,6 +81,7 @@ def test_on_a_calm_day_no_rule_speaks():
         ("weak_suite", {"jobs": (JOB,), "suites": (EASY, HARD)}),
         ("users_unhappy", {"service": replace(SERVICE, thumbs_down=6)}),
         ("review_waits", {"service": replace(SERVICE, review_waiting=1)}),
+        ("moved", {"drift": (DriftFact("refusals: 31% of answers, 4% before", DAY, True),)}),
         ("unread", {"unread": ("incidents could not be read",)}),
     ],
 )
@@ -98,7 +100,7 @@ def test_every_rule_has_a_case_here():
     A rule that nothing makes speak is no rule.
     """
     # rejected and rejected_in_a_row are one function
-    assert 16 == len(RULES)
+    assert 17 == len(RULES)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,7 @@ def test_every_rule_has_a_case_here():
         {"jobs": (JOB,), "forgetting": ForgettingFact("v2", -3.0, "dns", 0.9, 0.85, 40)},
         {"service": replace(SERVICE, thumbs_up=1, thumbs_down=2)},
         {"files": (replace(FILE, refused=4),)},
+        {"drift": (DriftFact("refusals: 31% of answers, 4% before", DAY, False),)},  # told before
     ],
 )
 def test_too_little_evidence_is_none(facts):

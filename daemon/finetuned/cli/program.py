@@ -34,6 +34,7 @@ NAMES = (
     "curves",
     "evolution",
     "worth",
+    "drift",
     "sql",
     "metrics",
     "keys",

@@ -180,6 +180,20 @@ class CostFact:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class DriftFact:
+    """
+    One thing that moved: what users ask, what they are answered, or a new file.
+    """
+
+    text: str
+    """What moved, from what to what; no prompt and no answer."""
+    since: date
+    """Local day."""
+    is_new: bool
+    """Whether it was noticed on a day of the report. A new file is never an alarm."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DailyFacts:
     """
@@ -218,6 +232,8 @@ class DailyFacts:
     attention: tuple[str, ...] = ()
     """What stands in the way now, one sentence each."""
     undelivered: tuple[UndeliveredFact, ...] = ()
+    drift: tuple[DriftFact, ...] = ()
+    """What moved and is not back, in the last day and the six before it."""
     costs: tuple[CostFact, ...] = ()
     unread: tuple[str, ...] = ()
     """What could not be read, one sentence each."""

@@ -276,6 +276,17 @@ def _unhappy(facts: DailyFacts) -> Iterator[Recommendation]:
         )
 
 
+def _moved(facts: DailyFacts) -> Iterator[Recommendation]:
+    new = [fact for fact in facts.drift if fact.is_new]
+    if new:
+        yield Recommendation(
+            "moved",
+            "Look at what users ask and get now: finetuned drift shows examples.",
+            "; ".join([f"{fact.text}, since {fact.since}" for fact in new[:NAMED]])
+            + (f"; and {len(new) - NAMED} more" if len(new) > NAMED else ""),
+        )
+
+
 def _unread(facts: DailyFacts) -> Iterator[Recommendation]:
     for sentence in facts.unread:
         yield Recommendation("unread", "Find out why a part of this report is missing.", sentence)
@@ -284,6 +295,6 @@ def _unread(facts: DailyFacts) -> Iterator[Recommendation]:
 RULES: Final[tuple[Callable[[DailyFacts], Iterator[Recommendation]], ...]] = (
     *(_in_the_way, _disk, _taken_back, _undelivered, _failed, _refused_files, _refused_rows),
     *(_rejections, _forgot, _unlearnt, _overfitted, _still_falling, _weak_suite),
-    *(_unhappy, _review, _unread),
+    *(_moved, _unhappy, _review, _unread),
 )
 """In the order of what they find."""

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection
 from contextlib import closing
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from finetuned.core.daily import (
     DailyFacts,
     DecisionFact,
     DiskFact,
+    DriftFact,
     FileFact,
     ForgettingFact,
     IncidentFact,
@@ -39,6 +40,9 @@ from finetuned.files.tables.books import Entry
 from finetuned.layout import Layout
 from finetuned.reports.attention import in_the_way
 from finetuned.reports.daily.jobs import job_fact, suite_facts
+from finetuned.reports.drift.look import look
+from finetuned.reports.drift.words import sentence
+from finetuned.reports.local_days import begin_of
 from finetuned.reports.wording import finite
 
 T = TypeVar("T")
@@ -49,6 +53,8 @@ DISASTERS = (OSError, sqlite3.Error, FinetunedError, ValueError, KeyError, TypeE
 COUNT_SECONDS = 5.0
 """Longest time that counting verdicts may take."""
 
+DRIFT_DAYS = 7
+"""Days up to the last one of a report in which drift is looked for."""
 
 GONE = "the daemon is gone and did not say that it ends; nothing is trained until it runs"
 
@@ -82,7 +88,7 @@ def collect(
         FileNotFoundError: There is no journal yet.
         ConfigError, ModelError, sqlite3.OperationalError: It cannot be read.
     """
-    begin, end = _utc(first), _utc(last + timedelta(days=1))
+    begin, end = begin_of(first), begin_of(last + timedelta(days=1))
     unread: list[str] = []
 
     def part(name: str, read: Callable[[], T], nothing: T, *, wanted: bool = True) -> T:
@@ -124,15 +130,10 @@ def collect(
             gpu_pct=part("GPU use", lambda: journal.device_use.mean(begin, end), None),
             attention=part("status", lambda: _attention(layout), (), wanted=recent),
             undelivered=part("deliveries", lambda: _undelivered(journal, to), (), wanted=recent),
+            drift=part("drift", lambda: _drift(layout, journal, first, last), (), wanted=recent),
             costs=costs,
             unread=tuple(unread),
         )
-
-
-def _utc(day: date) -> str:
-    """Return when a local day begins, as the journal writes times."""
-    begin = datetime.combine(day, time()).astimezone(UTC)
-    return begin.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def file_fact(entry: Entry) -> FileFact:
@@ -222,3 +223,17 @@ def _undelivered(journal: JournalView, to: Collection[str]) -> tuple[Undelivered
             row.problem or known.problem,
         )
     return tuple(found.values())
+
+
+def _drift(layout: Layout, journal: JournalView, first: date, last: date) -> tuple[DriftFact, ...]:
+    found = look(layout, journal, last - timedelta(days=DRIFT_DAYS - 1), last)
+    facts = [
+        DriftFact(sentence(moved.alert), moved.alert.since, first <= moved.alert.noticed <= last)
+        for moved in found.now
+    ]
+    facts += [
+        DriftFact(f"file {file.name}: {sentence(moved.alert)}", moved.alert.since, False)
+        for file in found.files
+        for moved in file.moved
+    ]
+    return tuple(facts)

@@ -96,6 +96,7 @@ def daily_report(facts: DailyFacts) -> DailyReport:
         _versions(facts),
         _forgetting(facts),
         _service(facts),
+        _drift(facts),
         _machine(facts),
         _costs(facts),
     )
@@ -263,6 +264,15 @@ def _service(facts: DailyFacts) -> Section | None:
         failed = f"{found.errors} of {found.requests} since it is served"
         lines.append(("Failed requests of the version in use", failed))
     return Section("Service", tuple(lines))
+
+
+def _drift(facts: DailyFacts) -> Section | None:
+    if not facts.drift:
+        return None
+    lines = [(f"Since {f.since}", shorten(f.text, REASON_CHARS)) for f in facts.drift[:MOST_ROWS]]
+    if (more := len(facts.drift) - MOST_ROWS) > 0:
+        lines.append(("Not shown", count(more, "more thing")))
+    return Section("What moved", tuple(lines))
 
 
 def _machine(facts: DailyFacts) -> Section | None:

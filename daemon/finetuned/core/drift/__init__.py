@@ -1,0 +1,3 @@
+"""
+Whether what users ask, and what they are answered, moved away from a reference. Pure.
+"""

@@ -1,0 +1,3 @@
+"""
+What moved: prompts, answers and new files beside what was trained and what was before.
+"""
