@@ -13,7 +13,6 @@ Exit status: 0 counted, 2 wrong usage.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.replay_tasks import EPOCHS
+from experiments.workers import made_datasets
 from finetuned.data.families import Row, look
 from finetuned.data.plan import plan_batches
 from finetuned.data.prefixes import block_reader, find_prefixes, first_supervised
@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--presentations", type=int, default=300)
     args = parser.parse_args(argv)
     unlike = []
-    for entry in json.loads((args.root / "datasets.json").read_bytes())["datasets"]:
+    for entry in made_datasets(args.root) or ():
         dataset, name = TokenisedDataset.open(Path(entry["dir"])), Path(entry["name"]).stem
         rows = Rows(entry["dataset_id"], [dataset[i] for i in range(len(dataset))])
         unlike.append((name, rows, EPOCHS[name]))

@@ -27,6 +27,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,6 @@ from experiments.replay_arms import Arm, Job, jobs
 from experiments.replay_figures import figures, lines, mean
 from experiments.replay_tasks import EPOCHS, make_tasks
 from experiments.workers import CHECKOUT, Asker, WorkerFailed, ingest, train
-from finetuned.data.store import TokenisedDataset
-from finetuned.data.suite import questions_of
 from finetuned.files.atomic import write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import read_json
@@ -107,7 +106,7 @@ def run_arm(
             result = {
                 "title": job.title,
                 "candidate": str(parent),
-                "matches": _ask(parent, datasets, None if i == len(planned) - 1 else i),
+                "matches": ask_tasks(parent, datasets, None if i == len(planned) - 1 else i),
                 "replayed": read_manifest(parent)["n_replayed"],
                 "seconds_training": round(trained - began, 1),
                 "seconds_asking": round(time.monotonic() - asked, 1),
@@ -156,20 +155,15 @@ def _train(
     )
 
 
-def _ask(
-    candidate: Path, datasets: list[dict[str, Any]], only: int | None
+def ask_tasks(
+    candidate: Path, datasets: Sequence[Mapping[str, Any]], only: int | None
 ) -> list[list[int] | None]:
-    """Ask the held-out rows of all tasks, or of one; 1 for an exact match, in file order."""
-    asker = Asker(candidate)
-    matches: list[list[int] | None] = []
-    for i, dataset in enumerate(datasets):
-        if only not in (None, i):
-            matches.append(None)
-            continue
-        questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
-        matched = {o.question.id: int(bool(o.matches)) for o in asker.outcomes(questions)}
-        matches.append([matched[question.id] for question in questions])
-    return matches
+    """
+    Ask the held-out rows of all tasks, or of one; 1 for an exact match, in file order.
+    """
+    asked = datasets if only is None else datasets[only : only + 1]
+    found = iter(Asker(candidate).matches(asked))
+    return [next(found) if only in (None, i) else None for i in range(len(datasets))]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from experiments.workers import made_datasets
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import questions_of
 
@@ -41,8 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--root", type=Path, required=True, help="of replay_experiment")
     args = parser.parse_args(argv)
-    found = json.loads((args.root / "datasets.json").read_bytes())
-    datasets = found["datasets"] if isinstance(found, dict) else found
+    datasets = made_datasets(args.root)
+    if datasets is None:
+        parser.error(f"{args.root} holds no experiment: run experiments.replay_experiment")
     trained, asked = zip(*(prompts(args.root, dataset) for dataset in datasets), strict=True)
     rarity = inverse_frequency([bag for task in trained for bag in task])
     centroids = [unit(np.mean([weighed(b, rarity) for b in task], axis=0)) for task in trained]

@@ -24,11 +24,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.replay_experiment import ask_tasks
 from experiments.replay_figures import figures, lines, mean
 from experiments.trl_worker import TOLD, missing, train_with_trl
-from experiments.workers import CHECKOUT, MICRO, Asker, WorkerFailed
-from finetuned.data.store import TokenisedDataset
-from finetuned.data.suite import questions_of
+from experiments.workers import CHECKOUT, MICRO, WorkerFailed, made_datasets
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json
 
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     root = args.root.resolve()
     settings = read_json(root / "settings.json")
-    if settings is None or not (root / "datasets.json").exists():
+    if settings is None or made_datasets(root) is None:
         print(f"{root} holds no experiment: run experiments.replay_experiment", file=sys.stderr)
         return 2
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -77,7 +76,7 @@ def tasks_of(root: Path) -> list[str]:
     """
     Return the names of the tasks, in the order of their files.
     """
-    return [Path(d["name"]).stem for d in json.loads((root / "datasets.json").read_bytes())]
+    return [Path(d["name"]).stem for d in made_datasets(root) or ()]
 
 
 def run_chain(root: Path, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def run_chain(root: Path, folder: Path, settings: Mapping[str, Any]) -> dict[str
     Raises:
         WorkerFailed: A file was not trained; files before it are kept.
     """
-    datasets = json.loads((root / "datasets.json").read_bytes())
+    datasets = made_datasets(root) or []
     done: list[dict[str, Any]] = []
     parent: Path | None = None
     for i, dataset in enumerate(datasets):
@@ -111,7 +110,7 @@ def run_chain(root: Path, folder: Path, settings: Mapping[str, Any]) -> dict[str
             trained, asked = read_json(version / TOLD) or {}, time.monotonic()
             result = {
                 "title": title,
-                "matches": _matches(version, datasets, None if last else i),
+                "matches": ask_tasks(version, datasets, None if last else i),
                 "replayed": 0,
                 "seconds_training": trained["seconds"],
                 "seconds_asking": round(time.monotonic() - asked, 1),
@@ -134,22 +133,6 @@ def _training(title: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "lr_scheduler_type": "linear",
         "warmup_steps": 0,
     }
-
-
-def _matches(
-    version: Path, datasets: list[Mapping[str, Any]], only: int | None
-) -> list[list[int] | None]:
-    """Ask the held-out rows of all tasks, or of one; 1 for an exact match, in file order."""
-    asker = Asker(version)
-    matches: list[list[int] | None] = []
-    for i, dataset in enumerate(datasets):
-        if only not in (None, i):
-            matches.append(None)
-            continue
-        questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
-        matched = {o.question.id: int(bool(o.matches)) for o in asker.outcomes(questions)}
-        matches.append([matched[question.id] for question in questions])
-    return matches
 
 
 if __name__ == "__main__":

@@ -57,6 +57,14 @@ def run_worker(room: str, run_dir: Path) -> None:
         raise WorkerFailed(f"{run_dir}: the {room} worker ended with {done.returncode}")
 
 
+def made_datasets(root: Path) -> list[dict[str, Any]] | None:
+    """
+    Return what ``ingest`` returned for *root*, None if it has not been made.
+    """
+    made = read_json(root / "datasets.json")
+    return None if made is None else list(made["datasets"])
+
+
 def ingest(
     root: Path, files: Sequence[Path], data: Mapping[str, Any], base: Path = MICRO
 ) -> list[dict[str, Any]]:
@@ -75,8 +83,8 @@ def ingest(
     Raises:
         WorkerFailed: Ingestion ended badly or refused a file.
     """
-    if (made := read_json(root / "datasets.json")) is not None:
-        return list(made["datasets"])
+    if (made := made_datasets(root)) is not None:
+        return made
     run_dir, datasets = root / "ingestion", root / "datasets"
     for folder in (run_dir, datasets):
         folder.mkdir(parents=True, exist_ok=True)
@@ -204,6 +212,20 @@ class Asker:
             batch_size=together,
             deadline=time.monotonic() + RUN_SECONDS,
         )
+
+    def matches(self, datasets: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+        """
+        Return for each dataset 1 for every held-out row answered exactly, else 0, in file order.
+        """
+        from finetuned.data.store import TokenisedDataset
+        from finetuned.data.suite import questions_of
+
+        found = []
+        for dataset in datasets:
+            questions = questions_of(TokenisedDataset.open(Path(dataset["dir"])))
+            right = {o.question.id: int(bool(o.matches)) for o in self.outcomes(questions)}
+            found.append([right[question.id] for question in questions])
+        return found
 
     def right(self, suite: Path) -> dict[str, tuple[int, int]]:
         """

@@ -89,7 +89,7 @@ def test_nothing_asked_is_no_effect():
     ("before", "begin"),
     [
         (Right(60, 60), "it was hardly needed: 60 of 60"),
-        (Right(3, 60), "it was needed: 3 of 60"),
+        (Right(3, 60), "there was something to learn in it: 3 of 60"),
         (Right(5, 5), "whether it was needed is not shown: 5 of 5"),
         (Right(0, 0), "whether it was needed is not known"),
     ],

@@ -23,7 +23,7 @@ DETAILS = """examples:
   finetuned base fetch Qwen/Qwen3-0.6B    the same for any model of the hub, by its id
   finetuned base rows --inbox             300 rows that the configured one writes itself, dropped
                                           before your first file: rehearsed beside later files,
-                                          they keep what it could do before
+                                          they are to keep what it could do
 
 To use it, name it in config.toml; it is used from the next job on:
   [model]

@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from finetuned.cli.terminal import bar, complain
 from finetuned.cli.verb import UsageError
 
 if TYPE_CHECKING:
+    from finetuned.inference.own_rows import OwnRow
     from finetuned.layout import Layout
 
 
@@ -85,7 +87,7 @@ def _write(layout: Layout, args: argparse.Namespace) -> int:
     rows = []
     with bar(args.rows) as shown:
         shown.begin(f"{name} writes rows")
-        for row in own.rows(args.rows, deadline):
+        for row in _until_interrupted(own.rows(args.rows, deadline)):
             messages = [
                 {"role": "user", "content": row.prompt},
                 {"role": "assistant", "content": row.answer},
@@ -103,6 +105,14 @@ def _write(layout: Layout, args: argparse.Namespace) -> int:
     inbox = layout.inbox if args.inbox is True else args.inbox
     print(drop(rows, inbox, f"{base.name}-own-rows.jsonl"))
     return DONE
+
+
+def _until_interrupted(rows: Iterator[OwnRow]) -> Iterator[OwnRow]:
+    """Yield rows until Ctrl-C: what was written until then is kept."""
+    try:
+        yield from rows
+    except KeyboardInterrupt:
+        print("interrupted: the rows so far are kept", file=sys.stderr)
 
 
 def summary(made: int, wanted: int, refused: Counter[str]) -> str:

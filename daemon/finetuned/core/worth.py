@@ -136,7 +136,7 @@ def needed(before: Right) -> str:
     if low >= ALREADY_RIGHT:
         return f"it was hardly needed: {seen}"
     if high < ALREADY_RIGHT:
-        return f"it was needed: {seen}"
+        return f"there was something to learn in it: {seen}"
     return f"whether it was needed is not shown: {seen}"
 
 

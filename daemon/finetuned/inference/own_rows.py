@@ -97,9 +97,11 @@ class OwnRows:
                 seen.add(prompt)
                 prompts.append(prompt)
             for row in self._answered(prompts, deadline):
-                if made < n:
-                    made += 1
-                    yield row
+                if made == n:
+                    self.refused["more than were wanted"] += 1
+                    continue
+                made += 1
+                yield row
 
     def _user_turn(self) -> tuple[list[int], int]:
         """Return the ids before a user's message, and the first id after it."""
