@@ -115,3 +115,16 @@ def test_return_is_what_was_gained_beyond_the_cost():
     assert 2.0 == return_on(10.0, 10.0, 3.0)
     assert return_on(10.0, 10.0, 0.0) is None
     assert return_on(0.0, 10.0, 3.0) is None
+
+
+def test_what_was_not_measured_costs_nothing_that_could_be_shown() -> None:
+    """
+    A run without any reading has an unknown cost, and so has a point that it gained, unless its
+    time has a price.
+    """
+    unmeasured = RunUse(seconds=60.0)
+
+    assert not cost_of(unmeasured, Prices(kwh=0.3)).is_known
+    assert price_of_a_point(cost_of(unmeasured, Prices(kwh=0.3)).money, 70.0, (40.0, 90.0)) is None
+    assert cost_of(unmeasured, Prices(device_hour=2.0)).is_known
+    assert cost_of(RunUse(seconds=60.0, cpu_seconds=30.0), Prices(kwh=0.3)).is_known

@@ -83,7 +83,8 @@ def summary(business: Business, currency: str) -> list[str]:
     lines = [
         f"all {count(whole.runs, 'run')}: {duration(whole.seconds)}, {energy_of(whole)},"
         f" {price_of(whole, currency)}; a training with its evaluation costs"
-        f" {money_of(business.per_job, currency)} (mean of {business.jobs})"
+        f" {'?' if business.per_job is None else money_of(business.per_job, currency)}"
+        f" (mean of {business.jobs})"
     ]
     if whole.estimated:
         lines.append("~: energy that is estimated from processor time: see [costs] in config.toml")

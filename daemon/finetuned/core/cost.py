@@ -83,6 +83,11 @@ class Cost:
         return self.joules / JOULES_PER_KWH
 
     @property
+    def is_known(self) -> bool:
+        """Whether the money says anything: some energy is known, or time has a price."""
+        return self.money > 0 or self.unmetered < self.runs
+
+    @property
     def estimated(self) -> bool:
         """Whether some of the energy is estimated."""
         return EnergySource.ESTIMATE in self.sources
@@ -180,14 +185,14 @@ def shares_by(amounts: Mapping[Key, float]) -> dict[Key, float]:
 
 def price_of_a_point(money: float, points: float, interval: tuple[float, float]) -> float | None:
     """
-    Return what one percentage point cost; None unless a gain is shown.
+    Return what one percentage point cost; None unless a gain is shown and something was paid.
 
     Args:
         money: >= 0.
         points: Percentage points gained.
         interval: Of the gain; it is shown if the lower bound is above 0.
     """
-    return money / points if points > 0 and interval[0] > 0 else None
+    return money / points if money > 0 and points > 0 and interval[0] > 0 else None
 
 
 def return_on(money: float, points: float, value_per_point: float) -> float | None:

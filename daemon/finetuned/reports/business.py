@@ -48,8 +48,8 @@ class Business:
     by_kind: Mapping[RunKind, Cost]
     jobs: int
     """Trainings that began."""
-    per_job: float
-    """Mean cost of one, with its evaluations."""
+    per_job: float | None
+    """Mean cost of one, with its evaluations; None if there was none, or it is not known."""
     over_time: tuple[VersionPoint, ...]
     production: tuple[Production, ...]
     """Of requests that were recorded, by version; empty if none was."""
@@ -74,13 +74,13 @@ def business_of(layout: Layout, view: JournalView, worths: Worths) -> Business:
         for job_id in costs.by_job
         if job_id in worths.jobs and worths.jobs[job_id].kind is JobKind.TRAINING
     ]
-    money = total(costs.of(job_id) for job_id in trained).money
+    paid = total(costs.of(job_id) for job_id in trained)
     production, problem = _production(layout)
     return Business(
         whole=costs.all,
         by_kind=by_kind,
         jobs=len(trained),
-        per_job=money / len(trained) if trained else 0.0,
+        per_job=paid.money / len(trained) if trained and paid.is_known else None,
         over_time=tuple(_over_time(view, worths)),
         production=production,
         problem=problem,

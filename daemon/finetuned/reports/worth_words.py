@@ -28,7 +28,7 @@ def price_of(cost: Cost, currency: str) -> str:
     """
     Return what some runs cost; ``?`` if that is not known, a dash if there were none.
     """
-    if cost.runs and cost.runs == cost.unmetered and not cost.money:
+    if cost.runs and not cost.is_known:
         return "?"
     return money_of(cost.money, currency) if cost.runs else "-"
 
