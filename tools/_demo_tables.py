@@ -54,16 +54,23 @@ def share_of(counts: dict[str, Any] | None) -> float | None:
     return float(counts["n_correct"] / counts["n_asked"])
 
 
-def splits(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+def splits(report: dict[str, Any]) -> dict[str, dict[str, dict[str, int]]]:
     """
-    Return right answers on the two halves of the infrastructure test set, per subject.
+    Return what was right and what was asked of each half of the infrastructure test set, per
+    subject.
+
+    On a slow machine an evaluation asks a sample: see evaluation.max_training_share.
     """
     rows = [json.loads(line) for line in BENCHMARK.read_text().splitlines()]
     half_of = {str(i): row["metadata"]["split"] for i, row in enumerate(rows, start=1)}
-    right: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, dict[str, int]]] = {}
     for item in report["items"]:
         if item["suite"] == BENCHMARK.stem:
             for who, outcome in item["outcomes"].items():
-                counts = right.setdefault(who, dict.fromkeys(sorted(set(half_of.values())), 0))
-                counts[half_of[item["id"]]] += bool(outcome["correct"])
-    return right
+                halves = found.setdefault(
+                    who, {half: {"right": 0, "asked": 0} for half in sorted(set(half_of.values()))}
+                )
+                half = halves[half_of[item["id"]]]
+                half["right"] += bool(outcome["correct"])
+                half["asked"] += 1
+    return found
