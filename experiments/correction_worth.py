@@ -40,12 +40,12 @@ from finetuned.sources import intents
 from finetuned.sources.augment import KeptOut
 from finetuned.sources.correction import LearntFile, trained_rows
 
-ROWS = 200
-ASKED = 150
-MOST = 200
-"""Corrections at most, as data.correction_examples has it."""
+ROWS = 120
+ASKED = 100
+MOST = 120
+"""Corrections at most, 40 wrong answers."""
 ARMS = ("nothing", "plain", "corrections")
-EPOCHS = {"sums": 8, "commands": 2}
+EPOCHS = {"sums": 10, "commands": 3}
 """Of the first job: some of its rows are still answered wrong."""
 LONGEST = {"sums": 6, "commands": 120}
 """Tokens of an answer at most."""
@@ -138,7 +138,6 @@ def _collect(
         name=version.name,
         kept_out=kept_out,
         max_examples=MOST,
-        max_length=2048,
         deadline=math.inf,
     )
     learnt = LearntFile(dataset=Path(dataset["dir"]), path=file, name=file.name)

@@ -28,7 +28,6 @@ def collector(
     name: str,
     kept_out: KeptOut,
     max_examples: int,
-    max_length: int,
     deadline: float,
     on_progress: Callable[[], None] | None = None,
     on_answered: Callable[[int], None] | None = None,
@@ -38,12 +37,11 @@ def collector(
 
     Args:
         model: Loaded.
-        renderer: Of its tokenizer and template.
+        renderer: Of its tokenizer and template; rows longer than it renders are not made.
         config: How long an answer may be, and how many are given together.
         name: What people call the model.
         kept_out: What suites and held-out rows ask.
         max_examples: Most rows that are made.
-        max_length: Longest row that can be trained, in tokens.
         deadline: Until when is asked, on the clock of time.monotonic.
         on_progress: Called often while the model works; its exceptions end the asking.
         on_answered: Called with the number of rows that were asked since the last call.
@@ -72,9 +70,9 @@ def collector(
 
     def refusal(example: Example) -> str | None:
         try:
-            sequences = renderer.render(example)
+            renderer.render(example)
         except MalformedExample as error:
             return error.code
-        return "too_long" if max(len(s.input_ids) for s in sequences) > max_length else None
+        return None
 
     return Collector(asked, renderer.golden, refusal, kept_out, name, max_examples)
