@@ -30,7 +30,7 @@ def datasets(layout: Layout) -> dict[str, TokenisedDataset]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_job_is_followed_by_one_file_of_corrections_and_that_by_none(
     tmp_path: Path, tiny_base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,7 +41,7 @@ def test_a_job_is_followed_by_one_file_of_corrections_and_that_by_none(
     layout = Layout(make_root(tmp_path / "root", tiny_base, data=data))
     write_rows(layout.inbox / "a.jsonl", 40)
     with Daemon(layout.root, "--until-idle") as daemon:
-        assert daemon.wait_exit(300) == 0, daemon.output()
+        assert daemon.wait_exit(900) == 0, daemon.output()
 
     found = datasets(layout)
     name = "corrections-j000001.jsonl"
