@@ -15,9 +15,27 @@ from finetuned.data.render import Renderer
 from finetuned.data.suite import Question
 from finetuned.errors import MalformedExample
 from finetuned.inference.ask import ask
+from finetuned.inference.outcome import Outcome
 from finetuned.model.types import LanguageModel
 from finetuned.sources.augment import KeptOut
 from finetuned.sources.correction import Answered, Collector
+
+
+def answered(outcome: Outcome) -> Answered | None:
+    """
+    Return what became of a row that was asked; None if there was no time for it.
+
+    The token that ends an answer counts on both sides: an answer that was cut has none.
+    """
+    if outcome.grade is None or outcome.answer is None:
+        return None
+    return Answered(
+        outcome.question.id,
+        outcome.answer,
+        outcome.grade.correct,
+        outcome.answer_tokens + outcome.stopped,
+        outcome.golden_tokens,
+    )
 
 
 def collector(
@@ -59,14 +77,8 @@ def collector(
             on_progress=on_progress,
             on_answered=on_answered,
         ):
-            if outcome.grade is not None and outcome.answer is not None:
-                yield Answered(
-                    outcome.question.id,
-                    outcome.answer,
-                    outcome.grade.correct,
-                    outcome.answer_tokens,
-                    outcome.golden_tokens,
-                )
+            if (found := answered(outcome)) is not None:
+                yield found
 
     def refusal(example: Example) -> str | None:
         try:
