@@ -35,10 +35,11 @@ from finetuned.config import EvaluationConfig
 from finetuned.data.examples import Example
 from finetuned.data.reader import to_example
 from finetuned.files.atomic import write_atomic
+from finetuned.files.learnt_file import LearntFile
 from finetuned.files.run import read_json
 from finetuned.sources import intents
 from finetuned.sources.augment import KeptOut
-from finetuned.sources.correction import LearntFile, trained_rows
+from finetuned.sources.correction import trained_rows
 
 ROWS = 120
 ASKED = 100

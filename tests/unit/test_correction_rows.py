@@ -22,6 +22,7 @@ from finetuned.data.row_family import family_of, is_child, is_correction
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import Question
 from finetuned.files.dataset_result import DatasetResult
+from finetuned.files.learnt_file import LearntFile
 from finetuned.ingestion.ingest import Ingestion
 from finetuned.ingestion.source import Source
 from finetuned.sources import intents
@@ -31,7 +32,6 @@ from finetuned.sources.correction import (
     Answered,
     Collected,
     Collector,
-    LearntFile,
     TrainedRow,
     trained_rows,
 )

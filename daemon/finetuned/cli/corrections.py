@@ -20,8 +20,9 @@ from finetuned.errors import DatasetError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from finetuned.files.learnt_file import LearntFile
     from finetuned.layout import Layout
-    from finetuned.sources.correction import Collected, LearntFile
+    from finetuned.sources.correction import Collected
 
 DETAILS = """examples:
   finetuned corrections                        what the head answers wrong, and how; writes nothing
@@ -75,7 +76,7 @@ def _files(
     """Return the version to ask and the files to draw from."""
     from finetuned.core.line_set import LineSet
     from finetuned.files.journal_view import JournalView
-    from finetuned.sources.correction.learnt import learnt_file
+    from finetuned.files.learnt_file import learnt_file
 
     if not layout.journal.exists():
         raise DatasetError(f"nothing was dropped into {layout.inbox} yet: no daemon ever ran here")

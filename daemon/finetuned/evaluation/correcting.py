@@ -24,10 +24,11 @@ from finetuned.evaluation.trials import Look
 from finetuned.files.atomic import write_atomic
 from finetuned.files.drop import to_jsonl
 from finetuned.files.eval_report import Interpolation
+from finetuned.files.learnt_file import LearntFile
 from finetuned.files.run import CORRECTIONS, CORRECTIONS_REPORT
 from finetuned.files.spec import CorrectionSpec
 from finetuned.sources.augment import KeptOut
-from finetuned.sources.correction import Collected, LearntFile, trained_rows
+from finetuned.sources.correction import Collected, trained_rows
 from finetuned.sources.correction.collect import ASKED_FOR_EACH
 
 REJECTED = "the candidate is rejected"

@@ -18,12 +18,12 @@ from finetuned.core.job import JobKind, JobState
 from finetuned.core.line_set import LineSet
 from finetuned.errors import ModelError, RegistryError
 from finetuned.files.arrived import arrived
+from finetuned.files.learnt_file import learnt_file
 from finetuned.files.new_file import NewFile
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CORRECTIONS, CORRECTIONS_REPORT, read_json
 from finetuned.files.spec import CorrectionSpec, TrainedFile
 from finetuned.registry.versions import read_version
-from finetuned.sources.correction.learnt import learnt_file
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.learnt import own_datasets
 

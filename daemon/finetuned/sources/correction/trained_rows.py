@@ -18,22 +18,7 @@ from finetuned.data.examples import Example, prompt_hash
 from finetuned.data.reader import ReadRow, read_line
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.strict_json import Oversized, iter_lines
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LearntFile:
-    """
-    A file that a version has learnt.
-    """
-
-    dataset: Path
-    """Folder of its dataset."""
-    path: Path
-    """Where the file is now."""
-    name: str
-    """What people called it."""
-    unseen: frozenset[int] = frozenset()
-    """Lines that no step had, which are not learnt."""
+from finetuned.files.learnt_file import LearntFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,32 @@
 """
-Where the rows of a file on the books are, so that they can be asked again.
+Where a file on the books and its dataset are, so that rows that were trained can be read again.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 from finetuned.core.line_set import LineSet
 from finetuned.files.claims import claimed_file
 from finetuned.files.rows import DatasetRow
 from finetuned.layout import MANIFEST, Layout
-from finetuned.sources.correction.trained_rows import LearntFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearntFile:
+    """
+    A file that a version has learnt.
+    """
+
+    dataset: Path
+    """Folder of its dataset."""
+    path: Path
+    """Where the file is now."""
+    name: str
+    """What people called it."""
+    unseen: frozenset[int] = frozenset()
+    """Lines that no step had, which are not learnt."""
 
 
 def learnt_file(layout: Layout, row: DatasetRow, unseen: LineSet) -> LearntFile | None:
