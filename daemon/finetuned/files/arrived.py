@@ -1,6 +1,7 @@
 """
-Whether a file of a name that no other file has is in inbox/, or was: looked for in the order in
-which it moves, so that it is not missed on its way.
+Whether a file with a name of its own is in inbox/, or was taken from there.
+
+It is looked for in the order in which it moves, so that it is not missed on its way.
 """
 
 from __future__ import annotations
