@@ -216,7 +216,7 @@ def _file(folder: Path, task: str, seed: int, times: int) -> tuple[Path, dict[st
     """Write the file of one arm, and return it with what is known of its children."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = folder / f"{task}-{seed}.jsonl"
-    write_atomic(plain, _jsonl(TASKS[task].rows(seed)))
+    write_atomic(plain, jsonl(TASKS[task].rows(seed)))
     if times == 1:
         return plain, {}
     made = folder / f"{task}-{seed}-{times}x.jsonl"
@@ -238,12 +238,15 @@ def _file(folder: Path, task: str, seed: int, times: int) -> tuple[Path, dict[st
         rows, removed = _without_benchmark_sentences(
             [json.loads(line) for line in made.read_text().splitlines()]
         )
-        write_atomic(made, _jsonl(rows))
+        write_atomic(made, jsonl(rows))
         counts["says_the_benchmark"] = removed
     return made, counts
 
 
-def _jsonl(rows: Sequence[Row]) -> bytes:
+def jsonl(rows: Sequence[Row]) -> bytes:
+    """
+    Return rows as JSON lines.
+    """
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
@@ -254,7 +257,7 @@ def _asked(version: Path | None, task: str, seed: int, folder: Path) -> dict[str
     asker = Asker(version)
     found: dict[str, Answers] = {}
     for name, rows in TASKS[task].suites(seed).items():
-        suite = read_suite(folder / f"{name}.jsonl", _jsonl(rows))
+        suite = read_suite(folder / f"{name}.jsonl", jsonl(rows))
         outcomes = asker.outcomes(suite.questions, max_new_tokens=LONGEST[task])
         found[name] = {o.question.id: bool(o.correct) for o in outcomes}
     return found
@@ -291,8 +294,10 @@ def run(out: Path, task: str, seed: int, times: int) -> None:
     print(f"{task} seed {seed} {times}x: {said}", flush=True)
 
 
-def _interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the 95% interval of a mean, by drawing the questions again 4,000 times."""
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """
+    Return the 95% interval of a mean, by drawing the questions again 4,000 times.
+    """
     rng = random.Random(0)
     n = len(differences)
     means = sorted(sum(rng.choices(differences, k=n)) / n for _ in range(4000))
@@ -333,7 +338,7 @@ def _rows_of(task: str, name: str, whole: Mapping[int, list[Any]]) -> list[str]:
                 sum(a[q] - p[q] for a, p in zip(answers, plain, strict=True)) / len(answers)
                 for q in answers[0]
             ]
-            low, high = _interval(differences)
+            low, high = interval(differences)
             mean = sum(differences) / len(differences)
             more = f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
         label = {0: "base, untrained", 1: "as it is"}.get(times, f"{times}x")

@@ -39,7 +39,7 @@ FLOORS_OF_THE_SUPERVISOR = [
     {"status", "pages", "job_moves"},
     {"context"},
     {"attempts", "device_use", "learnt", "old_heads", "recover", "reporting"},
-    {"verdict"},
+    {"verdict", "corrections"},
     {"runs"},
     {"inbox", "incidents", "merges", "orders", "usage"},
     {"promotion_watch", "housekeeping"},

@@ -21,6 +21,7 @@ NAMES = (
     "check",
     "convert",
     "augment",
+    "corrections",
     "datasets",
     "retry",
     "versions",

@@ -29,6 +29,8 @@ EVENTS: Final = {
     "config_key_ignored": "config.toml has a key that was removed; it is ignored.",
     "config_rejected": "config.toml is wrong; the last good configuration stays in force.",
     "consolidation_due": "The nightly merge of the adapter is due.",
+    "corrections_none": "Wrong answers of a job became no file; reason is None if there were none.",
+    "corrections_queued": "What a job answered wrong of its own rows is a file in inbox/ now.",
     "current_model_changed": "The link current_model was made to follow the journal.",
     "current_model_repaired": "The link current_model did not follow the journal; it was replaced.",
     "current_model_unreadable": "The link current_model does not lead to a version.",
