@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from finetuned.core.evidence import SuiteEvidence
+from finetuned.core.forgetting import LEAST_ROWS
 from finetuned.core.gate.change import change_over
 from finetuned.core.metrics import wilson_interval
 from finetuned.core.statistics import bootstrap_interval
@@ -21,6 +23,12 @@ ALREADY_RIGHT: Final = 0.9
 A file was hardly needed if at least this share of its held-out rows was answered right before,
 by the lower bound of the interval.
 """
+
+REPEATED: Final = 0.5
+"""Share of near rows from which on a file counts as a repetition, if its rows were right before."""
+
+HALF: Final = 0.5
+"""Nothing was learnt of a file if surely less than this share of its rows is right afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,39 @@ def effect_of_counts(
     high = change + math.hypot(new_high - new, old - old_low)
     asked = min(before.asked, after.asked)
     return Effect(suite, title, origin, asked, old, new, 100 * low, 100 * high, paired=False)
+
+
+class Worth(StrEnum):
+    """
+    Whether the training of a file paid, as far as it is shown.
+    """
+
+    GAIN = "gain"
+    HARM = "harm"
+    KNOWN = "known already"
+    NOTHING = "nothing learnt"
+    UNSURE = "not shown"
+
+
+def worth_of(own: Effect, *, near: float | None) -> Worth:
+    """
+    Return whether a file paid.
+
+    Args:
+        own: What its training changed on its own held-out rows.
+        near: Share of its rows that are nearly rows that came before, 0 to 1; None: not known.
+    """
+    if own.shown:
+        return Worth.GAIN if own.low > 0 else Worth.HARM
+    right_before = round(own.before * own.asked)
+    right_now = round(own.after * own.asked)
+    low, _ = Right(right_before, own.asked).interval
+    # Few held-out rows show little alone; that most rows came before is evidence beside them.
+    repeated = near is not None and near >= REPEATED and own.before >= ALREADY_RIGHT
+    if low >= ALREADY_RIGHT or repeated:
+        return Worth.KNOWN
+    _, high = Right(right_now, own.asked).interval
+    return Worth.NOTHING if own.asked >= LEAST_ROWS and high < HALF else Worth.UNSURE
 
 
 def needed(before: Right) -> str:
