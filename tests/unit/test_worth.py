@@ -110,6 +110,18 @@ def test_a_file_is_called_needless_only_if_that_is_shown(before, begin):
     assert needed(before).startswith(begin)
 
 
+def test_two_sentences_of_one_file_do_not_contradict_each_other():
+    """
+    What is called known by its near rows is not called needed, nor unknown, beside it.
+    """
+    own = Effect("s", "s", "new", 20, 1.0, 1.0, -16.0, 16.0, paired=True)
+
+    assert Worth.KNOWN is worth_of(own, near=0.83)
+    said = needed(Right(20, 20), 0.83)
+    assert said.startswith("it was hardly needed: 20 of 20")
+    assert said.endswith("83% of its rows are near")
+
+
 def test_intervals_hold_what_is_true_in_95_of_100_cases():
     """
     Coverage of Newcombe's interval on 2,000 simulated trainings from 40% to 55%.

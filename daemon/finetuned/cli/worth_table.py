@@ -155,7 +155,7 @@ def details(file: FileWorth, currency: str) -> list[str]:
     if file.worth is not None:
         lines.append(f"  worth it   {WORTHS[file.worth]}")
     if file.before is not None:
-        lines.append(f"  needed     {needed(file.before)}")
+        lines.append(f"  needed     {needed(file.before, file.near_share)}")
     if file.near is not None and file.near.looked:
         lines.append(
             f"  near rows  {file.near.near} of {file.near.looked} are nearly rows that came before"

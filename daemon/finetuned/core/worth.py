@@ -149,23 +149,28 @@ def worth_of(own: Effect, *, near: float | None) -> Worth:
     """
     if own.shown:
         return Worth.GAIN if own.low > 0 else Worth.HARM
-    right_before = round(own.before * own.asked)
-    right_now = round(own.after * own.asked)
-    low, _ = Right(right_before, own.asked).interval
-    # Few held-out rows show little alone; that most rows came before is evidence beside them.
-    repeated = near is not None and near >= REPEATED and own.before >= ALREADY_RIGHT
-    if low >= ALREADY_RIGHT or repeated:
+    if _known(Right(round(own.before * own.asked), own.asked), near):
         return Worth.KNOWN
-    _, high = Right(right_now, own.asked).interval
+    _, high = Right(round(own.after * own.asked), own.asked).interval
     return Worth.NOTHING if own.asked >= LEAST_ROWS and high < HALF else Worth.UNSURE
 
 
-def needed(before: Right) -> str:
+def _known(before: Right, near: float | None) -> bool:
+    """Return whether a file's rows were known, by the counts or by its near rows beside them."""
+    # Few held-out rows show little alone; that most rows came before is evidence beside them.
+    repeated = near is not None and near >= REPEATED
+    return before.interval[0] >= ALREADY_RIGHT or (
+        repeated and before.right >= ALREADY_RIGHT * before.asked
+    )
+
+
+def needed(before: Right, near: float | None = None) -> str:
     """
     Return, as a sentence without its full stop, whether a file was needed.
 
     Args:
         before: Its held-out rows, as the model that was trained on answered them.
+        near: As for worth_of().
     """
     if not before.asked:
         return "whether it was needed is not known: none of its rows was asked before"
@@ -174,8 +179,11 @@ def needed(before: Right) -> str:
         f"{before.right} of {before.asked} held-out rows were answered right before"
         f" ({100 * low:.0f}-{100 * high:.0f}%)"
     )
-    if low >= ALREADY_RIGHT:
-        return f"it was hardly needed: {seen}"
+    if _known(before, near):
+        beside = (
+            "" if not near or low >= ALREADY_RIGHT else f", and {near:.0%} of its rows are near"
+        )
+        return f"it was hardly needed: {seen}{beside}"
     if high < ALREADY_RIGHT:
         return f"there was something to learn in it: {seen}"
     return f"whether it was needed is not shown: {seen}"

@@ -93,9 +93,13 @@ class FileWorth:
     @property
     def worth(self) -> Worth | None:
         """Whether its training paid; None if it was not judged."""
+        return None if self.own is None else worth_of(self.own, near=self.near_share)
+
+    @property
+    def near_share(self) -> float | None:
+        """Share of near rows, 0 to 1; None if it is not known."""
         near = self.near
-        share = None if near is None or not near.looked else near.near / near.looked
-        return None if self.own is None else worth_of(self.own, near=share)
+        return None if near is None or not near.looked else near.near / near.looked
 
 
 def prices_of(config: CostsConfig) -> Prices:

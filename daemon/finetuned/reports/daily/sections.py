@@ -13,7 +13,8 @@ from finetuned.core.books import Fate
 from finetuned.core.daily import DailyFacts, JobFact, SuiteFact
 from finetuned.core.job import JobKind, JobState
 from finetuned.core.promotion import PromotionCause
-from finetuned.core.recommendations import Recommendation, recommend
+from finetuned.core.recommendation import Recommendation
+from finetuned.core.recommendations import recommend
 from finetuned.core.text import visible
 from finetuned.reports.activity import duration
 from finetuned.reports.wording import count, moment, percent, shorten, signed
