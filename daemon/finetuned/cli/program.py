@@ -21,6 +21,7 @@ NAMES = (
     "check",
     "convert",
     "augment",
+    "tune",
     "datasets",
     "retry",
     "versions",

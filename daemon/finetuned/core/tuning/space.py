@@ -25,6 +25,12 @@ SECTION: Final = "training."
 LOGARITHMIC_FROM: Final = 10
 """A range of numbers above 0 is searched by its logarithm if it spans this factor or more."""
 
+PRUNERS: Final = ("halving", "percentile", "median", "hyperband", "none")
+"""What may end trials early."""
+
+SAMPLERS: Final = ("tpe", "random")
+"""What may choose settings."""
+
 NOT_SEARCHED: Final = {
     "seed": "it stays the same in all trials, so that they differ by their settings alone",
     "accelerate_config": "it says where a job runs, not what it learns",

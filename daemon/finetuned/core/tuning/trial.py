@@ -48,6 +48,8 @@ class Trial:
     seconds: float = 0.0
     looks: tuple[tuple[int, float], ...] = ()
     """Stage (1 to looks.LOOKS) and held-out loss of each look."""
+    folder: int | None = None
+    """The trial in whose folder it was begun, if another process began it; None for its own."""
     note: str = ""
     """Why it failed, or at which stage it was pruned."""
 
