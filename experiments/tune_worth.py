@@ -2,9 +2,11 @@
 How many optimizer steps a search with a sampler, a pruner and a warm start needs to find what a
 random search of full trials finds.
 
-Per dataset two studies on the same rows, split, seed and space: ``random`` (random settings, every
-trial to its end) and ``tuned`` (what finetuned tune does: today's settings first, then TPE, with
-the pruner). Both are continued if they are interrupted. Prints one JSON object per dataset.
+Per dataset three studies on the same rows, split, seed and space: ``random`` (random settings,
+every trial to its end), ``tuned`` (what finetuned tune does in a root without studies: the settings of
+today first, then TPE, with the pruner) and ``warm`` (the same in a root with studies: what was found
+on the other datasets is tried as well). All are continued if they are interrupted. Prints
+one JSON object per dataset and kind.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from pathlib import Path
 
 from experiments.replay_tasks import arithmetic, make_tasks, strings
 from finetuned.config import Config, config_from_dict
-from finetuned.core.tuning.space import Knob, default_space, settings_of
+from finetuned.core.tuning.space import Knob, Value, default_space, settings_of
 from finetuned.core.tuning.trial import Trial, TrialState, done, steps_until
 from finetuned.layout import Layout
 from finetuned.tuning.folder import StudyFolder, study_folder
 from finetuned.tuning.giving_way import GivingWay
-from finetuned.tuning.rows import validate_rows
+from finetuned.tuning.rows import known_rows, validate_rows
 from finetuned.tuning.search import search
 from finetuned.tuning.start import find_start
 from finetuned.tuning.study import Study, finished, require_optuna
@@ -32,6 +34,9 @@ from finetuned.tuning.trainer import Trainer
 from finetuned.tuning.workers import StudyWorkers
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+KINDS = ("random", "tuned", "warm")
+"""In this order: ``warm`` begins with what ``tuned`` found."""
+
 ROWS = 200
 """Of each dataset, held-out ones included."""
 
@@ -74,7 +79,8 @@ def run_study(
     trainer: Trainer,
     knobs: tuple[Knob, ...],
     *,
-    tuned: bool,
+    kind: str,
+    suggested: list[dict[str, Value]],
     pruner: str,
     trials: int,
     seed: int,
@@ -88,23 +94,26 @@ def run_study(
         folder: Of the study.
         trainer: Trains on its rows.
         knobs: The space.
-        tuned: Whether it is done as finetuned tune does it; else at random, in full.
+        kind: One of KINDS.
+        suggested: Settings that are tried after those of today.
         pruner: Of a tuned study.
         trials: Most trials.
         seed: Of the sampler.
         most_steps, target: It ends after so many optimizer steps, or at this held-out loss.
     """
-    sampler = "tpe" if tuned else "random"
+    tuned = kind != "random"
     study = Study(
         folder.path.name,
         f"sqlite:///{folder.storage}",
         knobs,
         pruner=pruner if tuned else "none",
-        sampler=sampler,
+        sampler="tpe" if tuned else "random",
         seed=seed,
     )
     if tuned:
         study.suggest(settings_of(trainer.config.training, knobs), "today")
+        for settings in suggested:
+            study.suggest(settings, "study of another dataset")
     known = study.trials()
     while len(finished(known)) < trials and not _is_over(known, most_steps, target):
         known = search(
@@ -133,7 +142,9 @@ def _line(folder: StudyFolder, trials: list[Trial]) -> str:
     )
 
 
-def figures(name: str, seed: int, at_random: list[Trial], tuned: list[Trial]) -> dict[str, object]:
+def figures(
+    name: str, kind: str, seed: int, at_random: list[Trial], tuned: list[Trial]
+) -> dict[str, object]:
     """
     Return what both studies of one dataset needed.
     """
@@ -142,6 +153,7 @@ def figures(name: str, seed: int, at_random: list[Trial], tuned: list[Trial]) ->
     needed = steps_until(tuned, best.loss or 0.0)
     return {
         "dataset": name,
+        "kind": kind,
         "seed": seed,
         "random_best": best.loss,
         "random_steps": steps,
@@ -164,7 +176,9 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="scratch folder")
     parser.add_argument("--datasets", default="users,sums,letters")
     parser.add_argument("--trials", type=int, default=20, help="of the random search")
-    parser.add_argument("--seeds", type=int, default=1, help="samplers of each kind")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="of the sampler, for all but the random search"
+    )
     parser.add_argument("--pruner", default="halving")
     args = parser.parse_args()
     require_optuna()
@@ -174,33 +188,44 @@ def main() -> int:
     workers = StudyWorkers(layout, config.supervisor, root / "workers.log", gives_way=False)
     start = find_start(layout, config, from_base=False)
     knobs = default_space(config.training, new_adapter=True, replays=False)
+    names = args.datasets.split(",")
+    found: dict[tuple[str, str], list[Trial]] = {}
     for seed in range(args.seeds):
-        for name in args.datasets.split(","):
-            file = write_rows(root, name)
-            found: dict[str, list[Trial]] = {}
-            for kind in ("random", "tuned"):
-                folder = study_folder(layout, f"{name}-{kind}-{seed}")
-                folder.path.mkdir(parents=True, exist_ok=True)
-                rows = validate_rows(
-                    layout, folder, file, start.weights.base, config, workers, lambda beat: None
+        for kind, name in ((kind, name) for kind in KINDS for name in names):
+            if kind == "random" and seed:
+                continue  # one random search; the other studies are repeated with other seeds
+            folder = study_folder(layout, f"{name}-{kind}-{seed}")
+            folder.path.mkdir(parents=True, exist_ok=True)
+            rows = known_rows(folder, "", name) or validate_rows(
+                layout, folder, write_rows(root, name), start.weights.base, config, workers,
+                lambda beat: None,
+            )  # fmt: skip
+            trainer = Trainer(
+                layout, config, start, rows, workers, GivingWay(layout),
+                lambda progress: None, lambda why: None,
+            )  # fmt: skip
+            others = (
+                [done(found[other, "tuned"])[0] for other in names if other != name]
+                if (kind == "warm")
+                else []
+            )
+            at_random = found.get((name, "random"), [])
+            found[name, kind] = run_study(
+                folder,
+                trainer,
+                knobs,
+                kind=kind,
+                suggested=[dict(trial.settings) for trial in others],
+                pruner=args.pruner,
+                trials=args.trials if kind == "random" else 100,
+                seed=seed if kind == "random" else 100 * seed + 10 * names.index(name),
+                most_steps=sum(t.steps for t in at_random) or None,
+                target=done(at_random)[0].loss if at_random else None,
+            )
+            if kind != "random":
+                print(
+                    json.dumps(figures(name, kind, seed, at_random, found[name, kind])), flush=True
                 )
-                trainer = Trainer(
-                    layout, config, start, rows, workers, GivingWay(layout),
-                    lambda progress: None, lambda why: None,
-                )  # fmt: skip
-                at_random = found.get("random")
-                found[kind] = run_study(
-                    folder,
-                    trainer,
-                    knobs,
-                    tuned=kind == "tuned",
-                    pruner=args.pruner,
-                    trials=args.trials if kind == "random" else 100,
-                    seed=seed,
-                    most_steps=None if at_random is None else sum(t.steps for t in at_random),
-                    target=None if at_random is None else done(at_random)[0].loss,
-                )
-            print(json.dumps(figures(name, seed, found["random"], found["tuned"])), flush=True)
     workers.rest()
     sys.stdout.flush()
     os._exit(0)

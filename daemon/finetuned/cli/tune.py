@@ -48,9 +48,7 @@ def _count(text: str) -> int:
 def _configure(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
     parser.add_argument("--dataset", type=named_file, metavar="FILE", help="JSON lines; only read")
-    parser.add_argument(
-        "--study", metavar="NAME", help="another study (default: the name of FILE)"
-    )
+    parser.add_argument("--study", metavar="NAME", help="another study (default: the name of FILE)")
     parser.add_argument(
         "--trials", type=_count, default=20, metavar="N", help="of the study (default: 20)"
     )

@@ -61,7 +61,8 @@ def _row(result: StudyResult, trial: Trial, forgets: bool) -> str:
     forgot = "-" if trial.forgetting is None else f"{trial.forgetting:+.4f}"
     settings = " ".join(f"{k}={short(v)}" for k, v in sorted(trial.settings.items()))
     today = "  (today)" if trial.origin == "today" else ""
-    return f"{trial.number:>5}{mark} {trial.loss:>8.4f} {forgot:>8} {trial.steps:>6}  {settings}{today}"
+    figures = f"{trial.loss or 0.0:>8.4f} {forgot:>8} {trial.steps:>6}"
+    return f"{trial.number:>5}{mark} {figures}  {settings}{today}"
 
 
 def _importance(result: StudyResult) -> list[str]:

@@ -315,7 +315,8 @@ def scatter(
             strong = label == list(groups)[-1]
             colour = _ROLES["candidate" if strong else "base"]
             if points:
-                axes.scatter(*zip(*points, strict=True), s=22, color=colour, label=label)
+                xs, ys = zip(*points, strict=True)
+                axes.scatter(xs, ys, s=22, color=colour, label=label)
         if logarithmic:
             axes.set_xscale("log")
         if labels is not None:

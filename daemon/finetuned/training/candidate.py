@@ -93,7 +93,9 @@ def save_candidate(
             mix=job.mix,
             replay=reservoir,
         )
-        write_manifest(building, {"kind": "candidate", **_facts(job, state, trained, kept), **_asked(*losses)})
+        write_manifest(
+            building, {"kind": "candidate", **_facts(job, state, trained, kept), **_asked(*losses)}
+        )
         publish_dir(building, final)
     except OSError:
         shutil.rmtree(building, ignore_errors=True)

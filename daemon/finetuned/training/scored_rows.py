@@ -41,9 +41,7 @@ def _scorer(job: Job, questions: list[Question], most: int) -> HeldOutLoss | Non
     # Memory may have run out in training, and the budget be lower than the configured one.
     found = job.heartbeat.now.max_batch_tokens
     budget = job.spec.config.training.max_batch_tokens if found is None else found
-    return HeldOutLoss(
-        job.loaded.model, some, job.renderer, max_tokens=lambda: budget, most=most
-    )
+    return HeldOutLoss(job.loaded.model, some, job.renderer, max_tokens=lambda: budget, most=most)
 
 
 def _spread(questions: list[Question], most: int) -> Iterable[Question]:

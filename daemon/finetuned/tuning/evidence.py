@@ -91,9 +91,8 @@ class Examiner:
         return Order.GO_ON
 
     def _judged(self, report: Mapping[str, Any]) -> GateEvidence:
-        start, release = self.start, self.start.release
-        differs = release is not None and start.subject.folder != release.folder
-        verdict = judge(evidence_of(report, head=differs), self.config.gate)
+        head = self.start.head is not None
+        verdict = judge(evidence_of(report, head=head), self.config.gate)
         harm = tuple(
             f"{rule.name}: {rule.detail}"
             for rule in verdict.rules
@@ -111,7 +110,6 @@ class Examiner:
         own = HeldOutRows(dir=self.rows.dataset.dir, name=self.rows.dataset.name)
         released = {rows.dir for rows in start.released}
         held = [rows for rows in start.earlier if rows.dir not in released]
-        differs = start.release is not None and start.subject.folder != start.release.folder
         trained = TrainedDataset(
             dataset_id=self.rows.dataset.dataset_id,
             name=self.rows.dataset.name,
@@ -124,7 +122,7 @@ class Examiner:
             config=self.config,
             candidate=SubjectSpec(base=start.weights.base, folder=candidate),
             incumbent=start.release,
-            head=start.subject if differs and start.parent is not None else None,
+            head=start.head,
             benchmarks=layout.benchmarks,
             answers=self.study.answers,
             answer_format=resolved_format(self.config.model.answer_format, layout.root),

@@ -1,5 +1,5 @@
 """
-After the trials: the gate's evidence for the finalists, and the winner against the settings of today.
+After the trials: the gate's evidence for the finalists, and the winner against today's settings.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from finetuned.core.tuning.facts import StudyFacts, differences
 from finetuned.core.tuning.space import (
     NOT_SEARCHED,
     Knob,
-    Settings,
+    Value,
     default_space,
     parse_space,
     settings_of,
@@ -27,7 +27,7 @@ from finetuned.core.tuning.space import (
 )
 from finetuned.core.tuning.trial import Trial, done, pareto_front
 from finetuned.core.tuning.winner import changed, short
-from finetuned.errors import ConfigError, DatasetError, LockHeld, ModelError
+from finetuned.errors import DatasetError, LockHeld
 from finetuned.files.heartbeat import Beat
 from finetuned.files.lock import FileLock
 from finetuned.files.study_result import StudyResult, read_result, write_result
@@ -366,7 +366,7 @@ def _space(config: Config, start: Start, texts: tuple[str, ...]) -> tuple[Knob, 
 
 def _found_before(
     layout: Layout, config: Config, own: StudyFolder
-) -> list[tuple[str, dict[str, object]]]:
+) -> list[tuple[str, dict[str, Value]]]:
     """Return what earlier studies of the same base found, the newest first."""
     found = []
     files = sorted(layout.tuning.glob("*/result.json"), key=lambda f: -f.stat().st_mtime)

@@ -8,6 +8,7 @@ Knows what a trial is given and what is kept of it; does not know how settings a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from finetuned.core.tuning.trial import Trial, TrialState, finalists
@@ -57,7 +58,7 @@ def search(
             folder.trial(trial.folder_number),
             trial.settings,
             seed=trainer.config.training.seed,
-            on_look=lambda stage, loss, trial=trial: _look(trial, stage, loss),
+            on_look=partial(_look, trial),
         )
         trial.tell(outcome)
         known = study.trials()

@@ -39,8 +39,8 @@ class Start:
     """Folder of the version; None for the base model."""
     weights: Weights
     base_name: BaseName | None
-    release: SubjectSpec | None
-    """The version in use, with which the gate compares; None if there is none."""
+    release: SubjectSpec
+    """The version in use, with which the gate compares; the base model if there is none."""
     earlier: tuple[HeldOutRows, ...]
     """Datasets that the start has learnt, oldest first."""
     released: tuple[HeldOutRows, ...]
@@ -54,9 +54,11 @@ class Start:
         return self.weights.folder is None
 
     @property
-    def subject(self) -> SubjectSpec:
-        """The start as a model to ask."""
+    def head(self) -> SubjectSpec | None:
+        """The start as a model to ask; None if it is the release."""
         version = None if self.parent is None else self.name
+        if version == self.release.version:
+            return None
         return SubjectSpec(base=self.weights.base, folder=self.weights.folder, version=version)
 
 
@@ -85,14 +87,14 @@ def find_start(layout: Layout, config: Config, *, from_base: bool) -> Start:
         parent=parent,
         weights=weights,
         base_name=portable_name(layout, config.model.base, weights.base_version),
-        release=None if release is None else _subject(layout, release, config),
+        release=_subject(layout, release, config),
         earlier=earlier,
         released=released,
         rolled_back=rolled_back,
     )
 
 
-def _subject(layout: Layout, version: str, config: Config) -> SubjectSpec:
+def _subject(layout: Layout, version: str | None, config: Config) -> SubjectSpec:
     weights = weights_of(layout, version, config.model.base)
     return SubjectSpec(base=weights.base, folder=weights.folder, version=version)
 
@@ -100,7 +102,7 @@ def _subject(layout: Layout, version: str, config: Config) -> SubjectSpec:
 def _learnt(
     layout: Layout, head: str | None, release: str | None
 ) -> tuple[tuple[HeldOutRows, ...], tuple[HeldOutRows, ...], bool]:
-    """Return the datasets that head and release have learnt, and whether a person chose the head."""
+    """Return the datasets of head and release, and whether a person chose the head."""
     if not layout.journal.is_file():
         return (), (), False
     journal = JournalView(layout.journal)

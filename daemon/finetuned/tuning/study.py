@@ -144,7 +144,9 @@ class Study:
                 load_if_exists=True,
                 pruner=_pruner(pruner),
             )
-            self.optuna.sampler = _sampler(sampler, seed, len(self.optuna.get_trials(deepcopy=False)))
+            self.optuna.sampler = _sampler(
+                sampler, seed, len(self.optuna.get_trials(deepcopy=False))
+            )
 
     @contextmanager
     def storage_errors(self) -> Iterator[None]:

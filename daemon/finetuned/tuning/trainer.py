@@ -59,6 +59,9 @@ _MOST_ENDS: Final = 3
 _OF_THE_SETTINGS: Final = ("Diverged", "OutOfMemory")
 """Errors that the settings of a trial are to blame for: other settings are tried then."""
 
+HUGE: Final = 1e9
+"""What counts as the held-out loss of a look at which it was no finite number."""
+
 _TRIAL: Final = "trial.json"
 
 
@@ -221,9 +224,7 @@ class Trainer:
         for run in runs_of(folder):
             steps = _planned_steps(run)
             for look in read_metrics(run, HELD_OUT) if steps else ():
-                loss = look.get("loss")
-                finite = isinstance(loss, float) and math.isfinite(loss)
-                found[stage(int(look["step"]), steps)] = loss if finite else 1e9
+                found[stage(int(look["step"]), steps)] = _finite(look.get("loss"))
         return sorted((s, loss) for s, loss in found.items() if s > 0)
 
     def _spec(self, run: Path, folder: Path, settings: Settings, seed: int) -> TrainingSpec:
@@ -303,6 +304,10 @@ def _planned_steps(run: Path) -> int:
     heartbeat: dict[str, Any] = read_json(run / HEARTBEAT) or {}
     steps = heartbeat.get("batch_total_steps")
     return steps if isinstance(steps, int) else 0
+
+
+def _finite(loss: object) -> float:
+    return loss if isinstance(loss, float) and math.isfinite(loss) else HUGE
 
 
 def _size(path: Path) -> int:

@@ -239,9 +239,7 @@ def _domain(name: str, kind: type, text: str) -> Span | Choices:
     if ".." not in text:
         return _choices(name, kind, text)
     if kind not in (int, float):
-        raise ConfigError(
-            f"{name} takes {_described(kind)}, not a range: write {name}=VALUE,VALUE"
-        )
+        raise ConfigError(f"{name} takes {_described(kind)}, not a range: write {name}=VALUE,VALUE")
     ends, _, scale = text.partition(":")
     low_text, _, high_text = ends.partition("..")
     low, high = (_value(name, kind, end) for end in (low_text, high_text))
@@ -250,7 +248,7 @@ def _domain(name: str, kind: type, text: str) -> Span | Choices:
     if scale not in ("", "log", "linear"):
         raise ConfigError(f"{name}={text}: after the range comes :log or :linear, not :{scale}")
     if scale == "log" and float(low) <= 0:
-        raise ConfigError(f"{name}={text}: a range that is searched by its logarithm begins above 0")
+        raise ConfigError(f"{name}={text}: a logarithmic range begins above 0")
     wide = float(low) > 0 and float(high) / float(low) >= LOGARITHMIC_FROM
     logarithmic = scale == "log" or (scale == "" and wide)
     return Span(float(low), float(high), logarithmic, kind is int)
