@@ -3,10 +3,10 @@ How many optimizer steps a search with a sampler, a pruner and a warm start need
 random search of full trials finds.
 
 Per dataset three studies on the same rows, split, seed and space: ``random`` (random settings,
-every trial to its end), ``tuned`` (what finetuned tune does in a root without studies: the settings of
-today first, then TPE, with the pruner) and ``warm`` (the same in a root with studies: what was found
-on the other datasets is tried as well). All are continued if they are interrupted. Prints
-one JSON object per dataset and kind.
+every trial to its end), ``tuned`` (what finetuned tune does in a root without studies: the
+settings of today first, then TPE, with the pruner) and ``warm`` (the same in a root with studies:
+what was found on the other datasets is tried as well). All are continued if they are interrupted.
+Prints one JSON object per dataset and kind.
 """
 
 from __future__ import annotations

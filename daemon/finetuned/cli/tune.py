@@ -18,7 +18,7 @@ from finetuned.core.tuning.space import PRUNERS, SAMPLERS
 if TYPE_CHECKING:
     from finetuned.files.study_result import StudyResult
     from finetuned.layout import Layout
-    from finetuned.tuning.run import Show, TuneRequest
+    from finetuned.tuning.request import Show, TuneRequest
 
 DETAILS = """examples:
   finetuned tune --dataset rows.jsonl                   20 trials, then the finals
@@ -88,7 +88,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _request(args: argparse.Namespace) -> TuneRequest:
-    from finetuned.tuning.run import TuneRequest
+    from finetuned.tuning.request import TuneRequest
 
     return TuneRequest(
         dataset=args.dataset,
@@ -108,7 +108,7 @@ def _request(args: argparse.Namespace) -> TuneRequest:
 
 def _screen() -> Show:
     """Return what writes to stderr: lines that stay, and on a terminal one that is replaced."""
-    from finetuned.tuning.run import Show
+    from finetuned.tuning.request import Show
 
     terminal = sys.stderr.isatty()
     clear = "\r\x1b[K" if terminal else ""

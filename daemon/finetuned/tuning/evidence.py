@@ -118,7 +118,7 @@ class Examiner:
         return EvaluationSpec(
             kind=RunKind.EVALUATION,
             run_id=f"{self.study.path.name}-{run.parent.name}",
-            worker_growth=None,
+            worker_growth=self.workers.growth,
             config=self.config,
             candidate=SubjectSpec(base=start.weights.base, folder=candidate),
             incumbent=start.release,

@@ -26,7 +26,7 @@ How long the daemon must need nothing before trials go on: between the validatio
 its training it is idle for a moment.
 """
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.05
 """How often it is looked at."""
 
 

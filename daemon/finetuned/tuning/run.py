@@ -8,83 +8,43 @@ process ends in the middle, and what is there is not done again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 from finetuned.config import Config, load_config
 from finetuned.core.remaining_time import RemainingTime
-from finetuned.core.tuning.comparison import LEAST_SEEDS, Comparison
+from finetuned.core.tuning.comparison import advice_of
 from finetuned.core.tuning.facts import StudyFacts, differences
 from finetuned.core.tuning.space import (
     NOT_SEARCHED,
-    Knob,
-    Value,
-    default_space,
-    parse_space,
     settings_of,
-    without_effect,
 )
 from finetuned.core.tuning.trial import Trial, done, pareto_front
 from finetuned.core.tuning.winner import changed, short
 from finetuned.errors import DatasetError, LockHeld
 from finetuned.files.heartbeat import Beat
 from finetuned.files.lock import FileLock
-from finetuned.files.study_result import StudyResult, read_result, write_result
+from finetuned.files.study_result import StudyResult, write_result
 from finetuned.layout import Layout
 from finetuned.reports.activity import duration
 from finetuned.tuning.evidence import Examiner
 from finetuned.tuning.finals import Finals, chosen
-from finetuned.tuning.folder import StudyFolder, name_of, put_aside, study_folder
+from finetuned.tuning.folder import name_of, put_aside, study_folder
 from finetuned.tuning.giving_way import GivingWay
 from finetuned.tuning.outcome import read_outcome
+from finetuned.tuning.request import (
+    OTHERWISE,
+    Show,
+    TuneRequest,
+    found_before,
+    search_space,
+)
 from finetuned.tuning.rows import StudyRows, file_sha256, known_rows, validate_rows
 from finetuned.tuning.search import folder_number, search
 from finetuned.tuning.start import Start, find_start
 from finetuned.tuning.study import RunningTrial, Study, finished, require_optuna
 from finetuned.tuning.trainer import Progress, Trainer
 from finetuned.tuning.workers import StudyWorkers
-
-_WARM_STARTS = 3
-"""Most settings of earlier studies that are tried first."""
-
-OTHERWISE = "begin another study with --study NAME, or start this one over with --fresh"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TuneRequest:
-    """
-    What a person asks for.
-    """
-
-    dataset: Path
-    study: str | None = None
-    """Its name; None for one made from the file's."""
-    trials: int = 20
-    seeds: int = LEAST_SEEDS
-    finalists: int = 3
-    space: tuple[str, ...] = ()
-    """Settings to search, as parse_knob reads them; empty for the usual ones."""
-    from_base: bool = False
-    pruner: str = "halving"
-    sampler: str = "tpe"
-    storage: str | None = None
-    """Address of a database that several machines share; None for the study's own file."""
-    fresh: bool = False
-    finals: bool = True
-    """Whether finalists and seeds follow; False on machines that only help with trials."""
-
-
-@dataclass(frozen=True, slots=True)
-class Show:
-    """
-    How a person follows it.
-    """
-
-    line: Callable[[str], None]
-    """Something that stays on the screen."""
-    status: Callable[[str], None]
-    """What is going on; the next one replaces it."""
 
 
 def tune(layout: Layout, request: TuneRequest, show: Show) -> StudyResult:
@@ -123,7 +83,7 @@ class _Tuning:
         self._config: Config = load_config(layout.config)
         self._folder = study_folder(layout, request.study or name_of(request.dataset))
         self._start: Start = find_start(layout, self._config, from_base=request.from_base)
-        self._knobs = _space(self._config, self._start, request.space)
+        self._knobs = search_space(self._config, self._start, request.space)
         self._today = settings_of(self._config.training, self._knobs)
         self._giving_way = GivingWay(layout)
         self._remaining = RemainingTime()
@@ -243,7 +203,7 @@ class _Tuning:
             return
         if not study.suggest(self._today, "today"):
             self._show.line("the settings of today are no point of the space: not tried as a trial")
-        for name, settings in _found_before(self._layout, self._config, self._folder):
+        for name, settings in found_before(self._layout, self._config, self._folder):
             study.suggest({**self._today, **settings}, f"study {name}")
 
     # -- trials -------------------------------------------------------------------
@@ -343,51 +303,10 @@ class _Tuning:
         compared = finals.seeds(found.settings, self._today, self._request.seeds)
         if isinstance(compared, str):
             return replace(result, advice=f"{compared}; keep the settings of today")
-        return replace(result, comparison=compared, advice=_advice(compared))
+        return replace(result, comparison=compared, advice=advice_of(compared))
 
     def _asking(self, beat: Beat) -> None:
         if beat.evaluation_total:
             self._show.status(
                 f"asking: {beat.evaluation_done or 0} of {beat.evaluation_total} questions"
             )
-
-
-def _space(config: Config, start: Start, texts: tuple[str, ...]) -> tuple[Knob, ...]:
-    """Return what is searched."""
-    if not texts:
-        return default_space(
-            config.training, new_adapter=start.new_adapter, replays=bool(start.earlier)
-        )
-    knobs = parse_space(texts)
-    if not start.new_adapter:
-        without_effect(knobs, start.name)
-    return knobs
-
-
-def _found_before(
-    layout: Layout, config: Config, own: StudyFolder
-) -> list[tuple[str, dict[str, Value]]]:
-    """Return what earlier studies of the same base found, the newest first."""
-    found = []
-    files = sorted(layout.tuning.glob("*/result.json"), key=lambda f: -f.stat().st_mtime)
-    for file in files:
-        result = read_result(file)
-        if result is None or file.parent == own.path or result.facts.base != config.model.base:
-            continue
-        best = next(iter(done(result.trials)), None)
-        if best is not None:
-            found.append((result.study, dict(best.settings)))
-    return found[:_WARM_STARTS]
-
-
-def _advice(compared: Comparison) -> str:
-    seeds, loss = len(compared.pairs), compared.loss
-    shown = f"{loss.mean:+.4f} nats a token ({loss.low:+.4f} to {loss.high:+.4f})"
-    if compared.recommended:
-        return f"use the found settings: over {seeds} seeds the held-out loss changes by {shown}"
-    if compared.better:
-        return f"keep the settings of today: the loss changes by {shown}, but more is forgotten"
-    return (
-        f"keep the settings of today: over {seeds} seeds the loss changes by {shown}, which is not "
-        "shown to be better"
-    )

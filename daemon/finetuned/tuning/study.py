@@ -1,8 +1,8 @@
 """
 The trials of one study, as Optuna keeps them: in SQLite, or in a database that machines share.
 
-This is the one file that knows Optuna, which is an extra (``pip install 'finetuned[tune]'``) and
-imported late. Does not know how a trial is trained.
+This file and optuna_parts.py know Optuna, which is an extra (``pip install 'finetuned[tune]'``)
+and imported late. Does not know how a trial is trained.
 """
 
 from __future__ import annotations
@@ -10,16 +10,25 @@ from __future__ import annotations
 import math
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from finetuned.core.record import from_json, to_json
 from finetuned.core.tuning.facts import StudyFacts
 from finetuned.core.tuning.looks import LOOKS
-from finetuned.core.tuning.space import Knob, Settings, Span, holds
+from finetuned.core.tuning.space import Knob, Settings, holds
 from finetuned.core.tuning.trial import Trial, TrialState
 from finetuned.errors import ConfigError, ModelError
+from finetuned.tuning.optuna_parts import (
+    FOLDER,
+    ORIGIN,
+    OUTCOME,
+    distribution,
+    make_pruner,
+    make_sampler,
+    trial_of,
+)
 from finetuned.tuning.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -37,8 +46,7 @@ BEAT_SECONDS: Final = 60.0
 LOST_SECONDS: Final = 900.0
 """After so long without a sign a trial of another machine is given to the next one."""
 
-_FACTS, _ORIGIN, _MACHINE, _BEAT, _FOLDER = "facts", "origin", "machine", "beat", "folder"
-_OUTCOME = "outcome"
+_FACTS, _MACHINE, _BEAT = "facts", "machine", "beat"
 
 
 def require_optuna() -> None:
@@ -63,7 +71,7 @@ class RunningTrial:
         self._trial = trial
         self.number = trial.number
         self.settings = settings
-        self.folder_number = int(trial.user_attrs.get(_FOLDER, trial.number))
+        self.folder_number = int(trial.user_attrs.get(FOLDER, trial.number))
         """Number of the trial in whose folder it was begun: another one if that was cut off."""
         self._beat_at = time.monotonic()
 
@@ -95,7 +103,7 @@ class RunningTrial:
         states = {TrialState.DONE: State.COMPLETE, TrialState.PRUNED: State.PRUNED}
         state = states.get(outcome.state, State.FAIL)
         with self._study.storage_errors():
-            self._trial.set_user_attr(_OUTCOME, to_json(outcome))
+            self._trial.set_user_attr(OUTCOME, to_json(outcome))
             value = outcome.loss if state is State.COMPLETE else None
             self._study.optuna.tell(self._trial, value, state=state)
 
@@ -134,7 +142,7 @@ class Study:
 
         self.name, self.url, self.knobs = name, url, tuple(knobs)
         self._machine = socket.gethostname()
-        self._domains = {knob.name: _distribution(knob) for knob in self.knobs}
+        self._domains = {knob.name: distribution(knob) for knob in self.knobs}
         with self.storage_errors():
             storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
             self.optuna = optuna.create_study(
@@ -142,9 +150,9 @@ class Study:
                 storage=storage,
                 direction="minimize",
                 load_if_exists=True,
-                pruner=_pruner(pruner),
+                pruner=make_pruner(pruner),
             )
-            self.optuna.sampler = _sampler(
+            self.optuna.sampler = make_sampler(
                 sampler, seed, len(self.optuna.get_trials(deepcopy=False))
             )
 
@@ -212,7 +220,7 @@ class Study:
             return False
         with self.storage_errors():
             self.optuna.enqueue_trial(
-                dict(settings), user_attrs={_ORIGIN: origin}, skip_if_exists=True
+                dict(settings), user_attrs={ORIGIN: origin}, skip_if_exists=True
             )
         return True
 
@@ -242,8 +250,8 @@ class Study:
             for trial in self.optuna.get_trials(deepcopy=False, states=(State.RUNNING,)):
                 if shared and not self._is_lost(trial.user_attrs):
                     continue
-                attributes = {_ORIGIN: trial.user_attrs.get(_ORIGIN, "search")}
-                attributes[_FOLDER] = trial.user_attrs.get(_FOLDER, trial.number)
+                attributes = {ORIGIN: trial.user_attrs.get(ORIGIN, "search")}
+                attributes[FOLDER] = trial.user_attrs.get(FOLDER, trial.number)
                 self.optuna.tell(trial.number, state=State.FAIL)
                 self.optuna.enqueue_trial(trial.params, user_attrs=attributes)
                 lost += 1
@@ -259,7 +267,7 @@ class Study:
         Return all trials by number.
         """
         with self.storage_errors():
-            return [_trial(found) for found in self.optuna.get_trials(deepcopy=False)]
+            return [trial_of(found) for found in self.optuna.get_trials(deepcopy=False)]
 
     def importance(self) -> dict[str, float]:
         """
@@ -278,84 +286,6 @@ class Study:
         except (ValueError, RuntimeError, ZeroDivisionError):
             return {}  # too few different values to tell
         return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def _distribution(knob: Knob) -> optuna.distributions.BaseDistribution:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    domain = knob.domain
-    if not isinstance(domain, Span):
-        return CategoricalDistribution(domain.values)
-    if domain.whole:
-        return IntDistribution(int(domain.low), int(domain.high), log=domain.logarithmic)
-    return FloatDistribution(domain.low, domain.high, log=domain.logarithmic)
-
-
-def _pruner(name: str) -> optuna.pruners.BasePruner:
-    from optuna import pruners
-
-    makers: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
-        # Every third trial goes on after stage 1, every ninth after stage 3.
-        "halving": lambda: pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
-        "percentile": lambda: pruners.PercentilePruner(33.0, n_startup_trials=2),
-        "median": lambda: pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
-        "hyperband": lambda: pruners.HyperbandPruner(1, LOOKS, 3),
-        "none": pruners.NopPruner,
-    }
-    return makers[name]()
-
-
-def _sampler(name: str, seed: int, trials: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler; a study that goes on does not draw its first numbers again."""
-    from optuna import samplers
-
-    if name == "random":
-        return samplers.RandomSampler(seed=seed + 7919 * trials)
-    return samplers.TPESampler(
-        seed=seed + 7919 * trials,
-        n_startup_trials=4,
-        multivariate=True,
-        constant_liar=True,
-    )
-
-
-def _trial(found: optuna.trial.FrozenTrial) -> Trial:
-    from optuna.trial import TrialState as State
-
-    attributes = found.user_attrs
-    value = attributes.get(_OUTCOME)
-    outcome: Outcome | None = None
-    if isinstance(value, dict):
-        try:
-            outcome = from_json(Outcome, value, source=f"trial {found.number}")
-        except Exception:  # of another version of the program: the trial's own values are shown
-            outcome = None
-    states = {
-        State.COMPLETE: TrialState.DONE,
-        State.PRUNED: TrialState.PRUNED,
-        State.RUNNING: TrialState.RUNNING,
-        State.WAITING: TrialState.WAITING,
-    }
-    state = states.get(found.state, TrialState.RESTARTED if outcome is None else TrialState.FAILED)
-    looks = tuple((int(s), float(x)) for s, x in sorted(found.intermediate_values.items()))
-    return Trial(
-        number=found.number,
-        state=state,
-        origin=str(attributes.get(_ORIGIN, "search")),
-        settings=dict(found.params),
-        loss=found.value if state is TrialState.DONE else None,
-        forgetting=None if outcome is None else outcome.forgetting,
-        steps=0 if outcome is None else outcome.steps,
-        planned_steps=0 if outcome is None else outcome.planned_steps,
-        seconds=0.0 if outcome is None else outcome.seconds,
-        looks=looks,
-        folder=attributes.get(_FOLDER),
-        note="" if outcome is None else outcome.note,
-    )
 
 
 def _without_password(url: str) -> str:

@@ -128,3 +128,19 @@ def student_quantile(both_tails: float, freedom: int) -> float:
         else:
             high = middle
     return high
+
+
+def advice_of(compared: Comparison) -> str:
+    """
+    Return what to do after a comparison, in a sentence.
+    """
+    seeds, loss = len(compared.pairs), compared.loss
+    shown = f"{loss.mean:+.4f} nats a token ({loss.low:+.4f} to {loss.high:+.4f})"
+    if compared.recommended:
+        return f"use the found settings: over {seeds} seeds the held-out loss changes by {shown}"
+    if compared.better:
+        return f"keep the settings of today: the loss changes by {shown}, but more is forgotten"
+    return (
+        f"keep the settings of today: over {seeds} seeds the loss changes by {shown}, which is not "
+        "shown to be better"
+    )
