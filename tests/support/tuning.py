@@ -23,7 +23,8 @@ def start_tune(root: Path, *arguments: str) -> subprocess.Popen[str]:
     Start a search in *root*.
     """
     command = [sys.executable, "-m", "finetuned", "tune", "--root", str(root), *arguments]
-    env = {**os.environ, "PYTHONPATH": str(PACKAGE_PARENT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(p for p in (os.environ.get("PYTHONPATH"), str(PACKAGE_PARENT)) if p)
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     )
@@ -34,7 +35,11 @@ def tune(root: Path, *arguments: str, seconds: float = 300) -> tuple[int, dict[s
     Run a search with --json; return its exit status, what it printed, and what it complained.
     """
     process = start_tune(root, "--json", *arguments)
-    output, errors = process.communicate(timeout=seconds)
+    try:
+        output, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(process.communicate()[1]) from None
     return process.returncode, json.loads(output) if output.strip() else {}, errors
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.config import Config, load_config
@@ -81,6 +81,7 @@ def test_a_file_that_cannot_be_edited_stays_as_it_is(tmp_path: Path, text: str) 
     assert [config] == list(tmp_path.iterdir())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 1024), st.integers(1, 1024))
 def test_a_value_is_put_where_the_old_one_was(old: int, new: int) -> None:
     """

@@ -5,7 +5,7 @@ What the trials of a study show together: the front, the finalists, the winner, 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -41,6 +41,7 @@ def trial(number: int, loss: float | None, forgetting: float | None = None, **ot
     )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(values, values)))
 def test_no_trial_beats_one_of_the_front_in_both(points):
     """
@@ -58,6 +59,7 @@ def test_no_trial_beats_one_of_the_front_in_both(points):
         assert (one in front) != bool(beats)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.none() | values, values)), st.integers(1, 5))
 def test_finalists_are_the_front_first_and_never_a_pruned_trial(points, most):
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.config import Config, TrainingConfig
@@ -30,6 +30,7 @@ from finetuned.errors import ConfigError
 rates = st.floats(min_value=1e-7, max_value=1, allow_nan=False)
 
 
+@settings(deadline=None, max_examples=50)
 @given(low=rates, high=rates, scale=st.sampled_from(["", ":log", ":linear"]))
 def test_a_range_of_numbers_is_read_again_from_its_own_text(low, high, scale):
     """
@@ -47,6 +48,7 @@ def test_a_range_of_numbers_is_read_again_from_its_own_text(low, high, scale):
     assert not knob.domain.holds(math.nextafter(high, 2))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 1024), min_size=2, unique=True))
 def test_choices_are_read_again_from_their_own_text(values):
     """
@@ -104,6 +106,7 @@ def test_a_wide_range_is_searched_by_its_logarithm():
     assert not parse_knob("num_train_epochs=1..4").domain.logarithmic
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     rate=rates,
     rows=st.integers(1, 4096),
@@ -154,6 +157,7 @@ def test_settings_change_only_what_they_name():
     assert not holds([Knob("r", Choices((8, 16)))], {})
 
 
+@settings(deadline=None, max_examples=50)
 @given(steps=st.integers(1, 100_000), step=st.integers(0, 100_000))
 def test_a_stage_grows_with_the_step_up_to_the_end(steps, step):
     """
@@ -166,6 +170,7 @@ def test_a_stage_grows_with_the_step_up_to_the_end(steps, step):
     assert LOOKS == stage(steps, steps)
 
 
+@settings(deadline=None, max_examples=50)
 @given(rows=st.integers(1, 10_000), epochs=st.integers(1, 20), each=st.integers(1, 64))
 def test_a_trial_is_looked_at_about_ten_times(rows, epochs, each):
     """

@@ -70,7 +70,7 @@ def pareto_front(trials: Iterable[Trial]) -> list[Trial]:
     then the trial with the lowest loss.
     """
     front: list[Trial] = []
-    for trial in done(trials):
+    for trial in sorted(done(trials), key=lambda t: (t.loss or 0.0, t.forgetting or 0.0, t.number)):
         if not front or (trial.forgetting or 0.0) < (front[-1].forgetting or 0.0):
             front.append(trial)
     return front
