@@ -39,7 +39,7 @@ def test_a_trial_stops_for_a_dropped_file_and_goes_on_after_it(
         daemon.wait_for(lambda status: status["version"] or status["head"], "a version", 120)
         assert not (trial / "outcome.json").exists()
         last = steps_of(trial / "run-1")[-1]
-        output, errors = search.communicate(timeout=200)
+        _, errors = search.communicate(timeout=200)
 
     assert 0 == search.returncode, errors
     assert datetime.fromisoformat(last["at"]).timestamp() - at < 2.0

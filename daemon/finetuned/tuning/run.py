@@ -21,7 +21,7 @@ from finetuned.core.tuning.space import (
 )
 from finetuned.core.tuning.trial import Trial, done, pareto_front
 from finetuned.core.tuning.winner import changed, short
-from finetuned.errors import DatasetError, LockHeld
+from finetuned.errors import ConfigError, DatasetError, LockHeld
 from finetuned.files.heartbeat import Beat
 from finetuned.files.lock import FileLock
 from finetuned.files.study_result import StudyResult, write_result
@@ -127,6 +127,11 @@ class _Tuning:
 
     def _prepare_folder(self) -> None:
         path = self._folder.path
+        if self._request.fresh and self._request.storage is not None:
+            raise ConfigError(
+                "--fresh starts a study of this root over, not one of a shared database; "
+                "begin another with --study NAME"
+            )
         if self._request.fresh and path.exists():
             aside = put_aside(self._folder)
             self._show.line(f"the study as it was is kept in {aside}")
@@ -153,6 +158,7 @@ class _Tuning:
             pruner=request.pruner,
             sampler=request.sampler,
             seed=self._config.training.seed,
+            root=str(self._layout.root),
         )
 
     def _facts(self, sha256: str, known: StudyFacts | None) -> StudyFacts:

@@ -122,6 +122,7 @@ class Study:
         pruner: str = "halving",
         sampler: str = "tpe",
         seed: int = 0,
+        root: str = "",
     ) -> None:
         """
         Open the study.
@@ -133,6 +134,7 @@ class Study:
             pruner: One of core.tuning.space.PRUNERS.
             sampler: One of core.tuning.space.SAMPLERS.
             seed: Of the sampler.
+            root: Of this search: two roots of one machine may share a database.
 
         Raises:
             ModelError: The database is damaged, or cannot be reached.
@@ -141,7 +143,7 @@ class Study:
         import optuna
 
         self.name, self.url, self.knobs = name, url, tuple(knobs)
-        self._machine = socket.gethostname()
+        self._machine = f"{socket.gethostname()}:{root}"
         self._domains = {knob.name: distribution(knob) for knob in self.knobs}
         with self.storage_errors():
             storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
