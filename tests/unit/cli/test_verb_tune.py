@@ -117,7 +117,7 @@ def test_a_study_is_shown_as_table_page_and_json(root, capsys):
     assert "finalist 2: promoted" in text
     assert "with 95% confidence" in text
     assert printed["recommended"] == RESULT.trials[2].settings
-    assert "<b>rows" not in page
+    assert "<b>rows</b>" not in page
     for title in ("History", "Looks", "Loss and forgetting", "What matters", "By learning_rate"):
         assert f"<figcaption>{title}</figcaption>" in page
     assert 0 == main(["tune", "--root", str(root), "--show"])
