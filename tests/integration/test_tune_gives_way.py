@@ -12,7 +12,7 @@ import pytest
 
 from support.daemon import Daemon, make_root
 from support.tiny_base import write_rows
-from support.tuning import start_tune, steps_of, wait_until
+from support.tuning import searching, steps_of, wait_until
 
 pytest.importorskip("optuna")
 
@@ -27,12 +27,10 @@ def test_a_trial_stops_for_a_dropped_file_and_goes_on_after_it(
     rows = write_rows(tmp_path / "rows.jsonl", 40, tag="a")
     dropped = write_rows(tmp_path / "dropped.jsonl", 20, tag="b")
     trial = root / "models" / "tuning" / "rows" / "trials" / "0000"
-    with Daemon(root) as daemon:
+    asked = ("--dataset", str(rows), "--trials", "1", "--no-finals")
+    space = ("--search", "weight_decay=0..0.1")
+    with Daemon(root) as daemon, searching(root, *asked, *space) as search:
         daemon.wait_for(lambda status: status["phase"] == "idle", "idle")
-        search = start_tune(
-            root, "--dataset", str(rows), "--trials", "1", "--no-finals",
-            "--search", "weight_decay=0..0.1", "--json",
-        )  # fmt: skip
         wait_until(lambda: len(steps_of(trial / "run-1")) > 5, "the trial trains")
         os.rename(dropped, root / "inbox" / "dropped.jsonl")
         at = (root / "inbox").stat().st_mtime

@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,20 @@ from support.daemon import PACKAGE_PARENT
 SPACE = ("--search", "learning_rate=1e-3..3e-2", "--search", "per_device_train_batch_size=2,4")
 
 
-def start_tune(root: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def searching(root: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """
-    Start a search in *root*.
+    A search in *root* while the block runs.
     """
+    process = _start(root, *arguments)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "finetuned", "tune", "--root", str(root), *arguments]
     path = os.pathsep.join(p for p in (os.environ.get("PYTHONPATH"), str(PACKAGE_PARENT)) if p)
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -34,16 +45,12 @@ def tune(root: Path, *arguments: str, seconds: float = 300) -> tuple[int, dict[s
     """
     Run a search with --json; return its exit status, what it printed, and what it complained.
     """
-    process = start_tune(root, "--json", *arguments)
-    try:
+    with searching(root, "--json", *arguments) as process:
         output, errors = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise AssertionError(process.communicate()[1]) from None
     return process.returncode, json.loads(output) if output.strip() else {}, errors
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 300) -> None:
     """
     Return once *condition* holds.
     """
