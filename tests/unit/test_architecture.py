@@ -56,7 +56,7 @@ TORCH = {"model", "loss", "inference", "bases", "training", "evaluation", "servi
 """Rooms that may load torch."""
 TORCH_FREE = {
     *("core", "config", "files", "data", "registry", "process", "telemetry", "retrieval"),
-    *("sources", "reports", "lab", "ingestion", "supervisor", "serving/gateway", "agent"),
+    *("sources", "reports", "lab", "ingestion", "supervisor", "serving/gateway", "agent", "tuning"),
     "serving/client",
 }
 """Rooms that never do, not even inside a function."""

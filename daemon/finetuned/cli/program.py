@@ -22,6 +22,7 @@ NAMES = (
     "convert",
     "augment",
     "corrections",
+    "tune",
     "datasets",
     "retry",
     "versions",

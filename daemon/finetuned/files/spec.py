@@ -129,6 +129,8 @@ class TrainingSpec(RunSpec):
     rolled_back: bool = False
     """Whether somebody other than the gate made the parent current."""
     live_evals: bool = True
+    held_out_losses: bool = False
+    """Whether the manifest tells the held-out losses before and after: for a trial of a search."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
