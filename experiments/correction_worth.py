@@ -199,7 +199,7 @@ def run(out: Path, task: str, seed: int) -> None:
         return
     suites = {"never trained": rows_of(task, seed)[1], "answered wrong": first.wrong}
     for arm in ARMS:
-        result = folder / f"{arm}.json"
+        result = folder / f"result-{arm}.json"
         if not result.exists():
             answers = _asked(second_job(first, arm, task, seed), task, suites)
             write_atomic(result, json.dumps(answers).encode())
@@ -219,7 +219,7 @@ def table(out: Path, tasks: Sequence[str], seeds: int) -> list[str]:
     for task in tasks:
         done = []
         for seed in range(seeds):
-            found = {arm: read_json(out / f"{task}-{seed}" / f"{arm}.json") for arm in ARMS}
+            found = {arm: read_json(out / f"{task}-{seed}" / f"result-{arm}.json") for arm in ARMS}
             if all(found.values()):
                 done.append(found)
         for asked in done[0]["nothing"] or () if done else ():
