@@ -17,6 +17,7 @@ from finetuned.inference.cached_lm import CachedLM
 from finetuned.inference.pending import Generation, PendingAnswer
 from finetuned.inference.prompt_cache import CachedRows, Prefill, Prefix
 from finetuned.inference.score import continuation_losses
+from finetuned.inference.token_facts import note_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class CachedAnswers:
                     logits=made.logits[i],
                 )
             )
+        places = [(i, j, t) for i, item in enumerate(batch) for j, t in enumerate(item.taken)]
+        note_facts(batch, made.logits, places)
         left = [i for i, item in enumerate(batch) if not item.done]
         rows = made.rows(left, [accepted[i] for i in left]) if left else None
         for item in batch:
@@ -105,6 +108,8 @@ class CachedAnswers:
                 item.take(best, logits[i], generation)
                 if generation.cut_loops:
                     item.end_if_in_loop()
+            places = [(i, 0, item.taken[-1]) for i, item in enumerate(items)]
+            note_facts(items, logits.unsqueeze(1), places)
             generation.report_pass()
             share = (time.monotonic() - began) / len(items)
             for item in items:
