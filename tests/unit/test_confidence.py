@@ -74,6 +74,18 @@ def test_what_is_added_token_by_token_is_mean_and_least(tokens: list[tuple[float
     assert 0 <= found.probability <= 1
 
 
+@pytest.mark.parametrize("broken", [(math.nan, 1.0), (-math.inf, 1.0), (-1.0, math.nan)])
+def test_an_answer_of_no_numbers_has_no_likelihood(broken: tuple[float, float]) -> None:
+    """
+    A model whose weights broke must not break the map of its version, nor the service.
+    """
+    growing = LikelihoodSum()
+    growing.add(-0.5, 1.0)
+    growing.add(*broken)
+    growing.add(-0.5, 1.0)
+    assert growing.likelihood() is None
+
+
 @given(st.integers(1, 2000), LOGPROBS, LOGPROBS, st.floats(allow_nan=False), st.integers(0, 500))
 def test_every_answer_has_signs_that_are_finite(
     n: int, mean: float, least: float, margin: float, refused: int
