@@ -64,8 +64,8 @@ class LikelihoodSum:
 
     def likelihood(self) -> Likelihood | None:
         """
-        Return the numbers so far; None without a token.
+        Return the numbers so far; None without a token, or if a model computed no numbers.
         """
-        if self.n == 0:
+        if self.n == 0 or not all(map(math.isfinite, (self.total, self.least, self.margin))):
             return None
         return Likelihood(self.n, min(0.0, self.total / self.n), self.least, self.margin)
