@@ -34,6 +34,7 @@ NAMES = (
     "curves",
     "evolution",
     "worth",
+    "confidence",
     "drift",
     "sql",
     "metrics",
