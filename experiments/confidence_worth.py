@@ -2,7 +2,9 @@ r"""
 Measure what calibrated confidence is worth, on questions of families that it was not fitted on.
 
     $ python -m experiments.confidence_worth --seeds 0 1 2
-    | seed | tested on | fitted on | n | right | ECE | by chance | median right | ...
+    | seed | tested on | confidence | n | right | ECE | by chance | median right | ...
+    $ python -m experiments.confidence_worth --cost 7
+    200 answers, median of 7: ...
 
 Trains the embedded base on 800 commands (experiments/sweep.py), once for each seed, and asks the
 file's held-out rows, infra_200 and people_100, held to the format of commands. The map is fitted
@@ -26,7 +28,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from experiments.sweep import CENTRE, trained
@@ -63,8 +65,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--root", type=Path, default=CHECKOUT / "build" / "confidence")
+    parser.add_argument(
+        "--cost", type=int, metavar="N", help="measure N times what looking at the tokens costs"
+    )
     args = parser.parse_args(argv)
     os.environ["OMP_NUM_THREADS"] = "1"
+    if args.cost:
+        print(cost(args.root.resolve(), args.seeds[0], args.cost))
+        return 0
     print(f"| {' | '.join(COLUMNS)} |\n|{' ---: |' * len(COLUMNS)}", flush=True)
     pools: dict[tuple[str, str], list[tuple[float, bool]]] = {}
     try:
@@ -96,6 +104,37 @@ def answers(root: Path, seed: int) -> dict[str, list[MarkedEnding]]:
         print(f"seed {seed}: asked in {time.process_time() - began:.0f} CPU s", file=sys.stderr)
         write_atomic(kept, json.dumps(found).encode())
     return {name: [_ending(row) for row in rows] for name, rows in found["answers"].items()}
+
+
+def cost(root: Path, seed: int, times: int) -> str:
+    """
+    Return what an evaluation's answers cost with the likelihood of their tokens and without.
+
+    In turn, and in the processor time of this process: other work disturbs that least.
+
+    Raises:
+        WorkerFailed: The version could not be trained.
+    """
+    from finetuned.data.suite import load_suite
+    from finetuned.inference import cached_answers
+
+    version, _ = trained(root, "medium", seed, SETTINGS)
+    asker = Asker(version)
+    questions = load_suite(CHECKOUT / "benchmarks" / "infra_200.jsonl").questions
+    looking = cached_answers.note_facts
+    spent: dict[str, list[float]] = {"without": [], "with": []}
+    for _ in range(times):
+        for name, note in (("without", lambda *_: None), ("with", looking)):
+            cached_answers.note_facts = note
+            began = time.process_time()
+            n = sum(1 for _ in asker.outcomes(questions))
+            spent[name].append(time.process_time() - began)
+    before, after = (median(spent[name]) for name in ("without", "with"))
+    return (
+        f"{n} answers, median of {times}: {before:.2f} CPU s without, {after:.2f} CPU s with "
+        f"({100 * (after / before - 1):+.1f}%); pairs "
+        + ", ".join(f"{a:.2f} -> {b:.2f}" for a, b in zip(*spent.values(), strict=True))
+    )
 
 
 def _asked(asker: Asker, dataset: Path) -> dict[str, list[dict[str, Any]]]:

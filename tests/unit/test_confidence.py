@@ -74,7 +74,7 @@ def test_what_is_added_token_by_token_is_mean_and_least(tokens: list[tuple[float
     assert 0 <= found.probability <= 1
 
 
-@pytest.mark.parametrize("broken", [(math.nan, 1.0), (-math.inf, 1.0), (-1.0, math.nan)])
+@pytest.mark.parametrize("broken", [(math.nan, math.nan), (-math.inf, 1.0)])
 def test_an_answer_of_no_numbers_has_no_likelihood(broken: tuple[float, float]) -> None:
     """
     A model whose weights broke must not break the map of its version, nor the service.
