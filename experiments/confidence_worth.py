@@ -29,7 +29,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.sweep import CENTRE, trained
 from experiments.workers import CHECKOUT, Asker, WorkerFailed
@@ -40,6 +40,11 @@ from finetuned.core.confidence.signs import Ending
 from finetuned.core.record import to_json
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from finetuned.inference.pending import PendingAnswer
 
 SETTINGS = {**CENTRE, "learning_rate": 1e-3, "num_train_epochs": 4}
 HELD_OUT = "held-out rows"
@@ -121,11 +126,11 @@ def cost(root: Path, seed: int, times: int) -> str:
     version, _ = trained(root, "medium", seed, SETTINGS)
     asker = Asker(version)
     questions = load_suite(CHECKOUT / "benchmarks" / "infra_200.jsonl").questions
-    looking = cached_answers.note_facts
+    now = cached_answers.note_facts, cached_answers.note_scoring
     spent: dict[str, list[float]] = {"without": [], "with": []}
     for _ in range(times):
-        for name, note in (("without", lambda *_: None), ("with", looking)):
-            cached_answers.note_facts = note
+        for name, (each, scoring) in (("without", (_nothing, _losses_alone)), ("with", now)):
+            cached_answers.note_facts, cached_answers.note_scoring = each, scoring
             began = time.process_time()
             n = sum(1 for _ in asker.outcomes(questions))
             spent[name].append(time.process_time() - began)
@@ -135,6 +140,19 @@ def cost(root: Path, seed: int, times: int) -> str:
         f"({100 * (after / before - 1):+.1f}%); pairs "
         + ", ".join(f"{a:.2f} -> {b:.2f}" for a, b in zip(*spent.values(), strict=True))
     )
+
+
+def _nothing(*_: object) -> None:
+    """In place of note_facts()."""
+
+
+def _losses_alone(items: Sequence[PendingAnswer], logits: torch.Tensor) -> None:
+    """In place of note_scoring(): as it was before answers had a likelihood."""
+    from finetuned.inference.score import continuation_losses
+
+    losses = continuation_losses(logits, [item.continuation for item in items])
+    for item, loss in zip(items, losses, strict=True):
+        item.loss = loss
 
 
 def _asked(asker: Asker, dataset: Path) -> dict[str, list[dict[str, Any]]]:

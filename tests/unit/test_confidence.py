@@ -213,7 +213,7 @@ def test_no_answer_is_judged_by_a_map_that_saw_its_family() -> None:
     """
     odd = [
         MarkedEnding(ending=ending(0.31), is_right=True, family="odd", domain="odd")
-        for _ in range(30)
+        for _ in range(200)
     ]
     found = calibrate([*marked(300), *odd])
     assert found.calibrated["odd"].bins[0].confidence < 0.5

@@ -122,7 +122,8 @@ def test_the_calibration_is_of_generated_answers_with_a_mark() -> None:
     assert {"all", "s0.jsonl", "s9.jsonl"} <= set(found.calibrated)
 
     suites = dict(candidate.suites)
-    suites["s0"] = measure(suites["s0"].suite, ["no"] * 6, timed_out=True, stopped=False)
+    late = Likelihood(4, -0.7, -1.0, -0.2)
+    suites["s0"] = measure(suites["s0"].suite, ["no"] * 6, timed_out=True, likelihood=late)
     suites["s1"] = measure(suites["s1"].suite, ["yes"] * 6)
     assert 48 == builder.calibration(subject(*suites.values())).n
 

@@ -16,8 +16,7 @@ from finetuned.inference.batches import cut_batches
 from finetuned.inference.cached_lm import CachedLM
 from finetuned.inference.pending import Generation, PendingAnswer
 from finetuned.inference.prompt_cache import CachedRows, Prefill, Prefix
-from finetuned.inference.score import continuation_losses
-from finetuned.inference.token_facts import note_facts
+from finetuned.inference.token_facts import note_facts, note_scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +65,17 @@ class CachedAnswers:
         prompts = [item.prompt for item in batch]
         made = Prefill(self.lm, self.prefix, prompts, expected, self.generation.pad_token_id)
         self.generation.report_pass()
-        losses = continuation_losses(made.logits, [item.continuation for item in batch])
         predicted = made.logits.argmax(-1).tolist()
-        accepted = []
-        for i, (item, loss) in enumerate(zip(batch, losses, strict=True)):
-            item.loss = loss
-            accepted.append(
-                item.accept(
-                    predicted[i],
-                    self.generation,
-                    reuse_agreement=self.reuse_agreement,
-                    logits=made.logits[i],
-                )
+        accepted = [
+            item.accept(
+                predicted[i],
+                self.generation,
+                reuse_agreement=self.reuse_agreement,
+                logits=made.logits[i],
             )
-        places = [(i, j, t) for i, item in enumerate(batch) for j, t in enumerate(item.taken)]
-        note_facts(batch, made.logits, places)
+            for i, item in enumerate(batch)
+        ]
+        note_scoring(batch, made.logits)
         left = [i for i, item in enumerate(batch) if not item.done]
         rows = made.rows(left, [accepted[i] for i in left]) if left else None
         for item in batch:
