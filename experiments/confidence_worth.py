@@ -4,7 +4,7 @@ Measure what calibrated confidence is worth, on questions of families that it wa
     $ python -m experiments.confidence_worth --seeds 0 1 2
     | seed | tested on | confidence | n | right | ECE | by chance | median right | ...
     $ python -m experiments.confidence_worth --cost 7
-    200 answers, median of 7: ...
+    200 answers, medians of 7: ...
 
 Trains the embedded base on 800 commands (experiments/sweep.py), once for each seed, and asks the
 file's held-out rows, infra_200 and people_100, held to the format of commands. The map is fitted
@@ -26,7 +26,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def cost(root: Path, seed: int, times: int) -> str:
     """
     Return what an evaluation's answers cost with the likelihood of their tokens and without.
 
-    In turn, and in the processor time of this process: other work disturbs that least.
+    In turn, and in the processor time of what looks at them: the whole varies by more than that.
 
     Raises:
         WorkerFailed: The version could not be trained.
@@ -127,19 +128,38 @@ def cost(root: Path, seed: int, times: int) -> str:
     asker = Asker(version)
     questions = load_suite(CHECKOUT / "benchmarks" / "infra_200.jsonl").questions
     now = cached_answers.note_facts, cached_answers.note_scoring
-    spent: dict[str, list[float]] = {"without": [], "with": []}
+    whole: dict[str, list[float]] = {"without": [], "with": []}
+    inside: dict[str, list[float]] = {"without": [], "with": []}
     for _ in range(times):
-        for name, (each, scoring) in (("without", (_nothing, _losses_alone)), ("with", now)):
-            cached_answers.note_facts, cached_answers.note_scoring = each, scoring
+        for name, ways in (("without", (_nothing, _losses_alone)), ("with", now)):
+            watches = [_Watch(way) for way in ways]
+            cached_answers.note_facts, cached_answers.note_scoring = watches
             began = time.process_time()
             n = sum(1 for _ in asker.outcomes(questions))
-            spent[name].append(time.process_time() - began)
-    before, after = (median(spent[name]) for name in ("without", "with"))
+            whole[name].append(time.process_time() - began)
+            inside[name].append(sum(watch.seconds for watch in watches))
+    before, after = (median(inside[name]) for name in ("without", "with"))
+    total = median(whole["without"])
     return (
-        f"{n} answers, median of {times}: {before:.2f} CPU s without, {after:.2f} CPU s with "
-        f"({100 * (after / before - 1):+.1f}%); pairs "
-        + ", ".join(f"{a:.2f} -> {b:.2f}" for a, b in zip(*spent.values(), strict=True))
+        f"{n} answers, medians of {times}: {1000 * before:.0f} ms for losses alone, "
+        f"{1000 * after:.0f} ms with likelihoods: {100 * (after - before) / total:+.1f}% of "
+        f"{total:.2f} CPU s"
     )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """
+    A function, and the processor time that went into it.
+    """
+
+    way: Callable[..., None]
+    seconds: float = 0.0
+
+    def __call__(self, *args: object) -> None:
+        began = time.process_time()
+        self.way(*args)
+        self.seconds += time.process_time() - began
 
 
 def _nothing(*_: object) -> None:

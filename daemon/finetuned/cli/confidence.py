@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from finetuned.cli.session import DONE, REFUSED, on_root
@@ -63,7 +64,7 @@ def as_text(version: str, section: ConfidenceSection) -> str:
     """
     width = max([len("questions about"), *(len(row.name) for row in section.rows)])
     lines = [
-        f"{version}: {section.sentence}",
+        *wrap(f"{version}: {section.sentence}", 100),
         "",
         f"{'questions about':{width}}  {'n':>5}  {'right':>6}  {'ECE':>6}  {'if right':>8}  "
         f"{'if wrong':>8}  {'AUROC':>6}  {'uncalibrated ECE':>16}",
