@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -30,7 +30,7 @@ class KeptMap:
     map: ConfidenceMap
 
 
-def map_bytes(version: str, found: Any) -> bytes:
+def map_bytes(version: str, found: object) -> bytes:
     """
     Return the bytes of the file.
 

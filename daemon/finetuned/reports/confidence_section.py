@@ -13,6 +13,7 @@ from typing import Any
 
 from finetuned.core.confidence.calibration import ALL, UNCALIBRATED
 from finetuned.core.text import visible
+from finetuned.reports.subjects import Report
 from finetuned.reports.wording import count, finite, number, percent
 
 Figures = Mapping[str, Any]
@@ -52,7 +53,7 @@ class ConfidenceSection:
     """Label -> share of answers given and share of these that is wrong, in percent."""
 
 
-def confidence_section(report: Mapping[str, Any]) -> ConfidenceSection | None:
+def confidence_section(report: Report) -> ConfidenceSection | None:
     """
     Return what an eval report says of confidence; None if it says nothing.
     """
