@@ -36,6 +36,7 @@ NAMES = (
     "curves",
     "evolution",
     "worth",
+    "confidence",
     "drift",
     "sql",
     "metrics",

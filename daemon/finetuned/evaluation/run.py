@@ -66,8 +66,14 @@ class EvaluationRun:
             created_at = utc_now()
             if self.spec.job is not None:
                 look, interpolation = looking.try_shares(look)
+            confidence = None
+            if self.spec.job is not None:
+                confidence = look.builder.calibration(look.measured[CANDIDATE])
             report = look.builder.report(
-                look.measured, created_at=created_at, interpolation=interpolation
+                look.measured,
+                created_at=created_at,
+                interpolation=interpolation,
+                confidence=confidence,
             )
             if self.spec.job is not None:
                 store.add_results(self.spec.run_id, report.subjects, report.items)

@@ -25,6 +25,7 @@ EVENTS: Final = {
     "claims_recovered": "Claimed files that a crash left unrecorded were adopted at the start.",
     "command_obeyed": "An order was carried out.",
     "command_received": "An order was found in control/.",
+    "confidence_map_unusable": "A version's confidence.json cannot be used: it is not calibrated.",
     "config_changed": "config.toml was read again and differs from before.",
     "config_key_ignored": "config.toml has a key that was removed; it is ignored.",
     "config_rejected": "config.toml is wrong; the last good configuration stays in force.",
