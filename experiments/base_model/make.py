@@ -1,7 +1,7 @@
 """
 Make the embedded base model, models/base/micro, from a seed.
 
-    python -m experiments.base_model.make          the model as in the repository
+    python -m experiments.base_model.make --autocast   the model as in the repository
     python -m experiments.base_model.make --steps 200 --out /tmp/try   a poor one
 
 A Qwen3 of a few million parameters with a tokenizer of its own, trained on the
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     root = Path(__file__).resolve().parents[2]
     parser.add_argument("--out", type=Path, default=root / "models/base/micro", help="folder")
     parser.add_argument("--seed", type=int, default=0, help="of weights and corpus (default 0)")
-    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps (default 3000)")
+    parser.add_argument("--steps", type=int, default=9000, help="optimizer steps (default 9000)")
     parser.add_argument("--batch", type=int, default=32, help="documents per step (default 32)")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak (default 3e-3)")
     parser.add_argument(
