@@ -10,6 +10,7 @@ stays beside the base. Does not know requests.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from finetuned.core.retention import version_number
 from finetuned.data.render import Renderer
 from finetuned.errors import ModelError
 from finetuned.files.base_model import position_limit
+from finetuned.files.family_list import OWN, choice_of, read_families
 from finetuned.files.manifest import verify_manifest
 from finetuned.inference.fused_lm import fused
 from finetuned.layout import MANIFEST
 from finetuned.model.load import load_causal_lm
 from finetuned.registry.folder import verify_folder
+from finetuned.serving.engine.held import Held
 from finetuned.serving.engine.served import Served
 
 _POSITIONS = 1 << 17
@@ -49,9 +52,9 @@ class ModelLoader:
         """
         self._bases = {path: model for path, model in self._bases.items() if path in bases}
 
-    def load(self, source: HeldModel) -> Served:
+    def load(self, source: HeldModel) -> Held:
         """
-        Load a model and run one token through it.
+        Load a model, or one for each family of a version, and run one token through each.
 
         Raises:
             ModelError: Its files are not what their manifest says, or cannot be served.
@@ -60,6 +63,18 @@ class ModelLoader:
         _verify(source.base, source.base.name)
         if source.folder is not None:
             _verify(source.folder, source.name)
+        listed = read_families(source.folder)
+        if len(listed) < 2 or source.folder is None:
+            return Held(source, self._served(source, of=1))
+        families = {
+            f.name: self._served(replace(source, folder=f.path(source.folder)), of=len(listed))
+            for f in listed
+        }
+        own = next(families[f.name] for f in listed if f.folder == OWN)
+        return Held(source, own, families, choice_of(listed))
+
+    def _served(self, source: HeldModel, *, of: int) -> Served:
+        """Load one model, which has its part of the memory for kept prompts: one *of* so many."""
         lm = fused(self._model(source))
         renderer = Renderer.load(
             source.base,
@@ -77,7 +92,7 @@ class ModelLoader:
                 lm,
                 renderer,
                 positions=position_limit(source.base) or _POSITIONS,
-                kept_bytes=self._settings.kv_bytes // 8,
+                kept_bytes=self._settings.kv_bytes // 8 // of,
             )
 
     def _model(self, source: HeldModel) -> Any:
