@@ -54,14 +54,34 @@ def test_the_choice_does_not_depend_on_an_order(seed: int) -> None:
     assert [first.choose(text) for text in asked] == [other.choose(text) for text in asked]
 
 
+def test_what_a_large_family_always_says_is_its_own() -> None:
+    """
+    Counted by prompts its words would be common ones, and a rare name would decide.
+    """
+    dice = random.Random(0)
+    names = ["".join(dice.choices("aeiourstlnmk", k=6)) for _ in range(400)]
+    choice = FamilyChoice(
+        {
+            "reset": profile(f"reset the password of {name}" for name in names),
+            "policy": profile([f"show the password policy of {w}" for w in ("ann", "bo", "cy")]),
+        }
+    )
+
+    assert {"reset"} == {
+        choice.choose(f"reset the password of {name}") for name in ("policarpo", "shona", "joann")
+    }
+
+
 def test_of_an_unknown_question_the_largest_family_is_asked() -> None:
     """
     Of equally large ones the first by name; a family without a prompt is asked nothing.
     """
     small, large = profile(["add ann"]), profile(["sum of one", "sum of two"])
-    choice = FamilyChoice({"s": small, "l": large, "none": profile([])})
+    choice = FamilyChoice({"few": small, "more": large, "a": profile([])})
 
-    assert ["l", "l", "s"] == [choice.choose(text) for text in ("", "\u6f22\u5b57", "add ann")]
+    assert ["more", "more", "few"] == [
+        choice.choose(text) for text in ("", "\u6f22\u5b57", "add ann")
+    ]
     assert "a" == FamilyChoice({"b": small, "a": small}).choose("")
 
 

@@ -36,6 +36,9 @@ LOCK = "lock"
 CHECKPOINTS = "checkpoints"
 CANDIDATE = "candidate"
 REPORT = "eval_report.json"
+
+RESOLVED_CONFIG = "finetuned_config.json"
+"""In a version: the configuration of its job."""
 OUTPUT = "output.log"
 
 
