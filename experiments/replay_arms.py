@@ -6,6 +6,7 @@ An arm is named by its parts, joined by "+": what it rehearses, then what else d
     joint          one job of all files: what the model can learn of them at once
     all            each job trains every row of all earlier files along with its own
     none           each job trains its own rows alone
+    families       each family of files has an adapter of its own, and a job its own rows alone
     p300           each job presents the rows of every earlier file 300 times
     p300+5e-4      the same, and files after the first are trained at that rate
     p300+measured  the same as p300, and after each file all files so far are asked, from which
@@ -38,6 +39,8 @@ class Arm:
     """training.average: whether a job may keep a part of its change, by held-out loss."""
     measured: bool = False
     """Whether the answers after each file decide how often a family is presented next."""
+    families: bool = False
+    """Whether each family of files has an adapter of its own."""
     joint: bool = False
     """Whether all files are one job."""
     all_rows: bool = False
@@ -53,8 +56,9 @@ class Arm:
         """
         what, *rest = name.split("+")
         found: dict[str, Any] = {"name": name}
-        if what in ("joint", "all", "none"):
+        if what in ("joint", "all", "none", "families"):
             found |= {"joint": what == "joint", "all_rows": what == "all"}
+            found["families"] = what == "families"
         elif match := re.fullmatch(r"p(\d+)", what):
             found["presentations"] = int(match[1])
         else:
@@ -75,6 +79,7 @@ class Arm:
         settings: dict[str, Any] = {
             "replay_presentations": self.presentations,
             "average": self.average,
+            "adapters": "families" if self.families else "one",
         }
         if self.later_rate is not None and file > 0:
             settings["learning_rate"] = self.later_rate

@@ -185,7 +185,7 @@ def train(
 
 class Asker:
     """
-    One model that is asked, greedily, in this process and on one thread.
+    One model, or a version with families, asked greedily in this process and on one thread.
     """
 
     def __init__(self, candidate: Path | None, base: Path = MICRO) -> None:
@@ -193,10 +193,13 @@ class Asker:
 
         from finetuned.config import ModelConfig
         from finetuned.data.render import Renderer
-        from finetuned.model.load import load_version
+        from finetuned.evaluation.asked import asked_of
+        from finetuned.evaluation.subjects import Models, Subject
 
         torch.set_num_threads(1)
-        self._model = load_version(base, candidate, ModelConfig(device="cpu", dtype="float32"))
+        models = Models(ModelConfig(device="cpu", dtype="float32"))
+        subject = Subject("candidate", base, candidate)
+        self._asked = asked_of(subject, models.get, lambda _: "")
         self._renderer = Renderer.load(base, max_length=2048, enable_thinking=False)
 
     def outcomes(
@@ -207,14 +210,15 @@ class Asker:
         """
         from finetuned.inference.ask import ask
 
-        return ask(
-            self._model,
-            self._renderer,
-            questions,
-            max_new_tokens=max_new_tokens,
-            batch_size=together,
-            deadline=time.monotonic() + RUN_SECONDS,
-        )
+        for one, mine in self._asked.parts(questions):
+            yield from ask(
+                one.load(),
+                self._renderer,
+                mine,
+                max_new_tokens=max_new_tokens,
+                batch_size=together,
+                deadline=time.monotonic() + RUN_SECONDS,
+            )
 
     def matches(self, datasets: Sequence[Mapping[str, Any]]) -> list[list[int]]:
         """

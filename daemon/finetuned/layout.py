@@ -27,6 +27,12 @@ CANARIES = "canaries"
 MANIFEST = "manifest.json"
 """Written last in every finished folder: a folder without it is ignored."""
 
+FAMILIES = "families"
+"""Folder in a version: the adapters of the families that its own job did not train."""
+
+FAMILY_LIST = "families.json"
+"""In a version with an adapter for each family of files: which families there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

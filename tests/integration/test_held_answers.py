@@ -22,6 +22,7 @@ from finetuned.data.intent_schema import intent_schema
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Suite, load_suite
 from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.asked import Asked
 from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.measured import score
 from finetuned.evaluation.selected_suites import PickedSuite, formatted
@@ -167,11 +168,11 @@ def test_the_embedded_base_answers_in_the_format_and_freely(tmp_path: Path, suit
     config = EvaluationConfig(format_mode="both", max_new_tokens=96)
     examiner = Examiner(renderer, config, store)
     picked = formatted(PickedSuite(suite), answer_format("intents"), config)
-    load = lambda: model  # noqa: E731
-    held = examiner.measure(load, "digest", picked.suite, deadline=time.monotonic() + 600)
-    found = examiner.measure_free(load, "digest", held, deadline=time.monotonic() + 600)
+    asked = Asked(lambda: model, "digest")
+    held = examiner.measure(asked, picked.suite, deadline=time.monotonic() + 600)
+    found = examiner.measure_free(asked, held, deadline=time.monotonic() + 600)
     freely = formatted(PickedSuite(suite), None, replace(config, format_mode="free"))
-    alone = examiner.measure(load, "digest", freely.suite, deadline=time.monotonic() + 600)
+    alone = examiner.measure(asked, freely.suite, deadline=time.monotonic() + 600)
     store.close()
 
     counts = score(found).format

@@ -182,13 +182,13 @@ def test_the_time_of_a_subject_is_that_of_all_parts(
     whole = spec(1)
     asking = Asking(whole, unused, models, unused, Heartbeat(tmp_path), unused, 0.0)  # type: ignore[arg-type]
 
-    def measure(load: Any, digest: str, suite: Suite, **how: Any) -> Measured:
+    def measure(asked: Any, suite: Suite, **how: Any) -> Measured:
         clock[0] += 10.0  # 3 of them load the model
         models.seconds += 3.0
         return Measured(suite, {}, n_cached=0, seconds=7.0)
 
     asking.examiner = SimpleNamespace(  # type: ignore[assignment]
-        measure=measure, measure_free=lambda load, digest, found, deadline: found
+        measure=measure, measure_free=lambda asked, found, deadline: found
     )
     monkeypatch.setattr(Asking, "digest", lambda self, subject: subject.name)
     suites = [PickedSuite(unlike("new", 4, SuiteOrigin.NEW))]

@@ -42,7 +42,7 @@ def test_versions_on_one_base_share_what_they_do_not_change(models):
     Merging one leaves the base and the other as they were.
     """
     loader = ModelLoader(EngineSettings(device="cpu"))
-    loaded = [loader.load(models[name]).lm for name in ("base", "one", "two")]
+    loaded = [loader.load(models[name]).own.lm for name in ("base", "one", "two")]
     shared = [lm._lm.get_input_embeddings().weight.data_ptr() for lm in loaded]
     own = [lm._lm.model.layers[0].mlp.up_proj.weight for lm in loaded]
 

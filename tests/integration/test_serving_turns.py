@@ -17,7 +17,7 @@ def test_what_runs_has_its_turn_although_others_join_all_the_time() -> None:
     The first token is reported by the step that runs the prompt; then every second step is a pass.
     """
     settings = EngineSettings(device="cpu")
-    served = ModelLoader(settings).load(HeldModel(name="base", base=MICRO))
+    served = ModelLoader(settings).load(HeldModel(name="base", base=MICRO)).own
     reports: list[Report] = []
     scheduler = Scheduler(settings, reports.append)
     scheduler.submit(asked("long", QUESTION, max_tokens=20), served)

@@ -24,7 +24,8 @@ from finetuned.errors import Interrupted
 from finetuned.evaluation import examiner as examiner_module
 from finetuned.evaluation import plan as plan_module
 from finetuned.evaluation.answers import AnswerStore
-from finetuned.evaluation.examiner import Asked, Examiner
+from finetuned.evaluation.asked import Asked
+from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.measured import score
 from finetuned.evaluation.plan import Plan, TimeLimit, make_plan
@@ -91,7 +92,7 @@ def test_what_was_not_reached_is_no_wrong_answer_and_is_asked_the_next_time(
     The deadline leaves some out: they are in no number, and the next evaluation asks just them.
     """
     asker = Examiner(slow.renderer, config(), store)
-    first = asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 12)
+    first = asker.measure(Asked(lambda: slow.model, "m"), suite(), deadline=slow.now + 12)
     found = score(first)
 
     assert 0 < found.n_asked < N
@@ -99,7 +100,7 @@ def test_what_was_not_reached_is_no_wrong_answer_and_is_asked_the_next_time(
     late = {i for i, o in first.outcomes.items() if o.timed_out}
     assert {(None, None)} == {(first.outcomes[i].correct, first.outcomes[i].grade) for i in late}
 
-    again = asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000)
+    again = asker.measure(Asked(lambda: slow.model, "m"), suite(), deadline=slow.now + 1000)
     whole = score(again)
 
     assert (found.n_asked, N, 0, True) == (
@@ -118,7 +119,7 @@ def test_a_batch_may_take_longer_than_one_of_its_answers(
     With the default limits 200 of 200 answers of a model of 135 M "timed out".
     """
     asker = Examiner(slow.renderer, config(item_timeout_seconds=2.5), store)
-    found = score(asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000))
+    found = score(asker.measure(Asked(lambda: slow.model, "m"), suite(), deadline=slow.now + 1000))
 
     assert slow.now > 4 * 2.5
     assert (N, 0, True) == (found.n_asked, found.n_timed_out, found.complete)
@@ -135,9 +136,9 @@ def test_a_stop_loses_no_answer_that_was_finished(slow: SlowModel, store: Answer
 
     asker = Examiner(slow.renderer, config(), store, on_progress=stop)
     with pytest.raises(Interrupted):
-        asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000)
+        asker.measure(Asked(lambda: slow.model, "m"), suite(), deadline=slow.now + 1000)
     slow.passes = -1000
-    again = asker.measure(lambda: slow.model, "m", suite(), deadline=slow.now + 1000)
+    again = asker.measure(Asked(lambda: slow.model, "m"), suite(), deadline=slow.now + 1000)
 
     assert 4 <= again.n_cached < N
     assert again.complete
@@ -185,7 +186,7 @@ def test_a_plan_fits_into_its_time_and_says_what_it_leaves_out(
 
     began = slow.now
     for picked in plan.suites:
-        assert asker.measure(asked.load, asked.digest, picked.suite, deadline=end).complete
+        assert asker.measure(asked, picked.suite, deadline=end).complete
     assert slow.now <= end
     assert 0.4 <= plan.seconds / (slow.now - began) <= 2.5
 
@@ -235,8 +236,7 @@ def test_the_base_is_asked_a_suite_once_whoever_is_compared_with_it(
 
     found = [
         Examiner(slow.renderer, config(), store).measure(
-            load,
-            model_digest(tiny_base, None, compute_signature(ModelConfig())),
+            Asked(load, model_digest(tiny_base, None, compute_signature(ModelConfig()))),
             suite(),
             deadline=slow.now + 1000,
         )

@@ -216,3 +216,20 @@ def test_every_retired_key_of_any_tables_is_reported_and_no_other(tables, retire
     expected = {f"{s}.{k}" for s, table in tables.items() for k in table if (s, k) in _RETIRED}
 
     assert expected == {warning.split(" ")[0] for warning in retired_keys(tables)}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('method = "full"', "training.method"),
+        ("replay_rows = 15", "training.replay_rows"),
+    ],
+)
+def test_families_need_adapters_and_rows_to_be_told_by(tmp_path, text, named):
+    """
+    A full model has no adapter, and a family of which no row is kept is never known again.
+    """
+    path = tmp_path / "config.toml"
+    path.write_text(f'[training]\nadapters = "families"\n{text}\n')
+    with pytest.raises(ConfigError, match=f'{named} with training.adapters = "families"'):
+        load_config(path)

@@ -13,6 +13,7 @@ from finetuned.config import EvaluationConfig
 from finetuned.data.render import Renderer
 from finetuned.data.suite import load_suite
 from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.asked import Asked
 from finetuned.evaluation.examiner import NOT_REACHED, Examiner
 from finetuned.evaluation.identity import question_key
 from finetuned.files.shipped import shipped
@@ -49,7 +50,7 @@ def test_a_suite_that_was_asked_in_part_can_be_asked_whole(tmp_path, renderer, n
     examiner = Examiner(renderer, config, store)
 
     asked = [
-        examiner.measure(not_loaded, MODEL, suite, deadline=float("inf")).outcomes
+        examiner.measure(Asked(not_loaded, MODEL), suite, deadline=float("inf")).outcomes
         for suite in (part, whole)
     ]
     store.close()

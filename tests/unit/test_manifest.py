@@ -64,6 +64,19 @@ def test_facts_are_beside_the_files(folder: Path) -> None:
     assert {"weights.bin", "inner/state.json"} == found["files"].keys()
 
 
+def test_the_manifest_of_a_folder_within_is_a_file_like_others(folder: Path) -> None:
+    """
+    A version holds adapters of other families, each with its manifest, and none may be changed.
+    """
+    write_manifest(folder / "inner", {"kind": "family"})
+    write_manifest(folder, {"kind": "version"})
+    assert f"inner/{MANIFEST}" in read_manifest(folder)["files"]
+
+    (folder / "inner" / MANIFEST).write_bytes(b"{}")
+    with pytest.raises(CorruptFile, match=f"inner/{MANIFEST}"):
+        verify_manifest(folder)
+
+
 def test_a_folder_without_a_manifest_is_incomplete(tmp_path: Path) -> None:
     """
     It was left by a crash: whatever else is in it does not count.

@@ -25,6 +25,16 @@ def test_an_arm_is_named_by_what_it_does() -> None:
             Arm.named(name)
 
 
+def test_an_adapter_for_each_family_rehearses_nothing() -> None:
+    """
+    That is what the arm measures: what is kept by not being touched.
+    """
+    training = Arm.named("families").training(1)
+
+    assert ("families", 0) == (training["adapters"], training["replay_presentations"])
+    assert "one" == Arm.named("p300").training(1)["adapters"]
+
+
 def test_each_way_presents_a_file_equally_often() -> None:
     """
     A joint job lists a file once per epoch; a chain goes over it in one job or in all later ones.

@@ -19,6 +19,7 @@ from finetuned.cli.terminal import size
 from finetuned.cli.version_answer import Answer, chosen
 from finetuned.core.text import printable
 from finetuned.errors import ModelError, RegistryError
+from finetuned.files.family_list import read_families
 from finetuned.files.model_manifest import ModelManifest
 from finetuned.layout import Layout
 from finetuned.registry.check import check_all, check_versions, count_bytes, folder_bytes
@@ -114,7 +115,12 @@ def _list(layout: Layout, _: argparse.Namespace) -> Answer:
 
 
 def _show(layout: Layout, args: argparse.Namespace) -> Answer:
-    manifest = read_version(layout, chosen(layout, args.version)).manifest.document
+    version = read_version(layout, chosen(layout, args.version))
+    families = [
+        {"name": f.name, "folder": f.folder, "files": [asdict(file) for file in f.files]}
+        for f in read_families(version.path)
+    ]
+    manifest = {**version.manifest.document, **({"families": families} if families else {})}
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     return Answer(manifest, orjson.dumps(manifest, option=options).decode())
 

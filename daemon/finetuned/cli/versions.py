@@ -52,7 +52,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "list",
         "List all versions; * marks the one in use, > the head of training if it is another.",
     )
-    show = command("show", "Print a version's manifest.")
+    show = command("show", "Print a version's manifest, and its families of files.")
     show.add_argument("version", nargs="?", help="default: the version in use")
     put = command("promote", "Verify a version and put it in use.")
     put.add_argument("version")

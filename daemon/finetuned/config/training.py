@@ -74,6 +74,13 @@ class TrainingConfig:
     target_modules: str = "all-linear"
     """The modules that get adapters: "all-linear", or names separated by commas."""
 
+    adapters: str = "one"
+    """
+    "one" adapter learns all files; or "families": each family of files (files of one kind, told
+    by their rows) has an adapter of its own, so that no file makes the model forget another
+    kind. A question goes to the family whose prompts are nearest by their words.
+    """
+
     learning_rate: float = 5e-4
     """
     AdamW step size, 1e-7 to 1. LoRA needs about ten times the rate of full fine-tuning
@@ -188,7 +195,13 @@ class TrainingConfig:
             method=("lora", "full", "qlora"),
             lr_scheduler_type=("constant", "linear", "cosine", "wsd"),
             kernels=("auto", "split", "cache", "none", "stock"),
+            adapters=("one", "families"),
         )
+        if self.adapters == "families":
+            what = 'with training.adapters = "families"'
+            check(self.method != "full", f"training.method {what}", "lora or qlora", self.method)
+            rows = self.replay_rows
+            check(rows >= 16, f"training.replay_rows {what}", ">= 16 (they tell a family)", rows)
         check(self.max_grad_norm > 0, "training.max_grad_norm", "> 0", self.max_grad_norm)
         ranges(
             "training",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetuned.core.answer_format import FREE, AnswerFormat
+from finetuned.core.family_choice import last_user_text
 from finetuned.core.scoring.expected import check_expected
 from finetuned.core.scoring.scorer import CHOICE, Scorer, parse_scorer
 from finetuned.core.suite_origin import HELD_OUT, SuiteOrigin
@@ -71,6 +72,13 @@ class Question:
         """What its answer is held to, None if it is free or not generated."""
         is_free = self.answer_format is FREE or not (self.is_held and self.generated)
         return None if is_free else self.answer_format
+
+    @property
+    def last_turn(self) -> str:
+        """What the user says last before the answer; all of a plain text."""
+        if self.example.kind == "text":
+            return self.example.text or ""
+        return last_user_text(self.example.messages[:-1])
 
     @property
     def told(self) -> str:

@@ -17,7 +17,8 @@ from finetuned.core.phase import Phase
 from finetuned.data.render import Renderer
 from finetuned.errors import Interrupted
 from finetuned.evaluation.answers import AnswerStore
-from finetuned.evaluation.examiner import Asked, Examiner
+from finetuned.evaluation.asked import Asked, asked_of
+from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.measured import Measured, MeasuredSubject
 from finetuned.evaluation.plan import TimeLimit, make_plan
@@ -123,7 +124,7 @@ class Asking:
         return list(plan.suites)
 
     def _asked(self, subject: Subject) -> Asked:
-        return Asked(lambda: self._load(subject), self.digest(subject))
+        return asked_of(subject, self._load, self.digest)
 
     def _load(self, subject: Subject) -> LanguageModel:
         self.heartbeat.beat(force=True, phase_detail=f"loading the {subject.name}")
@@ -177,7 +178,7 @@ class Asking:
         deadline = began + self.spec.config.evaluation.final_timeout_seconds
         if self.spec.job is not None:
             deadline = min(deadline, self.time_limit.must)
-        digest = self.digest(subject)
+        asked = self._asked(subject)
         measured: dict[str, Measured] = {}
         for picked in suites:
             self.heartbeat.beat(
@@ -188,23 +189,15 @@ class Asking:
             )
             if picked.problem is None:
                 found = self.examiner.measure(
-                    lambda: self._load(subject),
-                    digest,
-                    picked.suite,
-                    deadline=deadline,
-                    known_only=known_only,
+                    asked, picked.suite, deadline=deadline, known_only=known_only
                 )
                 if not known_only:
-                    found = self.examiner.measure_free(
-                        lambda: self._load(subject), digest, found, deadline=deadline
-                    )
+                    found = self.examiner.measure_free(asked, found, deadline=deadline)
                 if subject.name == CANDIDATE and picked.swapped is not None:
-                    control = self.examiner.measure(
-                        lambda: self._load(subject), digest, picked.swapped, deadline=deadline
-                    )
+                    control = self.examiner.measure(asked, picked.swapped, deadline=deadline)
                     found = replace(found, swapped=control.outcomes)
                 measured[picked.suite.name] = found
-        spent = self._add_spent(digest, began, loading)
+        spent = self._add_spent(asked.digest, began, loading)
         return MeasuredSubject(subject.version, spent.asking, spent.loading, measured)
 
     def _add_spent(self, digest: str, began: float, loading: float) -> Spent:

@@ -15,6 +15,7 @@ from finetuned.config import EvaluationConfig
 from finetuned.data.render import Renderer
 from finetuned.data.suite import Question, Suite
 from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.asked import Asked
 from finetuned.evaluation.identity import question_key
 from finetuned.evaluation.measured import Measured
 from finetuned.evaluation.selected_suites import BOTH_MODES
@@ -46,18 +47,6 @@ NOT_REACHED: Final = Raw(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """
-    A model that is asked: how it is loaded, and under which identity its answers are kept.
-    """
-
-    load: Callable[[], LanguageModel]
-    """Called only if an answer is not known."""
-    digest: str
-    """Of its weights; see model_digest."""
-
-
-@dataclass(frozen=True, slots=True)
 class Examiner:
     """
     Asks models suites, one after another, all in the same way.
@@ -76,8 +65,7 @@ class Examiner:
 
     def measure(
         self,
-        load: Callable[[], LanguageModel],
-        digest: str,
+        asked: Asked,
         suite: Suite,
         *,
         deadline: float,
@@ -87,8 +75,7 @@ class Examiner:
         Ask a model every question of *suite*.
 
         Args:
-            load: Returns the model; called only if an answer is not known.
-            digest: Identity of the model's weights; see model_digest.
+            asked: The model; it is loaded only if an answer is not known.
             suite: Any.
             deadline: On the clock of time.monotonic, in seconds; the time limit of a suite
                 applies as well.
@@ -99,8 +86,20 @@ class Examiner:
         """
         began = time.monotonic()
         deadline = min(deadline, began + self.config.suite_timeout_seconds)
+        outcomes, n_cached = dict[str, Outcome](), 0
+        for one, questions in asked.parts(suite.questions):
+            part = replace(suite, questions=questions)
+            found, n_known = self._measure_one(one, part, deadline, known_only=known_only)
+            outcomes |= found
+            n_cached += n_known
+        return Measured(suite, outcomes, n_cached, time.monotonic() - began)
+
+    def _measure_one(
+        self, asked: Asked, suite: Suite, deadline: float, *, known_only: bool
+    ) -> tuple[dict[str, Outcome], int]:
+        """Return what one model did with each question, and how many answers were known."""
         keys = self._keys_of(suite)
-        known = {} if self.store is None else self.store.find(digest, keys.values())
+        known = {} if self.store is None else self.store.find(asked.digest, keys.values())
         outcomes = {
             q.id: mark(q, known[keys[q.id]], self.config.reasoning)
             for q in suite.questions
@@ -112,7 +111,8 @@ class Examiner:
         if known_only:
             self._count(len(unknown))
         elif unknown:
-            fresh = self._ask(load(), unknown, deadline, _Keeper(self.store, digest, keys))
+            keeper = _Keeper(self.store, asked.digest, keys)
+            fresh = self._ask(asked.load(), unknown, deadline, keeper)
             self._count(len(unknown) - len(fresh))
             outcomes |= fresh
             outcomes |= {
@@ -120,7 +120,7 @@ class Examiner:
                 for q in unknown
                 if q.id not in fresh
             }
-        return Measured(suite, outcomes, n_cached, time.monotonic() - began)
+        return outcomes, n_cached
 
     @property
     def asks_freely(self) -> bool:
@@ -129,8 +129,7 @@ class Examiner:
 
     def measure_free(
         self,
-        load: Callable[[], LanguageModel],
-        digest: str,
+        asked: Asked,
         found: Measured,
         *,
         deadline: float,
@@ -142,7 +141,7 @@ class Examiner:
         are asked again.
 
         Args:
-            load, digest, deadline: As measure().
+            asked, deadline: As measure().
             found: What measure() returned.
         """
         if not self.asks_freely:
@@ -161,16 +160,19 @@ class Examiner:
         if changed:
             suite = freely(found.suite, changed)
             uncounted = replace(self, on_answered=None)  # beside what was foreseen
-            free |= uncounted.measure(load, digest, suite, deadline=deadline).outcomes
+            free |= uncounted.measure(asked, suite, deadline=deadline).outcomes
         return replace(found, free=free)
 
-    def known(self, digest: str, suite: Suite) -> dict[str, Raw]:
+    def known(self, asked: Asked, suite: Suite) -> dict[str, Raw]:
         """
         Return what a model did with questions of *suite* before, by item.
         """
-        keys = self._keys_of(suite)
-        found = {} if self.store is None else self.store.find(digest, keys.values())
-        return {item: found[key] for item, key in keys.items() if key in found}
+        answers: dict[str, Raw] = {}
+        for one, questions in asked.parts(suite.questions):
+            keys = self._keys_of(replace(suite, questions=questions))
+            found = {} if self.store is None else self.store.find(one.digest, keys.values())
+            answers |= {item: found[key] for item, key in keys.items() if key in found}
+        return answers
 
     def probe(
         self, asked: Asked, suites: Sequence[Suite], *, share: float, deadline: float
@@ -187,7 +189,7 @@ class Examiner:
             share: Of the time between the loaded model and the deadline, 0 to 1.
             deadline: On the clock of time.monotonic.
         """
-        known = {suite.name: self.known(asked.digest, suite) for suite in suites}
+        known = {suite.name: self.known(asked, suite) for suite in suites}
         found = {name: list(raws.values()) for name, raws in known.items()}
         pools = [[q for q in s.questions if q.id not in known[s.name]] for s in suites]
         turns = [
@@ -201,12 +203,13 @@ class Examiner:
         named = {f"{name}{_IN_PROBE}{q.id}": (name, q) for name, q in turns}
         keys = {item: self._keys[name][_form(question)] for item, (name, question) in named.items()}
         questions = [replace(question, id=item) for item, (_, question) in named.items()]
-        keeper = _Keeper(self.store, asked.digest, keys)
-        model = asked.load()
-        now = time.monotonic()
-        end = now + share * max(0.0, deadline - now)
-        for item, outcome in self._ask(model, questions, end, keeper).items():
-            found[named[item][0]].append(outcome.raw)
+        for one, mine in asked.parts(questions):
+            keeper = _Keeper(self.store, one.digest, keys)
+            model = one.load()
+            now = time.monotonic()
+            end = now + share * max(0.0, deadline - now)
+            for item, outcome in self._ask(model, mine, end, keeper).items():
+                found[named[item][0]].append(outcome.raw)
         return found
 
     def _keys_of(self, suite: Suite) -> dict[str, str]:

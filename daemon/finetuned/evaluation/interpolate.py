@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from finetuned.evaluation.subjects import Subject, adapter_shape
 from finetuned.files.atomic import publish_dir
+from finetuned.files.family_list import read_families
 from finetuned.files.manifest import read_manifest, write_manifest
 from finetuned.files.run import interpolated_candidate
 from finetuned.layout import MANIFEST
@@ -36,10 +37,13 @@ def is_possible(parent: Subject, candidate: Subject) -> bool:
     """
     Return whether both are adapters of one shape on one base, or the parent is that base.
 
+    Of a version with families the two may be adapters of unlike files: nothing lies between.
     Full models are not interpolated: memory would have to hold two of them and their mean.
     """
     shape = adapter_shape(candidate.folder)
     if shape is None or parent.base != candidate.base:
+        return False
+    if any(len(read_families(subject.folder)) > 1 for subject in (parent, candidate)):
         return False
     return parent.folder is None or adapter_shape(parent.folder) == shape
 

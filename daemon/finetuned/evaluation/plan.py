@@ -21,7 +21,8 @@ from finetuned.core.sample import LEAST_ASKED, growing_sizes, sample_order, size
 from finetuned.core.scoring.scorer import CHOICE
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.suite import Question, Suite
-from finetuned.evaluation.examiner import Asked, Examiner, freely
+from finetuned.evaluation.asked import Asked
+from finetuned.evaluation.examiner import Examiner, freely
 from finetuned.evaluation.selected_suites import PickedSuite, spread
 from finetuned.inference.outcome import Raw
 from finetuned.inference.prepared import longest_answer
@@ -151,7 +152,7 @@ def make_plan(
     usable = [s for s in suites if s.problem is None and s.suite.questions]
     ordered = {s.suite.name: in_sample_order(s.suite.questions) for s in usable}
     likely = [s.suite for s in usable if s.suite.origin in _ALWAYS_ANSWERED]
-    found = {s.suite.name: list(examiner.known(candidate.digest, s.suite).values()) for s in usable}
+    found = {s.suite.name: list(examiner.known(candidate, s.suite).values()) for s in usable}
     found |= examiner.probe(
         candidate,
         [
@@ -325,8 +326,8 @@ def _costs(
     held = [q for q in questions if q.held_to is not None] if examiner.asks_freely else []
     names, likely = {q.id for q in held}, pace.changed.get(suite.name, pace.mean_changed)
     for asked in (candidate, *others):
-        known = examiner.known(asked.digest, suite)
-        known_free = examiner.known(asked.digest, freely(suite, held)) if held else {}
+        known = examiner.known(asked, suite)
+        known_free = examiner.known(asked, freely(suite, held)) if held else {}
         for i, question in enumerate(questions):
             cost = pace.seconds(picked, question, own=asked is candidate, limit=limit)
             if question.id not in known:

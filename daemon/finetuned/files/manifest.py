@@ -42,7 +42,7 @@ def write_manifest(
             "sha256": sha256_file(p, on_progress=on_progress),
         }
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != MANIFEST
+        if p.is_file() and p != folder / MANIFEST
     }
     manifest = {**facts, "schema_version": SCHEMA_VERSION, "files": files}
     write_atomic(

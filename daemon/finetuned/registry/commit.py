@@ -77,8 +77,8 @@ def commit_version(
         building = layout.versions / f"{BUILDING}{name}"
         building.mkdir()
         for file in list_files(candidate_dir):
-            if file.name != MANIFEST:
-                _link_or_copy(file, building / file.relative_to(candidate_dir))
+            if file != candidate_dir / MANIFEST:  # those of its families go along
+                link_or_copy(file, building / file.relative_to(candidate_dir))
         for document, data in documents(name).items():
             (building / document).write_bytes(data)
             (building / document).chmod(0o444)
@@ -107,7 +107,13 @@ def clear_building(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """
+    Make *target* the file *source*, read-only: a hard link, or a copy if that cannot be.
+
+    Raises:
+        OSError: The file system refused.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -45,6 +45,12 @@ class Context:
     def __post_init__(self) -> None:
         self.pages = Pages(self.layout)
 
+    @property
+    def share_examples(self) -> int:
+        """Up to how many examples a dataset may share a job; 0 if each goes to its own family."""
+        alone = self.config.training.adapters == "families"
+        return 0 if alone else self.config.inbox.share_run_max_examples
+
     def block(self, reason: str, detail: str, *, by: str = "") -> None:
         """
         Start nothing new for a while, and show why; logged once, however often it is refused.

@@ -228,7 +228,7 @@ class Supervisor:
         if now.stopping:
             # A save of a large model may take longer than systemd would wait.
             notify.extend_timeout(self._context.config.supervisor.worker_stop_seconds + 10)
-        share = self._context.config.inbox.share_run_max_examples
+        share = self._context.share_examples
         actions = decide(now, clock=time.monotonic(), share_examples=share)
         if now.blocked is None and not any(isinstance(action, WORK) for action in actions):
             self._attempts.unblock_work()

@@ -27,6 +27,7 @@ from finetuned.files.run import CANDIDATE, utc_now
 from finetuned.model.tensors import disk_errors
 from finetuned.training.checkpoint import Snapshot
 from finetuned.training.coverage import Coverage, coverage
+from finetuned.training.family_folders import write_family_folders
 from finetuned.training.job import Job, JobStart
 from finetuned.training.optimizer import optimizer_tensors
 from finetuned.training.parent_average import KeptShare
@@ -93,6 +94,8 @@ def save_candidate(
             mix=job.mix,
             replay=reservoir,
         )
+        if job.family is not None:
+            write_family_folders(building, job, job.family, reservoir)
         write_manifest(
             building, {"kind": "candidate", **_facts(job, state, trained, kept), **_asked(*losses)}
         )
@@ -126,13 +129,15 @@ def _facts(
     job: Job, state: RunState, trained: list[Coverage], kept: KeptShare | None
 ) -> dict[str, Any]:
     """Return what the manifest says of the training: only the worker knows it."""
-    spec, rows, early_stop = job.spec, job.rows, state.early_stop
+    spec, rows, early_stop, family = job.spec, job.rows, state.early_stop, job.family
+    parent = spec.parent if family is None else family.version
     return {
         "job_id": spec.job_id,
         "run_id": spec.run_id,
         "base": str(spec.config.model.base),
         "base_version": spec.base_version,
-        "parent": spec.parent.name if spec.parent else None,
+        "parent": parent.name if parent else None,
+        **({} if family is None else {"family": {"name": family.name, "because": family.because}}),
         "datasets": _dataset_facts(job, trained),
         "n_replayed": len(rows.replay),
         "method": spec.config.training.method,

@@ -28,6 +28,7 @@ from finetuned.core.phase import Phase
 from finetuned.data.render import Renderer
 from finetuned.errors import DatasetError, ModelError
 from finetuned.files.atomic import publish_dir
+from finetuned.files.family_list import read_families
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.manifest import verify_manifest, write_manifest
 from finetuned.files.run import CANDIDATE, read_json, utc_now
@@ -79,6 +80,8 @@ def consolidate(run_dir: Path, spec: TrainingSpec) -> Path:
         return final
     if version is None or not (version / "adapter_config.json").is_file():
         raise DatasetError("there is no adapter to merge: what is in use is a full model")
+    if len(read_families(version)) > 1:
+        raise DatasetError(f"nothing to merge: {version.name} has an adapter for each family")
     heartbeat = Heartbeat(run_dir)
     made = verify_manifest(version)
     state = load_parent_state(version)

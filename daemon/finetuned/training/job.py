@@ -17,6 +17,7 @@ from finetuned.files.rank import world
 from finetuned.files.spec import TrainingSpec
 from finetuned.process.lifeline import Lifeline
 from finetuned.training.checkpoint import Checkpoint
+from finetuned.training.family_start import FamilyStart
 from finetuned.training.model_keeper import LoadedModel
 from finetuned.training.progress import RunState
 from finetuned.training.rows import JobRows
@@ -38,6 +39,8 @@ class Job:
     loaded: LoadedModel
     heartbeat: Heartbeat
     lifeline: Lifeline
+    family: FamilyStart | None = None
+    """The family of its files, whose adapter it trains; None if one adapter learns everything."""
 
     @property
     def mix(self) -> Mix:

@@ -7,6 +7,7 @@ Does not know the inbox, the supervisor or promotion.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from finetuned.core.phase import Phase
@@ -23,10 +24,11 @@ from finetuned.training import processes
 from finetuned.training.candidate import save_candidate
 from finetuned.training.checkpoint import Checkpoint
 from finetuned.training.checkpoint_folder import newest_loadable
+from finetuned.training.family_start import FamilyStart, find_start
 from finetuned.training.job import Job
 from finetuned.training.job_start import begin_job, resume_job
 from finetuned.training.job_training import train_job
-from finetuned.training.model_keeper import ModelKeeper
+from finetuned.training.model_keeper import ModelKeeper, OptimizerOrigin
 from finetuned.training.parent_average import keep_best_share, parent_weights
 from finetuned.training.replay_rows import job_rows, told
 from finetuned.training.trial_losses import held_out_losses
@@ -73,9 +75,13 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
         max_length=config.data.max_length,
         enable_thinking=config.model.enable_thinking,
     )
+    family = find_start(spec, renderer)
+    if family is not None:
+        spec = family.narrowed(spec)
     loaded, parent, moments = keeper.get(
         spec.base, spec.parent, config, pad_token_id=renderer.pad_token_id
     )
+    moments = _of_family(moments, family)
     heartbeat.beat(optimizer_state=moments.text, chat_template=renderer.template.origin)
     _stop_if_asked(lifeline)
     heartbeat.beat(force=True, phase_detail="the rows of the job")
@@ -96,6 +102,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
         loaded=loaded,
         heartbeat=heartbeat,
         lifeline=lifeline,
+        family=family,
     )
     losses_before = held_out_losses(job)
     before = parent_weights(job)
@@ -112,6 +119,14 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
     save_candidate(job, start, parent.replay, kept, losses)
     keeper.now_holds(spec.run_id)
     heartbeat.beat(force=True, phase=Phase.TRAINED)
+
+
+def _of_family(moments: OptimizerOrigin, family: FamilyStart | None) -> OptimizerOrigin:
+    """Return *moments* with what is said of the family whose adapter is trained."""
+    if family is None:
+        return moments
+    text = "fresh: first file of this family" if family.is_new else moments.text
+    return replace(moments, text=f"{text} (family {family.name}: {family.because})")
 
 
 def _stop_if_asked(lifeline: Lifeline) -> None:

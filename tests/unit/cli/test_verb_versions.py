@@ -12,7 +12,9 @@ import pytest
 
 from finetuned.cli.program import main
 from finetuned.core.books import RowCounts
+from finetuned.core.family_choice import profile
 from finetuned.core.job import JobEvent
+from finetuned.files.family_list import OWN, Family, LearntFile, write_families
 from finetuned.files.journal import Journal
 from finetuned.files.tables.datasets import Claim
 from finetuned.layout import Layout, Priority
@@ -77,6 +79,33 @@ def root(tmp_path: Path) -> Iterator[Root]:
 
 def run(root: Root, *args: str) -> int:
     return main(["versions", *args, "--root", str(root.layout.root)])
+
+
+def test_a_version_with_families_is_shown_with_their_files(
+    root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    And one without says nothing of families; words of prompts are not shown.
+    """
+    known = profile(["add ann"])
+    families = [
+        Family("aa", OWN, (LearntFile("aa", "users.jsonl"),), known),
+        Family("bb", "families/bb", (LearntFile("bb", "sums.jsonl"),), known),
+    ]
+    write_families(root.layout.versions / "v0003", families)
+    assert 0 == run(root, "show", "v0003")
+    shown = json.loads(capsys.readouterr().out)["families"]
+    assert 0 == run(root, "show", "v0001")
+
+    assert "families" not in json.loads(capsys.readouterr().out)
+    assert [
+        {"name": "aa", "folder": ".", "files": [{"dataset_id": "aa", "name": "users.jsonl"}]},
+        {
+            "name": "bb",
+            "folder": "families/bb",
+            "files": [{"dataset_id": "bb", "name": "sums.jsonl"}],
+        },
+    ] == shown
 
 
 @pytest.mark.parametrize(

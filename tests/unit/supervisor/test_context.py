@@ -30,6 +30,15 @@ def events(logs):
     return [entry["event"] for entry in logs]
 
 
+def test_files_with_a_family_of_their_own_share_no_job(context):
+    """
+    A job trains one adapter, so two small files of unlike kinds cannot go together.
+    """
+    assert context.config.inbox.share_run_max_examples == context.share_examples > 0
+    configure(context, "training", adapters="families")
+    assert 0 == context.share_examples
+
+
 def test_a_refusal_is_logged_once_however_often_it_comes(context):
     """
     A full disk is seen at every turn; another reason, or another step, is news.

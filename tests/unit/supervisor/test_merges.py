@@ -6,8 +6,10 @@ from datetime import date, datetime
 
 import pytest
 
+from finetuned.core.family_choice import profile
 from finetuned.core.job import JobEvent, JobKind, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause
+from finetuned.files.family_list import OWN, Family, write_families
 from finetuned.layout import Priority
 from finetuned.supervisor.merges import ask_for_consolidation, consolidate_nightly, lacks_space
 from support.desk import configure
@@ -85,6 +87,21 @@ def test_what_has_no_adapter_is_not_merged(context):
     assert "nothing to do: v0003 is a full model, it has no adapter" == ask_for_consolidation(
         context
     )
+    assert [] == context.journal.jobs.in_states()
+
+
+def test_an_adapter_for_each_family_is_not_merged(context):
+    """
+    Merged alone, the one of the version itself would lose all others; the key is named.
+    """
+    use(context, commit(context.layout))
+    known = profile(["add ann"])
+    families = [Family("a", OWN, (), known), Family("b", "families/b", (), known)]
+    write_families(context.layout.versions / "v0001", families)
+    said = ask_for_consolidation(context)
+
+    assert said.startswith("refused: v0001 has an adapter for each of 2 families of files")
+    assert "training.adapters" in said
     assert [] == context.journal.jobs.in_states()
 
 

@@ -15,6 +15,7 @@ from finetuned.config import Config
 from finetuned.core.answer_format import AnswerFormat
 from finetuned.data.render import Renderer
 from finetuned.evaluation.answers import AnswerStore
+from finetuned.evaluation.asked import asked_of
 from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.measured import Measured
@@ -67,6 +68,7 @@ class Examination:
 
         Raises:
             ConfigError, BaseModelMissing: The tokenizer cannot be read.
+            ModelError: Its list of families cannot be read.
         """
         self.model = model
         self._answer_format = answer_format
@@ -78,8 +80,10 @@ class Examination:
             enable_thinking=config.model.enable_thinking,
         )
         how = compute_signature(config.model)
-        self._digest = model_digest(model.weights.base, model.weights.folder, how)
         self._subject = Subject(model.name, model.weights.base, model.weights.folder)
+        self._asked = asked_of(
+            self._subject, self.models.get, lambda one: model_digest(one.base, one.folder, how)
+        )
         self._examiner = Examiner(self.renderer, config.evaluation, store, on_progress)
 
     def prepare(self, picked: PickedSuite) -> PickedSuite:
@@ -98,8 +102,8 @@ class Examination:
         Raises:
             ModelError: The model cannot be loaded.
         """
-        found = self._examiner.measure(self.load, self._digest, picked.suite, deadline=math.inf)
-        return self._examiner.measure_free(self.load, self._digest, found, deadline=math.inf)
+        found = self._examiner.measure(self._asked, picked.suite, deadline=math.inf)
+        return self._examiner.measure_free(self._asked, found, deadline=math.inf)
 
     def load(self) -> LanguageModel:
         """

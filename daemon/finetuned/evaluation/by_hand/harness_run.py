@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetuned.config import Config
-from finetuned.errors import ConfigError
+from finetuned.errors import ConfigError, ModelError
 from finetuned.evaluation.subjects import Models, Subject
+from finetuned.files.family_list import read_families
+from finetuned.layout import FAMILIES
 from finetuned.registry.named_model import NamedModel
 
 INSTALL: Final = '.venv/bin/pip install "lm_eval[hf]==0.4.13"'
@@ -76,6 +78,12 @@ def run_tasks(
     if unknown := [task for task in tasks if task not in known]:
         raise ConfigError(f"lm-evaluation-harness knows no task {', '.join(unknown)}")
     weights = model.weights
+    if len(read_families(weights.folder)) > 1:
+        raise ModelError(
+            f"{model.name} has an adapter for each family of files (training.adapters), and the "
+            "harness asks one: name the folder of one, such as "
+            f"{model.name}/{FAMILIES}/..."
+        )
     loaded = Models(config.model).get(Subject(model.name, weights.base, weights.folder))
     lm = HFLM(
         pretrained=loaded,

@@ -61,7 +61,7 @@ class LoadedModel:
             ModelError, ConfigError: It cannot be loaded.
         """
         self._settings = replace(settings, max_running=1)
-        self._served = ModelLoader(self._settings).load(source)
+        self._held = ModelLoader(self._settings).load(source)
         self._most_tokens = most_tokens
         self._default = None if answer_format is None else dict(answer_format.schema)
 
@@ -75,7 +75,8 @@ class LoadedModel:
         reports: list[Report] = []
         began = time.monotonic()
         scheduler = Scheduler(self._settings, reports.append)
-        scheduler.submit(self._order(question), self._served)
+        order = self._order(question)
+        scheduler.submit(order, self._held.served_for(order))
         reading = _Reading(began)
         try:
             while True:
@@ -100,7 +101,7 @@ class LoadedModel:
         )
         return Generate(
             id=_ID,
-            model=self._served.name,
+            model=self._held.source.name,
             sampling=sampling,
             messages=question.messages,
             seconds=_NO_DEADLINE,

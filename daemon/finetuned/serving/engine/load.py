@@ -10,6 +10,7 @@ stays beside the base. Does not know requests.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from finetuned.data.render import Renderer
 from finetuned.errors import ModelError
 from finetuned.files.base_model import position_limit
 from finetuned.files.confidence_map import read_map
+from finetuned.files.family_list import OWN, choice_of, read_families
 from finetuned.files.manifest import verify_manifest
 from finetuned.inference.fused_lm import fused
 from finetuned.layout import MANIFEST
 from finetuned.model.load import load_causal_lm
 from finetuned.registry.folder import verify_folder
+from finetuned.serving.engine.held import Held
 from finetuned.serving.engine.served import Served
 
 log = structlog.get_logger()
@@ -54,9 +57,9 @@ class ModelLoader:
         """
         self._bases = {path: model for path, model in self._bases.items() if path in bases}
 
-    def load(self, source: HeldModel) -> Served:
+    def load(self, source: HeldModel) -> Held:
         """
-        Load a model and run one token through it.
+        Load a model, or one for each family of a version, and run one token through each.
 
         Raises:
             ModelError: Its files are not what their manifest says, or cannot be served.
@@ -65,6 +68,20 @@ class ModelLoader:
         _verify(source.base, source.base.name)
         if source.folder is not None:
             _verify(source.folder, source.name)
+        listed, map_ = read_families(source.folder), _map_of(source)
+        if len(listed) < 2 or source.folder is None:
+            return Held(source, self._served(source, map_, of=1))
+        families = {
+            f.name: self._served(
+                replace(source, folder=f.path(source.folder)), map_, of=len(listed)
+            )
+            for f in listed
+        }
+        own = next(families[f.name] for f in listed if f.folder == OWN)
+        return Held(source, own, families, choice_of(listed))
+
+    def _served(self, source: HeldModel, map_: ConfidenceMap | None, *, of: int) -> Served:
+        """Load one model, which has its part of the memory for kept prompts: one *of* so many."""
         lm = fused(self._model(source))
         renderer = Renderer.load(
             source.base,
@@ -82,8 +99,8 @@ class ModelLoader:
                 lm,
                 renderer,
                 positions=position_limit(source.base) or _POSITIONS,
-                kept_bytes=self._settings.kv_bytes // 8,
-                confidence_map=_map_of(source),
+                kept_bytes=self._settings.kv_bytes // 8 // of,
+                confidence_map=map_,
             )
 
     def _model(self, source: HeldModel) -> Any:

@@ -16,8 +16,8 @@ import structlog
 
 from finetuned.core.generation import EngineSettings, HeldModel, Hold, Holding
 from finetuned.errors import FinetunedError
+from finetuned.serving.engine.held import Held
 from finetuned.serving.engine.load import ModelLoader
-from finetuned.serving.engine.served import Served
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ class Loaded:
     """
 
     source: HeldModel
-    served: Served | None
+    held: Held | None
     problem: str = ""
     """Why it is not loaded."""
 
@@ -45,7 +45,7 @@ class Models:
             settings: Of the engine.
             tell: Called from the loading thread.
         """
-        self._held: dict[str, Served] = {}
+        self._held: dict[str, Held] = {}
         self._wanted: tuple[HeldModel, ...] = ()
         self._problems: dict[str, str] = {}
         self._orders: SimpleQueue[tuple[HeldModel, ...]] = SimpleQueue()
@@ -53,7 +53,7 @@ class Models:
         self._settings = settings
         threading.Thread(target=self._load_all, name="loader", daemon=True).start()
 
-    def get(self, name: str) -> Served | None:
+    def get(self, name: str) -> Held | None:
         """
         Return the held model of that name.
         """
@@ -76,10 +76,10 @@ class Models:
         """
         if result.source not in self._wanted:
             return self._settled()
-        if result.served is None:
+        if result.held is None:
             self._problems[result.source.name] = result.problem
         else:
-            self._held[result.source.name] = result.served
+            self._held[result.source.name] = result.held
         return self._settled()
 
     def _settled(self) -> Holding:

@@ -132,16 +132,18 @@ class Engine:
     def _do(self, event: Order | Loaded | Exception) -> None:
         match event:
             case Generate():
-                self._scheduler.submit(event, self._models.get(event.model))
+                held = self._models.get(event.model)
+                self._scheduler.submit(event, None if held is None else held.served_for(event))
             case Embed():
-                self._scheduler.embed(event, self._models.get(event.model))
+                held = self._models.get(event.model)
+                self._scheduler.embed(event, None if held is None else held.own)
             case Cancel():
                 self._scheduler.cancel(event.id)
             case Hold():
                 self._write(self._models.want(event))
             case Loaded():
-                if event.served is not None:
-                    self._device = str(event.served.lm.device)
+                if event.held is not None:
+                    self._device = str(event.held.own.lm.device)
                 self._write(self._models.loaded(event))
             case Exception():
                 raise event

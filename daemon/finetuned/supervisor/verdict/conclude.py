@@ -28,7 +28,13 @@ from finetuned.files.confidence_map import CONFIDENCE, map_bytes
 from finetuned.files.journal import Judgement
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
-from finetuned.files.run import CANDIDATE, REPORT, interpolated_candidate, read_json
+from finetuned.files.run import (
+    CANDIDATE,
+    REPORT,
+    RESOLVED_CONFIG,
+    interpolated_candidate,
+    read_json,
+)
 from finetuned.files.tables.scores import scores_of_report
 from finetuned.registry.commit import commit_version
 from finetuned.registry.trash import withdraw
@@ -53,8 +59,6 @@ EVENTS = {
     VersionVerdict.REJECTED: JobEvent.REJECT,
 }
 """What happens to a job by the verdict on its candidate."""
-
-RESOLVED_CONFIG = "finetuned_config.json"
 
 MAX_LOST = 10
 """Lost canaries that the status tells of; the eval report has all answers."""

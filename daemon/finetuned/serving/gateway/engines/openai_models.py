@@ -22,6 +22,7 @@ import structlog
 
 from finetuned.core.generation import AS_STARTED, HeldModel, Holding
 from finetuned.errors import FinetunedError
+from finetuned.files.family_list import read_families
 from finetuned.registry.folder import verify_folder
 from finetuned.serving.gateway.engines.openai_connection import (
     Card,
@@ -167,6 +168,11 @@ class ServerModels:
             raise NotServed(f"{self._no_adapters} and does not list {public}")
         if model.folder is None or not (model.folder / "adapter_config.json").is_file():
             return self._full(model)
+        if len(read_families(model.folder)) > 1:
+            raise NotServed(
+                f"{model.name} has an adapter for each family of files (training.adapters), and "
+                'only the own engine chooses between them: set serving.engine = "own"'
+            )
         self._check_base(model)
         await self._load(public, model, model.folder, in_place=listed is not None)
         return public
