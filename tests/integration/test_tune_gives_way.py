@@ -29,15 +29,16 @@ def test_a_trial_stops_for_a_dropped_file_and_goes_on_after_it(
     trial = root / "models" / "tuning" / "rows" / "trials" / "0000"
     asked = ("--dataset", str(rows), "--trials", "1", "--no-finals")
     space = ("--search", "weight_decay=0..0.1")
-    with Daemon(root) as daemon, searching(root, *asked, *space) as search:
+    with Daemon(root) as daemon:
         daemon.wait_for(lambda status: status["phase"] == "idle", "idle")
-        wait_until(lambda: len(steps_of(trial / "run-1")) > 5, "the trial trains")
-        os.rename(dropped, root / "inbox" / "dropped.jsonl")
-        at = (root / "inbox").stat().st_mtime
-        daemon.wait_for(lambda status: status["version"] or status["head"], "a version", 120)
-        assert not (trial / "outcome.json").exists()
-        last = steps_of(trial / "run-1")[-1]
-        _, errors = search.communicate(timeout=200)
+        with searching(root, *asked, *space) as search:
+            wait_until(lambda: len(steps_of(trial / "run-1")) > 5, "the trial trains")
+            os.rename(dropped, root / "inbox" / "dropped.jsonl")
+            at = (root / "inbox").stat().st_mtime
+            daemon.wait_for(lambda status: status["version"] or status["head"], "a version", 200)
+            assert not (trial / "outcome.json").exists()
+            last = steps_of(trial / "run-1")[-1]
+            _, errors = search.communicate(timeout=300)
 
     assert 0 == search.returncode, errors
     assert datetime.fromisoformat(last["at"]).timestamp() - at < 2.0
