@@ -23,24 +23,27 @@ def test_a_trial_stops_for_a_dropped_file_and_goes_on_after_it(
     """
     Within a step of noticing it; the rest of the trial is made from its checkpoint.
     """
-    root = make_root(tmp_path / "root", tiny_base, training="num_train_epochs = 40")
+    root = make_root(tmp_path / "root", tiny_base)
     rows = write_rows(tmp_path / "rows.jsonl", 40, tag="a")
     dropped = write_rows(tmp_path / "dropped.jsonl", 20, tag="b")
     trial = root / "models" / "tuning" / "rows" / "trials" / "0000"
     asked = ("--dataset", str(rows), "--trials", "1", "--no-finals")
-    space = ("--search", "weight_decay=0..0.1")
-    with Daemon(root) as daemon, searching(root, *asked, *space) as search:
+    space = ("--search", "num_train_epochs=20,21")
+    with Daemon(root) as daemon:
         daemon.wait_for(lambda status: status["phase"] == "idle", "idle")
-        wait_until(lambda: len(steps_of(trial / "run-1")) > 5, "the trial trains")
-        os.rename(dropped, root / "inbox" / "dropped.jsonl")
-        at = (root / "inbox").stat().st_mtime
-        daemon.wait_for(lambda status: status["version"] or status["head"], "a version", 120)
-        assert not (trial / "outcome.json").exists()
-        last = steps_of(trial / "run-1")[-1]
-        _, errors = search.communicate(timeout=200)
+        with searching(root, *asked, *space) as search:
+            wait_until(lambda: len(steps_of(trial / "run-1")) > 5, "the trial trains")
+            os.rename(dropped, root / "inbox" / "dropped.jsonl")
+            at = (root / "inbox").stat().st_mtime
+            daemon.wait_for(lambda status: status["version"] or status["head"], "a version", 200)
+            assert not (trial / "outcome.json").exists()
+            last = steps_of(trial / "run-1")[-1]
+            _, errors = search.communicate(timeout=300)
 
     assert 0 == search.returncode, errors
     assert datetime.fromisoformat(last["at"]).timestamp() - at < 2.0
     runs = [steps_of(run) for run in sorted(trial.glob("run-*"))]
     steps = [step["step"] for run in runs for step in run]
-    assert list(range(1, 401)) == steps, "every step is made once"
+    assert list(range(1, steps[-1] + 1)) == steps, "every step is made once"
+    assert 2 <= len(runs)
+    assert steps[-1] in (200, 210)
