@@ -12,7 +12,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from finetuned.data.intents import FIRST
+from finetuned.data.intents import ACTIONS, FIRST, MISSING, REASONS
+from finetuned.data.intents.table import TABLE
 
 Step = dict[str, Any]
 
@@ -210,6 +211,18 @@ def picked_fields(values: Mapping[str, str], rng: random.Random) -> dict[str, st
     if rng.random() < 0.2:
         picked.setdefault(rng.choice(("port", "size", "color", "owner")), None)
     return picked
+
+
+def words_of_commands() -> set[str]:
+    """
+    Return the words that the answers of all commands are made of: of actions, keys and constants.
+    """
+    said = {word for action in ACTIONS for word in (action, *MISSING, *REASONS)}
+    for action in TABLE:
+        for field in action.fields:
+            known = field.kind.schema.get("enum", ())
+            said |= {field.name, *(known if isinstance(known, list) else ()), str(field.constant)}
+    return {part for word in said for part in word.split("_") if part != "None"}
 
 
 def compact(value: object) -> str:

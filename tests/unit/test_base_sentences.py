@@ -11,11 +11,19 @@ from collections import Counter
 import pytest
 
 from experiments.base_model.commands import draw
+from experiments.base_model.exercises import _WORDS
 from experiments.base_model.forbidden import Forbidden
 from experiments.base_model.names import ENDINGS, WideNames, gaps_of
-from experiments.base_model.notations import as_call, as_json, as_kind, as_words
+from experiments.base_model.notations import (
+    as_call,
+    as_json,
+    as_kind,
+    as_words,
+    words_of_commands,
+)
 from experiments.base_model.sentence_tables import tables
 from experiments.base_model.sloppy import written
+from experiments.base_model.tokenizer import KEYS
 from finetuned.data import intents
 from finetuned.data.intents import canonical
 from finetuned.data.intents.table import TABLE
@@ -111,6 +119,15 @@ def test_the_whole_command_set_of_a_domain_has_sentences_of_its_own(domain: str)
         assert all(texts), template.template_id
         own = {"action", step["action"]} - {"none", "clarify"}
         assert not any(f'"{word}"' in text for text in texts for word in own)
+
+
+def test_every_word_of_an_answer_is_a_token_and_is_practised() -> None:
+    """
+    A word that is bytes takes several steps, and one that was never an answer is learnt late.
+    """
+    assert {"interface", "vlan", "starttls", "missing"} <= {*KEYS}
+    assert words_of_commands() <= {*KEYS}
+    assert words_of_commands() <= {*_WORDS}
 
 
 def test_no_sentence_is_near_to_one_that_a_suite_asks() -> None:
