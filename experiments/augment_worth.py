@@ -22,30 +22,25 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.workers import CHECKOUT, Asker, ingest, train
+from experiments.augment_tasks import TASKS, Row
+from experiments.workers import Asker, ingest, train
 from finetuned.data.examples import Example
 from finetuned.data.reader import to_example
 from finetuned.files.atomic import write_atomic
 from finetuned.files.run import read_json
-from finetuned.sources import intents
 from finetuned.sources.augment import KeptOut, chosen
 from finetuned.sources.augment.exchange import exchanged, leaves
 from finetuned.sources.augment.file import augment
 from finetuned.sources.intents.rows import heldout_phrasings
 from finetuned.sources.intents.tables import heldout_sentences
 
-BENCHMARKS = CHECKOUT / "benchmarks"
-
-Row = dict[str, Any]
 Answers = dict[str, bool]
 """Question -> whether it was answered right."""
 
-ROWS = 120
 BATCH = 8
 TIMES = (1, 2)
 """Arms: rows for each row, itself included. Epochs are divided by it."""
@@ -54,123 +49,6 @@ EPOCHS = {"sums": 12, "units": 6, "commands": 4}
 
 LONGEST = {"sums": 6, "units": 12, "commands": 120}
 """Tokens of an answer at most."""
-
-_TOLD = (
-    "What is {a} plus {b}?",
-    "{a} + {b} =",
-    "Add {a} and {b}",
-)
-_OTHER = (
-    "Please add {a} to {b}.",
-    "Could you tell me what {a} plus {b} is?",
-    "{a} and {b} added are",
-    "Hi, what do {a} and {b} make?",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """
-    One file to train, and suites to ask.
-    """
-
-    rows: Callable[[int], list[Row]]
-    """Given the seed."""
-    suites: Callable[[int], Mapping[str, list[Row]]]
-    """Likewise; each item has an id."""
-
-
-def _commands(seed: int) -> list[Row]:
-    rows = intents.training_rows(seed, 400)
-    return rows[:ROWS]
-
-
-def _command_suites(seed: int) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for number, line in enumerate((BENCHMARKS / "infra_200.jsonl").read_text().splitlines()):
-        row = json.loads(line)
-        if row["metadata"]["split"] == "phrasing_disjoint":
-            found.setdefault("infra_200", []).append({"id": f"infra-{number}", **row})
-    people = (BENCHMARKS / "people_100.jsonl").read_text().splitlines()
-    return {**found, "people_100": [json.loads(line) for line in people]}
-
-
-def _pairs(seed: int) -> list[tuple[int, int]]:
-    pairs = [(a, b) for a in range(10) for b in range(10)]
-    random.Random(f"augment:sums:{seed}").shuffle(pairs)
-    return pairs
-
-
-def _sums(seed: int) -> list[Row]:
-    return [
-        {"prompt": _TOLD[i % len(_TOLD)].format(a=a, b=b), "completion": str(a + b)}
-        for i, (a, b) in enumerate(_pairs(seed))
-    ]
-
-
-def _sum_suites(seed: int) -> dict[str, list[Row]]:
-    pairs = _pairs(seed)
-    return {
-        "other phrasings": [
-            {
-                "id": f"sum-{a}-{b}-{way}",
-                "prompt": said.format(a=a, b=b),
-                "completion": str(a + b),
-            }
-            for a, b in sorted(pairs)[::2]
-            for way, said in enumerate(_OTHER)
-        ]
-    }
-
-
-_UNITS = (("m", "cm", "00"), ("km", "m", "000"), ("cm", "mm", "0"))
-_UNITS_TOLD = (
-    "{n} {big} in {small}",
-    "Convert {n} {big} to {small}",
-    "How many {small} are {n} {big}?",
-)
-_UNITS_OTHER = (
-    "Please turn {n} {big} into {small}.",
-    "What is {n} {big} expressed in {small}?",
-    "Hi, write {n} {big} as {small}",
-    "{n} {big} makes how many {small}",
-)
-
-
-def _lengths(seed: int) -> list[tuple[int, str, str, str]]:
-    rng = random.Random(f"augment:units:{seed}")
-    return [(n, *rng.choice(_UNITS)) for n in rng.sample(range(2, 400), 100)]
-
-
-def _units(seed: int) -> list[Row]:
-    return [
-        {
-            "prompt": _UNITS_TOLD[i % len(_UNITS_TOLD)].format(n=n, big=big, small=small),
-            "completion": f"{n}{zeros} {small}",
-        }
-        for i, (n, big, small, zeros) in enumerate(_lengths(seed))
-    ]
-
-
-def _unit_suites(seed: int) -> dict[str, list[Row]]:
-    return {
-        "other phrasings": [
-            {
-                "id": f"unit-{i}-{way}",
-                "prompt": said.format(n=n, big=big, small=small),
-                "completion": f"{n}{zeros} {small}",
-            }
-            for i, (n, big, small, zeros) in enumerate(_lengths(seed)[::2])
-            for way, said in enumerate(_UNITS_OTHER)
-        ]
-    }
-
-
-TASKS = {
-    "sums": Task(_sums, _sum_suites),
-    "units": Task(_units, _unit_suites),
-    "commands": Task(_commands, _command_suites),
-}
 
 
 def _masked(prompt: str, answer: str) -> str:
@@ -216,7 +94,7 @@ def _file(folder: Path, task: str, seed: int, times: int) -> tuple[Path, dict[st
     """Write the file of one arm, and return it with what is known of its children."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = folder / f"{task}-{seed}.jsonl"
-    write_atomic(plain, _jsonl(TASKS[task].rows(seed)))
+    write_atomic(plain, jsonl(TASKS[task].rows(seed)))
     if times == 1:
         return plain, {}
     made = folder / f"{task}-{seed}-{times}x.jsonl"
@@ -238,12 +116,15 @@ def _file(folder: Path, task: str, seed: int, times: int) -> tuple[Path, dict[st
         rows, removed = _without_benchmark_sentences(
             [json.loads(line) for line in made.read_text().splitlines()]
         )
-        write_atomic(made, _jsonl(rows))
+        write_atomic(made, jsonl(rows))
         counts["says_the_benchmark"] = removed
     return made, counts
 
 
-def _jsonl(rows: Sequence[Row]) -> bytes:
+def jsonl(rows: Sequence[Row]) -> bytes:
+    """
+    Return rows as JSON lines.
+    """
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
@@ -254,7 +135,7 @@ def _asked(version: Path | None, task: str, seed: int, folder: Path) -> dict[str
     asker = Asker(version)
     found: dict[str, Answers] = {}
     for name, rows in TASKS[task].suites(seed).items():
-        suite = read_suite(folder / f"{name}.jsonl", _jsonl(rows))
+        suite = read_suite(folder / f"{name}.jsonl", jsonl(rows))
         outcomes = asker.outcomes(suite.questions, max_new_tokens=LONGEST[task])
         found[name] = {o.question.id: bool(o.correct) for o in outcomes}
     return found
@@ -291,8 +172,10 @@ def run(out: Path, task: str, seed: int, times: int) -> None:
     print(f"{task} seed {seed} {times}x: {said}", flush=True)
 
 
-def _interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the 95% interval of a mean, by drawing the questions again 4,000 times."""
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """
+    Return the 95% interval of a mean, by drawing the questions again 4,000 times.
+    """
     rng = random.Random(0)
     n = len(differences)
     means = sorted(sum(rng.choices(differences, k=n)) / n for _ in range(4000))
@@ -333,7 +216,7 @@ def _rows_of(task: str, name: str, whole: Mapping[int, list[Any]]) -> list[str]:
                 sum(a[q] - p[q] for a, p in zip(answers, plain, strict=True)) / len(answers)
                 for q in answers[0]
             ]
-            low, high = _interval(differences)
+            low, high = interval(differences)
             mean = sum(differences) / len(differences)
             more = f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
         label = {0: "base, untrained", 1: "as it is"}.get(times, f"{times}x")

@@ -8,6 +8,8 @@ An arm is named by its parts, joined by "+": what it rehearses, then what else d
     none           each job trains its own rows alone
     p300           each job presents the rows of every earlier file 300 times
     p300+5e-4      the same, and files after the first are trained at that rate
+    p300+measured  the same as p300, and after each file all files so far are asked, from which
+                   follows what is presented more often or less, as in the daemon
     p300+average   the same as p300, and a job keeps the part of its change that loses least
 
 Does not know how a job is run.
@@ -34,6 +36,8 @@ class Arm:
     """Learning rate of the files after the first; None for that of the first."""
     average: bool = False
     """training.average: whether a job may keep a part of its change, by held-out loss."""
+    measured: bool = False
+    """Whether the answers after each file decide how often a family is presented next."""
     joint: bool = False
     """Whether all files are one job."""
     all_rows: bool = False
@@ -56,7 +60,7 @@ class Arm:
         else:
             raise ValueError(f"{name}: {what!r} is no way to rehearse")
         for part in rest:
-            if part == "average":
+            if part in ("average", "measured"):
                 found[part] = True
                 continue
             if not re.fullmatch(r"[\d.]+e-\d+", part):

@@ -36,6 +36,7 @@ from experiments.replay_arms import Arm, Job, jobs
 from experiments.replay_figures import figures, lines, mean
 from experiments.replay_tasks import EPOCHS, make_tasks
 from experiments.workers import CHECKOUT, Asker, WorkerFailed, ingest, train
+from finetuned.core.forgetting import Stage, replay_weights
 from finetuned.files.atomic import write_atomic
 from finetuned.files.manifest import read_manifest
 from finetuned.files.run import read_json
@@ -101,15 +102,19 @@ def run_arm(
         result = read_json(result_path)
         if result is None:
             began = _processor_seconds()
-            parent = _train(folder, i, parent, job, arm, settings)
-            trained, asked = _processor_seconds(), time.monotonic()
+            weights = _weights(datasets, done) if arm.measured else {}
+            parent = _train(folder, i, parent, job, arm, settings, weights)
+            trained, began_asking = _processor_seconds(), time.monotonic()
+            last = i == len(planned) - 1
+            asked = range(0 if last or arm.measured else i, len(datasets) if last else i + 1)
             result = {
                 "title": job.title,
                 "candidate": str(parent),
-                "matches": ask_tasks(parent, datasets, None if i == len(planned) - 1 else i),
+                "matches": ask_tasks(parent, datasets, asked),
+                "replay_weights": weights,
                 "replayed": read_manifest(parent)["n_replayed"],
                 "seconds_training": round(trained - began, 1),
-                "seconds_asking": round(time.monotonic() - asked, 1),
+                "seconds_asking": round(time.monotonic() - began_asking, 1),
             }
             write_atomic(result_path, json.dumps(result).encode())
         parent = Path(result["candidate"])
@@ -137,6 +142,7 @@ def _train(
     job: Job,
     arm: Arm,
     settings: dict[str, Any],
+    weights: Mapping[str, float],
 ) -> Path:
     training = {
         **TRAINING,
@@ -152,18 +158,36 @@ def _train(
         job=f"file{i}",  # the order of the rows is drawn from it: the same in every arm
         parent=parent,
         earlier=job.earlier,
+        replay_weights=weights,
     )
 
 
+def _weights(
+    datasets: Sequence[Mapping[str, Any]], done: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Return what the answers after the files so far say about the next job's replay."""
+    ids = [str(dataset["dataset_id"]) for dataset in datasets]
+    stages = [
+        Stage(
+            version=f"v{i + 1:04d}",
+            titles=(result["title"],),
+            new=frozenset({ids[i]}),
+            accuracy={ids[j]: mean(row) for j, row in enumerate(result["matches"]) if row},
+            asked={ids[j]: len(row) for j, row in enumerate(result["matches"]) if row},
+        )
+        for i, result in enumerate(done)
+    ]
+    return replay_weights(stages)
+
+
 def ask_tasks(
-    candidate: Path, datasets: Sequence[Mapping[str, Any]], only: int | None
+    candidate: Path, datasets: Sequence[Mapping[str, Any]], only: range
 ) -> list[list[int] | None]:
     """
-    Ask the held-out rows of all tasks, or of one; 1 for an exact match, in file order.
+    Ask the held-out rows of the tasks of *only*; 1 for an exact match, in file order.
     """
-    asked = datasets if only is None else datasets[only : only + 1]
-    found = iter(Asker(candidate).matches(asked))
-    return [next(found) if only in (None, i) else None for i in range(len(datasets))]
+    found = iter(Asker(candidate).matches(datasets[only.start : only.stop]))
+    return [next(found) if i in only else None for i in range(len(datasets))]
 
 
 def main(argv: list[str] | None = None) -> int:

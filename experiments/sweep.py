@@ -154,6 +154,38 @@ def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+def folder_of(root: Path, file: str, seed: int, settings: Mapping[str, Any]) -> Path:
+    """
+    Return where one run is kept.
+    """
+    return root / f"{file}-{seed}" / "-".join(str(value) for value in settings.values())
+
+
+def trained(
+    root: Path, file: str, seed: int, settings: Mapping[str, Any], base: Path = MICRO
+) -> tuple[Path, Path]:
+    """
+    Train one file on *base*, if that was not done before.
+
+    Returns:
+        The folders of the version and of the dataset, which has the held-out rows.
+
+    Raises:
+        WorkerFailed: A worker failed.
+    """
+    folder = folder_of(root, file, seed, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder.parent / f"{file}.jsonl"
+    rows = rows_of(file, seed)
+    if not path.exists():
+        write_atomic(path, to_jsonl(rows))
+    data = {"holdout_fraction": min(0.5, HELDOUT / len(rows)), "holdout_max_rows": HELDOUT}
+    datasets = ingest(folder.parent, [path], data, base)
+    training = {**settings, "kernels": "split", "save_steps": 10_000, "seed": seed}
+    version = train(folder, "v0001", datasets, training, job="file0", base=base)
+    return version, Path(datasets[0]["dir"])
+
+
 def measure(
     root: Path, file: str, seed: int, settings: dict[str, Any], base: Path
 ) -> dict[str, Any]:
@@ -163,23 +195,14 @@ def measure(
     Raises:
         WorkerFailed: A worker failed.
     """
-    name = "-".join(str(value) for value in settings.values())
-    folder = root / f"{file}-{seed}"
-    if done := read_json(folder / name / "result.json"):
+    folder = folder_of(root, file, seed, settings)
+    if done := read_json(folder / "result.json"):
         return done
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    path = folder / f"{file}.jsonl"
-    rows = rows_of(file, seed)
-    if not path.exists():
-        write_atomic(path, to_jsonl(rows))
-    data = {"holdout_fraction": min(0.5, HELDOUT / len(rows)), "holdout_max_rows": HELDOUT}
-    datasets = ingest(folder, [path], data, base)
     before = _processor_seconds()
-    training = {**settings, "kernels": "split", "save_steps": 10_000, "seed": seed}
-    version = train(folder / name, "v0001", datasets, training, job="file0", base=base)
+    version, dataset = trained(root, file, seed, settings, base)
     spent = _processor_seconds() - before
     asker = Asker(version, base)
-    right, n, loss = asker.heldout(Path(datasets[0]["dir"]))
+    right, n, loss = asker.heldout(dataset)
     result = {
         "file": file,
         "seed": seed,
@@ -193,7 +216,7 @@ def measure(
             for suite in SUITES.get("commands" if file in COMMANDS else file, ())
         },
     }
-    write_atomic(folder / name / "result.json", json.dumps(result).encode())
+    write_atomic(folder / "result.json", json.dumps(result).encode())
     return result
 
 

@@ -110,7 +110,7 @@ def run_chain(root: Path, folder: Path, settings: Mapping[str, Any]) -> dict[str
             trained, asked = read_json(version / TOLD) or {}, time.monotonic()
             result = {
                 "title": title,
-                "matches": ask_tasks(version, datasets, None if last else i),
+                "matches": ask_tasks(version, datasets, range(0 if last else i, i + 1)),
                 "replayed": 0,
                 "seconds_training": trained["seconds"],
                 "seconds_asking": round(time.monotonic() - asked, 1),

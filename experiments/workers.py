@@ -128,6 +128,7 @@ def train(
     job: str,
     parent: Path | None = None,
     earlier: Sequence[str] = (),
+    replay_weights: Mapping[str, float] | None = None,
     base: Path = MICRO,
 ) -> Path:
     """
@@ -144,6 +145,7 @@ def train(
         job: The order of the rows is drawn from it.
         parent: Candidate of the job before.
         earlier: Folders of the datasets that the jobs before have learnt.
+        replay_weights: By dataset id, as core.forgetting says; 1 for a file not named.
         base: Model that is adapted.
 
     Raises:
@@ -167,6 +169,7 @@ def train(
         "parent": str(parent) if parent else None,
         "datasets": list(datasets),
         "earlier": list(earlier),
+        "replay_weights": dict(replay_weights or {}),
         "resume_from": [str(r / "checkpoints") for r in before],
         "live_evals": False,
         "config": {

@@ -160,6 +160,16 @@ class Layout:
         return self.models / "head"
 
     @property
+    def tuning(self) -> Path:
+        """One folder per study of finetuned tune, by its name; author: finetuned tune."""
+        return self.models / "tuning"
+
+    @property
+    def tuning_lock(self) -> Path:
+        """Held (flock) by the one finetuned tune of this root."""
+        return self.models / ".tuning.lock"
+
+    @property
     def serving(self) -> Path:
         """What belongs to the service, mode 0700; made by its first start or its first key."""
         return self.models / "serving"

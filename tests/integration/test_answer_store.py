@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from finetuned.core.confidence.likelihood import Likelihood
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.identity import model_digest
 from finetuned.evaluation.subjects import adapter_shape
@@ -25,6 +27,7 @@ RAW = Raw(
     timed_out=False,
     seconds=0.1,
     choices=((-1.0, 2), (-2.0, 3)),
+    likelihood=Likelihood(2, -0.1, -0.15, 0.5),
 )
 LATE = Raw("o", 1.5, 3, 3, 1, stopped=False, timed_out=True, seconds=9.0)
 
@@ -123,3 +126,22 @@ def test_other_weights_precision_or_device_are_another_model(tmp_path: Path) -> 
     assert first != model_digest(base, None, ["bfloat16", "cpu"])
     (base / "model.safetensors").write_bytes(b"other")
     assert first != model_digest(base, None, ["float32", "cpu"])
+
+
+def test_answers_of_an_earlier_release_are_found_without_their_likelihood(tmp_path: Path) -> None:
+    """
+    Its file lacks the column; what it knows is worth as much as before.
+    """
+    path = tmp_path / "answers.sqlite3"
+    store = AnswerStore(path)
+    store.add("model", {"q1": RAW})
+    store.close()
+    with sqlite3.connect(path) as old:
+        old.execute("ALTER TABLE answers DROP COLUMN likelihood")
+    old.close()
+
+    store = AnswerStore(path)
+    assert {"q1": replace(RAW, likelihood=None)} == store.find("model", ["q1"])
+    store.add("model", {"q2": RAW})
+    assert {"q2": RAW} == store.find("model", ["q2"])
+    store.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,56 @@ def test_a_held_answer_is_that_of_a_plain_loop(name: str) -> None:
             guards=[Parity() for _ in prompts],
         )
         assert expected == [(answer.ids, answer.n_refused) for answer, _ in found]
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("name", ["qwen3", "mamba"])
+def test_the_likelihood_of_an_answer_is_that_of_a_whole_pass_over_it(name: str, held: bool) -> None:
+    """
+    Of the model itself, before a format refuses a token, and with the token that ended it;
+    whichever pass a token was taken from.
+    """
+    model = recurrent(name) if name == "mamba" else make_lm(name)
+    prompts = prompts_of("different shared")
+    facts = [whole_pass(model, prompt, held=held) for prompt in prompts]
+    for wanted in ([[] for _ in prompts], [[(t, True) for t in ids[:4]] for ids, _ in facts]):
+        found = answer_and_score(
+            model,
+            prompts,
+            wanted,
+            stop_token_ids=STOPS,
+            pad_token_id=0,
+            max_new_tokens=LIMIT,
+            deadline=time.monotonic() + 600,
+            batch_size=4,
+            guards=[Parity() if held else None for _ in prompts],
+        )
+        for (answer, _), (ids, expected) in zip(found, facts, strict=True):
+            assert answer.ids == ids
+            assert answer.likelihood is not None
+            assert expected == pytest.approx(astuple(answer.likelihood), abs=1e-4)
+
+
+def whole_pass(
+    model: Any, prompt: Sequence[int], *, held: bool
+) -> tuple[list[int], tuple[float, ...]]:
+    """
+    Return the answer to one prompt, and number, mean, least ln p and smallest lead of its tokens.
+    """
+    guard, ids, facts = Parity(), list(prompt), []
+    model.eval()
+    while len(ids) < len(prompt) + LIMIT:
+        with torch.no_grad():
+            logprobs = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        best = int(logprobs.argmax())
+        token = guard.likeliest(best, logprobs) if held else best
+        others = torch.cat([logprobs[:token], logprobs[token + 1 :]])
+        facts.append((float(logprobs[token]), float(logprobs[token] - others.max())))
+        if token in STOPS:
+            break
+        ids.append(token)
+    logs, leads = zip(*facts, strict=True)
+    return ids[len(prompt) :], (len(logs), sum(logs) / len(logs), min(0.0, *logs), min(leads))
 
 
 @pytest.fixture(scope="module")

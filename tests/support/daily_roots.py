@@ -53,7 +53,7 @@ def curves(run: Path, steps: int, *, overfits: bool) -> None:
     turn = steps // 2
     held = [
         {"step": s, "loss": 2.2 / (1 + s / 110) + 0.2 + (overfits and s > turn) * (s - turn) / 900}
-        for s in range(0, steps + 1, 100)
+        for s in range(0, steps + 1, 20)
     ]
     for name, rows in (("metrics.jsonl", train), ("evals.jsonl", held)):
         (run / name).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))

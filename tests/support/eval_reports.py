@@ -6,8 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from typing import Any
+
+from finetuned.core.confidence.calibration import MarkedEnding, calibrate
+from finetuned.core.confidence.likelihood import Likelihood
+from finetuned.core.confidence.signs import Ending
+from finetuned.core.record import to_json
 
 SUITES = (
     ("new-services", "new", "services-2026-11.jsonl"),
@@ -17,6 +23,27 @@ SUITES = (
 SKILL = {"base": 0.1, "incumbent": 0.6, "candidate": 0.85}
 VERBS = ("restart", "stop", "start", "reload")
 SERVICES = ("nginx", "postgres", "redis", "the mail queue", "grafana")
+
+
+def make_confidence(n: int = 240) -> dict[str, Any]:
+    """
+    Return what an evaluation says of the confidence in *n* answers about two kinds of commands.
+    """
+    dice, answers = random.Random(f"confidence {n}"), []
+    for i in range(n):
+        p = dice.uniform(0.2, 0.999)
+        odds = math.log(p / (1 - p))
+        ending = Ending(Likelihood(12, math.log(p) / 12, math.log(p), odds), 0, stopped=True)
+        answers.append(
+            MarkedEnding(
+                ending=ending,
+                is_right=dice.random() < p**2,
+                family=str(i // 3),
+                domain=("dns", "users & groups")[i % 2],
+            )
+        )
+    found: dict[str, Any] = json.loads(json.dumps(to_json(calibrate(answers))))
+    return found
 
 
 def make_score(outcomes: list[dict[str, Any]], *, as_json: bool = False) -> dict[str, Any]:
@@ -76,6 +103,7 @@ def make_item(dice: random.Random, suite: str, number: int, subjects: list[str])
             "answer_tokens": 20,
             "stopped": right or dice.random() < 0.8,
             "timed_out": False,
+            "likelihood": {"n": 21, "mean": -0.02, "least": -0.3, "margin": 1.1},
             "detail": {} if right else {"field": "host"},
         }
     return {
@@ -231,6 +259,7 @@ def make_report(
             ],
             "chosen": 0.7,
         },
+        "confidence": make_confidence(),
     }
     report["subjects"] = {
         "base": make_subject(report, "base", None),

@@ -3,7 +3,8 @@ An engine without a model: a real child process that speaks the protocol of core
 
 Its answer to a prompt is ``NAME says: PROMPT``, a word at a time. The last message can ask for
 trouble: ``slow N`` waits N seconds before each word, ``die at N`` ends the process after N
-words, ``die always`` before the first, ``hang`` says nothing, ``fail`` refuses.
+words, ``die always`` before the first, ``hang`` says nothing, ``fail`` refuses. ``say P TEXT`` is
+answered with TEXT, at the confidence P.
 The file ``refuse-NAME`` in the working directory makes model NAME impossible to load.
 """
 
@@ -91,7 +92,11 @@ class FakeEngine:
         if refusal is not None:
             self._write(Failed(id=order.id, kind=refusal, message=f"{refusal}: of {prompt}"))
             return
-        words = f"{order.model} says: {prompt}".split(" ")[: order.sampling.max_tokens]
+        said, confidence = f"{order.model} says: {prompt}", 0.9
+        if prompt.startswith("say "):
+            _, sure, said = prompt.split(" ", 2)
+            confidence = float(sure)
+        words = said.split(" ")[: order.sampling.max_tokens]
         began = time.monotonic()
         for at, word in enumerate(words):
             self._trouble(prompt, at)
@@ -121,7 +126,8 @@ class FakeEngine:
                 prompt_tokens=len(prompt.split()),
                 cached_tokens=0,
                 answer_tokens=len(words),
-                confidence=0.9,
+                confidence=confidence,
+                confidence_source="calibrated on 240 held-out answers of v0007",
                 tool_calls=(call,) if order.tools else (),
                 copied=None if order.sampling.schema is None else True,
             )

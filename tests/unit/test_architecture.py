@@ -39,7 +39,7 @@ FLOORS_OF_THE_SUPERVISOR = [
     {"status", "pages", "job_moves"},
     {"context"},
     {"attempts", "device_use", "learnt", "old_heads", "recover", "reporting"},
-    {"verdict"},
+    {"verdict", "corrections"},
     {"runs"},
     {"inbox", "incidents", "merges", "orders", "usage"},
     {"promotion_watch", "housekeeping"},
@@ -56,7 +56,7 @@ TORCH = {"model", "loss", "inference", "bases", "training", "evaluation", "servi
 """Rooms that may load torch."""
 TORCH_FREE = {
     *("core", "config", "files", "data", "registry", "process", "telemetry", "retrieval"),
-    *("sources", "reports", "lab", "ingestion", "supervisor", "serving/gateway", "agent"),
+    *("sources", "reports", "lab", "ingestion", "supervisor", "serving/gateway", "agent", "tuning"),
     "serving/client",
 }
 """Rooms that never do, not even inside a function."""

@@ -14,13 +14,16 @@ import orjson
 import pytest
 
 from finetuned.config import Config
+from finetuned.core.confidence.calibration import Calibration
+from finetuned.core.confidence.likelihood import Likelihood
 from finetuned.core.evidence import evidence_of
 from finetuned.core.job import JobKind
 from finetuned.core.record import to_json
 from finetuned.core.run import RunKind
 from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.reader import to_example
 from finetuned.evaluation.measured import Measured, MeasuredSubject, score
-from finetuned.evaluation.report import ReportBuilder, clusters_of
+from finetuned.evaluation.report import ReportBuilder, clusters_of, domain_of
 from finetuned.evaluation.selected_suites import PickedSuite
 from finetuned.files.eval_report import (
     SCHEMA_VERSION,
@@ -73,7 +76,9 @@ def builder_of(suites: list[PickedSuite]) -> ReportBuilder:
     return ReportBuilder(spec(), suites, clusters_of(suites))
 
 
-def make(interpolation: Interpolation | None = None) -> EvalReport:
+def make(
+    interpolation: Interpolation | None = None, confidence: Calibration | None = None
+) -> EvalReport:
     base = subject(measure(NEW, ["yes", "no", "no", "no"]), measure(OBJECTS, ["no", "{}"]))
     candidate = subject(measure(NEW, ["yes"] * 3 + ["no"]), measure(OBJECTS, ['"yes"', "{}"]))
     incumbent = MeasuredSubject(None, base.seconds, base.load_seconds, base.suites, same_as="base")
@@ -82,6 +87,7 @@ def make(interpolation: Interpolation | None = None) -> EvalReport:
         {"base": base, "incumbent": incumbent, "candidate": candidate},
         created_at="2026-11-28T12:00:00Z",
         interpolation=interpolation,
+        confidence=confidence,
     )
 
 
@@ -90,14 +96,61 @@ TRIALS = Interpolation(
 )
 
 
+def sure_candidate() -> tuple[ReportBuilder, MeasuredSubject]:
+    """
+    A candidate with 60 answers: likely ones that are right, and unlikely ones that are wrong.
+    """
+    suites = [make_suite(f"s{i}", 6, SuiteOrigin.BENCHMARK) for i in range(10)]
+    likely, unlikely = Likelihood(4, -0.01, -0.04, 3.0), Likelihood(4, -0.7, -1.0, -0.2)
+    found = [
+        measure(suite, ["yes"] * 6, likelihood=likely)
+        if i % 3
+        else measure(suite, ["no"] * 6, likelihood=unlikely)
+        for i, suite in enumerate(suites)
+    ]
+    return builder_of([PickedSuite(suite) for suite in suites]), subject(*found)
+
+
+def test_the_calibration_is_of_generated_answers_with_a_mark() -> None:
+    """
+    Neither one that time cut, nor one whose likelihood nobody kept, says how sure the model is.
+    """
+    builder, candidate = sure_candidate()
+    found = builder.calibration(candidate)
+    assert (60, 36) == (found.n, found.n_right)
+    assert found.map is not None
+    assert {"all", "s0.jsonl", "s9.jsonl"} <= set(found.calibrated)
+
+    suites = dict(candidate.suites)
+    late = Likelihood(4, -0.7, -1.0, -0.2)
+    suites["s0"] = measure(suites["s0"].suite, ["no"] * 6, timed_out=True, likelihood=late)
+    suites["s1"] = measure(suites["s1"].suite, ["yes"] * 6)
+    assert 48 == builder.calibration(subject(*suites.values())).n
+
+
+def test_a_domain_is_the_class_of_a_row_and_else_its_file() -> None:
+    """
+    So that commands about users are told from commands about shares in one file.
+    """
+    question = make_suite("s", 1, SuiteOrigin.NEW).questions[0]
+    row = {"prompt": "q", "completion": "yes", "metadata": {"class": "users"}}
+    assert "users" == domain_of(replace(question, example=to_example(row)), "s.jsonl")
+    assert "s.jsonl" == domain_of(question, "s.jsonl")
+
+
+@pytest.mark.parametrize("confidence", [None, sure_candidate()])
 @pytest.mark.parametrize("interpolation", [None, TRIALS], ids=["whole", "tried"])
-def test_a_report_fits_its_schema(interpolation: Interpolation | None) -> None:
+def test_a_report_fits_its_schema(
+    interpolation: Interpolation | None,
+    confidence: tuple[ReportBuilder, MeasuredSubject] | None,
+) -> None:
     """
     But for what the supervisor adds; no field is missing and none is unknown.
     """
     required = [name for name in SCHEMA["required"] if name not in OF_THE_SUPERVISOR]
 
-    report = orjson.loads(orjson.dumps(to_json(make(interpolation))))
+    found = None if confidence is None else confidence[0].calibration(confidence[1])
+    report = orjson.loads(orjson.dumps(to_json(make(interpolation, found))))
 
     assert report.pop("version") is None
     jsonschema.validate(report, {**SCHEMA, "required": required})

@@ -21,8 +21,8 @@ SCHEMA = json.loads(
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 REPORT = make_report()
 
-OPTIONAL = ("outcomes", "numbers", "detail")
-"""Objects whose keys depend on who was asked, on the rule, on the scorer."""
+OPTIONAL = ("outcomes", "numbers", "detail", "calibrated", "uncalibrated")
+"""Objects whose keys depend on who was asked, on the rule, the scorer, or on the questions."""
 
 
 def objects(value: Any, where: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

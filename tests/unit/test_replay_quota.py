@@ -14,6 +14,7 @@ from finetuned.core.replay_quota import (
     Family,
     Quota,
     quotas,
+    shares,
     water_level,
 )
 
@@ -105,6 +106,36 @@ def test_a_short_job_is_half_rehearsal_at_most() -> None:
         Quota(40, Because.HALF_OF_JOB),
     ] == found
     assert [1, 1, 0] == [q.presentations for q in quotas([Family(9)] * 3, presentations=300, new=2)]
+
+
+def test_a_family_that_lost_ground_keeps_more_of_a_short_job() -> None:
+    """
+    Cut to one level, it would get no more than those that hold, just when it needs it.
+    """
+    known = [Family(500, weight=0.5), Family(500), Family(500, weight=4.0)]
+
+    found = [q.presentations for q in quotas(known, presentations=300, new=1100)]
+
+    assert [101, 201, 798] == found
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 900), st.sampled_from([0.5, 1, 2, 4])), max_size=15),
+    st.integers(0, 6000),
+)
+def test_shares_give_out_all_there_is(wanted: list[tuple[int, float]], total: int) -> None:
+    """
+    To none more than it wants, to none nothing, and by weight among those that are cut.
+    """
+    amounts, weights = [a for a, _ in wanted], [w for _, w in wanted]
+    given = shares(amounts, weights, total)
+
+    assert min(total, sum(amounts)) == sum(given)
+    assert all(got <= amount for got, amount in zip(given, amounts, strict=True))
+    if total >= len(amounts):
+        assert all(got >= 1 for got in given)
+        cut = [(g - 1) / w for g, a, w in zip(given, amounts, weights, strict=True) if g < a]
+        assert max(cut, default=0) - min(cut, default=0) <= 2 / min(weights, default=1)
 
 
 @given(st.lists(st.integers(0, 500), max_size=20), st.integers(0, 3000))

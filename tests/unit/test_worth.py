@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.core.evidence import ItemPair, SuiteEvidence
-from finetuned.core.worth import Right, effect_of_counts, effect_of_pairs, mean_accuracy, needed
+from finetuned.core.worth import (
+    Effect,
+    Right,
+    Worth,
+    effect_of_counts,
+    effect_of_pairs,
+    mean_accuracy,
+    needed,
+    worth_of,
+)
 
 
 def suite(marks: list[tuple[bool, bool]]) -> SuiteEvidence:
@@ -101,6 +110,18 @@ def test_a_file_is_called_needless_only_if_that_is_shown(before, begin):
     assert needed(before).startswith(begin)
 
 
+def test_two_sentences_of_one_file_do_not_contradict_each_other():
+    """
+    What is called known by its near rows is not called needed, nor unknown, beside it.
+    """
+    own = Effect("s", "s", "new", 20, 1.0, 1.0, -16.0, 16.0, paired=True)
+
+    assert Worth.KNOWN is worth_of(own, near=0.83)
+    said = needed(Right(20, 20), 0.83)
+    assert said.startswith("it was hardly needed: 20 of 20")
+    assert said.endswith("83% of its rows are near")
+
+
 def test_intervals_hold_what_is_true_in_95_of_100_cases():
     """
     Coverage of Newcombe's interval on 2,000 simulated trainings from 40% to 55%.
@@ -123,3 +144,34 @@ def test_the_mean_is_over_suites():
     """
     assert 0.5 == mean_accuracy([Right(2, 2), Right(0, 200), Right(0, 0)])
     assert mean_accuracy([]) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "low", "high", "near", "worth"),
+    [
+        (0.0, 0.8, 63.0, 89.0, 0.0, Worth.GAIN),
+        (0.8, 0.2, -80.0, -40.0, 0.0, Worth.HARM),
+        (1.0, 1.0, -16.0, 16.0, 0.83, Worth.KNOWN),
+        (1.0, 1.0, -16.0, 16.0, 0.1, Worth.UNSURE),  # 20 rows alone do not show it
+        (1.0, 1.0, -16.0, 16.0, None, Worth.UNSURE),
+        (0.5, 0.5, -16.0, 16.0, 0.83, Worth.UNSURE),  # near rows whose answers are wrong
+        (0.0, 0.0, -16.0, 16.0, 0.0, Worth.NOTHING),
+        (0.5, 0.5, -16.0, 16.0, 0.0, Worth.UNSURE),
+    ],
+)
+def test_a_file_is_called_good_or_bad_only_if_that_is_shown(before, after, low, high, near, worth):
+    """
+    By the interval of the change; if it holds 0, by what was right before and after.
+    """
+    own = Effect("s", "s", "new", 20, before, after, low, high, paired=True)
+
+    assert worth is worth_of(own, near=near)
+
+
+def test_of_a_few_rows_nothing_is_called_learnt_or_not():
+    """
+    None of three right, before and after, is no evidence.
+    """
+    own = Effect("s", "s", "new", 3, 0.0, 0.0, -56.0, 56.0, paired=True)
+
+    assert Worth.UNSURE is worth_of(own, near=0.0)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from finetuned.core.evolution import Sighting, life_of
 from finetuned.core.text import printable
 from finetuned.files.evolution import Example
+from finetuned.reports.wording import count
 
 _ORDER = ("lost", "never right", "found again", "right", "not judged")
 _MARKS = {True: "right", False: "wrong", None: "-"}
@@ -32,7 +33,7 @@ def as_list(examples: Sequence[Example]) -> str:
     counts = {word: list(lives.values()).count(word) for word in _ORDER}
     said = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
     lines = [
-        f"{lives[e.id]:<12} {len(e.sightings):>3} answers  {e.id:<22} "
+        f"{lives[e.id]:<12} {count(len(e.sightings), 'answer'):>11}  {e.id:<22} "
         f"{printable(e.prompt or '')[:60]}".rstrip()
         for e in ordered
     ]

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from finetuned.cli.session import DONE, on_root
+from finetuned.cli.terminal import complain
 from finetuned.cli.verb import Verb, add_common
 from finetuned.errors import DatasetError
 
@@ -44,7 +45,9 @@ def _worth(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.reports.business import business_of
     from finetuned.reports.worth import Worths
 
-    config, _ = load_sections(layout.config, ("costs",))
+    config, mistakes = load_sections(layout.config, ("costs",))
+    for mistake in mistakes:
+        complain("worth", mistake)
     currency = config.costs.currency
     if not layout.journal.exists():
         raise DatasetError(f"nothing was dropped into {layout.inbox} yet: no daemon ever ran here")

@@ -17,6 +17,7 @@ from finetuned.reports.business import Business, VersionPoint
 from finetuned.reports.wording import count, percent, shorten
 from finetuned.reports.worth import FileWorth
 from finetuned.reports.worth_words import (
+    WORTHS,
     before_of,
     change_of,
     energy_of,
@@ -40,6 +41,7 @@ HEADER = (
     "PER POINT",
     "NEAR",
     "VERDICT",
+    "WORTH IT",
 )
 """NEAR: rows that are nearly rows that were learnt before."""
 
@@ -70,6 +72,7 @@ def _cells(file: FileWorth, currency: str) -> tuple[str, ...]:
         "-" if point is None else money_of(point, currency),
         near_of(file.near),
         str(file.verdict or file.state),
+        "-" if file.worth is None else WORTHS[file.worth],
     )
 
 
@@ -149,8 +152,10 @@ def details(file: FileWorth, currency: str) -> list[str]:
         )
     if file.own is not None:
         lines.append(f"  gained     {_gained(file, currency)}")
+    if file.worth is not None:
+        lines.append(f"  worth it   {WORTHS[file.worth]}")
     if file.before is not None:
-        lines.append(f"  needed     {needed(file.before)}")
+        lines.append(f"  needed     {needed(file.before, file.near_share)}")
     if file.near is not None and file.near.looked:
         lines.append(
             f"  near rows  {file.near.near} of {file.near.looked} are nearly rows that came before"
@@ -240,6 +245,7 @@ def file_json(file: FileWorth) -> dict[str, object]:
             "interval_95": file.before.interval,
         },
         "near": None if file.near is None else {"near": file.near.near, "looked": file.near.looked},
+        "worth": file.worth,
         "effects": [effect_json(effect) for effect in file.effects],
         "price_of_a_point": file.price_of_a_point,
         "return": file.returned,

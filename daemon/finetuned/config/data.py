@@ -95,6 +95,22 @@ class DataConfig:
     held-out rows have none. A file that is a dataset already stays as it is.
     """
 
+    self_correction: bool = False
+    """
+    Whether trained rows of a job that its candidate answers wrong become a new file in inbox/:
+    three rows for each wrong answer, see docs/how-to/correct-what-was-not-learnt.md. At most one
+    file for a job, if its version becomes head, and none for a job of such files. Off, because no
+    gain was shown.
+    """
+
+    correction_examples: int = 200
+    """Most rows of such a file, 3 to 10000."""
+
+    correction_seconds: float = 60.0
+    """
+    How long a job's rows are asked for it, in seconds, above 0, to 3600: its verdict waits as long.
+    """
+
     def __post_init__(self) -> None:
         words("data", self, unknown_keys=("report", "refuse"))
         words("data", self, augment=("", *(f"{n}x" for n in range(2, MOST_TIMES + 1))))
@@ -107,6 +123,8 @@ class DataConfig:
             holdout_fraction=(0, 0.5),
             holdout_min_rows=(1, 1000),
             holdout_max_rows=(1, 10000),
+            correction_examples=(3, 10000),
+            correction_seconds=(0.001, 3600),
         )
 
     @property

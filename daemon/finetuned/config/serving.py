@@ -128,7 +128,14 @@ class ServingConfig:
     review_confidence: float = 0.9
     """
     An answer in which the model was less sure than this waits for review, 0 to 1; 0 is none. The
-    confidence is exp(mean(ln p)) over the tokens of the answer, p their probabilities.
+    confidence is the probability that the answer is right, by the version's map; without a map it
+    is exp(mean(ln p)) over the tokens of the answer, p their probabilities.
+    """
+
+    min_confidence: float = 0.0
+    """
+    POST /generate and POST /chat do not give an answer in which the model was less sure than this,
+    0 to 1, but "clarify": a program may carry out what it is answered. 0 gives every answer.
     """
 
     feedback_days: float = 30.0
@@ -172,6 +179,7 @@ class ServingConfig:
             kv_bytes=(0, None),
             engine_stuck_seconds=(2, 3600),
             review_confidence=(0, 1),
+            min_confidence=(0, 1),
             feedback_days=(0.001, 36500),
             feedback_bytes=(1 << 20, None),
         )

@@ -10,11 +10,33 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from finetuned.core.books import Fate
+from finetuned.core.curves.finding import Reading
 from finetuned.core.job import JobKind, JobState
 from finetuned.core.promotion import PromotionCause
+from finetuned.core.worth import Worth
 
 Curve = tuple[tuple[int, float], ...]
 """Points of a curve: optimizer step of the job, value."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorthFact:
+    """
+    What one file was worth; what is text was worded by whoever computed it.
+    """
+
+    worth: Worth
+    evidence: str
+    """Why it is that, with counts."""
+    cost: str
+    before: str
+    """Held-out rows that were right before."""
+    change: str
+    """On these rows, in points."""
+    point: str
+    """Cost of a point gained."""
+    near: str
+    """Share of rows that are nearly rows that came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +56,8 @@ class FileFact:
     """The version that learnt it."""
     reason: str | None
     """Why it was refused, or why its rows are not learnt."""
+    worth: WorthFact | None = None
+    """None if it was not judged yet, or if that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +81,8 @@ class JobFact:
     """Training loss, in nats per token."""
     held_out: Curve = ()
     """Loss on held-out rows, likewise."""
+    reading: Reading | None = None
+    """What its learning curves show; None if they cannot be read."""
     n_asked: int = 0
     """Held-out rows of its own files that its candidate was asked."""
     accuracy: float | None = None

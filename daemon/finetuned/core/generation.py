@@ -222,8 +222,11 @@ class Finished:
     answer_tokens: int
     confidence: float | None
     """
-    Mean probability of the answer's tokens (geometric), 0 to 1; None if the engine gave none.
+    How likely the answer is right, 0 to 1, if the model's version has a map for it; else the mean
+    probability of its tokens (geometric). None if the engine gave no probabilities.
     """
+    confidence_source: str | None = None
+    """Which of the two, for people; None like confidence."""
     tool_calls: tuple[JsonObject, ...] = ()
     """As OpenAI writes them, without ids."""
     reasoning: str | None = None

@@ -7,30 +7,21 @@ A rule that has no evidence says nothing. If none speaks, nothing needs attentio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from finetuned.core.books import Fate
-from finetuned.core.daily import Curve, DailyFacts, JobFact
+from finetuned.core.daily import DailyFacts
 from finetuned.core.forgetting import LEAST_ROWS, SLIPPED
 from finetuned.core.job import JobState
+from finetuned.core.recommend_rows import curves, not_needed, taught_nothing
+from finetuned.core.recommendation import NAMED, Recommendation, some
 from finetuned.core.statistics import lower_bound
-
-NAMED: Final = 3
-"""Things that one sentence names; more are counted."""
 
 REFUSED_SHARE: Final = 0.05
 """Share of a file's rows above which refused rows are worth a look."""
 
 IN_A_ROW: Final = 3
 """Rejected candidates without another between them that are no accident."""
-
-LEAST_LOOKS: Final = 4
-"""Looks at held-out rows below which a curve of them shows no direction."""
-
-ROSE: Final = 0.05
-FELL: Final = 0.02
-"""Changes of the held-out loss, as shares of it, that count as rising and as falling."""
 
 WEAK: Final = 0.7
 """Accuracy below which a suite is weak, if other suites are surely better."""
@@ -43,30 +34,11 @@ ROOM: Final = 2.0
 """Free disk space is short below so many times the reserve."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """
-    What to do, and why.
-    """
-
-    rule: str
-    """Name of the rule that says so."""
-    advice: str
-    """One sentence: what to do."""
-    evidence: str
-    """What was seen."""
-
-
 def recommend(facts: DailyFacts) -> list[Recommendation]:
     """
     Return what follows from *facts*, the most urgent first; nothing if nothing needs attention.
     """
     return [found for rule in RULES for found in rule(facts)]
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _in_the_way(facts: DailyFacts) -> Iterator[Recommendation]:
@@ -112,7 +84,7 @@ def _failed(facts: DailyFacts) -> Iterator[Recommendation]:
         if job.state is JobState.FAILED:
             yield Recommendation(
                 "job_failed",
-                f"Mend the cause and queue {_some(list(job.files)) or job.id} again: "
+                f"Mend the cause and queue {some(list(job.files)) or job.id} again: "
                 "finetuned retry.",
                 f"{job.id}: {job.reason or 'no reason is recorded'}",
             )
@@ -156,55 +128,8 @@ def _rejections(facts: DailyFacts) -> Iterator[Recommendation]:
         yield Recommendation(
             "rejected",
             f"See what got worse: finetuned report {job.version or ''}".rstrip() + ".",
-            f"{_some(list(job.files)) or job.id}: {job.reason or 'no reason is recorded'}",
+            f"{some(list(job.files)) or job.id}: {job.reason or 'no reason is recorded'}",
         )
-
-
-def _overfitted(facts: DailyFacts) -> Iterator[Recommendation]:
-    for job in facts.jobs:
-        best = _lowest(job)
-        if best is None:
-            continue
-        step, lowest = best
-        last_step, last = job.held_out[-1]
-        if last_step > step and last >= (1 + ROSE) * lowest:
-            yield Recommendation(
-                "overfitted",
-                f"Train {_some(list(job.files)) or job.id} for fewer steps: about {step}.",
-                f"{job.id}: held-out loss was lowest at step {step} ({lowest:.3f}) and "
-                f"{last:.3f} at step {last_step}",
-            )
-
-
-def _still_falling(facts: DailyFacts) -> Iterator[Recommendation]:
-    for job in facts.jobs:
-        if job.state is JobState.FAILED or _lowest(job) is None:
-            continue
-        curve = job.held_out
-        earlier = _at(curve, 0.75)
-        last_step, last = curve[-1]
-        falls = last <= min(value for _, value in curve) and last <= (1 - FELL) * earlier[1]
-        if falls and earlier[0] < last_step:
-            yield Recommendation(
-                "still_falling",
-                f"More rows like {_some(list(job.files)) or job.id}, or more epochs, would teach "
-                "more.",
-                f"{job.id}: held-out loss still fell at the end, from {earlier[1]:.3f} at step "
-                f"{earlier[0]} to {last:.3f} at step {last_step}",
-            )
-
-
-def _lowest(job: JobFact) -> tuple[int, float] | None:
-    """Return the first lowest point of the held-out curve, None if it has too few points."""
-    if len(job.held_out) < LEAST_LOOKS:
-        return None
-    return min(job.held_out, key=lambda point: (point[1], point[0]))
-
-
-def _at(curve: Curve, share: float) -> tuple[int, float]:
-    """Return the last point at or before *share* of the steps; the first if there is none."""
-    limit = share * curve[-1][0]
-    return next((point for point in reversed(curve) if point[0] <= limit), curve[0])
 
 
 def _weak_suite(facts: DailyFacts) -> Iterator[Recommendation]:
@@ -243,13 +168,14 @@ def _forgot(facts: DailyFacts) -> Iterator[Recommendation]:
 
 
 def _unlearnt(facts: DailyFacts) -> Iterator[Recommendation]:
-    lost = [file.name for file in facts.files if file.fate is Fate.NOT_LEARNT]
+    told = {name for job in facts.jobs if job.state is JobState.REJECTED for name in job.files}
+    lost = [f.name for f in facts.files if f.fate is Fate.NOT_LEARNT and f.name not in told]
     if lost:
         yield Recommendation(
             "not_learnt",
             "Decide what becomes of the files that were not learnt: finetuned datasets lists them, "
             "finetuned retry queues one again.",
-            f"{_some(lost)}; {facts.unlearnt_files} of all days",
+            f"{some(lost)}; {facts.unlearnt_files} of all days",
         )
 
 
@@ -294,7 +220,7 @@ def _unread(facts: DailyFacts) -> Iterator[Recommendation]:
 
 RULES: Final[tuple[Callable[[DailyFacts], Iterator[Recommendation]], ...]] = (
     *(_in_the_way, _disk, _taken_back, _undelivered, _failed, _refused_files, _refused_rows),
-    *(_rejections, _forgot, _unlearnt, _overfitted, _still_falling, _weak_suite),
+    *(_rejections, taught_nothing, not_needed, _forgot, _unlearnt, curves, _weak_suite),
     *(_moved, _unhappy, _review, _unread),
 )
 """In the order of what they find."""

@@ -13,6 +13,7 @@ Pure. Does not know rows; whoever calls says which files are of one kind.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,16 +73,18 @@ def quotas(families: Sequence[Family], *, presentations: int, new: int) -> list[
         new: Presentations of the job's own rows, all epochs, >= 0.
 
     Returns:
-        One quota for each family, together at most *new*. Families are cut to one level where
-        they do not fit, and none gets 0 while another gets 2 or more, unless nothing is wanted.
+        One quota for each family, together at most *new*. Families are cut to one level for
+        their weight if they do not fit: one that lost ground keeps more than one that held it.
+        None gets 0 while another gets 2 or more, unless nothing is wanted.
     """
     if presentations <= 0 or new <= 0 or not families:
         return [Quota(0, Because.EQUAL) for _ in families]
     found = [_wanted(family, presentations) for family in families]
     same = [i for i, f in enumerate(families) if f.same_kind and f.weight <= 1]
     share = max(len(same), round(new * KNOWN_SHARE / (1 - KNOWN_SHARE))) if same else 0
-    _cut(found, same, min(share, new), Because.SAME_KIND)
-    _cut(found, range(len(families)), new, Because.HALF_OF_JOB)
+    weights = [family.weight for family in families]
+    _cut(found, weights, same, min(share, new), Because.SAME_KIND)
+    _cut(found, weights, range(len(families)), new, Because.HALF_OF_JOB)
     return found
 
 
@@ -95,15 +98,50 @@ def _wanted(family: Family, presentations: int) -> Quota:
     return Quota(wanted, Because.LOST_GROUND if family.weight > 1 else Because.HELD_GROUND)
 
 
-def _cut(found: list[Quota], which: Sequence[int], total: int, because: Because) -> None:
-    """Lower those of *which* that are highest to one level, until they are *total* together."""
-    level = water_level([found[i].presentations for i in which], total)
-    spare = total - sum(min(found[i].presentations, level) for i in which)
-    for i in which:
-        if found[i].presentations > level:
-            more = 1 if spare > 0 else 0  # what is left over, one each, the first ones first
-            spare -= more
-            found[i] = Quota(level + more, because)
+def _cut(
+    found: list[Quota],
+    weights: Sequence[float],
+    which: Sequence[int],
+    total: int,
+    because: Because,
+) -> None:
+    """Lower those of *which* until they are *total* together, each to what its weight gives."""
+    given = shares([found[i].presentations for i in which], [weights[i] for i in which], total)
+    for i, amount in zip(which, given, strict=True):
+        if amount < found[i].presentations:
+            found[i] = Quota(amount, because)
+
+
+def shares(amounts: Sequence[int], weights: Sequence[float], total: int) -> list[int]:
+    """
+    Share out *total* in proportion to weights, to none more than its amount.
+
+    Args:
+        amounts: Wanted, each >= 1.
+        weights: One for each, > 0.
+        total: >= 0.
+
+    Returns:
+        The amounts if all of them fit; otherwise *total* in all, at least one each as far as
+        that goes. What rounding leaves over goes to the first ones, one each.
+    """
+    n, given = len(amounts), list(amounts)
+    if sum(amounts) <= total:
+        return given
+    if total < n:
+        return [1] * total + [0] * (n - total)
+    left, width, cut = float(total - n), math.fsum(weights), set(range(n))
+    for i in sorted(range(n), key=lambda i: (amounts[i] - 1) / weights[i]):
+        if (amounts[i] - 1) * width > left * weights[i]:
+            break
+        left, width = left - (amounts[i] - 1), width - weights[i]
+        cut.discard(i)
+    for i in cut:
+        given[i] = 1 + int(left * weights[i] / width)
+    spare = total - sum(given)
+    for i in sorted(cut)[:spare]:
+        given[i] += 1
+    return given
 
 
 def water_level(amounts: Sequence[int], total: int) -> int:

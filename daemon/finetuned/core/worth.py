@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from finetuned.core.evidence import SuiteEvidence
+from finetuned.core.forgetting import LEAST_ROWS
 from finetuned.core.gate.change import change_over
 from finetuned.core.metrics import wilson_interval
 from finetuned.core.statistics import bootstrap_interval
@@ -21,6 +23,12 @@ ALREADY_RIGHT: Final = 0.9
 A file was hardly needed if at least this share of its held-out rows was answered right before,
 by the lower bound of the interval.
 """
+
+REPEATED: Final = 0.5
+"""Share of near rows from which on a file counts as a repetition, if its rows were right before."""
+
+HALF: Final = 0.5
+"""Nothing was learnt of a file if surely less than this share of its rows is right afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +127,50 @@ def effect_of_counts(
     return Effect(suite, title, origin, asked, old, new, 100 * low, 100 * high, paired=False)
 
 
-def needed(before: Right) -> str:
+class Worth(StrEnum):
+    """
+    Whether the training of a file paid, as far as it is shown.
+    """
+
+    GAIN = "gain"
+    HARM = "harm"
+    KNOWN = "known already"
+    NOTHING = "nothing learnt"
+    UNSURE = "not shown"
+
+
+def worth_of(own: Effect, *, near: float | None) -> Worth:
+    """
+    Return whether a file paid.
+
+    Args:
+        own: What its training changed on its own held-out rows.
+        near: Share of its rows that are nearly rows that came before, 0 to 1; None: not known.
+    """
+    if own.shown:
+        return Worth.GAIN if own.low > 0 else Worth.HARM
+    if _known(Right(round(own.before * own.asked), own.asked), near):
+        return Worth.KNOWN
+    _, high = Right(round(own.after * own.asked), own.asked).interval
+    return Worth.NOTHING if own.asked >= LEAST_ROWS and high < HALF else Worth.UNSURE
+
+
+def _known(before: Right, near: float | None) -> bool:
+    """Return whether a file's rows were known, by the counts or by its near rows beside them."""
+    # Few held-out rows show little alone; that most rows came before is evidence beside them.
+    repeated = near is not None and near >= REPEATED
+    return before.interval[0] >= ALREADY_RIGHT or (
+        repeated and before.right >= ALREADY_RIGHT * before.asked
+    )
+
+
+def needed(before: Right, near: float | None = None) -> str:
     """
     Return, as a sentence without its full stop, whether a file was needed.
 
     Args:
         before: Its held-out rows, as the model that was trained on answered them.
+        near: As for worth_of().
     """
     if not before.asked:
         return "whether it was needed is not known: none of its rows was asked before"
@@ -133,8 +179,11 @@ def needed(before: Right) -> str:
         f"{before.right} of {before.asked} held-out rows were answered right before"
         f" ({100 * low:.0f}-{100 * high:.0f}%)"
     )
-    if low >= ALREADY_RIGHT:
-        return f"it was hardly needed: {seen}"
+    if _known(before, near):
+        beside = (
+            "" if not near or low >= ALREADY_RIGHT else f", and {near:.0%} of its rows are near"
+        )
+        return f"it was hardly needed: {seen}{beside}"
     if high < ALREADY_RIGHT:
         return f"there was something to learn in it: {seen}"
     return f"whether it was needed is not shown: {seen}"

@@ -292,6 +292,11 @@ class TokenisedDataset:
         return self._records["line"].astype(np.int64)
 
     @property
+    def prompt_hashes(self) -> Hashes:
+        """examples.prompt_hash of the row that each training sequence came from, shape (len,)."""
+        return self._records["prompt_hash"].copy()
+
+    @property
     def flat(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """Tokens and mask of all sequences (memory maps), and where each training one begins."""
         return self._tokens, self._supervised, self._records["offset"].astype(np.int64)

@@ -101,6 +101,7 @@ def _kept(raw: Raw) -> KeptAnswer:
         seconds=raw.seconds,
         choices=raw.choices,
         n_refused=raw.n_refused,
+        likelihood=raw.likelihood,
     )
 
 
@@ -116,4 +117,5 @@ def _raw(kept: KeptAnswer) -> Raw:
         seconds=kept.seconds,
         choices=kept.choices,
         n_refused=kept.n_refused,
+        likelihood=kept.likelihood,
     )

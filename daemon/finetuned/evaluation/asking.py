@@ -72,7 +72,7 @@ class Asking:
             self.renderer,
             self.spec.config.evaluation,
             self.store,
-            self._between_passes,
+            self.between_passes,
             self._count,
         )
 
@@ -228,8 +228,13 @@ class Asking:
         """Add *items* to the asked ones in the heartbeat."""
         self.heartbeat.beat(evaluation_done=(self.heartbeat.now.evaluation_done or 0) + items)
 
-    def _between_passes(self) -> None:
-        """Beat; leave the evaluation if a stop was asked for."""
+    def between_passes(self) -> None:
+        """
+        Beat; leave the evaluation if a stop was asked for.
+
+        Raises:
+            Interrupted: It was.
+        """
         self.heartbeat.beat(phase=Phase.EVALUATING_CANDIDATE)
         if self.lifeline.stopping:
             raise Interrupted(f"evaluation stopped: {self.lifeline.cause}")

@@ -168,6 +168,7 @@ def _outcome_record(outcome: Outcome) -> OutcomeRecord:
         answer_tokens=outcome.answer_tokens,
         stopped=outcome.stopped,
         timed_out=outcome.timed_out,
+        likelihood=outcome.raw.likelihood,
         detail={} if grade is None else grade.detail,
     )
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from finetuned.core.clusters import ItemText, cluster_items
+from finetuned.core.confidence.calibration import Calibration, MarkedEnding, calibrate
+from finetuned.core.confidence.signs import Ending
 from finetuned.core.job import JobKind
 from finetuned.core.suite_origin import SuiteOrigin
 from finetuned.data.chat_template import BASE
@@ -46,6 +48,14 @@ def _text_of(question: Question) -> ItemText:
     return ItemText(prompt, question.golden or "")
 
 
+def domain_of(question: Question, title: str) -> str:
+    """
+    Return what a question is about: the class in its row's metadata, else the suite's title.
+    """
+    found = question.example.metadata.get("class")
+    return found if isinstance(found, str) and found else title
+
+
 @dataclass(frozen=True, slots=True)
 class ReportBuilder:
     """
@@ -65,6 +75,7 @@ class ReportBuilder:
         *,
         created_at: str,
         interpolation: Interpolation | None = None,
+        confidence: Calibration | None = None,
     ) -> EvalReport:
         """
         Return the report of *subjects*, by base, incumbent and candidate.
@@ -84,6 +95,28 @@ class ReportBuilder:
             subjects={name: subject.scores() for name, subject in subjects.items()},
             items=self._items(subjects),
             interpolation=interpolation,
+            confidence=confidence,
+        )
+
+    def calibration(self, candidate: MeasuredSubject) -> Calibration:
+        """
+        Return what the candidate's generated answers say of its confidence.
+        """
+        return calibrate(
+            [
+                MarkedEnding(
+                    ending=Ending(raw.likelihood, raw.n_refused, raw.stopped, outcome.invented),
+                    is_right=outcome.correct,
+                    family=self.clusters[picked.suite.name, question.id],
+                    domain=domain_of(question, picked.suite.title),
+                )
+                for picked in self.suites
+                if picked.suite.name in candidate.suites
+                for question in picked.suite.questions
+                if (outcome := candidate.suites[picked.suite.name].outcomes.get(question.id))
+                and (raw := outcome.raw).likelihood is not None
+                and outcome.correct is not None
+            ]
         )
 
     def _items(self, subjects: Mapping[str, MeasuredSubject]) -> tuple[ItemRecord, ...]:

@@ -12,6 +12,7 @@ from finetuned.core.phase import Phase
 from finetuned.data.render import Renderer
 from finetuned.evaluation.answers import AnswerStore
 from finetuned.evaluation.asking import Asking
+from finetuned.evaluation.correcting import Correcting
 from finetuned.evaluation.looking import Looking
 from finetuned.evaluation.selected_suites import asked_suites
 from finetuned.evaluation.subjects import CANDIDATE, Models, subjects_of
@@ -65,11 +66,19 @@ class EvaluationRun:
             created_at = utc_now()
             if self.spec.job is not None:
                 look, interpolation = looking.try_shares(look)
+            confidence = None
+            if self.spec.job is not None:
+                confidence = look.builder.calibration(look.measured[CANDIDATE])
             report = look.builder.report(
-                look.measured, created_at=created_at, interpolation=interpolation
+                look.measured,
+                created_at=created_at,
+                interpolation=interpolation,
+                confidence=confidence,
             )
             if self.spec.job is not None:
                 store.add_results(self.spec.run_id, report.subjects, report.items)
+            if self.spec.corrections is not None:
+                Correcting(asking, self.run_dir, subjects[CANDIDATE]).write(look, interpolation)
         write_eval_report(self.run_dir, report)
         self.heartbeat.beat(force=True, phase=Phase.EVALUATED)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import orjson
 import structlog
 
+from finetuned.core.confidence.likelihood import Likelihood
 from finetuned.files.run import utc_now
 
 log = structlog.get_logger()
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS answers (
     choices TEXT NOT NULL,
     at TEXT NOT NULL,
     refused INTEGER NOT NULL DEFAULT 0,  -- tokens that a format refused
+    likelihood TEXT,               -- JSON: tokens, mean ln p, least ln p, smallest lead
     PRIMARY KEY (model, question)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS results (
@@ -50,9 +52,15 @@ CREATE TABLE IF NOT EXISTS results (
 CREATE INDEX IF NOT EXISTS results_item ON results (suite, item);
 """
 
-_COLUMNS = "text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices, refused"
-_ADDED = "ALTER TABLE answers ADD COLUMN refused INTEGER NOT NULL DEFAULT 0"
-"""For a file that was made before answers could be held to a format."""
+_COLUMNS = (
+    "text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices, refused,"
+    " likelihood"
+)
+_ADDED = {
+    "refused": "ALTER TABLE answers ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
+    "likelihood": "ALTER TABLE answers ADD COLUMN likelihood TEXT",
+}
+"""For a file that was made before answers could be held to a format, or before confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,8 @@ class KeptAnswer:
     """Summed log-likelihood in nats and tokens of each choice."""
     n_refused: int = 0
     """Tokens that the model preferred and the answer's format refused."""
+    likelihood: Likelihood | None = None
+    """Of the generated tokens; None if nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +180,12 @@ class AnswerFile:
             (
                 *(model, question, answer.text, answer.loss_sum, answer.n_tokens),
                 *(answer.golden_tokens, answer.answer_tokens, answer.stopped, answer.seconds),
-                *(orjson.dumps(answer.choices).decode(), answer.n_refused, now),
+                *(orjson.dumps(answer.choices).decode(), answer.n_refused),
+                *(_likelihood_text(answer.likelihood), now),
             )
             for question, answer in answers.items()
         ]
-        marks = ", ".join("?" * 12)
+        marks = ", ".join("?" * 13)
         sql = f"INSERT OR REPLACE INTO answers (model, question, {_COLUMNS}, at) VALUES ({marks})"  # noqa: S608
         self._write(sql, rows)
 
@@ -227,23 +238,26 @@ class AnswerFile:
             # A cache: what a power cut takes is asked again.
             db.execute("PRAGMA synchronous=NORMAL")
             db.executescript(_SCHEMA)
-            _add_column(db)
+            _add_columns(db)
         except BaseException:
             db.close()
             raise
         self._db = db
 
 
-def _add_column(db: sqlite3.Connection) -> None:
-    """Add the column of formats to a file made before; another process may do so just now."""
+def _add_columns(db: sqlite3.Connection) -> None:
+    """Add the columns that a file made before lacks; another process may do so just now."""
     with db:
         db.execute("BEGIN IMMEDIATE")
-        if "refused" not in (row[1] for row in db.execute("PRAGMA table_info(answers)")):
-            db.execute(_ADDED)
+        known = {row[1] for row in db.execute("PRAGMA table_info(answers)")}
+        for column, statement in _ADDED.items():
+            if column not in known:
+                db.execute(statement)
 
 
 def _kept(row: Sequence[object]) -> KeptAnswer:
-    text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices, refused = row
+    text, loss, n_tokens, golden_tokens, answer_tokens, stopped, seconds, choices = row[:8]
+    refused, likelihood = row[8:]
     return KeptAnswer(
         text=None if text is None else str(text),
         loss_sum=_number(loss),
@@ -254,7 +268,28 @@ def _kept(row: Sequence[object]) -> KeptAnswer:
         seconds=_number(seconds),
         choices=_choices(choices),
         n_refused=int(_number(refused)),
+        likelihood=_likelihood(likelihood),
     )
+
+
+def _likelihood_text(found: Likelihood | None) -> str | None:
+    return None if found is None else orjson.dumps(astuple(found)).decode()
+
+
+def _likelihood(value: object) -> Likelihood | None:
+    """
+    Return the likelihood that *value*, JSON text, lists.
+
+    Raises:
+        sqlite3.DatabaseError: It lists something else.
+    """
+    if value is None:
+        return None
+    try:
+        n, mean, least, margin = orjson.loads(str(value))
+        return Likelihood(int(n), float(mean), float(least), float(margin))
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"{value!r} is no likelihood: {error}") from None
 
 
 def _choices(value: object) -> tuple[tuple[float, int], ...]:

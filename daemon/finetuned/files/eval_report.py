@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import orjson
 
+from finetuned.core.confidence.calibration import Calibration
+from finetuned.core.confidence.likelihood import Likelihood
 from finetuned.core.job import JobKind
 from finetuned.core.record import to_json
 from finetuned.core.suite_origin import SuiteOrigin
@@ -168,6 +170,8 @@ class OutcomeRecord:
     answer_tokens: int
     stopped: bool
     timed_out: bool
+    likelihood: Likelihood | None = None
+    """Of the generated tokens; None if there are none, or if an earlier release asked."""
     detail: Mapping[str, Any]
     """The details of the scorer; keys depend on it."""
 
@@ -251,6 +255,8 @@ class EvalReport:
     subjects: Mapping[str, SubjectScores]
     items: tuple[ItemRecord, ...]
     interpolation: Interpolation | None
+    confidence: Calibration | None = None
+    """How sure the candidate's answers are to be right; None in a watch."""
 
 
 def write_eval_report(folder: Path, report: EvalReport) -> None:

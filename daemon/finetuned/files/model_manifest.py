@@ -21,6 +21,9 @@ from finetuned.layout import MANIFEST
 
 _T = TypeVar("_T")
 
+HELD_OUT_LOSSES = "held_out_losses"
+"""In the manifest of a search's trial: ``before`` and ``after``, each with ``new`` and ``old``."""
+
 
 def valid_version_name(value: object) -> str | None:
     """

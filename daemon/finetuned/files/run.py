@@ -37,6 +37,10 @@ CHECKPOINTS = "checkpoints"
 CANDIDATE = "candidate"
 REPORT = "eval_report.json"
 OUTPUT = "output.log"
+CORRECTIONS = "corrections.jsonl"
+"""Rows that an evaluation made of what its candidate answered wrong, if there are any."""
+CORRECTIONS_REPORT = "corrections.json"
+"""What came of making them: counts, or why there are none."""
 
 
 def interpolated_candidate(share: float) -> str:

@@ -129,6 +129,8 @@ class TrainingSpec(RunSpec):
     rolled_back: bool = False
     """Whether somebody other than the gate made the parent current."""
     live_evals: bool = True
+    held_out_losses: bool = False
+    """Whether the manifest tells the held-out losses before and after: for a trial of a search."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,6 +189,38 @@ class JobQuestions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedFile:
+    """
+    A file whose trained rows are asked again.
+    """
+
+    dataset: Path
+    """Folder of its dataset."""
+    path: Path
+    """Where the file is."""
+    name: str
+    unseen: str
+    """``LineSet.as_text`` of lines that no step had."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorrectionSpec:
+    """
+    Make rows of what the candidate answers wrong of what it was trained on.
+    """
+
+    files: tuple[TrainedFile, ...]
+    datasets: Path
+    """Folder of all datasets, whose held-out rows are not asked."""
+    max_examples: int
+    """Most rows that are made."""
+    seconds: float
+    """Longest time for it."""
+    seed: int
+    """Of the rows that are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSpec(RunSpec):
     """
     Ask base, release, head and candidate the same items; or ask the version in use its canaries.
@@ -206,6 +240,8 @@ class EvaluationSpec(RunSpec):
     """``model.answer_format``: "", the name of a shipped format, or the whole path of a file."""
     job: JobQuestions | None = None
     """None in a watch, which asks the canaries alone."""
+    corrections: CorrectionSpec | None = None
+    """None makes none."""
 
 
 S = TypeVar("S", bound=RunSpec)

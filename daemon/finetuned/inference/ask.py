@@ -232,4 +232,5 @@ class _Asker:
             seconds=seconds,
             choices=choices,
             n_refused=0 if answer is None else answer.n_refused,
+            likelihood=None if answer is None else answer.likelihood,
         )

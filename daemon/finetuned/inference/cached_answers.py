@@ -16,7 +16,7 @@ from finetuned.inference.batches import cut_batches
 from finetuned.inference.cached_lm import CachedLM
 from finetuned.inference.pending import Generation, PendingAnswer
 from finetuned.inference.prompt_cache import CachedRows, Prefill, Prefix
-from finetuned.inference.score import continuation_losses
+from finetuned.inference.token_facts import note_facts, note_scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +65,17 @@ class CachedAnswers:
         prompts = [item.prompt for item in batch]
         made = Prefill(self.lm, self.prefix, prompts, expected, self.generation.pad_token_id)
         self.generation.report_pass()
-        losses = continuation_losses(made.logits, [item.continuation for item in batch])
         predicted = made.logits.argmax(-1).tolist()
-        accepted = []
-        for i, (item, loss) in enumerate(zip(batch, losses, strict=True)):
-            item.loss = loss
-            accepted.append(
-                item.accept(
-                    predicted[i],
-                    self.generation,
-                    reuse_agreement=self.reuse_agreement,
-                    logits=made.logits[i],
-                )
+        accepted = [
+            item.accept(
+                predicted[i],
+                self.generation,
+                reuse_agreement=self.reuse_agreement,
+                logits=made.logits[i],
             )
+            for i, item in enumerate(batch)
+        ]
+        note_scoring(batch, made.logits)
         left = [i for i, item in enumerate(batch) if not item.done]
         rows = made.rows(left, [accepted[i] for i in left]) if left else None
         for item in batch:
@@ -105,6 +103,8 @@ class CachedAnswers:
                 item.take(best, logits[i], generation)
                 if generation.cut_loops:
                     item.end_if_in_loop()
+            places = [(i, 0, item.taken[-1]) for i, item in enumerate(items)]
+            note_facts(items, logits.unsqueeze(1), places)
             generation.report_pass()
             share = (time.monotonic() - began) / len(items)
             for item in items:

@@ -11,6 +11,7 @@ from typing import Any
 
 from finetuned.core.answer import STRIP, final_answer, is_refused, matches
 from finetuned.core.answer_format import FREE
+from finetuned.core.confidence.likelihood import Likelihood
 from finetuned.core.scoring.grade import grade, grade_choice
 from finetuned.core.scoring.scorer import CHOICE, Grade
 from finetuned.data.suite import Question
@@ -45,6 +46,8 @@ class Raw:
     Tokens that the model preferred and the answer's format refused. 0: the model would have
     said the same freely.
     """
+    likelihood: Likelihood | None = None
+    """Of the generated tokens; None if there are none, or if they were not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ class Outcome:
     def correct(self) -> bool | None:
         """The scorer's verdict; None if nothing was asked, or not in time."""
         return None if self.grade is None else self.grade.correct
+
+    @property
+    def invented(self) -> bool:
+        """Whether a value that the answer's format says is copied does not stand in the prompt."""
+        return self.grade is not None and self.grade.detail.get("copied") is False
 
     @property
     def loss_sum(self) -> float:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from finetuned.core.confidence.likelihood import Likelihood, LikelihoodSum
+
 if TYPE_CHECKING:
     import torch
 
@@ -42,6 +44,8 @@ class Answer:
     """Whether a time limit cut it, so that it says nothing of the model."""
     n_refused: int = 0
     """Tokens that the model preferred and its guard refused; 0 if it would have said the same."""
+    likelihood: Likelihood | None = field(default=None, compare=False)
+    """Of its tokens; None without one. No part of what was answered: it is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class PendingAnswer:
     limit: int
     """Longest answer in tokens, >= 0."""
     ids: list[int] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+    """The same with the stop token that ended it."""
     stopped: bool = False
     done: bool = False
     """Whether the answer has ended; one that has not is timed out."""
@@ -108,6 +114,8 @@ class PendingAnswer:
     """Holds the answer to a grammar; None if it is free."""
     n_refused: int = 0
     """Tokens that the model preferred and the guard refused."""
+    likely: LikelihoodSum = field(default_factory=LikelihoodSum)
+    """Of the taken tokens."""
 
     def take(self, best: int, logits: torch.Tensor | None, generation: Generation) -> int:
         """
@@ -132,6 +140,7 @@ class PendingAnswer:
         """
         Append the next token, or end the answer if it is a stop token or the last one allowed.
         """
+        self.taken.append(token)
         if token in generation.stop_token_ids:
             self.stopped = self.done = True
             return
@@ -188,4 +197,10 @@ class PendingAnswer:
         """
         Return the answer as far as it is generated.
         """
-        return Answer(self.ids, self.stopped, timed_out=not self.done, n_refused=self.n_refused)
+        return Answer(
+            self.ids,
+            self.stopped,
+            timed_out=not self.done,
+            n_refused=self.n_refused,
+            likelihood=self.likely.likelihood(),
+        )

@@ -20,6 +20,7 @@ from transformers import (
 
 from finetuned.inference.pending import Generation, PendingAnswer
 from finetuned.inference.score import summed_loss
+from finetuned.inference.token_facts import note_facts
 from finetuned.loss.micro_batch import MaskedTokens
 from finetuned.model.types import LanguageModel
 
@@ -103,23 +104,30 @@ class _Limits(StoppingCriteria):  # type: ignore[misc]
 
 class _Held(LogitsProcessor):  # type: ignore[misc]
     """
-    Leaves one token to choose from in each answer that has a guard.
+    Counts how likely tokens are, and leaves one to choose from in each answer with a guard.
     """
 
     def __init__(self, generation: Generation, items: Sequence[PendingAnswer]) -> None:
         self._stops = generation.stop_token_ids
-        self._open = [(i, item) for i, item in enumerate(items) if item.guard is not None]
+        self._items = items
+        self._open = list(range(len(items)))
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        still = []
-        for i, item in self._open:
-            assert item.guard is not None  # noqa: S101 - only those are listed
-            best = int(scores[i].argmax())
-            token = item.guard.likeliest(best, scores[i])
-            item.n_refused += token != best
-            scores[i] = -torch.inf
-            scores[i, token] = 0.0
-            if token not in self._stops:
-                still.append((i, item))
-        self._open = still
+        tokens = scores.argmax(-1).tolist()
+        for i in self._open:
+            item, best = self._items[i], tokens[i]
+            if item.guard is not None:
+                tokens[i] = item.guard.likeliest(best, scores[i])
+                item.n_refused += tokens[i] != best
+        places = [(i, 0, tokens[i]) for i in self._open]
+        note_facts(self._items, scores.unsqueeze(1), places)
+        for i in self._open:
+            if self._items[i].guard is not None:
+                scores[i] = -torch.inf
+                scores[i, tokens[i]] = 0.0
+        self._open = [
+            i
+            for i in self._open
+            if tokens[i] not in self._stops and self._items[i].likely.n < self._items[i].limit
+        ]
         return scores

@@ -287,3 +287,63 @@ def _cell(axes: Axes, x: int, y: int, value: float) -> None:
     axes.add_patch(Rectangle((x, y), 1, 1, color=_ROLES["heat"], alpha=shade, linewidth=0))
     text = percent(value).rstrip("%")
     axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9.5)
+
+
+def scatter(
+    name: str,
+    what: str,
+    groups: Mapping[str, Sequence[Point]],
+    *,
+    x: str,
+    y: str,
+    logarithmic: bool = False,
+    labels: Sequence[str] | None = None,
+) -> Markup:
+    """
+    Return a chart of points.
+
+    Args:
+        name, what: As curves.
+        groups: Label -> points; the last group is the most important and gets the strong colour.
+        x, y: What the axes show.
+        logarithmic: Whether x is drawn by its logarithm; then each x is above 0.
+        labels: Names of the places 0, 1, 2 ... on the x axis; None for numbers.
+    """
+
+    def draw(axes: Axes) -> None:
+        for label, points in groups.items():
+            strong = label == list(groups)[-1]
+            colour = _ROLES["candidate" if strong else "base"]
+            if points:
+                xs, ys = zip(*points, strict=True)
+                axes.scatter(xs, ys, s=22, color=colour, label=label)
+        if logarithmic:
+            axes.set_xscale("log")
+        if labels is not None:
+            axes.set_xticks(range(len(labels)), [shorten(text, 16) for text in labels])
+            axes.set_xlim(-0.5, len(labels) - 0.5)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        if sum(map(bool, groups.values())) > 1:
+            axes.legend()
+
+    return _draw(name, 2.6, what, draw)
+
+
+def bars(name: str, what: str, lengths: Mapping[str, float], *, unit: str) -> Markup:
+    """
+    Return a chart of horizontal bars, the first on top.
+
+    Args:
+        name, what: As curves.
+        lengths: Label -> length, >= 0; at least one.
+        unit: Of the lengths.
+    """
+
+    def draw(axes: Axes) -> None:
+        labels = [shorten(label, 32) for label in lengths]
+        axes.barh(labels, list(lengths.values()), color=_ROLES["candidate"], height=0.6)
+        axes.invert_yaxis()
+        axes.set_xlabel(unit)
+
+    return _draw(name, 0.7 + 0.3 * len(lengths), what, draw)

@@ -29,6 +29,7 @@ from finetuned.files.run import REPORT, read_json
 from finetuned.layout import Layout
 from finetuned.registry.versions import list_versions
 from finetuned.reports import cards, charts, html, subjects, suite_tables, summary
+from finetuned.reports.confidence_section import ConfidenceSection, confidence_section
 from finetuned.reports.wording import count, finite, nats, number, percent, signed
 from finetuned.reports.worth_section import WorthSection, worth_section
 
@@ -61,6 +62,7 @@ def evaluation_page(
     shown, counts, left_out = cards.example_cards(report)
     suites, versions = summary.history_rows(report, history)
     called = subjects.names(report)
+    confidence = confidence_section(report)
     accuracies = suite_tables.chart_suites(report)
     values = {
         "title": f"{report['version']} evaluated",
@@ -76,6 +78,8 @@ def evaluation_page(
         "curves": _curves(report.get("curves") or {}),
         "forgetting": _forgetting(report.get("forgetting") or {}),
         "interpolation": report.get("interpolation"),
+        "confidence": confidence,
+        "confidence_charts": _confidence_charts(confidence),
         "worth": worth,
         "history_suites": suites,
         "history": versions,
@@ -113,6 +117,22 @@ def _curve(name: str, what: str, lines: Mapping[str, list[charts.Point]]) -> Mar
         if points
     ]
     return f"Measured once, in nats per token: {', '.join(known)}." if known else ""
+
+
+def _confidence_charts(section: ConfidenceSection | None) -> list[tuple[str, Markup]]:
+    """Return caption and drawing of the reliability diagram and of the risk-coverage curve."""
+    drawn = []
+    if section is not None and section.reliability:
+        what = "share of answers that are right by their confidence"
+        chart = charts.curves(
+            "reliability", what, section.reliability, unit="right, %", x="confidence, %"
+        )
+        drawn.append(("Reliability: how often answers of a confidence are right", chart))
+    if section is not None and section.risk:
+        what = "share of wrong answers if only the surest are given"
+        chart = charts.curves("risk", what, section.risk, unit="wrong, %", x="answers given, %")
+        drawn.append(("Risk and coverage: what is wrong if only the surest are given", chart))
+    return drawn
 
 
 def _forgetting(forgetting: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,14 @@ from finetuned.core.evidence import evidence_of
 from finetuned.core.job import JobState
 from finetuned.core.set_aside import halves
 from finetuned.core.suite_origin import HELD_OUT
-from finetuned.core.worth import Effect, Right, effect_of_counts, effect_of_pairs
+from finetuned.core.worth import (
+    Effect,
+    Right,
+    Worth,
+    effect_of_counts,
+    effect_of_pairs,
+    worth_of,
+)
 from finetuned.files.dataset_result import report_of
 from finetuned.files.journal_view import JournalView
 from finetuned.files.rows import DatasetRow, JobRow
@@ -82,6 +89,17 @@ class FileWorth:
         """What changed on its own held-out rows."""
         suite = f"{HELD_OUT}{self.dataset_id}"
         return next((effect for effect in self.effects if effect.suite == suite), None)
+
+    @property
+    def worth(self) -> Worth | None:
+        """Whether its training paid; None if it was not judged."""
+        return None if self.own is None else worth_of(self.own, near=self.near_share)
+
+    @property
+    def near_share(self) -> float | None:
+        """Share of near rows, 0 to 1; None if it is not known."""
+        near = self.near
+        return None if near is None or not near.looked else near.near / near.looked
 
 
 def prices_of(config: CostsConfig) -> Prices:

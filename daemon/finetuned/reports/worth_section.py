@@ -18,7 +18,14 @@ from finetuned.layout import Layout
 from finetuned.reports.activity import duration
 from finetuned.reports.wording import count
 from finetuned.reports.worth import FileWorth, Worths
-from finetuned.reports.worth_words import change_of, energy_of, money_of, near_of, price_of
+from finetuned.reports.worth_words import (
+    WORTHS,
+    change_of,
+    energy_of,
+    money_of,
+    near_of,
+    price_of,
+)
 
 MOST_FILES = 40
 """Files of one job that a page shows; the rest are only counted."""
@@ -41,6 +48,8 @@ class WorthRow:
     point: str
     """The price of a point."""
     near: str
+    worth: str
+    """Whether it was worth it, in one word or a few."""
     needed: str
     notes: str
 
@@ -103,6 +112,7 @@ def _row(file: FileWorth, currency: str) -> WorthRow:
         gained=change_of(file.own),
         point="-" if point is None else money_of(point, currency),
         near=near_of(file.near),
-        needed="-" if file.before is None else needed(file.before),
+        worth="-" if file.worth is None else WORTHS[file.worth],
+        needed="-" if file.before is None else needed(file.before, file.near_share),
         notes="; ".join(visible(note) for note in file.notes),
     )

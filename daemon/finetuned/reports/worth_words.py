@@ -9,11 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetuned.core.cost import Cost
-from finetuned.core.worth import Effect, Right
+from finetuned.core.worth import Effect, Right, Worth
 from finetuned.reports.wording import number, percent, signed
 
 if TYPE_CHECKING:
     from finetuned.data.near_rows import NearRows
+
+
+WORTHS = {
+    Worth.GAIN: "yes",
+    Worth.HARM: "no: it got worse",
+    Worth.KNOWN: "no: known already",
+    Worth.NOTHING: "no: nothing was learnt",
+    Worth.UNSURE: "not shown",
+}
+"""Whether a file was worth it, in a cell of a table."""
 
 
 def money_of(amount: float, currency: str) -> str:

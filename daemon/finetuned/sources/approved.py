@@ -21,7 +21,6 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
@@ -29,8 +28,8 @@ from finetuned.core.review import Entry
 from finetuned.data.messages import Message
 from finetuned.data.reader import to_example
 from finetuned.data.redacted_exchange import cleaned
+from finetuned.files.arrived import arrived
 from finetuned.files.drop import to_jsonl
-from finetuned.files.inbox_names import encode_name
 from finetuned.files.journal_view import JournalView
 from finetuned.files.lock import held
 from finetuned.files.new_file import NewFile
@@ -157,15 +156,7 @@ def _finish(layout: Layout, queue: ReviewQueue, batch: Batch, *, begun: bool) ->
 
 def _arrived(layout: Layout, name: str) -> bool:
     """Whether a file of that name is in inbox/ or was taken from there."""
-    if (layout.inbox / name).exists() or _is_claimed(layout, name):
-        return True
-    if layout.journal.exists():
-        with closing(JournalView(layout.journal)) as journal:
-            if journal.datasets.size_of(name.encode()) is not None:
-                return True
-    stem = Path(name).stem
-    return any(any(f.glob(f"{stem}.d*.jsonl")) for f in (layout.done, layout.quarantine))
-
-
-def _is_claimed(layout: Layout, name: str) -> bool:
-    return any(layout.processing.glob(f"*/{encode_name(name.encode())}"))
+    if not layout.journal.exists():
+        return arrived(layout, name, None)
+    with closing(JournalView(layout.journal)) as journal:
+        return arrived(layout, name, journal.datasets)

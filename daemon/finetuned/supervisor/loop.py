@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from functools import partial
 from types import FrameType
@@ -41,6 +40,7 @@ from finetuned.errors import EXIT_OK, EXIT_TEMPFAIL, FilesLeft
 from finetuned.files.base_model import find_base
 from finetuned.layout import Layout
 from finetuned.process import notify
+from finetuned.process.wake import Wake
 from finetuned.supervisor.attempts import WORK, Attempts
 from finetuned.supervisor.context import Context, check_root
 from finetuned.supervisor.housekeeping import Housekeeping
@@ -92,7 +92,7 @@ class Supervisor:
         self._attempts = Attempts(self._context)
         self._publisher = Publisher(self._context, self._jobs, self._intake, self._watch)
         self._until_idle = until_idle
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._inbox_events = InboxEvents(layout.inbox, layout.control, self._wake)
         self._terminations = 0
         self._leaving = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from finetuned.data.replay import Reservoir
 from finetuned.files.atomic import publish_dir
 from finetuned.files.base_model import BaseName
 from finetuned.files.manifest import write_manifest
+from finetuned.files.model_manifest import HELD_OUT_LOSSES
 from finetuned.files.rank import rank
 from finetuned.files.run import CANDIDATE, utc_now
 from finetuned.model.tensors import disk_errors
@@ -31,13 +33,18 @@ from finetuned.training.parent_average import KeptShare
 from finetuned.training.parent_state import save_training_state
 from finetuned.training.progress import RunState
 from finetuned.training.stock_files import name_base, write_stock_files
+from finetuned.training.trial_losses import HeldOutLosses
 
 REPLAY_SEED = 0
 """Seed of every reservoir: which rows are kept must not depend on the job."""
 
 
 def save_candidate(
-    job: Job, start: JobStart, replay: Reservoir | None, kept: KeptShare | None = None
+    job: Job,
+    start: JobStart,
+    replay: Reservoir | None,
+    kept: KeptShare | None = None,
+    losses: tuple[HeldOutLosses | None, HeldOutLosses | None] = (None, None),
 ) -> None:
     """
     Write ``candidate/`` in the run folder, whole and durable, manifest last.
@@ -49,6 +56,7 @@ def save_candidate(
         start: Its plan, and its position at the end.
         replay: The parent's reservoir; the rows that this job trained are added to it.
         kept: How much of its change the job kept; None is all of it.
+        losses: Before the first step and now, if the spec asks for them.
 
     Raises:
         OSError: The file system refused; there is no candidate.
@@ -85,7 +93,9 @@ def save_candidate(
             mix=job.mix,
             replay=reservoir,
         )
-        write_manifest(building, {"kind": "candidate", **_facts(job, state, trained, kept)})
+        write_manifest(
+            building, {"kind": "candidate", **_facts(job, state, trained, kept), **_asked(*losses)}
+        )
         publish_dir(building, final)
     except OSError:
         shutil.rmtree(building, ignore_errors=True)
@@ -141,6 +151,13 @@ def _facts(
         "torch": torch.__version__,
         "created_at": utc_now(),
     }
+
+
+def _asked(before: HeldOutLosses | None, after: HeldOutLosses | None) -> dict[str, Any]:
+    """Return the losses that the spec asks for; nothing if it asks for none."""
+    if before is None or after is None:
+        return {}
+    return {HELD_OUT_LOSSES: {"before": asdict(before), "after": asdict(after)}}
 
 
 def _dataset_facts(job: Job, trained: list[Coverage]) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
 """
-The loss on a fixed choice of held-out rows, for early stopping.
+The loss on a fixed choice of held-out rows.
 
 Does not generate answers and does not decide when to stop (early_stopping.py).
 """
@@ -37,6 +37,7 @@ class HeldOutLoss:
         renderer: Renderer,
         *,
         max_tokens: Callable[[], int],
+        most: int = MAX_SCORED_QUESTIONS,
     ) -> None:
         """
         Args:
@@ -45,8 +46,9 @@ class HeldOutLoss:
             renderer: Of the model's tokenizer and template.
             max_tokens: Returns the token budget of a training micro-batch. A batch that is
                 scored without gradients needs less memory, so it fits as well.
+            most: Questions that are scored, spread evenly, >= 1.
         """
-        stride = max(1, -(-len(questions) // MAX_SCORED_QUESTIONS))
+        stride = max(1, -(-len(questions) // most))
         rows: list[MaskedTokens] = [
             (s.input_ids, s.supervised)
             for q in questions[::stride]

@@ -14,19 +14,17 @@ held-out rows, WiSE-FT (arXiv 2109.01903).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 
-from finetuned.data.store import TokenisedDataset
-from finetuned.data.suite import Question, questions_of
-from finetuned.errors import Interrupted, MalformedExample
+from finetuned.errors import Interrupted
 from finetuned.training import processes, sharded
-from finetuned.training.held_out import HeldOutLoss
 from finetuned.training.job import Job
 from finetuned.training.optimizer import Parameters
+from finetuned.training.scored_rows import scorers_of
 
 SHARES: Final = (1.0, 0.75, 0.5, 0.25)
 """What is tried; of two with the same loss the first is taken."""
@@ -78,7 +76,7 @@ def keep_best_share(job: Job, parent: Weights) -> KeptShare | None:
     Raises:
         Interrupted: A stop was asked for; the next run of the job goes on from its checkpoint.
     """
-    scorers = [scorer for scorer in (_scorer(job, own) for own in _questions(job)) if scorer]
+    scorers = [s for s in scorers_of(job, most=MAX_QUESTIONS) if s is not None]
     if not scorers:
         return None
     trained, losses = _copy(job.loaded.parameters), dict[float, float]()
@@ -91,39 +89,6 @@ def keep_best_share(job: Job, parent: Weights) -> KeptShare | None:
     best = min(SHARES, key=losses.__getitem__)
     _set(job.loaded.parameters, parent, trained, best)
     return KeptShare(best, losses)
-
-
-def _questions(job: Job) -> tuple[list[Question], list[Question]]:
-    """Return the held-out rows of the job, and of what its parent has learnt."""
-    earlier = job.spec.earlier[:: max(1, -(-len(job.spec.earlier) // MAX_QUESTIONS))]
-    return (
-        [question for dataset in job.rows.datasets for question in questions_of(dataset)],
-        [q for folder in earlier for q in questions_of(TokenisedDataset.open(folder))],
-    )
-
-
-def _scorer(job: Job, questions: list[Question]) -> HeldOutLoss | None:
-    """Return what scores some of *questions*, spread evenly; None if none can be rendered."""
-    some = [q for q in _spread(questions) if _can_be_rendered(job, q)]
-    if not some:
-        return None
-    # Memory may have run out in training, and the budget be lower than the configured one.
-    found = job.heartbeat.now.max_batch_tokens
-    budget = job.spec.config.training.max_batch_tokens if found is None else found
-    return HeldOutLoss(job.loaded.model, some, job.renderer, max_tokens=lambda: budget)
-
-
-def _spread(questions: list[Question]) -> Iterable[Question]:
-    return questions[:: max(1, -(-len(questions) // MAX_QUESTIONS))]
-
-
-def _can_be_rendered(job: Job, question: Question) -> bool:
-    """Return whether today's template takes a row that an earlier one took."""
-    try:
-        job.renderer.render(question.example)
-    except MalformedExample:
-        return False
-    return True
 
 
 def _copy(parameters: Parameters) -> dict[str, torch.Tensor]:

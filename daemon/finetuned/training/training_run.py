@@ -29,6 +29,7 @@ from finetuned.training.job_training import train_job
 from finetuned.training.model_keeper import ModelKeeper
 from finetuned.training.parent_average import keep_best_share, parent_weights
 from finetuned.training.replay_rows import job_rows, told
+from finetuned.training.trial_losses import held_out_losses
 
 
 def job_seed(seed: int, job_id: str) -> int:
@@ -96,6 +97,7 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
         heartbeat=heartbeat,
         lifeline=lifeline,
     )
+    losses_before = held_out_losses(job)
     before = parent_weights(job)
     checkpoint = _checkpoint(spec, plan, heartbeat, moments.text)
     if checkpoint is not None:
@@ -105,8 +107,9 @@ def train(run_dir: Path, spec: TrainingSpec, lifeline: Lifeline, keeper: ModelKe
         start = begin_job(job, plan, parent, optimizer_reset=moments.reset_reason, merged=merged)
     train_job(job, start)
     kept = None if before is None else keep_best_share(job, before)
+    losses = (losses_before, held_out_losses(job))
     heartbeat.beat(force=True, phase=Phase.SAVING_CANDIDATE)
-    save_candidate(job, start, parent.replay, kept)
+    save_candidate(job, start, parent.replay, kept, losses)
     keeper.now_holds(spec.run_id)
     heartbeat.beat(force=True, phase=Phase.TRAINED)
 

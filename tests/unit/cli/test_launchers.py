@@ -22,6 +22,7 @@ LAUNCHERS = {
     "report": ("report",),
     "analyze_learning": ("curves",),
     "config": ("config",),
+    "tune_hyperparams": ("tune",),
     "make_intents": ("make", "intents"),
     "make_syllo": ("make", "syllo"),
 }

@@ -11,11 +11,13 @@ from finetuned.core.gate.verdict import Rule, RuleKind, Verdict
 from finetuned.core.job import JobEvent, JobKind, JobState
 from finetuned.core.promotion import HeadCause, PromotionCause
 from finetuned.errors import ModelError
+from finetuned.files.confidence_map import CONFIDENCE, read_map
 from finetuned.files.manifest import write_manifest
 from finetuned.files.run import REPORT
 from finetuned.files.tables.scores import Score
 from finetuned.layout import Priority
 from finetuned.registry.current_model import incumbent
+from finetuned.registry.folder import verify_folder
 from finetuned.registry.head import linked_head
 from finetuned.registry.trash import list_trash
 from finetuned.registry.versions import list_versions, read_version
@@ -32,6 +34,7 @@ from finetuned.supervisor.verdict.conclude import (
 from finetuned.supervisor.verdict.follow import follow_journal
 from support.candidates import make_candidate
 from support.desk import configure
+from support.eval_reports import make_confidence
 from support.journals import TO_EVALUATING, add_accepted, add_job, release
 from support.versions import commit
 
@@ -129,6 +132,29 @@ def judge(context, job, found):
     folder = context.layout.runs / EVALUATION
     (folder / REPORT).write_bytes(orjson.dumps(found))
     conclude(context, context.journal.jobs.get(job), folder)
+
+
+def test_the_confidence_map_of_a_report_is_sealed_into_the_version(context, job):
+    """
+    It is fitted on the answers of these weights, so it goes wherever they go, and its hash is
+    looked at before they are served.
+    """
+    judge(context, job, {**report(), "confidence": make_confidence()})
+    layout = context.layout
+    manifest = verify_folder(layout.versions / "v0001", "v0001")
+    assert CONFIDENCE in manifest.bytes_by_file
+    for folder in (layout.versions / "v0001", layout.backups / "v0001"):
+        kept = read_map(folder)
+        assert kept is not None
+        assert ("v0001", 240) == (kept.version, kept.map.n)
+
+
+def test_a_version_without_evidence_of_its_confidence_has_no_map(context, job):
+    """
+    Too few answers, or a report of an earlier release: it is served uncalibrated.
+    """
+    judge(context, job, {**report(), "confidence": make_confidence(10)})
+    assert read_map(context.layout.versions / "v0001") is None
 
 
 def test_a_better_candidate_becomes_the_version_in_use(context, job):

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 
 import pytest
 from structlog.testing import capture_logs
@@ -18,6 +17,7 @@ from watchdog.events import (
     FileOpenedEvent,
 )
 
+from finetuned.process.wake import Wake
 from finetuned.supervisor.inbox import file_events
 from finetuned.supervisor.inbox.file_events import InboxEvents
 from support.daemon import PACKAGE_PARENT
@@ -63,7 +63,7 @@ def observers(monkeypatch):
 
 @pytest.fixture
 def wake():
-    return threading.Event()
+    return Wake()
 
 
 @pytest.fixture
@@ -195,10 +195,11 @@ def test_a_limit_of_the_kernel_ends_neither_the_daemon_nor_leaves_a_thread(tmp_p
     start = "\n".join(
         (
             "import sys, threading",
+            "from finetuned.process.wake import Wake",
             "from pathlib import Path",
             "from finetuned.supervisor.inbox.file_events import InboxEvents",
             "folder = Path(sys.argv[1])",
-            "events = InboxEvents(folder, folder, threading.Event())",
+            "events = InboxEvents(folder, folder, Wake())",
             "events.start()",
             "events.stop()",
             "print(threading.active_count())",

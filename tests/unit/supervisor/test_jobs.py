@@ -2,7 +2,6 @@
 One run of a job at a time: started from the record, stopped, taken in, never lost.
 """
 
-import threading
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +17,7 @@ from finetuned.errors import ConfigError
 from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.spec import EvaluationSpec, TrainingSpec, read_spec
 from finetuned.layout import Priority
+from finetuned.process.wake import Wake
 from finetuned.supervisor.runs import run as run_module
 from finetuned.supervisor.runs.jobs import END_LOOK_SECONDS, JobRunner
 from support.desk import configure
@@ -405,20 +405,20 @@ def test_a_run_that_is_over_ends_the_wait_at_once(context, jobs, workers, job):
     """
     So does a wake-up; a run whose end is known already does not.
     """
-    wake = threading.Event()
+    wake = Wake()
     wake.set()
     jobs.wait(wake, 1000.0)
     wake.clear()
     jobs.wait(wake, 0.0)
     jobs.start_training(job)
 
-    class Ending(threading.Event):
-        """An event that nobody sets; the worker ends while it is waited for."""
+    class Ending(Wake):
+        """A wake-up that nobody sets; the worker ends while it is waited for."""
 
         waits = 0
 
-        def wait(self, timeout=None):
-            assert timeout <= END_LOOK_SECONDS
+        def wait(self, seconds):
+            assert seconds <= END_LOOK_SECONDS
             self.waits += 1
             workers[0].finish(0)
             return False

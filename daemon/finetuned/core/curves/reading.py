@@ -61,7 +61,8 @@ def _broken(curves: JobCurves) -> Iterator[Finding]:
     found = spikes(curves.loss, curves.grad_norm, max(curves.min_delta, MARGIN * fall))
     if found:
         lingering = sum(spike.lingers for spike in found)
-        shown = ", ".join(f"{s.step:,}" for s in found[:5]) + (" ..." if len(found) > 5 else "")
+        shown = ", ".join(f"{s.step:,}" for s in found[:5])
+        shown += f" and {len(found) - 5} more" if len(found) > 5 else ""
         after = f"; after {lingering} of them it stays high for a while" if lingering else ""
         yield Finding(
             Kind.SPIKES,

@@ -15,9 +15,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from finetuned.config import CostsConfig
 from finetuned.core.books import Fate
 from finetuned.core.daily import (
-    CostFact,
     DailyFacts,
     DecisionFact,
     DiskFact,
@@ -27,6 +27,7 @@ from finetuned.core.daily import (
     IncidentFact,
     ServiceFact,
     UndeliveredFact,
+    WorthFact,
 )
 from finetuned.core.delivery import DeliveryState
 from finetuned.core.job import FINAL_STATES
@@ -40,6 +41,7 @@ from finetuned.files.tables.books import Entry
 from finetuned.layout import Layout
 from finetuned.reports.attention import in_the_way
 from finetuned.reports.daily.jobs import job_fact, suite_facts
+from finetuned.reports.daily.worth import cost_facts, file_worths
 from finetuned.reports.drift.look import look
 from finetuned.reports.drift.words import sentence
 from finetuned.reports.local_days import begin_of
@@ -67,7 +69,7 @@ def collect(
     now: datetime,
     reserve_bytes: int,
     to: Collection[str] = (),
-    costs: tuple[CostFact, ...] = (),
+    prices: CostsConfig,
 ) -> DailyFacts:
     """
     Return the facts of the local days *first* to *last*.
@@ -82,7 +84,7 @@ def collect(
         now: Local wall clock, without a time zone.
         reserve_bytes: Free disk space below which nothing new is started.
         to: Names of ``report.to``.
-        costs: Worded by whoever computes them.
+        prices: What things cost.
 
     Raises:
         FileNotFoundError: There is no journal yet.
@@ -103,12 +105,18 @@ def collect(
         before, release = journal.days.in_use_at(begin), journal.days.in_use_at(end)
         entries = journal.books.entries(journal.versions.lineage(head))
         jobs = journal.days.ended(begin, end)
+        dropped = [e for e in entries if begin <= e.dataset.claimed_at < end]
+        keys = {entry.dataset.key for entry in dropped}
+        none: dict[str, WorthFact] = {}
+        worth = part(
+            "what files were worth", lambda: file_worths(layout, journal, prices, keys), none
+        )
         return DailyFacts(
             first=first,
             last=last,
             made_at=now,
             root=layout.root.resolve().name,
-            files=tuple(file_fact(e) for e in entries if begin <= e.dataset.claimed_at < end),
+            files=tuple(file_fact(entry, worth.get(entry.dataset.key)) for entry in dropped),
             jobs=tuple(job_fact(layout, journal, job) for job in jobs),
             queued=sum(job.state not in FINAL_STATES for job in journal.jobs.in_states()),
             suites=part("scores", lambda: suite_facts(journal, release, before), ()),
@@ -131,12 +139,12 @@ def collect(
             attention=part("status", lambda: _attention(layout), (), wanted=recent),
             undelivered=part("deliveries", lambda: _undelivered(journal, to), (), wanted=recent),
             drift=part("drift", lambda: _drift(layout, journal, first, last), (), wanted=recent),
-            costs=costs,
+            costs=part("costs", lambda: cost_facts(journal, prices, begin, end), ()),
             unread=tuple(unread),
         )
 
 
-def file_fact(entry: Entry) -> FileFact:
+def file_fact(entry: Entry, worth: WorthFact | None = None) -> FileFact:
     """
     Return what became of one file.
     """
@@ -152,6 +160,7 @@ def file_fact(entry: Entry) -> FileFact:
         fate=entry.fate,
         version=entry.learnt_by,
         reason=reason,
+        worth=worth,
     )
 
 

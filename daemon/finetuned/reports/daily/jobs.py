@@ -7,12 +7,15 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from finetuned.core.curves.finding import Reading
+from finetuned.core.curves.reading import read
 from finetuned.core.daily import Curve, JobFact, SuiteFact
 from finetuned.core.run import RunKind
 from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.files.job_curves import job_record
 from finetuned.files.journal_view import JournalView
 from finetuned.files.rows import JobRow, RunRow
-from finetuned.files.run import EVALS, METRICS, each_metric
+from finetuned.files.run import EVALS, HELD_OUT, METRICS, each_metric
 from finetuned.layout import Layout
 from finetuned.reports.wording import finite
 
@@ -41,10 +44,19 @@ def job_fact(layout: Layout, journal: JournalView, job: JobRow) -> JobFact:
         steps=steps,
         seconds=sum(map(_seconds, runs)),
         loss=_curve([layout.runs / run.id for run in runs], METRICS),
-        held_out=_curve([layout.runs / run.id for run in runs], EVALS),
+        held_out=_curve([layout.runs / run.id for run in runs], HELD_OUT)
+        or _curve([layout.runs / run.id for run in runs], EVALS),
+        reading=_reading(layout, journal, job),
         n_asked=asked,
         accuracy=right / asked if asked else None,
     )
+
+
+def _reading(layout: Layout, journal: JournalView, job: JobRow) -> Reading | None:
+    try:
+        return read(job_record(layout, journal, job).curves)
+    except OSError:
+        return None
 
 
 def _seconds(run: RunRow) -> float:

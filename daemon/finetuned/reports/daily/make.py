@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from finetuned.config import Config, ReportConfig
-from finetuned.core.daily import CostFact, DailyFacts
+from finetuned.core.daily import DailyFacts
 from finetuned.files.atomic import write_atomic
 from finetuned.files.journal import Journal
 from finetuned.layout import Layout
@@ -58,7 +58,6 @@ def make(
     *,
     now: datetime,
     config: Config,
-    costs: tuple[CostFact, ...] = (),
     drawn: bool = True,
 ) -> Made:
     """
@@ -69,8 +68,7 @@ def make(
         first: Local date.
         last: Likewise, included.
         now: Local wall clock.
-        config: Of the root; its sections report and supervisor are used.
-        costs: Worded by whoever computes them.
+        config: Of the root; its sections report, supervisor and costs are used.
         drawn: Whether the curves are drawn, which takes a second or two.
 
     Raises:
@@ -83,7 +81,7 @@ def make(
         now=now,
         reserve_bytes=config.supervisor.disk_reserve_bytes,
         to=config.report.to,
-        costs=costs,
+        prices=config.costs,
     )
     return Made(facts, daily_report(facts), draw(facts.jobs) if drawn else None)
 

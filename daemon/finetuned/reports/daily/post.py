@@ -32,7 +32,7 @@ from finetuned.telemetry.log import configure
 
 log = structlog.get_logger()
 
-SECTIONS = ("report", "supervisor")
+SECTIONS = ("report", "supervisor", "costs")
 """Of config.toml; mistakes in others must not keep a report from being sent."""
 
 

@@ -13,10 +13,12 @@ from finetuned.core.books import Fate
 from finetuned.core.daily import DailyFacts, JobFact, SuiteFact
 from finetuned.core.job import JobKind, JobState
 from finetuned.core.promotion import PromotionCause
-from finetuned.core.recommendations import Recommendation, recommend
+from finetuned.core.recommendation import Recommendation
+from finetuned.core.recommendations import recommend
 from finetuned.core.text import visible
 from finetuned.reports.activity import duration
 from finetuned.reports.wording import count, moment, percent, shorten, signed
+from finetuned.reports.worth_words import WORTHS
 
 MOST_ROWS = 20
 """Files, jobs or suites that are listed; more are counted."""
@@ -91,6 +93,7 @@ def daily_report(facts: DailyFacts) -> DailyReport:
     """
     sections = (
         _files(facts),
+        _worth(facts),
         _jobs(facts),
         _suites(facts),
         _versions(facts),
@@ -175,6 +178,21 @@ def _files(facts: DailyFacts) -> Section:
     return Section("Files dropped", table=_cut(rows, ("file", "usable rows", "now", "why")))
 
 
+def _worth(facts: DailyFacts) -> Section | None:
+    rows = [
+        (
+            shorten(file.name, NAME_CHARS),
+            WORTHS[file.worth.worth],
+            *(file.worth.cost, file.worth.before, file.worth.change),
+            *(file.worth.point, file.worth.near),
+        )
+        for file in facts.files
+        if file.worth is not None
+    ]
+    head = ("file", "worth it", "cost", "right before", "change in points", "cost of a point")
+    return Section("What they were worth", table=_cut(rows, (*head, "near rows"))) if rows else None
+
+
 def _jobs(facts: DailyFacts) -> Section | None:
     if not facts.jobs and not facts.queued:
         return None
@@ -246,6 +264,8 @@ def _forgetting(facts: DailyFacts) -> Section | None:
         lines.append(("Backward transfer", f"{signed(found.backward_transfer)} points"))
     if found.worst is not None:
         points = signed(100 * (found.now - found.best))
+        if found.now >= found.best:
+            return Section(f"Forgetting: {found.version}", (*lines, ("Below its best", "no suite")))
         text = f"{shorten(found.worst, NAME_CHARS)}: {percent(found.best)} at its best, "
         lines.append(("Furthest below its best", f"{text}{percent(found.now)} now ({points})"))
     return Section(f"Forgetting: {found.version}", tuple(lines))

@@ -275,8 +275,8 @@ def _files(
     known = distinct([p.asked for key, rows in trained.items() if key in earlier for p in rows])
     if len(known) < 2 * LEAST:
         notes.append(
-            f"{len(known)} different prompts were learnt of files that were dropped before "
-            f"{first}; they are too few to compare new files with"
+            f"new files are not compared: of files dropped before {first} only {len(known)} "
+            f"different prompts were learnt, and {2 * LEAST} are needed"
         )
         return []
     reference = Reference(known[::2], known[1::2])

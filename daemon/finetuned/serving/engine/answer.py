@@ -6,11 +6,13 @@ Does not know models or batches.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
+from finetuned.core.confidence.calibration import ConfidenceMap, source_of
+from finetuned.core.confidence.likelihood import LikelihoodSum
+from finetuned.core.confidence.signs import Ending
 from finetuned.core.generation import (
     Finished,
     FinishReason,
@@ -46,6 +48,7 @@ class RunningAnswer:
         decode: Callable[[Sequence[int]], str],
         stop_token_ids: Collection[int],
         guard: Guard | None = None,
+        confidence_map: ConfidenceMap | None = None,
     ) -> None:
         """
         Args:
@@ -55,6 +58,7 @@ class RunningAnswer:
             decode: Text of tokens.
             stop_token_ids: Any of these ends the answer and is not part of it.
             guard: Holds the answer to a grammar; None if it is free.
+            confidence_map: Of the model; None if its confidence is not calibrated.
         """
         self.order = order
         self.prompt = list(prompt)
@@ -81,8 +85,9 @@ class RunningAnswer:
         self._began = time.monotonic()
         self._deadline = self._began + order.seconds
         self._first: float | None = None
-        self._logprob = 0.0
-        self._n_chosen = 0
+        self._map = confidence_map
+        self._likely = LikelihoodSum()
+        self._n_refused = 0
         self._unsent: list[TokenLogprob] = []
 
     @property
@@ -113,8 +118,8 @@ class RunningAnswer:
         """
         if self._first is None:
             self._first = time.monotonic()
-        self._logprob += chosen.logprob
-        self._n_chosen += 1
+        self._likely.add(chosen.logprob, chosen.margin)
+        self._n_refused += chosen.refused
         if chosen.token in self._stops:
             self.reason = FinishReason.STOP
             return
@@ -167,6 +172,7 @@ class RunningAnswer:
         if self.reason is None or self._first is None:
             raise ValueError(f"{self.order.id} has not ended")
         check = None if self.guard is None else copy_check(self.order, self.reason, self.text)
+        confidence = self._confidence(invented=check is not None and not check.copied)
         return Finished(
             id=self.order.id,
             model=model,
@@ -174,7 +180,8 @@ class RunningAnswer:
             prompt_tokens=len(self.prompt),
             cached_tokens=self.cached,
             answer_tokens=len(self.ids),
-            confidence=min(1.0, math.exp(self._logprob / self._n_chosen)),
+            confidence=confidence,
+            confidence_source=None if confidence is None else source_of(self._map, model),
             tool_calls=self._parts.tool_calls,
             reasoning=self._parts.reasoning,
             copied=None if check is None else check.copied,
@@ -182,3 +189,13 @@ class RunningAnswer:
             seconds_to_first=self._first - self._began,
             seconds=time.monotonic() - self._began,
         )
+
+    def _confidence(self, *, invented: bool) -> float | None:
+        """Return how likely the answer is right; None if the model computed no numbers."""
+        likelihood = self._likely.likelihood()
+        if likelihood is None:
+            return None
+        if self._map is None:
+            return likelihood.probability
+        stopped = self.reason is not FinishReason.LENGTH
+        return self._map.confidence(Ending(likelihood, self._n_refused, stopped, invented))

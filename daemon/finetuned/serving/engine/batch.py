@@ -20,7 +20,7 @@ from finetuned.inference.prompt_cache import CachedRows, Prefill, Prefix
 from finetuned.serving.engine.answer import RunningAnswer
 from finetuned.serving.engine.draft import Drafter
 from finetuned.serving.engine.prefixes import KeptPrompts
-from finetuned.serving.engine.sample import Chosen, likeliest
+from finetuned.serving.engine.sample import likeliest
 
 _DRAFTED: Final = 32
 """Most drafted tokens of one pass, over all rows."""
@@ -151,13 +151,13 @@ def _choose(
         drafts: The tokens that each was run with. Length N.
         logits: (N, Q, V); at place j, what follows j drafted tokens.
     """
-    tokens, logprobs = likeliest(logits)
+    likely = likeliest(logits)
     accepted = []
     for i, (answer, draft) in enumerate(zip(answers, drafts, strict=True)):
         place = 0
         while True:
             if answer.is_plain:
-                chosen = Chosen(tokens[i][place], logprobs[i][place])
+                chosen = likely[i][place]
             else:
                 allowed = None if answer.guard is None else answer.guard.allowed()
                 chosen = answer.sampler.choose(logits[i, place], allowed)

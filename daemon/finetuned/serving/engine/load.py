@@ -13,21 +13,26 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import structlog
 import torch
 from transformers import PreTrainedModel
 
 from finetuned.config import ModelConfig
+from finetuned.core.confidence.calibration import ConfidenceMap
 from finetuned.core.generation import EngineSettings, HeldModel
 from finetuned.core.retention import version_number
 from finetuned.data.render import Renderer
 from finetuned.errors import ModelError
 from finetuned.files.base_model import position_limit
+from finetuned.files.confidence_map import read_map
 from finetuned.files.manifest import verify_manifest
 from finetuned.inference.fused_lm import fused
 from finetuned.layout import MANIFEST
 from finetuned.model.load import load_causal_lm
 from finetuned.registry.folder import verify_folder
 from finetuned.serving.engine.served import Served
+
+log = structlog.get_logger()
 
 _POSITIONS = 1 << 17
 """Longest input of a model whose configuration does not say it."""
@@ -78,6 +83,7 @@ class ModelLoader:
                 renderer,
                 positions=position_limit(source.base) or _POSITIONS,
                 kept_bytes=self._settings.kv_bytes // 8,
+                confidence_map=_map_of(source),
             )
 
     def _model(self, source: HeldModel) -> Any:
@@ -92,6 +98,18 @@ class ModelLoader:
         if path not in self._bases:
             self._bases[path] = _ready(load_causal_lm(path, self._config))
         return self._bases[path]
+
+
+def _map_of(source: HeldModel) -> ConfidenceMap | None:
+    """Return the confidence map of a version; None if it has none that can be used."""
+    if source.folder is None:
+        return None
+    try:
+        kept = read_map(source.folder)
+    except ModelError as error:  # its answers are as good as before
+        log.warning("confidence_map_unusable", version=source.name, error=str(error))
+        return None
+    return None if kept is None else kept.map
 
 
 def _ready(model: PreTrainedModel) -> PreTrainedModel:

@@ -8,6 +8,7 @@ and cuts. Works on token ids; does not know texts or requests.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,20 +27,28 @@ class Chosen:
 
     token: int
     logprob: float
+    margin: float = math.inf
+    """Its lead over the likeliest other token, in nats; below 0 if that one is likelier."""
+    refused: bool = False
+    """Whether the likeliest token was not allowed."""
     top: tuple[tuple[int, float], ...] = ()
     """As many as were asked for, the likeliest first."""
 
 
-def likeliest(logits: torch.Tensor) -> tuple[list[list[int]], list[list[float]]]:
+def likeliest(logits: torch.Tensor) -> list[list[Chosen]]:
     """
-    Return the likeliest token at each place and the logarithm of its probability.
+    Return the likeliest token at each place.
 
     Args:
-        logits: (N, Q, V), any precision.
+        logits: (N, Q, V), any precision; V >= 2.
     """
     best, tokens = logits.max(-1)
+    lead = best.float() - logits.topk(2, -1).values[..., 1].float()
     logprobs = best.float() - logits.float().logsumexp(-1)
-    return tokens.tolist(), logprobs.tolist()
+    return [
+        [Chosen(token, logprob, margin) for token, logprob, margin in zip(*row, strict=True)]
+        for row in zip(tokens.tolist(), logprobs.tolist(), lead.tolist(), strict=True)
+    ]
 
 
 class Sampler:
@@ -65,10 +74,15 @@ class Sampler:
         """
         logits = logits.float().cpu()
         logprobs = logits.log_softmax(-1)
+        refused = False
         if allowed is not None:
+            refused = not bool(allowed[logits.argmax()])
             logits = logits.masked_fill(~allowed, -torch.inf)
         token = self._draw(logits)
-        return Chosen(token, float(logprobs[token]), self._top(logprobs))
+        best, places = logprobs.topk(2)
+        other = best[1] if int(places[0]) == token else best[0]
+        logprob = logprobs[token]
+        return Chosen(token, float(logprob), float(logprob - other), refused, self._top(logprobs))
 
     def _draw(self, logits: torch.Tensor) -> int:
         """(V,) -> the token."""

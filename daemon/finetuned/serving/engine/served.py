@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from finetuned.core.confidence.calibration import ConfidenceMap
 from finetuned.core.generation import Generate, HeldModel
 from finetuned.data.render import Renderer
 from finetuned.errors import MalformedExample
@@ -43,6 +44,7 @@ class Served:
         *,
         positions: int,
         kept_bytes: int,
+        confidence_map: ConfidenceMap | None = None,
     ) -> None:
         """
         Args:
@@ -51,6 +53,7 @@ class Served:
             renderer: Of its tokenizer.
             positions: Longest prompt and answer together, in tokens.
             kept_bytes: Most memory for kept prompts.
+            confidence_map: How its confidence is calibrated; None if it is not.
         """
         self.source = source
         self.lm = lm
@@ -59,6 +62,7 @@ class Served:
         self.kept = KeptPrompts(kept_bytes)
         self.batch = Batch(lm, renderer.pad_token_id, self.kept)
         self._renderer = renderer
+        self._map = confidence_map
 
     @property
     def name(self) -> str:
@@ -107,6 +111,7 @@ class Served:
             decode=self._renderer.decode,
             stop_token_ids=self._renderer.stop_token_ids,
             guard=guard,
+            confidence_map=self._map,
         )
 
     def _prompt(self, order: Generate) -> list[int]:

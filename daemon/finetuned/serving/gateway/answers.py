@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from finetuned.serving.gateway.unsure import Decision
+
 
 class Shown(BaseModel):
     """
@@ -184,9 +186,14 @@ class PlainAnswer(Shown):
     """
 
     text: str
+    """Not the model's answer if the decision is clarify: a command that asks, or nothing."""
+    decision: Decision
     model: str
     finish_reason: Reason
     confidence: float | None
+    """0 to 1; null if the engine gave no probabilities."""
+    confidence_source: str | None
+    """Whether it is calibrated, and on what."""
     copied: bool | None
     """Whether all values that the schema says are copied stand in the prompt; null without such."""
     invented: list[InventedValue]
@@ -200,6 +207,10 @@ class TalkAnswer(Shown):
     """
 
     response: str
+    """As the text of POST /generate."""
+    decision: Decision
+    confidence: float | None
+    confidence_source: str | None
     model_used: str
     timestamp: str
     processing_time: float

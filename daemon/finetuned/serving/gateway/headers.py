@@ -49,6 +49,7 @@ EXPOSED: Final = (
     "x-request-id",
     "x-finetuned-cache",
     "x-finetuned-version",
+    "x-finetuned-decision",
     *(
         f"x-ratelimit-{what}-{kind}"
         for what in ("limit", "remaining", "reset")

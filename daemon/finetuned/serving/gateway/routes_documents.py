@@ -35,8 +35,12 @@ from finetuned.serving.gateway.routes_openai import TheCaller, TheService, as_js
 from finetuned.serving.gateway.service import Service
 from finetuned.serving.gateway.shapes import PlainRequest, TalkRequest
 from finetuned.serving.gateway.sse import Stream
+from finetuned.serving.gateway.unsure import Decision, Given, given
 
 router = APIRouter()
+
+DECISION_HEADER = "x-finetuned-decision"
+"""Of a streamed answer, if ``serving.min_confidence`` is set."""
 
 INTERFACE_VERSION = "2.0.0"
 """Of the documents' gateway; what its clients compare."""
@@ -71,12 +75,12 @@ async def generate(
     order = plain_order(body, model=model, most_tokens=most, default=default)
     exchange = await Exchange.open(service, route="/generate", caller=caller, order=order)
     answer = await _whole(request, exchange)
+    shown = given(answer.text, answer.finished, service.config.min_confidence)
     found = {
-        "text": answer.text,
+        "text": shown.text,
         "model": service.public(model),
         "finish_reason": str(answer.finished.reason),
-        "confidence": answer.finished.confidence,
-        **copied(answer.finished),
+        **_sureness(answer, shown),
         "request_id": order.id,
         "usage": usage(answer.finished),
     }
@@ -118,18 +122,35 @@ async def _talk(
     most, default = service.config.max_tokens, service.answer_format
     order = talk_order(body, model=model, most_tokens=most, default=default)
     exchange = await Exchange.open(service, route="/chat", caller=caller, order=order)
-    if body.stream:
+    least = service.config.min_confidence
+    if body.stream and least == 0:
         return await _plain_stream(request, exchange)
     answer = await _whole(request, exchange)
+    shown = given(answer.text, answer.finished, least)
+    if body.stream:  # nothing of a guess may have been sent before it is known to be one
+        headers = {**exchange.headers, DECISION_HEADER: shown.decision}
+        return Response(shown.text, headers=headers, media_type="text/plain; charset=utf-8")
     found = {
-        "response": answer.text,
+        "response": shown.text,
         "model_used": service.public(model),
         "timestamp": _timestamp(),
         "processing_time": round(monotonic() - began, 4),
         "tokens_used": answer.finished.prompt_tokens + answer.finished.answer_tokens,
-        **copied(answer.finished),
+        **_sureness(answer, shown),
     }
     return as_json(found, exchange.headers)
+
+
+def _sureness(answer: Answer, shown: Given) -> Json:
+    """Return how sure the model is; the invented values only of an answer that is given."""
+    finished = answer.finished
+    found = {
+        "decision": str(shown.decision),
+        "confidence": finished.confidence,
+        "confidence_source": finished.confidence_source,
+        **copied(finished),
+    }
+    return found if shown.decision is Decision.ANSWER else {**found, "invented": []}
 
 
 @router.get("/", response_model=About, responses=PAGED)

@@ -20,7 +20,7 @@ from finetuned.data.answer_formats import format_of
 from finetuned.data.examples import Example, prompt_hash
 from finetuned.data.holdout import PromptIndex
 from finetuned.data.reader import read_row
-from finetuned.data.row_family import KEY, is_child
+from finetuned.data.row_family import KEY, is_child, is_correction
 from finetuned.errors import MalformedExample
 from finetuned.sources.augment.catalog import FOR_PUZZLES
 from finetuned.sources.augment.exchange import Exchange, exchange_of
@@ -156,7 +156,7 @@ class ChildMaker:
         self.counts.dropped[reason] += self.times - 1
 
     def _looked_at(self, example: Example) -> tuple[str, Exchange | None]:
-        if is_child(example):
+        if is_child(example) or is_correction(example):
             return IS_CHILD, None
         if self.kept_out.holds(example) is not None:
             return HELD_OUT, None

@@ -17,6 +17,8 @@ import structlog
 from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.inotify import InotifyObserver
 
+from finetuned.process.wake import Wake
+
 log = structlog.get_logger()
 
 # A thread that is stopped while it waits for events says so as an error; a daemon that ends in
@@ -31,7 +33,7 @@ class InboxEvents(FileSystemEventHandler):
     Wakes the loop when something happens in the inbox or in control/.
     """
 
-    def __init__(self, inbox: Path, control: Path, wake: threading.Event) -> None:
+    def __init__(self, inbox: Path, control: Path, wake: Wake) -> None:
         self._inbox = os.fsencode(inbox)
         self._folders = (inbox, *(inbox / p for p in ("high", "normal", "low")), control)
         self._wake = wake

@@ -21,6 +21,7 @@ from finetuned.files.inbox_names import safe_stem
 from finetuned.files.rows import JobRow
 from finetuned.files.run import CANDIDATE, CHECKPOINTS
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.corrections import deliver_corrections
 from finetuned.supervisor.inbox.late_rows import read_late_rows
 
 log = structlog.get_logger()
@@ -111,5 +112,6 @@ def retire_job(context: Context, job: JobRow) -> None:
             journal.datasets.note_failure(row.key, reason)
         retire_dataset(context, row.key)
         journal.datasets.retire(row.key)
+    deliver_corrections(context, job)
     clean_runs(context, job.id)
     journal.jobs.retire(job.id)

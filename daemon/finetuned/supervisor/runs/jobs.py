@@ -6,7 +6,6 @@ Performs what core.decide decided. Does not know the inbox.
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from finetuned.errors import ConfigError
 from finetuned.files.spec import EvaluationSpec, TrainingSpec
 from finetuned.layout import Priority
 from finetuned.process.spares import WaitingWorkers
+from finetuned.process.wake import Wake
 from finetuned.supervisor.context import Context
 from finetuned.supervisor.job_moves import move_job, retrain_if_past, set_learnt_aside
 from finetuned.supervisor.runs.ahead import WorkersAhead
@@ -226,7 +226,7 @@ class JobRunner:
 
     # -- watching ---------------------------------------------------------------
 
-    def wait(self, wake: threading.Event, seconds: float) -> None:
+    def wait(self, wake: Wake, seconds: float) -> None:
         """
         Wait until *wake* is set, the run leaves its exit record, or *seconds* are over.
         """

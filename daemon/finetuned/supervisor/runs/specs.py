@@ -36,6 +36,7 @@ from finetuned.layout import CANARIES, Layout
 from finetuned.registry.versions import read_version
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
+from finetuned.supervisor.corrections import correction_spec
 from finetuned.supervisor.learnt import learnt_before, learnt_since, own_datasets
 from finetuned.supervisor.verdict.history import lineage_stages
 
@@ -204,6 +205,7 @@ def evaluation_spec(context: Context, job: JobRow, run_id: str) -> EvaluationSpe
             _questions(context, job, release, run_id),
             training_seconds=None if merged else _training_seconds(candidate),
         ),
+        corrections=correction_spec(context, job, config),
     )
 
 

@@ -24,6 +24,7 @@ from finetuned.core.promotion import VersionVerdict
 from finetuned.core.record import to_json
 from finetuned.core.retention import version_number
 from finetuned.core.suite_origin import HELD_OUT
+from finetuned.files.confidence_map import CONFIDENCE, map_bytes
 from finetuned.files.journal import Judgement
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.rows import JobRow
@@ -244,9 +245,11 @@ def _commit(
     config: Config,
 ) -> str:
     def documents(name: str) -> dict[str, bytes]:
+        found = (report.get("confidence") or {}).get("map")
         return {
             REPORT: report_bytes(named(report, name)),
             RESOLVED_CONFIG: orjson.dumps(config.as_dict(), option=orjson.OPT_INDENT_2),
+            **({} if found is None else {CONFIDENCE: map_bytes(name, found)}),
         }
 
     known = [version_number(v.id) or 0 for v in context.journal.versions.all()]

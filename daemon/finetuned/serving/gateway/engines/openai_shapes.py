@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from finetuned.core.confidence.calibration import UNCALIBRATED
 from finetuned.core.copy_marks import without_marks
 from finetuned.core.generation import (
     Embed,
@@ -166,6 +167,7 @@ class AnswerReader:
             answer_tokens=_count(part(self._usage, "completion_tokens"))
             or max(self._tokens, len(self._texts)),
             confidence=min(1.0, math.exp(self._logprob / self._tokens)) if self._tokens else None,
+            confidence_source=UNCALIBRATED if self._tokens else None,
             tool_calls=tuple(
                 {"type": "function", "function": dict(call)}
                 for _, call in sorted(self._calls.items())

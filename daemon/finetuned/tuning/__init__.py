@@ -1,0 +1,3 @@
+"""
+Hyperparameter search: trials of our own training worker, at low priority, beside the daemon.
+"""
