@@ -27,6 +27,7 @@ from experiments.base_model.notations import (
 from experiments.base_model.sentence_tables import tables
 from experiments.base_model.sloppy import written
 from finetuned.sources.intents.catalog import Template, composed, single, soften, template_of
+from finetuned.sources.intents.domains import domain_sentence
 from finetuned.sources.intents.entities import is_heldout
 from finetuned.sources.intents.grammar import pick
 from finetuned.sources.intents.meaning import Sentence, intent_of
@@ -38,8 +39,11 @@ _BLOCKS = (
     ("dns_add", 10), ("dns_add_v4", 1), ("dns_add_v6", 2), ("dns_cname", 8), ("dns_wild", 4),
     ("dns_remove", 7), ("user_add", 7), ("user_add_secret", 3), ("user_remove", 7),
     ("group_add", 8), ("share_create", 10), ("share_grant", 9), ("batch", 9), ("joined", 6),
-    ("clarify", 9), ("none", 12),
+    ("clarify", 9), ("none", 12), ("whole_dns", 6), ("whole_users", 6), ("whole_samba", 5),
+    ("whole_mail", 6), ("whole_pki", 5), ("whole_firewall", 6), ("whole_network", 6),
 )  # fmt: skip
+_WHOLE = "whole_"
+"""What a block's name begins with that has the whole command set of a domain."""
 _FROM_TABLES = 0.7
 """Share of the sentences of a block that come from ``sentences/``, if it is in there."""
 _ASIDES = wording.ASIDES.strip().splitlines()
@@ -51,7 +55,8 @@ def command(rng: random.Random, names: WideNames) -> Document:
     """
     sentence = draw(rng)
     values = names.for_gaps(gaps_of(sentence.phrasing))
-    if sentence.spec.startswith("dns_") and "zone" in values and rng.random() < 0.05:
+    is_plain = sentence.spec.startswith("dns_") and ":" not in sentence.spec
+    if is_plain and "zone" in values and rng.random() < 0.05:
         values["zone"] = names.draw("wild")
     intent = intent_of(sentence.spec, values)
     steps = intent["steps"] if intent["action"] == "batch" else [intent]
@@ -102,6 +107,8 @@ def _is_asked(phrasing: str) -> bool:
 def _single(block: str, rng: random.Random) -> Sentence:
     found = tables().get(block)
     if not found or rng.random() >= _FROM_TABLES:
+        if block.startswith(_WHOLE):
+            return domain_sentence(block.removeprefix(_WHOLE), rng)
         return single(block, rng)
     template = rng.choice(found)
     phrasing = soften(pick(template.text, rng), rng, order=template.order)

@@ -12,16 +12,21 @@ from typing import Any
 from experiments.base_model import wording
 from experiments.base_model.chat import Document, chat
 from experiments.base_model.names import WideNames, gaps_of
-from experiments.base_model.notations import compact
+from experiments.base_model.notations import compact, words_of_commands
 from finetuned.sources.intents.catalog import soften
 from finetuned.sources.intents.grammar import fill, pick, tidy
 
-_WORDS = tidy("""
+_WORDS = tuple(
+    dict.fromkeys(
+        tidy(f"""
 zone ip name host user group share path record type target username port size color owner
 state id label kind value key note region level team login role task unit page count
 action steps batch missing clarify none reason question out scope unsafe dns add remove create
 member grant ref secret record_type password_ref A AAAA CNAME
+{" ".join(sorted(words_of_commands()))}
 """).split()
+    )
+)
 
 
 def _pairs(rng: random.Random, names: WideNames) -> dict[str, str]:

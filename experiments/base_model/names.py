@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from functools import cache
 
 from experiments.base_model import wording
-from finetuned.sources.intents.entities import Names, is_heldout
+from finetuned.sources.intents.entities import is_heldout
 from finetuned.sources.intents.grammar import GAP, tidy
+from finetuned.sources.intents.service_names import ServiceNames
 from finetuned.sources.intents.tables import stems
 
 ENDINGS = tidy(
@@ -36,7 +37,7 @@ def ordinary_words() -> tuple[str, ...]:
     return tuple(sorted(w for w in words if len(w) >= 3 and not is_heldout(w)))
 
 
-class WideNames(Names):
+class WideNames(ServiceNames):
     """
     Names of the training half, with everyday words and many domains among them.
 
@@ -86,7 +87,7 @@ class WideNames(Names):
         gaps = tuple(dict.fromkeys(gaps))
         domain = self.domain() if rng.random() < 0.4 else ""
         for gap in gaps:
-            kind = gap.rstrip("23456789") if gap[-1] in "23" and gap != "ip4" else gap
+            kind = gap[:-1] if gap[-1] in "23" else gap
             while (name := self._one(kind, domain, values)) in values.values():
                 domain = "" if rng.random() < 0.2 else domain
             values[gap] = name

@@ -12,6 +12,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from finetuned.data.intents import ACTIONS, FIRST, MISSING, REASONS
+from finetuned.data.intents.table import TABLE
+
 Step = dict[str, Any]
 
 _OPS = {
@@ -24,11 +27,63 @@ _OPS = {
     "share_grant": ("folder", "allow"),
     "clarify": ("ask", "back"),
     "none": ("skip", "it"),
+    "dns_update": ("record", "amend"),
+    "dns_set_ttl": ("cache", "time"),
+    "user_set_password": ("key", "renew"),
+    "user_lock": ("account", "freeze"),
+    "user_unlock": ("account", "thaw"),
+    "user_grant": ("power", "hand"),
+    "user_revoke": ("power", "take"),
+    "group_add": ("team", "create"),
+    "group_remove": ("team", "drop"),
+    "group_remove_member": ("team", "leave"),
+    "share_remove": ("folder", "drop"),
+    "share_revoke": ("folder", "bar"),
+    "share_set_access": ("folder", "mode"),
+    "mail_relay_set": ("post", "route"),
+    "mail_relay_remove": ("post", "unroute"),
+    "mail_domain_add": ("post", "host"),
+    "mail_domain_remove": ("post", "unhost"),
+    "mail_alias_add": ("post", "divert"),
+    "mail_alias_remove": ("post", "keep"),
+    "mail_network_allow": ("post", "trust"),
+    "mail_network_deny": ("post", "distrust"),
+    "mail_block": ("post", "bar"),
+    "mail_unblock": ("post", "unbar"),
+    "cert_issue": ("paper", "sign"),
+    "cert_renew": ("paper", "prolong"),
+    "cert_revoke": ("paper", "void"),
+    "cert_deploy": ("paper", "place"),
+    "ca_create": ("signer", "create"),
+    "firewall_add": ("filter", "rule"),
+    "firewall_remove": ("filter", "unrule"),
+    "firewall_set_default": ("filter", "usual"),
+    "firewall_forward": ("filter", "pass"),
+    "firewall_unforward": ("filter", "unpass"),
+    "interface_set_address": ("card", "number"),
+    "interface_set_dhcp": ("card", "auto"),
+    "interface_up": ("card", "wake"),
+    "interface_down": ("card", "sleep"),
+    "interface_set_mtu": ("card", "size"),
+    "vlan_add": ("lan", "create"),
+    "vlan_remove": ("lan", "drop"),
+    "route_add": ("path", "create"),
+    "route_remove": ("path", "drop"),
+    "gateway_set": ("path", "usual"),
+    "nameserver_set": ("names", "ask"),
+    "hostname_set": ("self", "name"),
 }
 _KEYS = {
     "zone": "host", "record_type": "class", "ip": "to", "target": "to", "username": "login",
     "password_ref": "key", "group": "team", "name": "label", "path": "dir", "share": "label",
-    "missing": "for", "reason": "why",
+    "missing": "for", "reason": "why", "priority": "rank", "weight": "load", "port": "door",
+    "text": "says", "tag": "about", "issuer": "signer", "ttl": "secs", "old_ip": "was",
+    "old_target": "was", "right": "power", "access": "mode", "host": "via", "tls": "cover",
+    "domain": "site", "address": "addr", "destination": "goal", "network": "net",
+    "sender": "from", "sans": "also", "days": "lasts", "ca": "signer", "cause": "because",
+    "verdict": "say", "direction": "way", "protocol": "layer", "source": "from",
+    "to_port": "inner", "interface": "card", "mtu": "bytes",
+    "vlan": "lan", "gateway": "hop", "servers": "ask", "hostname": "self",
 }  # fmt: skip
 _WHY = {"question": "asks", "out_of_scope": "other", "unsafe": "danger"}
 
@@ -40,8 +95,12 @@ def _values(step: Step) -> dict[str, Any]:
             out["for"] = [_KEYS[m] if m != "ip" else "address" for m in value]
         elif key == "reason":
             out["why"] = _WHY[value]
+        elif key == "ip" and "target" in step:
+            out["at"] = value
+        elif key == "record_type":
+            out["class"] = {"A": "v4", "AAAA": "v6", "CNAME": "alias"}.get(value, value)
         elif key != "action":
-            out[_KEYS[key]] = {"A": "v4", "AAAA": "v6", "CNAME": "alias"}.get(value, value)
+            out[_KEYS[key]] = value
     return out
 
 
@@ -51,7 +110,7 @@ def as_json(steps: list[Step]) -> str:
 
 
 def as_call(step: Step) -> str:
-    values = [v if isinstance(v, str) else ",".join(v) for v in _values(step).values()]
+    values = [",".join(v) if isinstance(v, list) else str(v) for v in _values(step).values()]
     return f"{_OPS[step['action']][1]}_{_OPS[step['action']][0]}({', '.join(values)})"
 
 
@@ -60,8 +119,26 @@ def as_kind(step: Step) -> str:
     return " ".join((*_OPS[step["action"]], str(values.get("class", values.get("why", "")))))
 
 
+def _has_a_sentence(step: Step) -> bool:
+    """Return whether it is a command as the first set has it."""
+    keys = set(step) - {"action", "record_type", "password_ref"}
+    match step["action"]:
+        case "dns_add":
+            return step["record_type"] in ("A", "AAAA", "CNAME") and "ttl" not in keys
+        case "dns_remove":
+            return "record_type" not in step
+        case "share_grant":
+            return keys == {"username", "share"}
+        case action:
+            return action in FIRST
+
+
 def as_words(step: Step) -> str:
     v = _values(step)
+    if not _has_a_sentence(step):
+        thing, deed = _OPS[step["action"]]
+        said = (f"{k} {', '.join(w) if isinstance(w, list) else w}" for k, w in v.items())
+        return f"{thing} {deed}: {'; '.join(said)}."
     match step["action"]:
         case "dns_add":
             kind = {"v4": "points to", "v6": "points over IPv6 to", "alias": "is an alias of"}
@@ -105,6 +182,15 @@ _FIELD_NAMES = {
     "share": ("label", "name", "share"),
     "path": ("dir", "where", "path"),
     "secret": ("key", "secret"),
+    "prio": ("rank", "prio"),
+    "port": ("door", "port"),
+    "smtp": ("door", "port"),
+    "iface": ("card", "link", "nic"),
+    "net": ("net", "range"),
+    "addr": ("addr", "cidr"),
+    "email": ("mail", "addr"),
+    "domain": ("site", "domain"),
+    "text": ("says", "text"),
 }
 
 
@@ -125,6 +211,18 @@ def picked_fields(values: Mapping[str, str], rng: random.Random) -> dict[str, st
     if rng.random() < 0.2:
         picked.setdefault(rng.choice(("port", "size", "color", "owner")), None)
     return picked
+
+
+def words_of_commands() -> set[str]:
+    """
+    Return the words that the answers of all commands are made of: of actions, keys and constants.
+    """
+    said = {word for action in ACTIONS for word in (action, *MISSING, *REASONS)}
+    for action in TABLE:
+        for field in action.fields:
+            known = field.kind.schema.get("enum", ())
+            said |= {field.name, *(known if isinstance(known, list) else ()), str(field.constant)}
+    return {part for word in said for part in word.split("_") if part != "None"}
 
 
 def compact(value: object) -> str:

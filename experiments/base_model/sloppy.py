@@ -53,7 +53,9 @@ def _shown(values: Mapping[str, str], rng: random.Random) -> dict[str, str]:
         before, after = rng.choices(QUOTES, (8, 6, 2, 1, 1))[0]
         # Either every name is quoted or only those that could be taken for words.
         quoted = [g for g in shown if g.startswith(("user", "group", "share"))]
-        for gap in list(shown) if rng.random() < 0.3 else quoted:
+        # A text already stands between quotes.
+        named = [g for g in shown if not g.startswith("text")]
+        for gap in named if rng.random() < 0.3 else quoted:
             shown[gap] = f"{before}{shown[gap]}{after}"
     return shown
 

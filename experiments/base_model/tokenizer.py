@@ -19,6 +19,7 @@ from typing import Any
 
 from experiments.base_model import wording
 from experiments.base_model.commands import draw
+from experiments.base_model.notations import words_of_commands
 from finetuned.sources.intents.grammar import GAP, tidy
 from finetuned.sources.intents.tables import stems
 
@@ -36,7 +37,7 @@ KEYS = tidy(
     add remove member create grant A AAAA CNAME secret local lan internal com net org home arpa
     corp io de test srv data mnt shares svc
     """
-).split()
+).split() + sorted(words_of_commands())
 """Words that are tokens whatever the corpus counts: roles, JSON keys, common name parts."""
 
 SPACED = tidy(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from experiments.pages.actions import actions
 from experiments.pages.commands import commands
 from experiments.pages.events import events
 from experiments.pages.fields import report_fields, status_fields
@@ -64,6 +65,7 @@ PARTS = (
     Part("docs/reference/events.md", "events", events),
     Part("docs/reference/formats.md", "row-keys", row_keys),
     Part("docs/reference/formats.md", "turn-keys", turn_keys),
+    Part("docs/reference/infrastructure-commands.md", "actions", actions),
     Part("docs/reference/intents.schema.json", WHOLE, intents),
     Part("docs/reference/metrics.md", "metrics", metrics),
     Part("docs/reference/orders.md", "orders", orders),

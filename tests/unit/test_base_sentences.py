@@ -11,15 +11,26 @@ from collections import Counter
 import pytest
 
 from experiments.base_model.commands import draw
+from experiments.base_model.exercises import _WORDS
 from experiments.base_model.forbidden import Forbidden
 from experiments.base_model.names import ENDINGS, WideNames, gaps_of
+from experiments.base_model.notations import (
+    as_call,
+    as_json,
+    as_kind,
+    as_words,
+    words_of_commands,
+)
 from experiments.base_model.sentence_tables import tables
 from experiments.base_model.sloppy import written
+from experiments.base_model.tokenizer import KEYS
+from finetuned.data import intents
 from finetuned.data.intents import canonical
+from finetuned.data.intents.table import TABLE
 from finetuned.sources.intents.catalog import Template
 from finetuned.sources.intents.entities import is_heldout
 from finetuned.sources.intents.grammar import count, pick
-from finetuned.sources.intents.meaning import intent_of
+from finetuned.sources.intents.meaning import gaps_asked_for, intent_of
 from finetuned.sources.intents.tables import stems
 
 TEMPLATES = [t for found in tables().values() for t in found]
@@ -39,7 +50,7 @@ def asked_for(template: Template) -> set[str] | None:
     words = [part.split() for part in template.spec.split(" & ")]
     if any(w[0] in ("clarify", "none") for w in words):
         return None
-    return {gap.rpartition("=")[2] for w in words for gap in w[1:]}
+    return gaps_asked_for(template.spec)
 
 
 def test_every_template_says_what_its_spec_needs_in_each_of_its_ways() -> None:
@@ -87,6 +98,36 @@ def test_a_domain_has_at_least_1500_families_of_sentences(domain: str) -> None:
 
     assert len(found) >= 400
     assert sum(count(t.text) for t in found) >= 1500
+
+
+@pytest.mark.parametrize("domain", intents.DOMAINS)
+def test_the_whole_command_set_of_a_domain_has_sentences_of_its_own(domain: str) -> None:
+    """
+    Every action that the first set lacks is said, and answered in notations of its own.
+    """
+    found = tables()[f"whole_{domain}"]
+    said = {part.split()[0] for t in found for part in t.spec.split(" & ")}
+    lacking = {a.name for a in TABLE if a.domain == domain and not a.first}
+    names = WideNames(random.Random(5))
+
+    assert lacking - said == set()
+    assert sum(count(t.text) for t in found) >= 150
+    for template in found:
+        values = names.for_gaps(gaps_of(pick(template.text, random.Random(6))))
+        step = intent_of(template.spec, values)
+        texts = (as_json([step]), as_call(step), as_kind(step), as_words(step))
+        assert all(texts), template.template_id
+        own = {"action", step["action"]} - {"none", "clarify"}
+        assert not any(f'"{word}"' in text for text in texts for word in own)
+
+
+def test_every_word_of_an_answer_is_a_token_and_is_practised() -> None:
+    """
+    A word that is bytes takes several steps, and one that was never an answer is learnt late.
+    """
+    assert {"interface", "vlan", "starttls", "missing"} <= {*KEYS}
+    assert words_of_commands() <= {*KEYS}
+    assert words_of_commands() <= {*_WORDS}
 
 
 def test_no_sentence_is_near_to_one_that_a_suite_asks() -> None:

@@ -46,6 +46,7 @@ def invented(value: object, mark: dict[str, Any], prompt: str) -> list[str]:
         ("::1", ADDRESS, "(::1)"),
         (17, {"type": "integer", "x-copied": True}, "buy 17 of them"),
         (1200.5, {"type": "number", "x-copied": True}, "1,200.50 euros"),
+        ("10.0.0.5", ADDRESS, "forward it to 10.0.0.5:8080"),
     ],
 )
 def test_a_value_of_the_prompt_is_copied(value, mark, prompt):
@@ -70,6 +71,7 @@ def test_a_value_of_the_prompt_is_copied(value, mark, prompt):
         ("10.0.0.50", ADDRESS, "to 10.0.0.5"),
         ("fd00::4d2", ADDRESS, "points to fd00::4d3"),
         ("no address", ADDRESS, "to 10.0.0.5"),
+        ("10.0.0.5", ADDRESS, "to 10.0.0.50:80"),
         (17, {"type": "integer", "x-copied": True}, "buy 170 of them"),
     ],
 )

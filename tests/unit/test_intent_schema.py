@@ -1,5 +1,5 @@
 """
-The JSON Schema of infrastructure commands says what data/intents.py does.
+The JSON Schema of infrastructure commands says what data/intents/ does.
 """
 
 from __future__ import annotations
@@ -76,9 +76,8 @@ def test_each_action_has_its_object_and_steps_are_all_but_batches():
     The table is the one source: an action that is added is in the schema.
     """
     assert set(ACTIONS) == {*STEPS, "batch"}
-    for action in STEPS:
-        wrong = {"action": action}
-        assert None is not schema_complaint(wrong, SCHEMA), "its keys are needed"
+    bare = [a for a in STEPS if schema_complaint({"action": a}, SCHEMA) is None]
+    assert ["mail_relay_remove"] == bare, "the keys of all others are needed"
 
 
 def test_rows_of_the_generator_fit_and_no_value_of_theirs_is_invented():

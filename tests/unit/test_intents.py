@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from finetuned.data.intents import (
     ACTIONS,
+    FIRST,
     MISSING,
     REASONS,
     IntentError,
@@ -232,7 +233,12 @@ def test_the_fixed_vocabularies_are_what_documents_promise() -> None:
     Actions, reasons and askable fields are closed sets.
     """
     assert ACTIONS[:2] == ("dns_add", "dns_remove")
-    assert len(set(ACTIONS)) == 10
+    assert len(FIRST) == 10
+    assert set(FIRST) < set(ACTIONS)
+    assert len(set(ACTIONS)) == len(ACTIONS)
+    assert MISSING[:8] == (
+        *("zone", "ip", "target", "username", "group", "name", "path", "share"),
+    )  # fmt: skip
     assert [canonical({"action": "none", "reason": r})["reason"] for r in REASONS] == [
         "question",
         "out_of_scope",

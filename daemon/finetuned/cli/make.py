@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from finetuned.cli.verb import UsageError, Verb, add_root, chosen_root
 from finetuned.errors import DatasetError
 from finetuned.layout import Layout
 
+DOMAINS = ("dns", "users", "samba", "mail", "pki", "firewall", "network")
+"""What commands are about; held equal to data.intents.DOMAINS by a test."""
+
 LEVELS = ("easy", "medium", "hard")
 """Difficulties of a puzzle; held equal to sources.syllo.LEVELS by a test."""
 
@@ -27,6 +30,9 @@ DETAILS = """examples:
   finetuned make intents --inbox /srv/ft/inbox  into another inbox
   finetuned make intents --seed 7 --rows 600    other rows, fewer
   finetuned make intents --test-set             benchmarks/infra_200.jsonl, made again
+  finetuned make intents --domains dns,mail     the whole command set of these domains
+  finetuned make intents --domains all --rows 7000 --inbox    of all of them
+  finetuned make intents --domains mail --test-set     benchmarks/domain_mail_100.jsonl, made again
   finetuned make syllo                          2000 puzzles to the standard output
   finetuned make syllo --difficulty hard --rows 500     puzzles of one kind
   finetuned make syllo --test-sets              benchmarks/syllo_*_100.jsonl, made again
@@ -44,6 +50,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     intents.set_defaults(dataset="intents")
     intents.add_argument("--rows", type=int, default=2800, help="training rows (default 2800)")
     intents.add_argument("--test-set", action="store_true", help="write the test set instead")
+    intents.add_argument(
+        "--domains",
+        type=_domains,
+        default=(),
+        metavar="NAMES",
+        help="all commands of these domains instead of the first set: "
+        f"{', '.join(DOMAINS)}, or all; separated by commas, in equal parts",
+    )
     syllo = datasets.add_parser("syllo", help="SYLLO puzzles: words to be put together again.")
     syllo.set_defaults(dataset="syllo")
     syllo.add_argument("--rows", type=int, default=2000, help="training rows (default 2000)")
@@ -68,9 +82,25 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--name", default=name, help=f"its file name there (default {name})")
 
 
-def write_test_sets(folder: Path, dataset: str) -> list[Path]:
+def _domains(text: str) -> tuple[str, ...]:
+    names = DOMAINS if text == "all" else tuple(name.strip() for name in text.split(","))
+    if unknown := [name for name in names if name not in DOMAINS]:
+        raise argparse.ArgumentTypeError(
+            f"no domain {unknown[0]!r}; there are {', '.join(DOMAINS)}, and all"
+        )
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError("a domain is named twice")
+    return names
+
+
+def write_test_sets(folder: Path, dataset: str, domains: Sequence[str] = ()) -> list[Path]:
     """
-    Make the fixed test sets of *dataset* again in *folder*, and return their paths.
+    Make fixed test sets again in *folder*, and return their paths.
+
+    Args:
+        folder: Where; it is made if it is absent.
+        dataset: ``intents`` or ``syllo``.
+        domains: Of intents: the suites of these domains; none of them stands for infra_200.
 
     Raises:
         OSError: The disk refused.
@@ -79,7 +109,9 @@ def write_test_sets(folder: Path, dataset: str) -> list[Path]:
     from finetuned.files.drop import to_jsonl
     from finetuned.sources import intents, syllo
 
-    if dataset == "intents":
+    if dataset == "intents" and domains:
+        sets = {f"domain_{name}_100.jsonl": intents.domain_suite(name) for name in domains}
+    elif dataset == "intents":
         sets = {"infra_200.jsonl": intents.test_rows()}
     else:
         made = ((level, syllo.test_rows(level)) for level in syllo.LEVELS)
@@ -93,6 +125,8 @@ def write_test_sets(folder: Path, dataset: str) -> list[Path]:
 def _training_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
     from finetuned.sources import intents, syllo
 
+    if args.dataset == "intents" and args.domains:
+        return intents.domain_rows(args.domains, args.seed, args.rows)
     if args.dataset == "intents":
         return intents.training_rows(args.seed, args.rows)
     return syllo.training_rows(args.seed, args.rows, args.difficulty)
@@ -112,7 +146,9 @@ def _make(args: argparse.Namespace) -> int:
     if args.test_set:
         layout = Layout(chosen_root(args).resolve())
         become_owner(layout.root)
-        print("\n".join(map(str, write_test_sets(layout.benchmarks, args.dataset))))
+        domains = args.domains if args.dataset == "intents" else ()
+        made = write_test_sets(layout.benchmarks, args.dataset, domains)
+        print("\n".join(map(str, made)))
         return DONE
     rows = _training_rows(args)
     if args.inbox is None:

@@ -91,7 +91,7 @@ class _Told:
         if not isinstance(value, str):
             return any(_as_number(n) == value for n in _NUMBER.findall(self._text))
         if kind == ADDRESS and (address := _as_address(value)) is not None:
-            return any(_as_address(a) == address for a in _ADDRESS.findall(self._text))
+            return any(_as_address(a) == address for a in _addresses(self._text))
         if kind == HOST:
             return _stands(value.rstrip(".").casefold(), self._text.casefold())
         return _stands(value, self._text)
@@ -117,6 +117,14 @@ def _as_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
         return ipaddress.ip_address(text.strip())
     except ValueError:
         return None
+
+
+def _addresses(text: str) -> Iterator[str]:
+    """Yield what may be an address; of 10.0.0.5:80 also what stands before the port."""
+    for found in _ADDRESS.findall(text):
+        yield found
+        if "." in found and ":" in found:
+            yield found.rpartition(":")[0]
 
 
 def _as_number(text: str) -> float:

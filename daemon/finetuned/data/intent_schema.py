@@ -1,54 +1,19 @@
 """
-The JSON Schema of infrastructure commands, made from the tables of data/intents.py.
+The JSON Schema of infrastructure commands, made from the table of data/intents/.
 
-An answer fits it if finetuned.data.intents.canonical() leaves it as it is, unprintable
-characters apart. docs/reference/intents.schema.json is this schema.
+An answer fits it if finetuned.data.intents.canonical() leaves it as it is; unprintable characters
+and the numbers in an address that has a prefix apart. docs/reference/intents.schema.json is this
+schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from finetuned.core.copy_marks import ADDRESS, COPIED, HOST
-from finetuned.data.intents import (
-    ACTIONS,
-    FIELDS,
-    MISSING,
-    OPTIONAL,
-    REASONS,
-    RECORD_VALUES,
-    REFERENCE_SCHEME,
-)
-
-_VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "host": {
-        "description": "a name in the DNS: small letters, no final dot",
-        "type": "string",
-        "pattern": r"^[^\sA-Z]*[^\sA-Z.]$",
-        COPIED: HOST,
-    },
-    "line": {
-        "description": "a text of one line",
-        "type": "string",
-        "pattern": r"^\S(.*\S)?$",
-        COPIED: True,
-    },
-    "reference": {
-        "description": "where a secret is kept; never the secret",
-        "type": "string",
-        "pattern": f"^{REFERENCE_SCHEME}.*\\S$",
-    },
-}
-
-_ADDRESSES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "A": {"type": "string", "format": "ipv4", COPIED: ADDRESS},
-    "AAAA": {"type": "string", "format": "ipv6", COPIED: ADDRESS},
-}
-"""Values of the key ``ip``, by type of record."""
-
-_KINDS: Final[Mapping[str, str]] = {"zone": "host", "target": "host", "password_ref": "reference"}
-"""Kinds of values by key; every other key holds a line."""
+from finetuned.data.intents.fields import Form
+from finetuned.data.intents.kinds import reference_to
+from finetuned.data.intents.table import ACTIONS, MISSING, REASONS, TABLE, action_of
 
 STEPS: Final = tuple(action for action in ACTIONS if action != "batch")
 """Actions that may be steps of a batch: batches do not nest."""
@@ -66,49 +31,38 @@ def intent_schema() -> dict[str, object]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "An infrastructure command",
         "anyOf": [{"$ref": "#/$defs/step"}, batch],
-        "$defs": {
-            **{name: dict(schema) for name, schema in _VALUES.items()},
-            "step": {"anyOf": steps},
-        },
+        "$defs": {**_definitions(), "step": {"anyOf": steps}},
     }
 
 
+def _definitions() -> dict[str, dict[str, Any]]:
+    """Return the kinds of values that have a name, in the order of their first use."""
+    kinds = [field.kind for action in TABLE for field in action.fields]
+    return {kind.name: dict(kind.schema) for kind in kinds if kind.name}
+
+
 def _variants(action: str) -> list[dict[str, Any]]:
-    """Return the objects of one action; several if a value decides which others there are."""
+    """Return the objects of one action, one for each of its forms."""
     if action == "clarify":
         missing = {"enum": list(MISSING)}
         listed = {"type": "array", "minItems": 1, "maxItems": len(MISSING), "items": missing}
         return [_object(action, {"missing": listed})]
     if action == "none":
         return [_object(action, {"reason": {"enum": list(REASONS)}})]
-    fields = FIELDS[action]
-    if "record_type" not in fields:
-        return [_object(action, {key: _value(key) for key in fields})]
-    return [_record(action, fields, kind, value) for kind, value in RECORD_VALUES.items()]
+    return [_of_form(action, form) for form in action_of(action).forms]
 
 
-def _record(action: str, fields: tuple[str, ...], kind: str, value: str) -> dict[str, Any]:
-    """Return the object of a record of one type, with the one key that holds its value."""
-    others = set(RECORD_VALUES.values()) - {value}
-    found = {key: _value(key) for key in fields if key not in others}
-    found["record_type"] = {"const": kind}
-    if kind in _ADDRESSES:
-        found[value] = dict(_ADDRESSES[kind])
-    required = [key for key in found if key not in OPTIONAL or key in ("record_type", value)]
-    return _object(action, found, required)
-
-
-def _value(key: str) -> dict[str, Any]:
-    return {"$ref": f"#/$defs/{_KINDS.get(key, 'line')}"}
+def _of_form(action: str, form: Form) -> dict[str, Any]:
+    values = {field.name: reference_to(field.kind) for field in form}
+    return _object(action, values, [field.name for field in form if field.needed])
 
 
 def _object(
-    action: str, fields: Mapping[str, Any], required: list[str] | None = None
+    action: str, values: Mapping[str, Any], required: Iterable[str] | None = None
 ) -> dict[str, Any]:
-    needed = [key for key in fields if key not in OPTIONAL] if required is None else required
     return {
         "type": "object",
-        "properties": {"action": {"const": action}, **fields},
-        "required": ["action", *needed],
+        "properties": {"action": {"const": action}, **values},
+        "required": ["action", *(values if required is None else required)],
         "additionalProperties": False,
     }

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from finetuned.data.intents import REFERENCE_SCHEME, canonical
+from finetuned.data.intents import REFERENCE_SCHEME, canonical, reference_for
 
 _PASSWORD_WORD: Final = re.compile(
     r"(?:password|passwd|passphrase|passcode|pwd|pw|pass|secret)\W*(?:(?:is|of|to|as)\W+)?$",
@@ -89,12 +89,12 @@ def _passwords(value: object) -> Iterator[tuple[str, str]]:
         return
     password = str(value.get("password") or "")
     if password and not password.startswith(REFERENCE_SCHEME):
-        username = value.get("username")
-        yield password, str(value.get("password_ref") or f"{REFERENCE_SCHEME}{username}")
+        yield password, str(value.get("password_ref") or reference_for(value))
     entities = value.get("entities")
     if isinstance(entities, Mapping):
         # The code form keeps the user beside the password, or one level up.
-        yield from _passwords({"username": value.get("username"), **entities})
+        around = {key: value.get(key) for key in ("username", "host")}
+        yield from _passwords({**around, **entities})
     yield from _passwords(value.get("steps"))
 
 

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli.make import LEVELS, write_test_sets
+from finetuned.cli.make import DOMAINS, LEVELS, write_test_sets
 from finetuned.cli.program import main
+from finetuned.data import intents
 from finetuned.sources import syllo
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
-def test_the_levels_of_the_help_are_those_of_the_puzzles() -> None:
+def test_the_levels_and_domains_of_the_help_are_those_of_the_sources() -> None:
     """
-    The parser does not load the puzzles to know them.
+    The parser does not load them to know them.
     """
+    assert intents.DOMAINS == DOMAINS
     assert list(syllo.LEVELS) == list(LEVELS)
 
 
@@ -29,6 +31,31 @@ def test_the_test_sets_of_the_repository_are_what_is_made(dataset: str, tmp_path
     """
     for path in write_test_sets(tmp_path, dataset):
         assert (BENCHMARKS / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_suites_of_the_domains_are_what_is_made(tmp_path: Path) -> None:
+    """
+    The committed files are copies, never editions of their own.
+    """
+    made = write_test_sets(tmp_path, "intents", DOMAINS)
+
+    assert [f"domain_{name}_100.jsonl" for name in DOMAINS] == [path.name for path in made]
+    for path in made:
+        assert (BENCHMARKS / path.name).read_bytes() == path.read_bytes()
+
+
+def test_domains_are_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Equal parts of those that are named; a name that is none is refused with the known ones.
+    """
+    args = ["make", "intents", "--rows", "20", "--inbox", str(tmp_path)]
+    assert 0 == main([*args, "--domains", "pki, mail"])
+    assert "mail 10, pki 10" in capsys.readouterr().out
+    for wrong in ("dns,post", "dns,dns"):
+        with pytest.raises(SystemExit) as ended:
+            main([*args, "--domains", wrong])
+        assert 2 == ended.value.code
+    assert "no domain 'post'; there are dns, users" in capsys.readouterr().err
 
 
 def test_rows_go_into_an_inbox_whole_and_are_counted(

@@ -70,13 +70,19 @@ class Names:
         Return a name of *kind*.
 
         Args:
-            kind: A gap's name, with or without a final digit: zone, target,
-                wild, ip, ip4, ip6, user, group, share, path or secret.
+            kind: One of ``_makers``, with or without a final digit.
 
         Raises:
             KeyError: There is no such kind.
         """
-        makers: dict[str, Callable[[], str]] = {
+        makers = self._makers()
+        while kind not in makers and kind[-1:].isdigit():
+            kind = kind[:-1]
+        return makers[kind]()
+
+    def _makers(self) -> dict[str, Callable[[], str]]:
+        """Return what draws a name, by its kind."""
+        return {
             "zone": self._zone,
             "target": self._zone,
             "wild": lambda: f"*.{self._zone()}",
@@ -91,7 +97,6 @@ class Names:
                 f"secret://{self._rng.choice(('', '', 'users/', 'vault/'))}{self._stem('person')}"
             ),
         }
-        return makers[kind if kind in makers else kind.rstrip("0123456789")]()
 
     def _stem(self, kind: str) -> str:
         # Invented words keep a model from learning the bank by heart.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetuned.data.intents import canonical
+from finetuned.data.intents.table import action_of
 from finetuned.sources.intents.grammar import fill
 
 
@@ -26,15 +27,37 @@ class Sentence:
     phrasing: str
 
 
+_KEYS_OF_GAP: Mapping[str, tuple[str, ...]] = {
+    "zone": ("zone", "name", "domain", "hostname"),
+    "wild": ("zone", "name"),
+    "target": ("target", "host"),
+    "ip": ("ip",),
+    "user": ("username",),
+    "group": ("group",),
+    "share": ("share", "name"),
+    "path": ("path",),
+    "secret": ("password_ref",),
+    "service": ("zone",),
+    "domain": ("domain", "sender"),
+    "email": ("address", "destination", "sender"),
+    "addr": ("address",),
+    "iface": ("interface",),
+    "smtp": ("port",),
+    "prio": ("priority",),
+}
+"""The values of an action that a gap may hold; other gaps hold the value of their own name."""
+
+
 def intent_of(spec: str, values: Mapping[str, str]) -> dict[str, Any]:
     """
     Build the canonical intent that *spec* asks for.
 
     Args:
-        spec: One step, or several joined by ``&``: an action, then the gaps
-            that hold its values in the order of the schema. ``*`` is the
-            address or target that the sentence has, ``target=zone`` takes the target from
-            another gap. ``clarify`` and ``none`` carry their answer.
+        spec: One step, or several joined by ``&``: an action, then the gaps that hold its values.
+            A gap alone holds the value that its kind is made for, the first one that nothing
+            holds yet; ``target=zone`` takes the target from another gap, ``sans=zone2,zone3`` a
+            list from two, and ``tls:starttls`` is that word. ``*`` is the address or target that
+            the sentence has. ``clarify`` and ``none`` carry their answer.
         values: The name that stands in each gap.
 
     Returns:
@@ -44,27 +67,40 @@ def intent_of(spec: str, values: Mapping[str, str]) -> dict[str, Any]:
     return canonical(steps[0] if len(steps) == 1 else {"action": "batch", "steps": steps})
 
 
+def gaps_asked_for(spec: str) -> set[str]:
+    """
+    Return the gaps that a sentence of *spec* must have, ``*`` apart; none of clarify and none.
+    """
+    parts = [part.split() for part in spec.split(" & ")]
+    words = [w for action, *rest in parts if action not in ("clarify", "none") for w in rest]
+    found = (gap for w in words if ":" not in w for gap in w.rpartition("=")[2].split(","))
+    return {gap for gap in found if gap != "*"}
+
+
 def _step(words: list[str], values: Mapping[str, str]) -> dict[str, Any]:
-    action, gaps = words[0], words[1:]
+    action, *asked = words
     if action == "clarify":
-        return {"action": action, "missing": gaps}
+        return {"action": action, "missing": asked}
     if action == "none":
-        return {"action": action, "reason": gaps[0]}
-    if action == "dns_add":
-        zone, kind = gaps
-        if kind == "*":
-            kind = next(g for g in ("ip", "ip4", "ip6", "target") if g in values)
-        key = "target" if kind.startswith("target") else "ip"
-        return {"action": action, "zone": values[zone], key: values[kind.rpartition("=")[2]]}
-    keys = {
-        "dns_remove": ("zone",),
-        "user_add": ("username", "password_ref"),
-        "user_remove": ("username",),
-        "group_add_member": ("username", "group"),
-        "share_create": ("name", "path"),
-        "share_grant": ("username", "share"),
-    }[action]
-    return {"action": action, **{k: values[g] for k, g in zip(keys, gaps, strict=False)}}
+        return {"action": action, "reason": asked[0]}
+    step: dict[str, Any] = {"action": action}
+    own = {field.name for field in action_of(action).fields}
+    for word in asked:
+        key, constant, text = word.partition(":")
+        if constant:
+            step[key] = text
+            continue
+        key, given, gap = word.partition("=")
+        if not given:
+            gap = next(g for g in _ANY if g in values) if word == "*" else word
+            kind = gap.rstrip("0123456789")
+            key = next(k for k in _KEYS_OF_GAP.get(kind, (kind,)) if k in own and k not in step)
+        found = [values[name] for name in gap.split(",")]
+        step[key] = found[0] if len(found) == 1 else found
+    return step
+
+
+_ANY = ("ip", "ip4", "ip6", "target")
 
 
 def realise(sentence: Sentence, draw: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

@@ -117,7 +117,7 @@ def _extend(
         sentence = draw_sentence(block, rng)
         if sentence.phrasing in forbidden:
             continue
-        row = _row(sentence, values_for(sentence, names, rng), group)
+        row = row_of(sentence, values_for(sentence, names, rng), group)
         rows.setdefault(row["messages"][0]["content"], row)
 
 
@@ -136,7 +136,8 @@ def values_for(sentence: Sentence, names: Names, rng: random.Random) -> dict[str
     for gap in dict.fromkeys(GAP.findall(sentence.phrasing)):
         kind = gap
         plain = sentence.template_id.startswith("heldout.")
-        if gap == "zone" and sentence.spec.startswith("dns_") and not plain:
+        is_typed = ":" in sentence.spec  # of a type that is not for wildcards
+        if gap == "zone" and sentence.spec.startswith("dns_") and not (plain or is_typed):
             kind = "wild" if rng.random() < 0.07 else "zone"
         while (name := names.draw(kind)) in values.values():
             pass
@@ -169,18 +170,26 @@ def test_rows() -> list[Row]:
     for group, blocks in _TEST_BLOCKS.items():
         for block, count in blocks:
             for sentence in rng.sample(known[block], count):
-                row = _row(sentence, values_for(sentence, names, rng), group)
+                row = row_of(sentence, values_for(sentence, names, rng), group)
                 row["metadata"]["split"] = "entity_disjoint"
                 rows.append(row)
         for i, (phrasing, spec) in enumerate(heldout_sentences()[group]):
             sentence = Sentence(f"heldout.{group}.{i:02d}", spec, phrasing)
-            row = _row(sentence, values_for(sentence, names, rng), group)
+            row = row_of(sentence, values_for(sentence, names, rng), group)
             row["metadata"]["split"] = "phrasing_disjoint"
             rows.append(row)
     return [{**row, "scorer": "json"} for row in rows]
 
 
-def _row(sentence: Sentence, values: Mapping[str, str], group: str) -> Row:
+def row_of(sentence: Sentence, values: Mapping[str, str], group: str) -> Row:
+    """
+    Return the row that says *sentence* with the names of *values*.
+
+    Args:
+        sentence: With its gaps open.
+        values: A name for every gap.
+        group: The class that the row counts for.
+    """
     prompt, intent = realise(sentence, values)
     block = sentence.template_id.partition(".")[0].partition(":")[0]
     return {

@@ -125,3 +125,34 @@ def heldout_sentences() -> Mapping[str, tuple[tuple[str, str], ...]]:
     for group, spec, phrasing in _rows("heldout.tsv", 3):
         groups.setdefault(group, []).append((phrasing, spec))
     return {group: tuple(rows) for group, rows in groups.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """
+    One way to say a command: a template that somebody wrote.
+    """
+
+    number: int
+    """Its place in the table of its domain, from 0."""
+    only_tests: bool
+    """Whether no training row is drawn from it."""
+    spec: str
+    """What it asks for."""
+    text: str
+
+
+@cache
+def families(domain: str) -> tuple[Family, ...]:
+    """
+    Return the families of one domain, in the order of its table.
+
+    Raises:
+        ValueError: The use of one is neither ``train`` nor ``test``.
+    """
+    found: list[Family] = []
+    for use, spec, text in _rows(f"families_{domain}.tsv", 3):
+        if use not in ("train", "test"):
+            raise ValueError(f"families_{domain}.tsv: {use!r} is neither 'train' nor 'test'")
+        found.append(Family(len(found), use == "test", spec, text))
+    return tuple(found)
