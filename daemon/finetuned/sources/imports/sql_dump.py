@@ -164,7 +164,7 @@ class _Lines:
         if line is None:
             return None
         self.number += 1
-        return line.removesuffix(b"\r")
+        return line
 
     def next_text(self) -> str | None:
         """Return the next line of a statement, or what stands behind the last one on its line."""
@@ -282,6 +282,7 @@ def _copied(
             "table with pg_dump, which names them"
         )
     while (raw := lines.take()) is not None:
+        raw = raw.removesuffix(b"\r")  # of a dump that was changed to CR LF: COPY escapes its own
         if raw == b"\\.":
             return
         if wanted and columns is not None:
