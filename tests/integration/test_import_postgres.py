@@ -137,7 +137,7 @@ def found_in(path: Path) -> list[tuple[object, ...]]:
         ["--inserts"],
         ["--column-inserts", "--data-only"],
         ["--rows-per-insert=3"],
-        ["--data-only", "--rows-per-insert=100", "--table=ai_decisions"],
+        ["--data-only", "--column-inserts", "--rows-per-insert=100", "--table=ai_decisions"],
         ["--quote-all-identifiers"],
     ],
     ids=" ".join,
