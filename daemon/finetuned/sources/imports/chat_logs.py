@@ -34,6 +34,8 @@ _SESSION: Final = (
 )
 _TEXT: Final = ("content", "text", "message", "value")
 _ROLE: Final = ("role", "sender", "author", "from", "speaker")
+_OBJECT: Final = re.compile(rb"\{|\[\s*[\[{]")
+"""How JSON begins; a transcript may begin with ``[User]:``."""
 _JSON: Final = (FileShape.ARRAY, FileShape.OBJECTS, FileShape.LINES, FileShape.RETURNS)
 
 Turns = list[dict[str, object]]
@@ -62,7 +64,7 @@ def read(source: Source) -> Iterator[Found]:
 def _begins_json(text: Text) -> bool:
     head = text.stream.read(1 << 12).replace(b"\0", b"")
     text.stream.seek(0)
-    return head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e")[:1] in (b"{", b"[")
+    return _OBJECT.match(head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e")) is not None
 
 
 def _from_json(text: Text, source: Source) -> Iterator[Found]:
@@ -114,7 +116,7 @@ def _conversation(value: dict[str, object], place: Place) -> Found:
     row: dict[str, object] = {"messages": turns}
     if value.get("tools"):
         row["tools"] = value["tools"]
-    facts = {
+    facts: dict[str, object] = {
         key: item
         for key in ("id", "uuid", "conversation_id")
         if isinstance(item := value.get(key), str)
