@@ -142,12 +142,12 @@ def test_a_text_that_is_no_log_is_refused(tmp_path: Path, text: str) -> None:
 )
 def test_what_is_no_conversation_is_one_refusal(tmp_path: Path, value: object, reason: str) -> None:
     """
-    And the next line is read.
+    And the lines around it are read.
     """
-    text = f"{json.dumps(value)}\n{json.dumps({'messages': TURNS})}\n"
-    refused, row = read(tmp_path, text)
+    good = json.dumps({"messages": TURNS})
+    before, refused, after = read(tmp_path, f"{good}\n{json.dumps(value)}\n{good}\n")
     assert isinstance(refused, Refusal)
-    assert (reason, TURNS) == (refused.reason, turns(row))
+    assert (TURNS, reason, TURNS) == (turns(before), refused.reason, turns(after))
 
 
 @pytest.mark.parametrize("reader", [chat_logs, openai_rows])

@@ -133,7 +133,7 @@ def test_a_row_says_where_its_task_stands(tmp_path: Path) -> None:
         (task("apt: [a]"), "bad_parameters"),
         (task("copy: {content: !binary aGk=, dest: /x}"), "bad_yaml"),
         (task("copy: {content: .inf, dest: /x}"), "bad_yaml"),
-        (task("copy: {content: &a [*a], dest: /x}"), "bad_yaml"),
+        (task("copy: {content: &a [*a], dest: /x}"), "bad_file"),
         ("just text", "no_tasks"),
         ("- just text", "no_tasks"),
         ("a: [", "bad_file"),

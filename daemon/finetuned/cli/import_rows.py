@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetuned.cli.convert import INBOX
+from finetuned.cli.convert import INBOX, bare_name
 from finetuned.cli.session import DONE, REFUSED, on_root
 from finetuned.cli.terminal import byte_bar, shown
 from finetuned.cli.verb import UsageError, Verb, add_common, named_file
@@ -87,15 +87,7 @@ def target_of(source: Path) -> Path:
     Return where the rows of *source* go if nobody says: beside it, under another name.
     """
     source = source.resolve()
-    name = source.name
-    while Path(name).suffix.lower() in _ENDS:
-        name = Path(name).stem
-    return source.with_name(f"{name or 'rows'}.import.jsonl")
-
-
-_ENDS = frozenset(
-    (".gz", ".bz2", ".xz", ".sql", ".csv", ".tsv", ".json", ".jsonl", ".yml", ".yaml", ".txt")
-)
+    return source.with_name(f"{bare_name(source)}.import.jsonl")
 
 
 def _summary(report: Report) -> list[str]:

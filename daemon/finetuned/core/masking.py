@@ -39,7 +39,7 @@ _IN_PROSE: Final = (
     re.compile(
         rf"(?i)\b(?:with|using)\s+(?:(?:the|a|an|initial|temporary|new)\s+)*{_WORD}\s+{_VALUE}"
     ),
-    re.compile(rf"(?i){_WORD}\s+(?=\S*[0-9!@#$%^&*])(?!secret://){_VALUE}"),
+    re.compile(rf"(?i){_WORD}\s+(?=[\"']|\S*[0-9!@#$%^&*])(?!secret://){_VALUE}"),
 )
 """A secret that a sentence names: ``password: x``, ``the password is x``, ``with password x``."""
 _NO_VALUE_WORDS: Final = """
@@ -80,7 +80,7 @@ def masked_in_prose(text: str) -> str:
 
 def _without_value(match: re.Match[str]) -> str:
     value = match["value"]
-    if value.casefold() in _NO_VALUE or value.lstrip("\"'").startswith(_PLACES):
+    if value.strip("\"'").casefold() in _NO_VALUE or value.lstrip("\"'").startswith(_PLACES):
         return match[0]
     begin, end = (i - match.start() for i in match.span("value"))
     return f"{match[0][:begin]}{MASK}{match[0][end:]}"

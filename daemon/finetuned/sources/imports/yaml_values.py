@@ -61,7 +61,7 @@ def documents(data: bytes) -> list[Any]:
     Return the documents of a YAML file; mappings and sequences know their lines.
 
     Raises:
-        BadYaml: It is no YAML, too deep, or has a key twice.
+        BadYaml: It is no YAML, too deep, has a key twice, or refers to itself.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -73,6 +73,8 @@ def documents(data: bytes) -> list[Any]:
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True
     try:
+        if "*" in text:
+            _refuse_loops(text)
         return list(yaml.load_all(io.StringIO(text)))
     except RecursionError:
         raise BadYaml("it is nested too deeply") from None
@@ -83,6 +85,21 @@ def documents(data: bytes) -> list[Any]:
         raise BadYaml(f"{where}{' '.join(str(problem).split())[:200]}") from None
     except (ValueError, TypeError, AttributeError, NotImplementedError, AssertionError) as error:
         raise BadYaml(f"{' '.join(str(error).split())[:200] or type(error).__name__}") from None
+
+
+def _refuse_loops(text: str) -> None:
+    """Refuse a collection that holds itself, of which the loader makes null without a word."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+    around: list[str | None] = []
+    for event in YAML(typ="rt", pure=True).parse(io.StringIO(text)):
+        if isinstance(event, CollectionStartEvent):
+            around.append(event.anchor)
+        elif isinstance(event, CollectionEndEvent):
+            around.pop()
+        elif isinstance(event, AliasEvent) and event.anchor in around:
+            raise BadYaml(f"line {event.start_mark.line + 1}: it refers to itself")
 
 
 def line_of(node: object) -> int:
@@ -103,8 +120,8 @@ def plain(node: object, *, vaulted: Vaulted, key: str = "secret") -> object:
         key: What the value is called, for the reference.
 
     Raises:
-        BadYaml: It has a tag that is not known, is too large or refers to itself, or has a value
-            that JSON does not have.
+        BadYaml: It has a tag that is not known, is too large or too deep, or has a value that
+            JSON does not have.
     """
     budget = iter(range(_MOST_VALUES))
     return _plain(node, key, 0, budget, vaulted)
@@ -112,7 +129,7 @@ def plain(node: object, *, vaulted: Vaulted, key: str = "secret") -> object:
 
 def _plain(node: Any, key: str, depth: int, budget: Iterator[int], vaulted: Vaulted) -> object:
     if depth > _DEEPEST or next(budget, None) is None:
-        raise BadYaml("it is too large, or refers to itself")
+        raise BadYaml("it is too large, or too deep")
     tag = getattr(getattr(node, "tag", None), "value", None)
     if tag == VAULT:
         vaulted.n += 1
