@@ -5,6 +5,9 @@ An import as a whole: what is written, what waits, what is counted, and that not
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -153,6 +156,46 @@ def test_a_source_that_is_still_written_is_refused(tmp_path: Path) -> None:
             on_progress=write_on,
         )
     assert ["given.jsonl"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_queue_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    """
+    The file is the sign that all of the import is done, so it comes last.
+    """
+    (tmp_path / "models" / "serving" / "imported.sqlite3").mkdir(parents=True)
+    with pytest.raises((OSError, sqlite3.Error)):
+        imported(tmp_path, GIVEN)
+    assert {"given.jsonl", "models"} == {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("reached", [1, 2, 3])
+def test_killed_while_it_reads_it_leaves_nothing_and_the_next_one_finishes(
+    tmp_path: Path, reached: int
+) -> None:
+    """
+    No part of a file, no temporary one, and no queue.
+    """
+    given = lines(*(asked(str(n), confidence=n % 2) for n in range(1000)))
+    source = tmp_path / "given.jsonl"
+    source.write_text(given)
+    looks = []
+
+    def die(n: int) -> None:
+        looks.append(n)
+        if len(looks) == reached:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        settings = Settings(threshold=0.9, max_bytes=4096, now="2026-11-29T00:00:00Z")
+        target, queue = tmp_path / "rows.jsonl", tmp_path / "models" / "serving" / "q.sqlite3"
+        import_rows(KIND["openai"], source, target, queue=queue, settings=settings, on_progress=die)
+        os._exit(0)
+    assert signal.SIGKILL == os.waitpid(child, 0)[1]
+    assert ["given.jsonl"] == [path.name for path in tmp_path.iterdir()]
+
+    report = imported(tmp_path, given)
+    assert (500, 500) == (report.rows_written, report.answers_queued)
 
 
 def test_each_answer_of_a_conversation_waits_with_what_came_before(tmp_path: Path) -> None:

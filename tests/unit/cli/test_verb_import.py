@@ -42,7 +42,7 @@ def test_a_playbook_is_trained_once_a_person_has_approved_its_tasks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Imported, reviewed, dropped: the row says where its task stands and who approved it.
+    Imported, reviewed, dropped, accepted by the check: the row says where its task stands.
     """
     assert 0 == main(["import", "playbook", "site.yml"])
     said = capsys.readouterr().out
@@ -65,6 +65,7 @@ def test_a_playbook_is_trained_once_a_person_has_approved_its_tasks(
         row["metadata"]["import"]["line"],
         row["metadata"]["reasons"],
     )
+    assert 0 == main(["check", str(dropped)])
     assert 0 == main(["review", "--count"])
     assert "0 wait for review" in capsys.readouterr().out
 
