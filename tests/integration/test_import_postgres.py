@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.sources.imports import CannotImport
+from finetuned.errors import CannotImport
 from finetuned.sources.imports.decision_files import read
 from finetuned.sources.imports.found import FoundRow, Source
 

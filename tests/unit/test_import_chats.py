@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.errors import CannotImport
 from finetuned.sources.imports import chat_logs, openai_rows
-from finetuned.sources.imports.found import CannotImport, Found, FoundRow, Refusal, Source
+from finetuned.sources.imports.found import Found, FoundRow, Refusal, Source
 
 TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
 

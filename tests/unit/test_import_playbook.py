@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetuned.sources.imports.found import CannotImport, Found, FoundRow, Refusal, Source
+from finetuned.errors import CannotImport
+from finetuned.sources.imports.found import Found, FoundRow, Refusal, Source
 from finetuned.sources.imports.playbook import read
 from finetuned.sources.imports.yaml_values import BadYaml, Vaulted, documents, plain
 

@@ -15,8 +15,9 @@ import pytest
 
 from finetuned.core.masking import MASK, masked_in_prose
 from finetuned.core.review import Reason, Thumbs
+from finetuned.errors import CannotImport
 from finetuned.files.review import ReviewQueue
-from finetuned.sources.imports import KINDS, CannotImport, Report, Settings, import_rows
+from finetuned.sources.imports import KINDS, Report, Settings, import_rows
 from finetuned.sources.imports.found import FoundRow, Place
 from finetuned.sources.imports.judge import reasons_to_look
 from finetuned.sources.imports.secrets import without_secrets

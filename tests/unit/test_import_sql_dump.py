@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetuned.sources.imports.found import CannotImport
-from finetuned.sources.imports.sql_dump import BEGINS, ENDS, DumpedRow, Seen, rows_of
+from finetuned.errors import CannotImport
+from finetuned.files.sql_dump import BEGINS, ENDS, DumpedRow, Seen, rows_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 VALUES = st.lists(

@@ -13,9 +13,10 @@ from contextlib import closing
 from typing import Final
 
 from finetuned.data.file_shape import FileShape
+from finetuned.errors import CannotImport
 from finetuned.sources.conversion.text import Text, open_text, telling_damage
 from finetuned.sources.imports.chatgpt import NotAConversation, turns_of
-from finetuned.sources.imports.found import CannotImport, Found, FoundRow, Place, Refusal, Source
+from finetuned.sources.imports.found import Found, FoundRow, Place, Refusal, Source
 from finetuned.sources.imports.json_values import objects_of
 from finetuned.sources.imports.openai_rows import confidence_of
 

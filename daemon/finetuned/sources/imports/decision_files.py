@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from finetuned.data.file_shape import FileShape
+from finetuned.errors import CannotImport
+from finetuned.files.sql_dump import BEGINS, ENDS, Seen, rows_of
 from finetuned.sources.conversion.text import Text, open_text, telling_damage
 from finetuned.sources.imports.decisions import found_in, missing_columns
-from finetuned.sources.imports.found import CannotImport, Found, Place, Refusal, Source
+from finetuned.sources.imports.found import Found, Place, Refusal, Source
 from finetuned.sources.imports.json_values import objects_of
-from finetuned.sources.imports.sql_dump import BEGINS, ENDS, Seen, rows_of
 
 _SQL: Final = re.compile(
     rb"\s*(?:--|/\*|\\(?:un)?restrict|(?:COPY|INSERT\s+INTO|SET|CREATE|BEGIN|SELECT|DROP)\b)", re.I

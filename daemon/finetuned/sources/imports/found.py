@@ -11,13 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetuned.core.review import Reason, Thumbs
-from finetuned.errors import FinetunedError
-
-
-class CannotImport(FinetunedError):
-    """
-    A source of which nothing is imported; the message says what was found and what to do.
-    """
 
 
 @dataclass(frozen=True, slots=True)

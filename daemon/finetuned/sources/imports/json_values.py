@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from finetuned.data.file_shape import FileShape
 from finetuned.data.strict_json import Oversized, lines_of, parse_line
-from finetuned.errors import MalformedExample
+from finetuned.errors import CannotImport, MalformedExample
 from finetuned.sources.conversion.json_text import Read, values_of
 from finetuned.sources.conversion.text import Text
-from finetuned.sources.imports.found import CannotImport, Place
+from finetuned.sources.imports.found import Place
 
 Object = tuple[Place, dict[str, object] | None, str]
 """Where it begins, the object (None if it is none), and then what is wrong."""

@@ -17,15 +17,9 @@ from typing import Any, Final
 
 import orjson
 
+from finetuned.errors import CannotImport
 from finetuned.sources.imports.ansible_words import LISTS_OF_TASKS
-from finetuned.sources.imports.found import (
-    CannotImport,
-    Found,
-    FoundRow,
-    Place,
-    Refusal,
-    Source,
-)
+from finetuned.sources.imports.found import Found, FoundRow, Place, Refusal, Source
 from finetuned.sources.imports.playbook_tasks import NoRow, TaskRow, row_of
 from finetuned.sources.imports.yaml_values import (
     MAX_BYTES,

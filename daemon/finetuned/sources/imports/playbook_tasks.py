@@ -55,7 +55,7 @@ class NoRow(ValueError):
         self.detail = detail
 
 
-def row_of(task: Mapping[Any, Any]) -> TaskRow:
+def row_of(task: Mapping[object, object]) -> TaskRow:
     """
     Return the description and the parameters of a task.
 

@@ -6,7 +6,8 @@ person must look at is put into the queue, in one transaction, and after it the 
 whole. Killed in between, the same command finishes: the queue takes no answer twice, and the
 file is the same to the last byte.
 
-Memory does not grow with the source, but for a few bytes for each row.
+Memory does not grow with the source, but for a few bytes for each row; a chat log of single
+messages is held whole, since its conversations may stand between each other.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ import orjson
 
 from finetuned.core.record import from_json, to_json
 from finetuned.core.review import Entry
+from finetuned.errors import CannotImport
 from finetuned.files.new_file import NewFile
 from finetuned.files.review import ReviewQueue
 from finetuned.sources.imports.checked import checked, entries_of, provenance, training_line
-from finetuned.sources.imports.found import CannotImport, Found, FoundRow, Refusal, Source
+from finetuned.sources.imports.found import Found, FoundRow, Refusal, Source
 from finetuned.sources.imports.judge import reasons_to_look
 from finetuned.sources.imports.kinds import Kind
 from finetuned.sources.imports.report import Report

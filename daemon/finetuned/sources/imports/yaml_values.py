@@ -2,6 +2,7 @@
 YAML as Ansible reads it, with line numbers, and its values as JSON. Needs the package ruamel.yaml,
 which finetuned[import] installs.
 
+
 Words follow YAML 1.1 (``yes`` is true); a number with a leading zero keeps its digits as text
 (``0644`` is no 420). No object is made of a tag. A file that grows when its references are
 followed is refused, not followed.
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from finetuned.sources.imports.found import CannotImport
+from finetuned.errors import CannotImport
 
 MAX_BYTES: Final = 4 * 2**20
 """Largest YAML file that is read; playbooks have a few thousand bytes."""
@@ -56,7 +57,7 @@ def need_ruamel() -> None:
         ) from None
 
 
-def documents(data: bytes) -> list[Any]:
+def documents(data: bytes) -> list[object]:
     """
     Return the documents of a YAML file; mappings and sequences know their lines.
 

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from finetuned.data.strict_json import READ_BYTES
-from finetuned.sources.imports.found import CannotImport
-from finetuned.sources.imports.sql_values import (
+from finetuned.errors import CannotImport
+from finetuned.files.sql_values import (
     BadStatement,
     copy_fields,
     created_columns,
@@ -27,6 +26,7 @@ from finetuned.sources.imports.sql_values import (
     table_name,
 )
 
+_READ_BYTES: Final = 1 << 20
 MAX_STATEMENT_BYTES: Final = 64 * 2**20
 """Longest INSERT that is read."""
 
@@ -147,7 +147,7 @@ class _Lines:
 
     def _split(self) -> Iterator[bytes]:
         rest = b""
-        while piece := self._read(READ_BYTES):
+        while piece := self._read(_READ_BYTES):
             *whole, rest = (rest + piece).split(b"\n")
             yield from whole
             if len(rest) > MAX_STATEMENT_BYTES:
