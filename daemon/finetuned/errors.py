@@ -6,6 +6,7 @@ Everything finetuned raises on purpose.
   x DatasetError         one inbox file is unusable; the daemon goes on
     + MalformedExample   one line of it is not a training example
     + UnstableDataset    the file changed while it was being read
+  x CannotImport         a user's rows cannot be read, or are not whole; nothing was written
   x SuiteError           a benchmark cannot be asked as it stands; the gate counts it as failed
   x WorkerError          a worker process failed
     + Interrupted        it was asked to stop and can go on later
@@ -90,6 +91,12 @@ class UnstableDataset(DatasetError):
     """
 
     exit_status = EXIT_TEMPFAIL
+
+
+class CannotImport(FinetunedError):
+    """
+    A source of which nothing is imported; the message says what was found and what to do.
+    """
 
 
 class SuiteError(FinetunedError):

@@ -191,6 +191,11 @@ class Layout:
         return self.serving / "feedback.sqlite3"
 
     @property
+    def imported(self) -> Path:
+        """Rows from elsewhere that wait for review, in SQLite; author: finetuned import."""
+        return self.serving / "imported.sqlite3"
+
+    @property
     def serving_state(self) -> Path:
         """Process, address and held versions of a running service; author: the gateway."""
         return self.serving / "state.json"

@@ -222,7 +222,7 @@ def test_a_file_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 7")
     db.close()
 
-    with pytest.raises(ConfigError, match="schema 7, known here 2"):
+    with pytest.raises(ConfigError, match="schema 7, known here 3"):
         FeedbackFile(path)
 
 
@@ -286,17 +286,21 @@ def test_what_its_user_says_does_not_make_a_value_less_invented(queue: ReviewQue
     assert (ReviewState.WAITING, (Reason.INVENTED,)) == (entry.review, entry.reasons)
 
 
-def test_a_file_of_the_first_version_is_opened_with_all_that_is_in_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "lacks"), [(1, ("invented", "origin")), (2, ("origin",))])
+def test_a_file_of_an_earlier_version_is_opened_with_all_that_is_in_it(
+    tmp_path: Path, version: int, lacks: tuple[str, ...]
+) -> None:
     """
-    Nothing is known of invented values of answers before.
+    Nothing is known of invented values, or of where a row was found, before.
     """
     path = tmp_path / "older.sqlite3"
     with closing(sqlite3.connect(path)) as db:
-        older = TABLES.replace(",\n    invented TEXT", "\n    ")
-        assert older != TABLES
-        db.executescript(older)
-        db.execute("PRAGMA user_version = 1")
+        db.executescript(TABLES)
+        for column in lacks:
+            db.execute(f"ALTER TABLE ai_decisions DROP COLUMN {column}")
+        db.execute(f"PRAGMA user_version = {version}")
     with closing(FeedbackFile(path)) as file:
-        file.record([exchange(1, invented=("$.a",))], threshold=ALL)
+        file.record([exchange(1, invented=("$.a",), origin="{}")], threshold=ALL)
     with closing(ReviewQueue(path)) as again:
-        assert [("$.a",)] == [entry.exchange.invented for entry in again.waiting()]
+        (entry,) = again.waiting()
+    assert (("$.a",), "{}") == (entry.exchange.invented, entry.exchange.origin)

@@ -42,7 +42,7 @@ INBOX = ("inbox", *Priority)
 
 _ENDS = (
     *(".gz", ".bz2", ".xz", ".json", ".jsonl", ".ndjson", ".jsonlines"),
-    *(".txt", ".csv", ".tsv", ".parquet"),
+    *(".txt", ".csv", ".tsv", ".parquet", ".sql", ".yml", ".yaml"),
 )
 
 
@@ -62,11 +62,19 @@ def target_of(source: Path) -> Path:
     """
     Return where the rows of *source* go if nobody says: beside it, under another name.
     """
+    stem = bare_name(source)
+    target = source.with_name(f"{stem}.jsonl")
+    return target if target != source else source.with_name(f"{stem}.converted.jsonl")
+
+
+def bare_name(source: Path) -> str:
+    """
+    Return the name of *source* without the ends that say how it is written.
+    """
     stem = source.name
     while stem.lower().endswith(_ENDS):
         stem = stem[: stem.rindex(".")]
-    target = source.with_name(f"{stem or 'rows'}.jsonl")
-    return target if target != source else source.with_name(f"{stem}.converted.jsonl")
+    return stem or "rows"
 
 
 def _summary(result: Conversion) -> list[str]:

@@ -20,6 +20,7 @@ NAMES = (
     "status",
     "check",
     "convert",
+    "import",
     "augment",
     "corrections",
     "tune",
@@ -48,6 +49,9 @@ NAMES = (
 )
 """The verbs, each a file of this room, in the order in which the help lists them."""
 
+FILES = {"import": "import_rows"}
+"""Verbs whose file has another name, because theirs is a word of Python."""
+
 DETAILS = """examples:
   finetuned run --root /srv/ft         watch /srv/ft/inbox and train what is dropped there
   finetuned VERB --help                examples and exit statuses of one verb
@@ -62,7 +66,8 @@ def verbs(names: Sequence[str] = NAMES) -> tuple[Verb, ...]:
     """
     Return the verbs with these names, imported now.
     """
-    found: list[Verb] = [import_module(f"finetuned.cli.{name}").VERB for name in names]
+    files = (FILES.get(name, name) for name in names)
+    found: list[Verb] = [import_module(f"finetuned.cli.{file}").VERB for file in files]
     return tuple(found)
 
 

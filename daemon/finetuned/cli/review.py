@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,11 @@ DETAILS = """examples:
   finetuned review --json       all that wait, and these counts
 
 In the queue are answers of finetuned serve that a user gave a thumbs down or a correction, and
-those in which the model's confidence was below serving.review_confidence. Accepting takes the
-user's correction if there is one, else the answer itself; e opens it in $VISUAL or $EDITOR. At
-the end all accepted ones are put into inbox/ as one file, each once: if this command is killed,
-the next one finishes what it began.
+those in which the model's confidence was below serving.review_confidence; and rows of
+finetuned import that nobody has vouched for. Accepting takes the user's correction if there is
+one, else the answer itself; e opens it in $VISUAL or $EDITOR. At the end all accepted ones are
+put into inbox/ as one file (imported rows as another), each once: if this command is killed, the
+next one finishes what it began.
 
 exit status: 0 done, 1 refused, 2 wrong usage, 130 ended with Ctrl-C (decisions are kept)
 """
@@ -62,18 +64,15 @@ def _review(layout: Layout, args: argparse.Namespace, *, reviewer: str) -> int:
     from finetuned.cli.review_desk import count, listing, review
     from finetuned.files.review import ReviewQueue
 
-    if not layout.feedback.exists():
+    paths = [path for path in (layout.feedback, layout.imported) if path.exists()]
+    if args.count or not paths:
         return count(layout, as_json=args.json)
-    if args.count:
-        return count(layout, as_json=False)
-    queue = ReviewQueue(layout.feedback)
-    try:
+    with ExitStack() as stack:
+        queues = [stack.enter_context(closing(ReviewQueue(path))) for path in paths]
         if args.json:
-            listing(layout, queue)
+            listing(queues)
         else:
-            review(layout, queue, reviewer)
-    finally:
-        queue.close()
+            review(layout, queues, reviewer)
     return DONE
 
 

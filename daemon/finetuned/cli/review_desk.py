@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def count(layout: Layout, *, as_json: bool) -> int:
     """
     Print how many answers are where; return the exit status.
     """
-    found = _counts(layout)
+    found = _counts((layout.feedback, layout.imported))
     if as_json:
         print(orjson.dumps({"waiting": [], "counts": asdict(found)}).decode())
         return DONE
@@ -53,14 +54,18 @@ def count(layout: Layout, *, as_json: bool) -> int:
     return DONE
 
 
-def _counts(layout: Layout) -> ReviewCounts:
-    found = review_counts(layout.feedback)
-    if found is None:
-        raise OSError(f"{layout.feedback} cannot be read now; try again")
-    return found
+def _counts(paths: Iterable[Path]) -> ReviewCounts:
+    """Return the counts of several files together."""
+    total = ReviewCounts()
+    for path in paths:
+        found = review_counts(path)
+        if found is None:
+            raise OSError(f"{path} cannot be read now; try again")
+        total = ReviewCounts(**{k: n + getattr(found, k) for k, n in asdict(total).items()})
+    return total
 
 
-def listing(layout: Layout, queue: ReviewQueue) -> None:
+def listing(queues: Sequence[ReviewQueue]) -> None:
     """
     Print what waits as one JSON object.
     """
@@ -70,7 +75,10 @@ def listing(layout: Layout, queue: ReviewQueue) -> None:
             "at": entry.exchange.at,
             "version": entry.exchange.model,
             "key_id": entry.exchange.key_id,
-            "confidence": entry.exchange.confidence,
+            "confidence": entry.confidence,
+            "origin": None
+            if entry.exchange.origin is None
+            else orjson.loads(entry.exchange.origin),
             "reasons": list(entry.reasons),
             "messages": orjson.loads(entry.exchange.messages),
             "answer": entry.exchange.answer,
@@ -79,39 +87,53 @@ def listing(layout: Layout, queue: ReviewQueue) -> None:
             "correction": entry.correction,
             "comment": entry.comment,
         }
+        for queue in queues
         for entry in queue.waiting()
     ]
     # In ASCII: it may be read on a terminal.
-    print(json.dumps({"waiting": waiting, "counts": asdict(_counts(layout))}))
+    print(
+        json.dumps({"waiting": waiting, "counts": asdict(_counts(queue.path for queue in queues))})
+    )
 
 
-def review(layout: Layout, queue: ReviewQueue, reviewer: str) -> None:
+def review(layout: Layout, queues: Sequence[ReviewQueue], reviewer: str) -> None:
     """
     Show one answer after another until there is none or the person quits; then deliver.
 
     Args:
         layout: The root.
-        queue: Of its feedback.
+        queues: Of its feedback and of its imports, in the order in which they are shown.
         reviewer: Name of the person's user, written with each decision.
     """
-    _deliver(layout, queue)  # what an earlier session left behind
+    _deliver(layout, queues)  # what an earlier session left behind
     skipped: set[str] = set()
     try:
-        while (entry := queue.next(skipped)) is not None:
-            _show(entry, left=_counts(layout).waiting - len(skipped))
-            word = _asked(layout, queue, entry, reviewer)
-            if word == "q":
-                break
-            if word == "s":
-                skipped.add(entry.exchange.id)
-        else:
+        if not any(_quits(layout, queue, queues, skipped, reviewer) for queue in queues):
             print("nothing else waits for review" if skipped else "nothing waits for review")
     finally:
-        _deliver(layout, queue)
+        _deliver(layout, queues)
 
 
-def _deliver(layout: Layout, queue: ReviewQueue) -> None:
-    for file in deliver(layout, queue, now=utc_now()):
+def _quits(
+    layout: Layout,
+    queue: ReviewQueue,
+    queues: Sequence[ReviewQueue],
+    skipped: set[str],
+    reviewer: str,
+) -> bool:
+    """Show what waits in one queue; return whether the person quits."""
+    while (entry := queue.next(skipped)) is not None:
+        _show(entry, left=_counts(q.path for q in queues).waiting - len(skipped))
+        word = _asked(layout, queue, entry, reviewer)
+        if word == "q":
+            return True
+        if word == "s":
+            skipped.add(entry.exchange.id)
+    return False
+
+
+def _deliver(layout: Layout, queues: Sequence[ReviewQueue]) -> None:
+    for file in (file for queue in queues for file in deliver(layout, queue, now=utc_now())):
         log.info("review_delivered", name=file.name, rows=file.n_rows, finished=file.finished)
         rows = "1 row" if file.n_rows == 1 else f"{file.n_rows} rows"
         print(f"{rows} put into inbox/{file.name}")
@@ -121,10 +143,13 @@ def _show(entry: Entry, *, left: int) -> None:
     exchange = entry.exchange
     key = f"   key {exchange.key_id}" if exchange.key_id else ""
     print(f"\n--- {left} waiting   {printable(exchange.id)}   {exchange.at}")
+    sure = "unknown" if entry.confidence is None else f"{entry.confidence:.2f}"
     print(
-        f"    {printable(exchange.model)}   confidence {exchange.confidence:.2f}{printable(key)}   "
+        f"    {printable(exchange.model)}   confidence {sure}{printable(key)}   "
         f"{', '.join(entry.reasons)}"
     )
+    if exchange.origin is not None:
+        print(f"    imported from {printable(_found_at(exchange.origin))}")
     for turn in orjson.loads(exchange.messages):
         _part(str(turn.get("role", "?")), _content(turn))
     _part("answer", exchange.answer + (f"\n{exchange.tool_calls}" if exchange.tool_calls else ""))
@@ -134,6 +159,13 @@ def _show(entry: Entry, *, left: int) -> None:
         _part("its user's correction", entry.correction)
     if entry.comment is not None:
         _part("its user's comment", entry.comment)
+
+
+def _found_at(origin: str) -> str:
+    """Return where an import found a row: file, line, and what part of it."""
+    found = orjson.loads(origin)
+    part = f" ({found['part']})" if found.get("part") else ""
+    return f"{found.get('file')}:{found.get('line')}{part}"
 
 
 def _content(turn: dict[str, object]) -> str:

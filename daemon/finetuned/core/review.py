@@ -28,6 +28,8 @@ class Reason(StrEnum):
     CORRECTED = "corrected"  # its user sent the right one
     DISLIKED = "disliked"  # its user gave it a thumbs down
     INVENTED = "invented"  # a value of it should stand in the question and does not
+    FAILED = "failed"  # it was imported, and what it says was not carried out with success
+    UNVERIFIED = "unverified"  # it was imported, and how surely it is right is not known
     UNSURE = "unsure"  # the model's confidence was below serving.review_confidence
 
 
@@ -87,6 +89,8 @@ class RecordedExchange:
     Where in the answer values stand that should have been copied from the question and are not
     in it, such as ``$.steps[0].zone``. The values are in the answer.
     """
+    origin: str | None = None
+    """JSON object: where an imported exchange was found; None if it was asked here."""
 
     @property
     def n_bytes(self) -> int:
@@ -132,6 +136,11 @@ class Entry:
     def proposed(self) -> str:
         """The answer that accepting takes: its user's correction, else the model's own."""
         return self.exchange.answer if self.correction is None else self.correction
+
+    @property
+    def confidence(self) -> float | None:
+        """Of the exchange, None if it was imported and nobody knows it."""
+        return None if Reason.UNVERIFIED in self.reasons else self.exchange.confidence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

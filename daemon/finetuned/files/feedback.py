@@ -35,7 +35,7 @@ from finetuned.core.review import (
 from finetuned.errors import ConfigError
 from finetuned.files.feedback_schema import (
     COLUMNS,
-    SINCE_1,
+    SINCE,
     TABLES,
     VERSION,
     entry_of,
@@ -50,7 +50,7 @@ WAIT_SECONDS = 10.0
 _ADDED = (
     "id, timestamp, customer_id, query_hash, confidence, llm_model, llm_tokens_used,"
     " llm_duration_ms, route, messages, plain, tools, answer, tool_calls, reasoning,"
-    " finish_reason, review, reasons, fingerprint, bytes, invented"
+    " finish_reason, review, reasons, fingerprint, bytes, invented, origin"
 )
 
 
@@ -90,8 +90,8 @@ class FeedbackFile:
             if found == 0:
                 for statement in filter(str.strip, TABLES.split(";\n")):
                     self.db.execute(statement)
-            elif found == 1:
-                self.db.execute(SINCE_1)
+            for version in range(found or VERSION, VERSION):
+                self.db.execute(SINCE[version])
             if found < VERSION:
                 self.db.execute(f"PRAGMA user_version = {VERSION}")
         if found > VERSION:
@@ -155,6 +155,7 @@ class FeedbackFile:
             *(exchange.answer, exchange.tool_calls, exchange.reasoning, exchange.finish_reason),
             *(str(review), " ".join(reasons), print_, exchange.n_bytes),
             orjson.dumps(exchange.invented).decode() if exchange.invented else None,
+            exchange.origin,
         )
         marks = ", ".join("?" * len(values))
         added = self.db.execute(

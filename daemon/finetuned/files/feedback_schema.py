@@ -15,7 +15,7 @@ import orjson
 
 from finetuned.core.review import Entry, Reason, RecordedExchange, ReviewState, Thumbs
 
-VERSION: Final = 2
+VERSION: Final = 3
 """PRAGMA user_version of a file that this program writes."""
 
 TABLES: Final = """
@@ -58,7 +58,8 @@ CREATE TABLE IF NOT EXISTS ai_decisions (
     batch TEXT,                    -- name of the file in inbox/ that it belongs to
     fingerprint TEXT NOT NULL,     -- equal if question and answer are
     bytes INTEGER NOT NULL,
-    invented TEXT                  -- JSON: places in the answer of values that the question lacks
+    invented TEXT,                 -- JSON: places in the answer of values that the question lacks
+    origin TEXT                    -- JSON: where an imported row was found; NULL if asked here
 );
 CREATE INDEX IF NOT EXISTS ai_decisions_timestamp ON ai_decisions (timestamp);
 CREATE INDEX IF NOT EXISTS ai_decisions_query_hash ON ai_decisions (query_hash);
@@ -77,14 +78,17 @@ CREATE TABLE IF NOT EXISTS removed (
 ) WITHOUT ROWID;
 """
 
-SINCE_1: Final = "ALTER TABLE ai_decisions ADD COLUMN invented TEXT"
-"""What makes a file of version 1 one of version 2."""
+SINCE: Final = {
+    1: "ALTER TABLE ai_decisions ADD COLUMN invented TEXT",
+    2: "ALTER TABLE ai_decisions ADD COLUMN origin TEXT",
+}
+"""What makes a file of a version one of the next."""
 
 COLUMNS: Final = (
     "id, timestamp, customer_id, route, llm_model, messages, plain, tools, answer, tool_calls,"
     " reasoning, finish_reason, confidence, llm_tokens_used, llm_duration_ms, user_feedback,"
     " correction, user_comment, review, reasons, revision, approved, decided_at, decided_by,"
-    " invented"
+    " invented, origin"
 )
 """What entry_of() reads."""
 
@@ -129,6 +133,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
         tokens=row["llm_tokens_used"],
         duration_ms=row["llm_duration_ms"],
         invented=tuple(map(str, orjson.loads(row["invented"] or "[]"))),
+        origin=row["origin"],
     )
     thumbs = row["user_feedback"]
     return Entry(

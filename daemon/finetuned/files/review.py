@@ -1,5 +1,9 @@
 """
-The review queue in models/serving/feedback.sqlite3: what waits, what was decided, and its files.
+A review queue: what waits, what was decided, and its files.
+
+There are two of the same shape: models/serving/feedback.sqlite3 with what the service answered,
+and models/serving/imported.sqlite3 with rows from elsewhere, which no age removes and no report of
+what users ask counts.
 
 A batch is the bytes of one file for inbox/. It is recorded with its name, and its rows are marked
 as belonging to it, in one transaction before the file is written: whoever is killed in between
@@ -9,13 +13,14 @@ inbox/ is sources/approved.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from finetuned.core.review import Entry, Reason
 from finetuned.files.feedback import FeedbackFile
+from finetuned.files.feedback_schema import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class ReviewQueue(FeedbackFile):
         """
         found = self.entries(
             "WHERE review = 'waiting' AND id NOT IN (SELECT value FROM json_each(?))"
-            " ORDER BY correction IS NULL, reasons = ?, timestamp, id LIMIT 1",
+            " ORDER BY correction IS NULL, reasons = ?, timestamp, rowid LIMIT 1",
             orjson.dumps(list(skipped)).decode(),
             str(Reason.UNSURE),
         )
@@ -56,9 +61,37 @@ class ReviewQueue(FeedbackFile):
         Return all entries that wait, in the order of next().
         """
         return self.entries(
-            "WHERE review = 'waiting' ORDER BY correction IS NULL, reasons = ?, timestamp, id",
+            "WHERE review = 'waiting' ORDER BY correction IS NULL, reasons = ?, timestamp, rowid",
             str(Reason.UNSURE),
         )
+
+    def enqueue(self, entries: Iterable[Entry]) -> tuple[int, int]:
+        """
+        Add entries from elsewhere that wait for review, in one transaction.
+
+        One whose question and answer are in the queue already, or were decided on, word for word
+        is left alone.
+
+        Args:
+            entries: With their reasons; passwords already replaced.
+
+        Returns:
+            How many were added, and how many were there.
+        """
+        added = known = 0
+        with self.write() as db:
+            for entry in entries:
+                print_ = fingerprint(entry.exchange)
+                if self._is_known(print_) or not self._add(entry.exchange, entry.reasons, print_):
+                    known += 1
+                    continue
+                added += 1
+                db.execute(
+                    "UPDATE ai_decisions SET user_feedback = ?, correction = ?, user_comment = ?"
+                    " WHERE id = ?",
+                    (entry.thumbs, entry.correction, entry.comment, entry.exchange.id),
+                )
+        return added, known
 
     def decide(self, entry: Entry) -> bool:
         """
@@ -92,7 +125,7 @@ class ReviewQueue(FeedbackFile):
         """
         Return the entries that are accepted and belong to no batch, oldest first.
         """
-        return self.entries("WHERE review = 'approved' ORDER BY timestamp, id")
+        return self.entries("WHERE review = 'approved' ORDER BY timestamp, rowid")
 
     def begin_batch(self, batch: Batch, ids: Sequence[str]) -> None:
         """

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from finetuned.core.review import Entry
+from finetuned.core.review import Entry, RecordedExchange
 from finetuned.data.messages import Message
 from finetuned.data.reader import to_example
 from finetuned.data.redacted_exchange import cleaned
@@ -66,11 +66,7 @@ def training_row(entry: Entry) -> dict[str, object]:
     exchange = entry.exchange
     messages: list[Message] = orjson.loads(exchange.messages)
     metadata = {
-        "source": "review",
-        "request_id": exchange.id,
-        "asked_at": exchange.at,
-        "version": exchange.model,
-        "key_id": exchange.key_id,
+        **_source(exchange),
         "reviewer": entry.decided_by,
         "reviewed_at": entry.decided_at,
         "reasons": list(entry.reasons),
@@ -84,6 +80,19 @@ def training_row(entry: Entry) -> dict[str, object]:
     if exchange.tools:
         row["tools"] = orjson.loads(exchange.tools)
     return row
+
+
+def _source(exchange: RecordedExchange) -> dict[str, object]:
+    """Return where an exchange comes from: this service, or an import."""
+    if exchange.origin is not None:
+        return {"source": "import", "import": orjson.loads(exchange.origin)}
+    return {
+        "source": "review",
+        "request_id": exchange.id,
+        "asked_at": exchange.at,
+        "version": exchange.model,
+        "key_id": exchange.key_id,
+    }
 
 
 def _context(turn: Message) -> Message:

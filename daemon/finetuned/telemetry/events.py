@@ -105,6 +105,7 @@ EVENTS: Final = {
     "request_not_counted": "A bug kept a request out of the metrics; its answer was given.",
     "review_decided": "A person approved or rejected an answer in the review queue.",
     "review_delivered": "Approved answers were put into inbox/ as one file.",
+    "rows_imported": "Rows of a user's own were written, or wait for review; counts by outcome.",
     "run_ended": "A training or evaluation run ended.",
     "run_failed": "A run ended badly; error_type and error_message say how.",
     "run_file_unreadable": "A file of a run folder is of another version; it counts as missing.",
