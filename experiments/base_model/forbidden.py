@@ -226,12 +226,13 @@ class Forbidden:
 
 def phrasings_of_suites(folder: Path = BENCHMARKS) -> list[str]:
     """
-    Return the phrasing of every item of the suites of *folder*, its examples and its sealed suite.
+    Return the phrasing of every item of the suites of *folder*, its subfolders and its sealed suite.
 
     Raises:
         SealBroken: As Forbidden.of_suites.
     """
-    files = [*suite_files(folder), *suite_files(folder / "examples")]
+    folders = (folder, folder / "examples", folder / "domains")
+    files = [path for one in folders for path in suite_files(one)]
     texts = [path.read_bytes() for path in files]
     texts.append(open_sealed(folder / "sealed").data)
     rows = [orjson.loads(line) for text in texts for line in text.splitlines() if line.strip()]

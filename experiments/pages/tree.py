@@ -49,7 +49,6 @@ OTHERS = {
     "heldout.tsv": "The test set's own sentences, never used for training.",
     "canaries.jsonl": "Questions that a new version must not fail if the one in use passes.",
     "infra_*.jsonl": "200 infrastructure commands with names and phrasings never trained on.",
-    "domain_*.jsonl": "100 commands of this domain with names and phrasings never trained on.",
     "people_*.jsonl": "Commands as 20 different people type them, each written by hand.",
     "commands_*.jsonl.xz": "The sealed suite, compressed so that nobody reads it by accident.",
     "manifest.json": "Its hash and the number of its items.",
@@ -75,6 +74,7 @@ OTHERS = {
     "tokenizer.json": "Vocabulary.",
     "tokenizer_config.json": "Special tokens.",
     "gitignore": "Names that git ignores.",
+    "[a-z]*_100.jsonl": "All commands of this domain, with names and phrasings never trained on.",
 }
 """Pattern of a file's name -> its description, for files without words of their own."""
 
@@ -93,6 +93,7 @@ FOLDERS = {
     "docs/measurements": "Tables of figures, each with the command that makes it.",
     "models/base/micro": "The embedded base model, made by experiments/base_model/make.py.",
     "benchmarks": "Suites that every candidate is asked; never trained on.",
+    "benchmarks/domains": "All commands of one domain, 100 each; no candidate is asked them.",
     "benchmarks/examples": "Suites to copy from; no candidate is asked them.",
     "benchmarks/sealed": "The suite that only experiments/sealed.py asks.",
     "systemd": "The service.",

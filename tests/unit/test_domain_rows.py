@@ -191,7 +191,7 @@ def test_a_suite_is_100_items_of_its_own_families(
     assert {"json"} == {row["scorer"] for row in rows}
     assert max(said.values()) <= 2
     assert len(said) >= 80
-    assert 100 == len(load_suite(BENCHMARKS / f"domain_{domain}_100.jsonl").questions)
+    assert 100 == len(load_suite(BENCHMARKS / "domains" / f"{domain}_100.jsonl").questions)
 
 
 def test_no_name_of_a_suite_is_trained(

@@ -32,7 +32,7 @@ DETAILS = """examples:
   finetuned make intents --test-set             benchmarks/infra_200.jsonl, made again
   finetuned make intents --domains dns,mail     the whole command set of these domains
   finetuned make intents --domains all --rows 7000 --inbox    of all of them
-  finetuned make intents --domains mail --test-set     benchmarks/domain_mail_100.jsonl, made again
+  finetuned make intents --domains mail --test-set     benchmarks/domains/mail_100.jsonl, again
   finetuned make syllo                          2000 puzzles to the standard output
   finetuned make syllo --difficulty hard --rows 500     puzzles of one kind
   finetuned make syllo --test-sets              benchmarks/syllo_*_100.jsonl, made again
@@ -110,14 +110,14 @@ def write_test_sets(folder: Path, dataset: str, domains: Sequence[str] = ()) -> 
     from finetuned.sources import intents, syllo
 
     if dataset == "intents" and domains:
-        sets = {f"domain_{name}_100.jsonl": intents.domain_suite(name) for name in domains}
+        sets = {f"domains/{name}_100.jsonl": intents.domain_suite(name) for name in domains}
     elif dataset == "intents":
         sets = {"infra_200.jsonl": intents.test_rows()}
     else:
         made = ((level, syllo.test_rows(level)) for level in syllo.LEVELS)
         sets = {f"syllo_{level}_{len(rows)}.jsonl": rows for level, rows in made}
-    folder.mkdir(exist_ok=True)
     for name, rows in sets.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / name, to_jsonl(rows))
     return [folder / name for name in sets]
 

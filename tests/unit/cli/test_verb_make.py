@@ -39,9 +39,9 @@ def test_the_suites_of_the_domains_are_what_is_made(tmp_path: Path) -> None:
     """
     made = write_test_sets(tmp_path, "intents", DOMAINS)
 
-    assert [f"domain_{name}_100.jsonl" for name in DOMAINS] == [path.name for path in made]
+    assert [f"{name}_100.jsonl" for name in DOMAINS] == [path.name for path in made]
     for path in made:
-        assert (BENCHMARKS / path.name).read_bytes() == path.read_bytes()
+        assert (BENCHMARKS / "domains" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_domains_are_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
