@@ -22,6 +22,7 @@ from finetuned.files.base_model import BaseName
 from finetuned.files.manifest import write_manifest
 from finetuned.files.rank import rank
 from finetuned.files.run import CANDIDATE, utc_now
+from finetuned.merging.stock_files import name_base, write_stock_files
 from finetuned.model.tensors import disk_errors
 from finetuned.training.checkpoint import Snapshot
 from finetuned.training.coverage import Coverage, coverage
@@ -30,7 +31,6 @@ from finetuned.training.optimizer import optimizer_tensors
 from finetuned.training.parent_average import KeptShare
 from finetuned.training.parent_state import save_training_state
 from finetuned.training.progress import RunState
-from finetuned.training.stock_files import name_base, write_stock_files
 
 REPLAY_SEED = 0
 """Seed of every reservoir: which rows are kept must not depend on the job."""
