@@ -37,6 +37,7 @@ NAMES = (
     "drift",
     "sql",
     "metrics",
+    "export",
     "keys",
     "config",
     "make",
