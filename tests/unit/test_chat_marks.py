@@ -9,7 +9,9 @@ from finetuned.errors import ExportRefused
 
 
 def chatml(turns):
-    return "".join(f"<|im_start|>{r}\n{c}<|im_end|>\n" for r, c in turns) + "<|im_start|>assistant\n"
+    return (
+        "".join(f"<|im_start|>{r}\n{c}<|im_end|>\n" for r, c in turns) + "<|im_start|>assistant\n"
+    )
 
 
 def with_default_system(turns):

@@ -103,7 +103,8 @@ def _where(parity):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "at"), [("ab", "ab", None), ("ab", "abc", 2), ([1, 2], [1, 3], 1), ("", "", None)]
+    ("one", "other", "at"),
+    [("ab", "ab", None), ("ab", "abc", 2), ([1, 2], [1, 3], 1), ("", "", None)],
 )
 def test_the_first_difference_is_where_one_ends_or_they_differ(one, other, at):
     assert at == first_difference(one, other)

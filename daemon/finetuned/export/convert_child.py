@@ -38,10 +38,9 @@ def _tell(cut: dict[str, Any]) -> None:
 
     base.TextModel.get_vocab_base_pre = lambda self, tokenizer: cut["pre"]
     merges, whole = cut["merges"], {int(at): text for at, text in cut["whole"].items()}
-    if merges is None:
-        return
     writer = gguf.GGUFWriter
     add_list, add_types = writer.add_token_list, writer.add_token_types
+    add_bos = writer.add_add_bos_token
 
     def token_list(self: Any, tokens: Any) -> None:
         add_list(self, [whole.get(i, token) for i, token in enumerate(tokens)])
@@ -49,9 +48,13 @@ def _tell(cut: dict[str, Any]) -> None:
     def token_types(self: Any, types: Any) -> None:
         user = int(gguf.TokenType.USER_DEFINED)
         add_types(self, [user if i in whole else kind for i, kind in enumerate(types)])
-        self.add_token_merges(merges)
+        # Some ways begin every text with a token unless the file says otherwise.
+        add_bos(self, cut["adds_bos"])
+        if merges is not None:
+            self.add_token_merges(merges)
 
     writer.add_token_list, writer.add_token_types = token_list, token_types
+    writer.add_add_bos_token = lambda self, value: None
 
 
 if __name__ == "__main__":

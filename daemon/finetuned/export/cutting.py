@@ -42,6 +42,8 @@ class Cut:
 
     pre: str
     """llama.cpp's name for the way."""
+    adds_bos: bool
+    """Whether every text begins with a token of its own."""
     merges: list[str] | None = None
     """Merges in place of the tokenizer's own, as GGUF spells them; None leaves those."""
     whole: dict[str, str] = field(default_factory=dict)
@@ -72,9 +74,9 @@ def cut_of(folder: Path, converter: Path, texts: Iterable[str]) -> Cut | None:
         return None  # SentencePiece and WordPiece are taken as they are
     parts = _parts(tokenizer.get("pre_tokenizer"))
     if (pre := _known_way(parts)) is not None:
-        return Cut(pre)
+        return Cut(pre, _adds_bos(folder))
     if not model.get("merges") and model.get("ignore_merges"):
-        return _whole_pieces(model["vocab"], texts)
+        return _whole_pieces(model["vocab"], _adds_bos(folder), texts)
     if _id_text_hash(folder, converter):
         return None
     shown = orjson.dumps(tokenizer.get("pre_tokenizer")).decode()
@@ -106,7 +108,7 @@ def _known_way(parts: list[dict[str, Any]]) -> str | None:
     return None
 
 
-def _whole_pieces(vocabulary: dict[str, int], texts: Iterable[str]) -> Cut:
+def _whole_pieces(vocabulary: dict[str, int], adds_bos: bool, texts: Iterable[str]) -> Cut:
     readable = _readable()
     words, whole = [], {}
     for spelled, at in vocabulary.items():
@@ -119,7 +121,15 @@ def _whole_pieces(vocabulary: dict[str, int], texts: Iterable[str]) -> Cut:
             whole[str(at)] = text
     seen = {word for text in texts for word in _WORD.findall(text)}
     merges = merges_of(words, seen)
-    return Cut("llama-bpe", [f"{one} {other}" for one, other in merges], whole)
+    return Cut("llama-bpe", adds_bos, [f"{one} {other}" for one, other in merges], whole)
+
+
+def _adds_bos(folder: Path) -> bool:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    plain: list[int] = tokenizer.encode("a", add_special_tokens=False).ids
+    return bool(tokenizer.encode("a").ids[: len(plain)] != plain)
 
 
 def _readable() -> dict[str, int]:

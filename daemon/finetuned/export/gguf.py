@@ -1,5 +1,5 @@
 """
-A whole model as a GGUF file: llama.cpp's own converter, then its own quantiser.
+A whole model as a GGUF file: llama.cpp's own converter, then its own kernels.
 
 Both run in processes of their own. Does not know where the model came from, nor whether the
 file says the same: see export/comparison.py.
@@ -7,7 +7,6 @@ file says the same: see export/comparison.py.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -23,12 +22,6 @@ from finetuned.export.cutting import Cut
 from finetuned.export.tools import converter_folder
 from finetuned.merging.stock_files import TEMPLATE
 from finetuned.process.environment import child_environment
-
-_FTYPE: Final = {
-    Quant.Q8_0: "LLAMA_FTYPE_MOSTLY_Q8_0",
-    Quant.Q5_K_M: "LLAMA_FTYPE_MOSTLY_Q5_K_M",
-    Quant.Q4_K_M: "LLAMA_FTYPE_MOSTLY_Q4_K_M",
-}
 
 _GENERATION: Final = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """Marks of trained text, which are for training alone."""
@@ -84,9 +77,9 @@ def quantise(source: Path, target: Path, quant: Quant) -> None:
     Raises:
         ExportRefused: llama.cpp refused; the message ends with what it said.
     """
-    threads = str(os.cpu_count() or 1)
     module = "finetuned.export.quantise_child"
-    _run([module, str(source), str(target), _FTYPE[quant], threads], "llama.cpp's quantiser")
+    command = [module, str(converter_folder()), str(source), str(target), str(quant)]
+    _run(command, "quantising with llama.cpp")
 
 
 def engine_template(text: str) -> str:

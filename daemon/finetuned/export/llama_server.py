@@ -25,7 +25,7 @@ def main() -> None:
     params.api_keys = [key]
     params.n_ctx = int(context)
     params.n_parallel = 1
-    params.cpuparams.n_threads = os.cpu_count() or 1
+    params.cpuparams.n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     params.use_jinja = True
     params.warmup = False
     server = xllamacpp.Server(params)

@@ -40,7 +40,7 @@ from finetuned.export.papers import write_card
 from finetuned.export.tools import (
     CONVERTER,
     ENGINE,
-    QUANTISER,
+    SENTENCES,
     converter_folder,
     installed_version,
     known_architectures,
@@ -164,12 +164,12 @@ class _Export:
                 raise ExportRefused(
                     f"{self.model.name} is a full model and has no adapter; export it with --to hf"
                 )
-            require(CONVERTER)
+            require(CONVERTER, SENTENCES)
             return None
         if self.request.target not in LLAMA_CPP:
             return None
-        require(CONVERTER, *(() if self.request.quants == (Quant.NONE,) else (QUANTISER,)))
-        if items:
+        require(CONVERTER, SENTENCES)
+        if items or self.request.quants != (Quant.NONE,):
             require(ENGINE)
         converter = converter_folder()
         require_architecture(architecture(self.model), known_architectures(converter))
@@ -279,7 +279,7 @@ class _Export:
 
     def _facts(self, files: Sequence[CardFile]) -> dict[str, Any]:
         passed = all(f.parity is not None and f.parity.passed for f in files)
-        packages = {p.name: installed_version(p) for p in (CONVERTER, QUANTISER, ENGINE)}
+        packages = {p.name: installed_version(p) for p in (CONVERTER, ENGINE)}
         return {
             "kind": "export",
             "target": str(self.request.target),

