@@ -31,6 +31,9 @@ _EXPRESSIONS: Final = {
 }
 """Expressions by which known models cut text, and llama.cpp's names for them."""
 
+_NO_MERGE: Final = "\u0100 \u0100"
+"""Of two NUL bytes: llama.cpp wants at least one merge."""
+
 _WORD: Final = regex.compile(r"[A-Za-z]+")
 
 
@@ -74,7 +77,8 @@ def cut_of(folder: Path, converter: Path, texts: Iterable[str]) -> Cut | None:
         return None  # SentencePiece and WordPiece are taken as they are
     parts = _parts(tokenizer.get("pre_tokenizer"))
     if (pre := _known_way(parts)) is not None:
-        return Cut(pre, _adds_bos(folder))
+        merges = None if model.get("merges") else [_NO_MERGE]
+        return Cut(pre, _adds_bos(folder), merges)
     if not model.get("merges") and model.get("ignore_merges"):
         return _whole_pieces(model["vocab"], _adds_bos(folder), texts)
     if _id_text_hash(folder, converter):

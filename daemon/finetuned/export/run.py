@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import structlog
+
 from finetuned import __version__
 from finetuned.config import Config
 from finetuned.core.export.card import CardFile
@@ -58,6 +60,8 @@ from finetuned.files.base_model import position_limit
 from finetuned.files.run import utc_now
 from finetuned.layout import Layout
 from finetuned.registry.named_model import NamedModel
+
+log = structlog.get_logger()
 
 _SCRATCH: Final = ".scratch"
 
@@ -155,7 +159,15 @@ class _Export:
                 files = self._whole(folder, items)
             write_card(self.layout, self.config, wish, final, folder, files, self.references)
             manifest = publish(folder, final, self._facts(files))
-        return Result(folder=final, files=tuple(files), manifest=manifest)
+        result = Result(folder=final, files=tuple(files), manifest=manifest)
+        log.info(
+            "version_exported",
+            version=self.model.name,
+            target=str(request.target),
+            path=str(final),
+            passed=result.passed,
+        )
+        return result
 
     def _check(self, items: Sequence[Item]) -> Cut | None:
         """Refuse what cannot be done, before any work; return how the tokenizer is written."""
