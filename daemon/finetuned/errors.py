@@ -18,6 +18,7 @@ Everything finetuned raises on purpose.
     + CorruptFile        a file does not match the hash in its manifest
     + CorruptRow         a row of the journal has a column or a word that is not known
   x RegistryError        a version may not be promoted, pruned or restored
+  x ExportRefused        a version cannot be exported as asked; nothing was written
   x RecordError          a file that one process wrote for another is not what it must be
   x FilesLeft            --until-idle ended although files lie in the inbox
   x LockHeld             another process holds what must have one owner
@@ -236,6 +237,14 @@ class RegistryError(FinetunedError):
 
     Nothing was changed.
     """
+
+
+class ExportRefused(FinetunedError):
+    """
+    A version cannot be exported as asked; nothing of the export is left.
+    """
+
+    exit_status = 1
 
 
 class RecordError(FinetunedError):

@@ -148,6 +148,16 @@ class Layout:
         return self.logs / "incidents"
 
     @property
+    def exports(self) -> Path:
+        """Versions exported for other programs, a folder each; author: finetuned export."""
+        return self.models / "exports"
+
+    @property
+    def export_lock(self) -> Path:
+        """Held (flock) by the one process that exports."""
+        return self.models / ".export.lock"
+
+    @property
     def backups(self) -> Path:
         return self.models / "backups"
 

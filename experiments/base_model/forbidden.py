@@ -226,7 +226,7 @@ class Forbidden:
 
 def phrasings_of_suites(folder: Path = BENCHMARKS) -> list[str]:
     """
-    Return the phrasing of every item of the suites of *folder*, its subfolders and its sealed suite.
+    Return the phrasing of every item of the suites in *folder* and its subfolders, the sealed too.
 
     Raises:
         SealBroken: As Forbidden.of_suites.

@@ -254,7 +254,7 @@ def test_a_template_keeps_the_value_of_thinking_that_was_trained(tmp_path: Path)
     from transformers import AutoTokenizer
 
     from finetuned.data.render import Renderer
-    from finetuned.training.stock_files import write_stock_files
+    from finetuned.merging.stock_files import write_stock_files
 
     if not QWEN3.is_dir():
         pytest.skip("shared/data/tokenizers is not here")
@@ -284,7 +284,7 @@ def test_a_tokenizer_class_that_splits_otherwise_is_not_published(
     from transformers import AutoTokenizer
 
     from finetuned.data.render import Renderer
-    from finetuned.training.stock_files import write_stock_files
+    from finetuned.merging.stock_files import write_stock_files
 
     base, folder = tmp_path / "base", tmp_path / "folder"
     shutil.copytree(tiny_base, base)
@@ -331,8 +331,8 @@ def test_what_an_adapter_does_to_a_tied_head_survives_the_merge(
     from transformers import AutoModelForCausalLM
 
     from finetuned.config import ModelConfig
-    from finetuned.training.consolidation import merge
-    from finetuned.training.merge_check import MergeCheck
+    from finetuned.merging.check import MergeCheck
+    from finetuned.merging.merge import merge
 
     base = AutoModelForCausalLM.from_pretrained(tiny_base)
     made = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **changes))
@@ -343,7 +343,7 @@ def test_what_an_adapter_does_to_a_tied_head_survives_the_merge(
     made.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
     place = ModelConfig(device="cpu")
 
-    merged, evidence = merge(tiny_base, tmp_path / "adapter", MergeCheck.of(tiny_base, None), place)
+    merged, evidence = merge(tiny_base, tmp_path / "adapter", MergeCheck.of(tiny_base), place)
     merged.save_pretrained(tmp_path / "merged")
 
     assert evidence["untied_head"]
@@ -366,7 +366,7 @@ def test_a_merge_of_a_weight_that_others_share_is_refused(tiny_base: Path) -> No
     from transformers import AutoModelForCausalLM
 
     from finetuned.errors import ModelError
-    from finetuned.training.consolidation import untie
+    from finetuned.merging.merge import untie
 
     model = AutoModelForCausalLM.from_pretrained(tiny_base)
     first, second = (layer.mlp for layer in model.model.layers)

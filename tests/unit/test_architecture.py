@@ -17,7 +17,7 @@ LAYERS = [
     {"core", "config", "layout"},
     {"files"},
     {"data", "registry", "retrieval", "process", "telemetry", "model", "loss"},
-    {"sources", "lab", "reports", "inference", "bases"},
+    {"sources", "lab", "reports", "inference", "bases", "merging"},
     {
         "ingestion",
         "training",
@@ -52,7 +52,10 @@ FLOORS_OF_THE_SUPERVISOR = [
 BESIDE = {"core": {"config", "layout"}, "config": {"layout"}, "__main__": {"cli"}}
 """What a room may import of its own floor: values that do not import it."""
 
-TORCH = {"model", "loss", "inference", "bases", "training", "evaluation", "serving/engine"}
+TORCH = {
+    *("model", "loss", "inference", "bases", "merging"),
+    *("training", "evaluation", "export", "serving/engine"),
+}
 """Rooms that may load torch."""
 TORCH_FREE = {
     *("core", "config", "files", "data", "registry", "process", "telemetry", "retrieval"),

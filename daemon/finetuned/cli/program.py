@@ -41,6 +41,7 @@ NAMES = (
     "drift",
     "sql",
     "metrics",
+    "export",
     "keys",
     "config",
     "make",

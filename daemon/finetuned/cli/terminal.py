@@ -105,9 +105,9 @@ class Bar:
 
 
 @contextmanager
-def bar(items: int) -> Iterator[Bar]:
+def bar(items: int, *, time_left: bool = False) -> Iterator[Bar]:
     """
-    Show a bar of *items* on stderr while the block runs.
+    Show a bar of *items* on stderr while the block runs; with *time_left* how long the rest takes.
     """
     if not sys.stderr.isatty():
         yield Bar()
@@ -120,14 +120,17 @@ def bar(items: int) -> Iterator[Bar]:
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
+        TimeRemainingColumn,
     )
 
+    left = (TextColumn("left"), TimeRemainingColumn()) if time_left else ()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        *left,
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Bar(progress, progress.add_task("", total=items))

@@ -129,6 +129,7 @@ EVENTS: Final = {
     "version_backed_up": "A version was copied to models/backups/ and the copy verified.",
     "version_committed": "A candidate became a version; whether it is used is another matter.",
     "version_corrupt": "A file of a version does not match its hash.",
+    "version_exported": "A version was written for another program, and compared if asked to.",
     "version_pinned": "A version is kept whatever its age.",
     "version_promoted": "A version is in use now.",
     "version_restored": "A version was rebuilt from its backup.",

@@ -24,6 +24,7 @@ from finetuned.files.manifest import write_manifest
 from finetuned.files.model_manifest import HELD_OUT_LOSSES
 from finetuned.files.rank import rank
 from finetuned.files.run import CANDIDATE, utc_now
+from finetuned.merging.stock_files import name_base, write_stock_files
 from finetuned.model.tensors import disk_errors
 from finetuned.training.checkpoint import Snapshot
 from finetuned.training.coverage import Coverage, coverage
@@ -33,7 +34,6 @@ from finetuned.training.optimizer import optimizer_tensors
 from finetuned.training.parent_average import KeptShare
 from finetuned.training.parent_state import save_training_state
 from finetuned.training.progress import RunState
-from finetuned.training.stock_files import name_base, write_stock_files
 from finetuned.training.trial_losses import HeldOutLosses
 
 REPLAY_SEED = 0

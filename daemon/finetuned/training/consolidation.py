@@ -1,7 +1,7 @@
 """
 A consolidation: an adapter merged into the full model it sits on, which becomes a new base.
 
-Merged in float32, compared with base and adapter together (merge_check.py), stored as the
+Merged in float32, compared with base and adapter together (merging/check.py), stored as the
 base is (float32 or bfloat16, never 4 bit), and read back from disk. The optimizer
 starts anew, since its moments are of parameters that are gone; the replay reservoir and
 the steps of the lineage go along. Does not know whether the result is any good: the gate
@@ -11,21 +11,18 @@ examines it like any candidate.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
-from peft import PeftModel
-from peft.tuners.lora import LoraLayer
-from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import save_file
 
 from finetuned.config import ModelConfig
 from finetuned.core.phase import Phase
 from finetuned.data.render import Renderer
+from finetuned.data.replay import Reservoir
 from finetuned.errors import DatasetError, ModelError
 from finetuned.files.atomic import publish_dir
 from finetuned.files.family_list import read_families
@@ -33,23 +30,14 @@ from finetuned.files.heartbeat import Heartbeat
 from finetuned.files.manifest import verify_manifest, write_manifest
 from finetuned.files.run import CANDIDATE, read_json, utc_now
 from finetuned.files.spec import TrainingSpec
+from finetuned.merging.check import MAX_PROBES, MergeCheck, first_other_tensor, stored_dtype
+from finetuned.merging.merge import merge
+from finetuned.merging.stock_files import write_stock_files
 from finetuned.model.load import pick_device
 from finetuned.model.tensors import disk_errors
-from finetuned.model.types import LanguageModel
 from finetuned.training.candidate import new_building
 from finetuned.training.checkpoint import OPTIMIZER, STATE
-from finetuned.training.merge_check import (
-    TOLERANCE,
-    MergeCheck,
-    first_other_tensor,
-    load_full,
-    stored_dtype,
-)
 from finetuned.training.parent_state import REPLAY, TRAINING_STATE, load_parent_state
-from finetuned.training.stock_files import write_stock_files
-
-_CHANGED = (LoraLayer, ModulesToSaveWrapper)
-"""What an adapter puts around a layer that it changes."""
 
 _SPARE = 1.25
 """Memory of the merge, as a multiple of the weights."""
@@ -85,7 +73,7 @@ def consolidate(run_dir: Path, spec: TrainingSpec) -> Path:
     heartbeat = Heartbeat(run_dir)
     made = verify_manifest(version)
     state = load_parent_state(version)
-    check = MergeCheck.of(spec.base, state.replay)
+    check = MergeCheck.of(spec.base, _rows(state.replay))
     heartbeat.beat(force=True, phase=Phase.MERGING)
     place = _place(spec.base, spec.config.model)
     merged, evidence = merge(spec.base, version, check, place)
@@ -109,6 +97,12 @@ def consolidate(run_dir: Path, spec: TrainingSpec) -> Path:
     return final
 
 
+def _rows(replay: Reservoir | None) -> list[list[int]]:
+    """Return rows of the lineage that the merge is checked on; none if it has no reservoir."""
+    n = 0 if replay is None else min(MAX_PROBES, len(replay))
+    return [replay[i][0].tolist() for i in range(n)] if replay is not None else []
+
+
 def _renderer(spec: TrainingSpec) -> Renderer:
     return Renderer.load(
         spec.base,
@@ -125,89 +119,6 @@ def _place(base: Path, config: ModelConfig) -> ModelConfig:
     needed = stored * _SPARE * torch.float32.itemsize / stored_dtype(base).itemsize
     free, _ = torch.cuda.mem_get_info()
     return config if needed <= free else replace(config, device="cpu")
-
-
-def merge(
-    base: Path, version: Path, check: MergeCheck, place: ModelConfig
-) -> tuple[LanguageModel, dict[str, object]]:
-    """
-    Return the merged model, as it is to be stored, and the manifest's evidence that it is right.
-
-    Args:
-        base: Directory of the full model.
-        version: Folder of the adapter on it.
-        check: Has probes; gets the logits of base and adapter.
-        place: Its device is used.
-
-    Raises:
-        ModelError: The merged model computes something else, or the adapter cannot be merged.
-    """
-    model = load_full(base, place, torch.float32)
-    wrapped = PeftModel.from_pretrained(model, version).eval()
-    untied = untie(wrapped)
-    check.note(wrapped)
-    with torch.no_grad():
-        for layer in _adapted(wrapped):
-            layer.get_base_layer().weight += layer.get_delta_weight("default").float()
-    merged: LanguageModel = wrapped.unload()
-    difference = check.difference(merged)
-    if not difference <= TOLERANCE:  # NaN too
-        raise ModelError(
-            f"the merged model computes other logits than {version.name}: they differ by "
-            f"{difference:.2g} of the largest (tolerance {TOLERANCE:g}); nothing was published"
-        )
-    dtype = stored_dtype(base)
-    return merged.to(dtype), {
-        "difference": difference,
-        "tolerance": TOLERANCE,
-        "n_positions": check.n_positions,
-        "dtype": str(dtype)[len("torch.") :],
-        "device": merged.device.type,
-        "untied_head": untied,
-    }
-
-
-def untie(wrapped: PeftModel) -> bool:
-    """
-    Give the language head weights of its own if it shares them and an adapter changes them.
-
-    Input embedding and head of many small models are one tensor, and an adapter on one of
-    them does not change the other: merged, they differ.
-
-    Returns:
-        Whether they were parted.
-
-    Raises:
-        ModelError: An adapter changes a weight that other layers share; a merge would
-            change those too.
-    """
-    model = wrapped.get_base_model()
-    ends = model.get_output_embeddings(), model.get_input_embeddings()
-    head, embedding = (_original(end) for end in ends)
-    is_tied = head is not None and head.weight is embedding.weight
-    parted = is_tied and any(isinstance(end, _CHANGED) for end in ends)
-    if parted:
-        head.weight = torch.nn.Parameter(head.weight.detach().clone())
-        for config in (model.config, model.config.get_text_config()):
-            config.tie_word_embeddings = False
-    uses = Counter(id(p) for _, p in wrapped.named_parameters(remove_duplicate=False))
-    if any(uses[id(layer.get_base_layer().weight)] > 1 for layer in _adapted(wrapped)):
-        raise ModelError(
-            "the adapter changes a weight that other layers of the base share, so it cannot "
-            "be merged; go on with the adapter, or train one with other training.target_modules"
-        )
-    return parted
-
-
-def _original(module: torch.nn.Module | None) -> Any:
-    """Return the layer of the base that *module* is, whatever an adapter put around it."""
-    if isinstance(module, ModulesToSaveWrapper):
-        return module.original_module
-    return module.get_base_layer() if isinstance(module, LoraLayer) else module
-
-
-def _adapted(wrapped: PeftModel) -> list[LoraLayer]:
-    return [layer for layer in wrapped.modules() if isinstance(layer, LoraLayer)]
 
 
 def _write_state(version: Path, building: Path) -> None:

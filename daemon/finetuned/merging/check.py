@@ -17,7 +17,6 @@ from typing import Final
 import torch
 
 from finetuned.config import ModelConfig
-from finetuned.data.replay import Reservoir
 from finetuned.files.run import read_json
 from finetuned.model.load import load_causal_lm
 from finetuned.model.types import LanguageModel
@@ -47,15 +46,15 @@ class MergeCheck:
     """Logits of base and adapter, a tensor (tokens, vocabulary) per probe; see note."""
 
     @classmethod
-    def of(cls, base: Path, replay: Reservoir | None) -> MergeCheck:
+    def of(cls, base: Path, rows: Sequence[Sequence[int]] = ()) -> MergeCheck:
         """
         Return a check for a model that is merged into *base*.
 
         Args:
             base: Directory of the base model.
-            replay: Its rows are the probes; None or empty: ids of the vocabulary.
+            rows: Token ids of rows to probe with; none: ids of the vocabulary.
         """
-        return cls(_probes(replay, base))
+        return cls(_probes(rows, base))
 
     @property
     def n_positions(self) -> int:
@@ -141,9 +140,8 @@ def logits(model: LanguageModel, ids: Sequence[int]) -> torch.Tensor:
     return rows
 
 
-def _probes(replay: Reservoir | None, base: Path) -> list[list[int]]:
-    if replay is not None and len(replay):
-        n = min(MAX_PROBES, len(replay))
-        return [replay[i][0][:MAX_PROBE_TOKENS].tolist() for i in range(n)]
+def _probes(rows: Sequence[Sequence[int]], base: Path) -> list[list[int]]:
+    if rows:
+        return [list(row[:MAX_PROBE_TOKENS]) for row in rows[:MAX_PROBES]]
     size = int((read_json(base / "config.json") or {}).get("vocab_size") or 256)
     return [[(7 * i + j) % size for i in range(_SYNTHETIC_TOKENS)] for j in range(MAX_PROBES)]

@@ -1,0 +1,55 @@
+"""
+What ``finetuned export`` prints: for people, and as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetuned.cli.terminal import shown, size
+from finetuned.core.record import to_json
+from finetuned.core.text import printable
+
+if TYPE_CHECKING:
+    from finetuned.core.export.card import CardFile
+    from finetuned.export.run import Result
+
+
+def document(result: Result) -> dict[str, Any]:
+    """
+    Return an export as one JSON object.
+    """
+    return {
+        "folder": str(result.folder),
+        "passed": result.passed,
+        "files": [
+            {"name": f.name, "precision": f.precision, "bytes": f.bytes} for f in result.files
+        ],
+        "parity": {f.name: to_json(f.parity) for f in result.files},
+    }
+
+
+def lines(result: Result, imported: str | None) -> list[str]:
+    """
+    Return an export as lines for people.
+    """
+    found = [line for file in result.files for line in _file(file)]
+    found.append(f"folder: {shown(result.folder)}, how to run it: README.md there")
+    if imported is not None:
+        found.append(f"imported into Ollama: ollama run {printable(imported)}")
+    return found
+
+
+def _file(file: CardFile) -> list[str]:
+    head = f"{file.name}  {file.precision}  {size(file.bytes)}"
+    p = file.parity
+    if p is None:
+        return [f"{head}  not compared"]
+    found = [
+        f"{head}  {'passed' if p.passed else 'FAILED'}: {p.reason}",
+        f"  same text {p.same_rendering}, same ids {p.same_ids}, same answers {p.same_answers} of "
+        f"{p.n_items}; right {p.right[0]} -> {p.right[1]} of {p.n_marked}",
+    ]
+    if p.first is not None:
+        found.append(f"  first divergence: {printable(p.first.sentence())}")
+    return found

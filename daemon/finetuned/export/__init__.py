@@ -1,0 +1,3 @@
+"""
+Versions written for other programs: whole models, GGUF files, Modelfiles, adapters; and compared.
+"""

@@ -1,0 +1,75 @@
+"""
+The items on which an export is compared with its version: canaries, held-out rows, benchmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from finetuned.core.scoring.scorer import CHOICE
+from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.store import TokenisedDataset
+from finetuned.data.suite import Question, Suite, held_out_suite, load_suite, suite_files
+from finetuned.files.model_manifest import read_model_manifest
+from finetuned.files.shipped import shipped
+from finetuned.layout import MANIFEST, Layout
+from finetuned.registry.named_model import NamedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """
+    One question of a suite.
+    """
+
+    suite: str
+    question: Question
+
+
+def items_of(layout: Layout, model: NamedModel, limit: int) -> list[Item]:
+    """
+    Return what version and export are both asked: at most *limit* items of each suite.
+
+    All suites of benchmarks/ (those that come with the program if there are none), and the
+    held-out rows of every dataset that the version's job had. Only what is answered in words is
+    asked: choices and losses say nothing of a file's greedy answers.
+
+    Raises:
+        SuiteError: A suite cannot be read.
+    """
+    suites = [load_suite(path) for path in suite_files(layout.benchmarks)]
+    if not any(s.origin is SuiteOrigin.BENCHMARK for s in suites):
+        suites += [load_suite(path) for path in suite_files(shipped().benchmarks)]
+    return [
+        Item(suite.name, question)
+        for suite in [*suites, *_held_out(layout, model, limit)]
+        for question in _sample(suite, limit)
+    ]
+
+
+def _held_out(layout: Layout, model: NamedModel, limit: int) -> list[Suite]:
+    folder = model.weights.folder
+    if folder is None or not (folder / MANIFEST).is_file():
+        return []
+    datasets = read_model_manifest(folder).datasets
+    folders = [(d, layout.datasets / d.dataset_id) for d in datasets]
+    return [
+        held_out_suite(TokenisedDataset.open(place), SuiteOrigin.OLD, dataset.name, limit)
+        for dataset, place in folders
+        if place.is_dir()
+    ]
+
+
+def _sample(suite: Suite, limit: int) -> Sequence[Question]:
+    """Return some questions of a suite, always the same ones, in file order."""
+    asked = [q for q in suite.questions if _is_answered(q)]
+    ranked = sorted(asked, key=lambda q: (crc32(q.id.encode()), q.id))
+    kept = {q.id for q in ranked[:limit]}
+    return [q for q in asked if q.id in kept]
+
+
+def _is_answered(question: Question) -> bool:
+    is_text = question.example.kind == "text"
+    return question.generated and not is_text and question.scorer.name != CHOICE

@@ -1,0 +1,3 @@
+"""
+An adapter merged into the model it sits on: computed, checked, written as stock libraries read it.
+"""
