@@ -252,6 +252,7 @@ def test_a_version_with_families_is_published_whole(lineage: Lineage, tmp_path: 
     assert (candidate / weights).samefile(version / weights)
     assert not (version / weights).samefile(copy / weights)
     assert digests(version / FAMILIES / b) == digests(copy / FAMILIES / b)
+    verify_manifest(version / FAMILIES / b)  # its own is there: the next job looks into it
     assert read_families(version) == read_families(copy) == read_families(candidate)
 
 
