@@ -2,7 +2,6 @@
 YAML as Ansible reads it, with line numbers, and its values as JSON. Needs the package ruamel.yaml,
 which finetuned[import] installs.
 
-
 Words follow YAML 1.1 (``yes`` is true); a number with a leading zero keeps its digits as text
 (``0644`` is no 420). No object is made of a tag. A file that grows when its references are
 followed is refused, not followed.
