@@ -21,7 +21,8 @@ from finetuned.core.export.request import request_of
 from finetuned.errors import ExportRefused, Unavailable
 from finetuned.export import tools
 from finetuned.export.folder import PREFIX, building
-from finetuned.export.run import Result, Wish, export_model
+from finetuned.export.run import export_model
+from finetuned.export.wish import Result, Wish
 from finetuned.files.manifest import verify_manifest
 from finetuned.files.shipped import shipped
 from finetuned.layout import Layout

@@ -109,8 +109,9 @@ def _export(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.cli.export_text import document, lines
     from finetuned.config import load_config
     from finetuned.export.ollama import create, require_ollama
-    from finetuned.export.run import Wish, export_model
+    from finetuned.export.run import export_model
     from finetuned.export.signature import require_signer, sign
+    from finetuned.export.wish import Wish
     from finetuned.registry.named_model import find_model
 
     program = require_ollama() if args.create else None

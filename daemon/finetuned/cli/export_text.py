@@ -12,7 +12,7 @@ from finetuned.core.text import printable
 
 if TYPE_CHECKING:
     from finetuned.core.export.card import CardFile
-    from finetuned.export.run import Result
+    from finetuned.export.wish import Result
 
 
 def document(result: Result) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from finetuned.config import Config
 from finetuned.core.export.card import Card, CardData, CardFile, CardScore, card_text
@@ -14,13 +14,11 @@ from finetuned.core.export.request import Target
 from finetuned.core.statistics import lower_bound
 from finetuned.export.comparison import Reference
 from finetuned.export.ollama import MODELFILE
+from finetuned.export.wish import Wish
 from finetuned.files.base_origin import licence_of
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.run import utc_now
 from finetuned.layout import MANIFEST, Layout
-
-if TYPE_CHECKING:
-    from finetuned.export.run import Wish
 
 CARD: Final = "README.md"
 

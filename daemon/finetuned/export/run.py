@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,7 +22,6 @@ from finetuned.core.export.parity import Asked, Parity, judge
 from finetuned.core.export.request import (
     LLAMA_CPP,
     Quant,
-    Request,
     Target,
     default_name,
     needed_bytes,
@@ -56,10 +54,10 @@ from finetuned.export.whole_model import (
     write_adapter,
     write_whole,
 )
+from finetuned.export.wish import Result, Wish
 from finetuned.files.base_model import position_limit
 from finetuned.files.run import utc_now
 from finetuned.layout import Layout
-from finetuned.registry.named_model import NamedModel
 
 log = structlog.get_logger()
 
@@ -76,37 +74,6 @@ class Progress(Protocol):
 
     def counted(self, what: str, items: int) -> AbstractContextManager[Callable[[int], object]]:
         """Show items that are counted, and the time that the rest will take."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """
-    What somebody asks for.
-    """
-
-    model: NamedModel
-    request: Request
-    out: Path | None = None
-    """The folder of the export; None is one below models/exports/."""
-    items: int = 200
-    """Most items of each suite that are asked, >= 0; 0 compares nothing."""
-    data_licence: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """
-    An export that is there.
-    """
-
-    folder: Path
-    files: tuple[CardFile, ...]
-    manifest: dict[str, Any]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every file was compared, and none is worse than allowed."""
-        return all(f.parity is not None and f.parity.passed for f in self.files)
 
 
 def export_model(layout: Layout, config: Config, wish: Wish, progress: Progress) -> Result:
