@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.config import CostsConfig
-from finetuned.errors import ConfigError
+from finetuned.errors import ConfigError, ModelError
 from finetuned.files.journal_query import VIEWS, JournalQuery, QueryRefused
 from finetuned.files.journal_view import JournalView
 from finetuned.reports.job_costs import job_costs
@@ -202,3 +202,14 @@ def test_a_journal_of_another_schema_is_refused_in_one_sentence(tmp_path):
 
     with pytest.raises(ConfigError, match="has schema 5, known here is"):
         JournalQuery(path, PRICES)
+
+
+def test_an_empty_journal_is_named_and_not_an_error_of_sql(tmp_path):
+    """
+    A crash, or a person, may leave a file without a table; the daemon makes them.
+    """
+    path = tmp_path / "journal.sqlite3"
+    path.touch()
+
+    with pytest.raises(ModelError, match=r"journal\.sqlite3: not a journal: it is empty"):
+        JournalView(path)

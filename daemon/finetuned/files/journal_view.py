@@ -39,7 +39,7 @@ class ReadOnlyDatabase(Database):
         Raises:
             FileNotFoundError: There is no journal yet.
             ConfigError: It is of another schema; the daemon migrates it when it starts.
-            ModelError: The file is no journal.
+            ModelError: The file is no journal, or it is empty.
             sqlite3.OperationalError: The file system refused.
         """
         if not path.is_file():
@@ -58,6 +58,12 @@ class ReadOnlyDatabase(Database):
             found = self.setting("schema_version")
         except sqlite3.DatabaseError as error:
             self.db.close()
+            if "no such table" in str(error):
+                raise ModelError(
+                    f"{path}: not a journal: it is empty, or cut before its first table; a journal "
+                    "that finetuned made has a table of settings. Start the daemon (finetuned "
+                    "run): it makes the journal anew"
+                ) from error
             if isinstance(error, sqlite3.OperationalError):
                 raise
             raise ModelError(f"{path}: not a journal: {error}") from error
