@@ -81,7 +81,10 @@ def _settings(quant: Quant) -> Any:
     if quant is Quant.INT8:
         return TorchAoConfig(quant_type=Int8WeightOnlyConfig())
     return TorchAoConfig(
-        quant_type=IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(32))
+        quant_type=IntxWeightOnlyConfig(
+            weight_dtype=getattr(torch, "int4"),  # noqa: B009  its stubs lack it
+            granularity=PerGroup(32),
+        )
     )
 
 
