@@ -19,6 +19,7 @@ from finetuned.data.answer_formats import answer_format, configured_format, reso
 from finetuned.data.reader import ReadRow, read_line, to_example
 from finetuned.data.suite import Question, Suite, load_suite, with_format
 from finetuned.errors import ConfigError, MalformedExample, SuiteError
+from finetuned.evaluation.asked import Asked
 from finetuned.evaluation.examiner import Examiner
 from finetuned.evaluation.measured import Measured, score
 from finetuned.files.answers import AnswerFile, KeptAnswer
@@ -232,10 +233,10 @@ def test_held_answers_alone_are_what_is_asked_unless_more_is_wanted():
     def load() -> Any:
         raise AssertionError("nothing is to be asked")
 
-    assert found is examiner.measure_free(load, "m", found, deadline=0.0)
+    assert found is examiner.measure_free(Asked(load, "m"), found, deadline=0.0)
     unchanged = Measured(suite, {"1": mark(question(), replace(RAW, text=RIGHT))}, 0, 1.0)
     both = replace(examiner, config=EvaluationConfig(format_mode="both"))
-    free = both.measure_free(load, "m", unchanged, deadline=0.0).free
+    free = both.measure_free(Asked(load, "m"), unchanged, deadline=0.0).free
     assert free is not None
     assert [(RIGHT, False)] == [(o.answer, o.question.is_held) for o in free.values()]
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ def pipe(monkeypatch):
     with open(reading) as stdin, open(writing, "wb", buffering=0) as supervisor:
         monkeypatch.setattr(sys, "stdin", stdin)
         yield supervisor
+        supervisor.close()
+        for thread in threading.enumerate():
+            if thread.name == "lifeline":
+                thread.join()  # it reads the end of the pipe, which must not be closed before
 
 
 def test_each_line_is_a_run_folder_whatever_its_bytes(pipe):
