@@ -53,8 +53,9 @@ def _tell(cut: dict[str, Any]) -> None:
         if merges is not None:
             self.add_token_merges(merges)
 
-    writer.add_token_list, writer.add_token_types = token_list, token_types
-    writer.add_add_bos_token = lambda self, value: None
+    setattr(writer, "add_token_list", token_list)  # noqa: B010 - a method, put in another's place
+    setattr(writer, "add_token_types", token_types)  # noqa: B010
+    setattr(writer, "add_add_bos_token", lambda self, value: None)  # noqa: B010
 
 
 if __name__ == "__main__":

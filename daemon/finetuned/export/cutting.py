@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import regex
+import regex  # type: ignore[import-untyped]
 
 from finetuned.core.export.whole_pieces import merges_of
 from finetuned.errors import ExportRefused

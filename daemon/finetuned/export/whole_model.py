@@ -86,7 +86,8 @@ def write_whole(
     from finetuned.merging.stock_files import write_stock_files
     from finetuned.model.tensors import disk_errors
 
-    base, evidence = model.weights.base, {}
+    base = model.weights.base
+    evidence: dict[str, object] = {}
     if has_adapter(model) and model.weights.folder is not None:
         place = replace(config, device="cpu") if config.device == "auto" else config
         merged, evidence = merge(base, model.weights.folder, MergeCheck.of(base), place)
