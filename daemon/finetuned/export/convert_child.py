@@ -53,7 +53,7 @@ def _tell(cut: dict[str, Any]) -> None:
         if merges is not None:
             self.add_token_merges(merges)
 
-    setattr(writer, "add_token_list", token_list)  # noqa: B010  a library's class
+    setattr(writer, "add_token_list", token_list)  # noqa: B010 - a method, put in another's place
     setattr(writer, "add_token_types", token_types)  # noqa: B010
     setattr(writer, "add_add_bos_token", lambda self, value: None)  # noqa: B010
 

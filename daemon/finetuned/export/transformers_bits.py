@@ -80,11 +80,9 @@ def _settings(quant: Quant) -> Any:
 
     if quant is Quant.INT8:
         return TorchAoConfig(quant_type=Int8WeightOnlyConfig())
+    four_bits: torch.dtype = torch.int4  # type: ignore[attr-defined]  # its stubs lack it
     return TorchAoConfig(
-        quant_type=IntxWeightOnlyConfig(
-            weight_dtype=getattr(torch, "int4"),  # noqa: B009  its stubs lack it
-            granularity=PerGroup(32),
-        )
+        quant_type=IntxWeightOnlyConfig(weight_dtype=four_bits, granularity=PerGroup(32))
     )
 
 

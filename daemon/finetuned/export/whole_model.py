@@ -87,7 +87,7 @@ def write_whole(
     from finetuned.model.tensors import disk_errors
 
     base = model.weights.base
-    evidence: dict[str, Any] = {}
+    evidence: dict[str, object] = {}
     if has_adapter(model) and model.weights.folder is not None:
         place = replace(config, device="cpu") if config.device == "auto" else config
         merged, evidence = merge(base, model.weights.folder, MergeCheck.of(base), place)
