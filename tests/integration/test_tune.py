@@ -17,7 +17,7 @@ from support.tuning import SPACE, tune
 
 pytest.importorskip("optuna")
 
-SEARCH = (*SPACE, "--trials", "3", "--finalists", "1")
+SEARCH = (*SPACE, "--trials", "3", "--finalists", "1", "--pruner", "none")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_a_search_says_which_settings_to_use(study: tuple[Path, dict[str, Any]])
 
     assert 3 == len(trials)
     assert "today" == trials[0]["origin"]
-    assert {"done", "pruned"} >= {trial["state"] for trial in trials}
+    assert {"done"} == {trial["state"] for trial in trials}
     assert [1] == [len(f["evidence"]["suites"]) for f in result["finalists"]]
     assert [1, 2, 3] == [pair["seed"] for pair in result["comparison"]["pairs"]]
     assert result["recommended"], result["advice"]

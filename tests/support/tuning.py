@@ -16,7 +16,7 @@ from typing import Any
 
 from support.daemon import PACKAGE_PARENT
 
-SPACE = ("--search", "learning_rate=1e-3..3e-2", "--search", "per_device_train_batch_size=2,4")
+SPACE = ("--search", "learning_rate=1e-4..3e-2", "--search", "per_device_train_batch_size=2,4")
 
 
 @contextmanager
