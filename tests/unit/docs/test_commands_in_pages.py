@@ -15,8 +15,8 @@ from finetuned.cli.program import build_parser
 from support.pages import CHECKOUT, PAGES, commands, name, words
 
 FROM_THE_SYSTEM = {
-    ".", "accelerate", "cat", "cd", "cp", "curl", "git", "hf", "install", "jq", "journalctl", "minisign",
-    "llama-server", "mv", "pg_dump", "pip", "printf", "promtool", "python3", "sqlite3", "ssh",
+    ".", "accelerate", "cat", "cd", "cp", "curl", "git", "hf", "install", "jq", "journalctl",
+    "llama-server", "minisign", "mv", "pg_dump", "pip", "printf", "promtool", "python3", "sqlite3", "ssh",
     "systemctl", "touch", "usermod", "vllm", "xdg-open",
 }  # fmt: skip
 """Programs of other packages that pages use."""
