@@ -33,7 +33,9 @@ def searching(root: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _start(root: Path, *arguments: str) -> subprocess.Popen[str]:
+    # Of the lowest priority it would hardly move beside the other tests.
     command = [sys.executable, "-m", "finetuned", "tune", "--root", str(root), *arguments]
+    command.append("--normal-priority")
     path = os.pathsep.join(p for p in (os.environ.get("PYTHONPATH"), str(PACKAGE_PARENT)) if p)
     env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(

@@ -79,6 +79,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--sampler", choices=SAMPLERS, default="tpe", help="chooses settings (default: tpe)"
     )
     parser.add_argument("--storage", metavar="URL", help="a database that several machines share")
+    parser.add_argument(
+        "--normal-priority", action="store_true", help="share the processor, as on a busy machine"
+    )
     parser.add_argument("--no-finals", action="store_true", help="trials alone")
     parser.add_argument("--fresh", action="store_true", help="start over; the old study is kept")
     parser.add_argument(
@@ -102,6 +105,7 @@ def _request(args: argparse.Namespace) -> TuneRequest:
         sampler=args.sampler,
         storage=args.storage,
         fresh=args.fresh,
+        gives_way=not args.normal_priority,
         finals=not args.no_finals,
     )
 

@@ -43,6 +43,8 @@ class TuneRequest:
     storage: str | None = None
     """Address of a database that several machines share; None for the study's own file."""
     fresh: bool = False
+    gives_way: bool = True
+    """Whether trials have the lowest priority for processor and disk."""
     finals: bool = True
     """Whether finalists and seeds follow; False on machines that only help with trials."""
 

@@ -100,7 +100,10 @@ class _Tuning:
         facts = self._facts(sha256, known)
         self._refuse_changes(known, facts)
         workers = StudyWorkers(
-            self._layout, self._config.supervisor, self._folder.path / "workers.log"
+            self._layout,
+            self._config.supervisor,
+            self._folder.path / "workers.log",
+            gives_way=self._request.gives_way,
         )
         try:
             rows = self._rows(workers, facts if known is not None else None)
