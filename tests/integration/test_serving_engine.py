@@ -205,10 +205,10 @@ def test_a_cancelled_and_a_late_request_end(engine):
         model="base",
         sampling=Sampling(**long),
         messages=({"role": "user", "content": "x"},),
-        seconds=0.05,
+        seconds=0.001,
     )
     ends = engine.answers(late)
-    assert (FailureKind.DEADLINE, True) == (ends["late2"].kind, "0.05 s" in ends["late2"].message)
+    assert (FailureKind.DEADLINE, True) == (ends["late2"].kind, "0.001 s" in ends["late2"].message)
     engine.tell(asked("unwanted", "x", **long))
     engine.until(lambda r: isinstance(r, Piece) and r.id == "unwanted")
     engine.tell(Cancel(id="unwanted"))
