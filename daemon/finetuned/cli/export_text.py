@@ -4,7 +4,7 @@ What ``finetuned export`` prints: for people, and as JSON.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetuned.cli.terminal import shown, size
 from finetuned.core.record import to_json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finetuned.export.wish import Result
 
 
-def document(result: Result) -> dict[str, Any]:
+def document(result: Result) -> dict[str, object]:
     """
     Return an export as one JSON object.
     """

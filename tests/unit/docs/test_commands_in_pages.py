@@ -16,8 +16,8 @@ from support.pages import CHECKOUT, PAGES, commands, name, words
 
 FROM_THE_SYSTEM = {
     ".", "accelerate", "cat", "cd", "cp", "curl", "git", "hf", "install", "jq", "journalctl",
-    "llama-server", "mv", "pip", "printf", "promtool", "python3", "sqlite3", "ssh", "systemctl",
-    "touch", "usermod", "vllm", "xdg-open",
+    "llama-server", "minisign", "mv", "pip", "printf", "promtool", "python3", "sqlite3", "ssh",
+    "systemctl", "touch", "usermod", "vllm", "xdg-open",
 }  # fmt: skip
 """Programs of other packages that pages use."""
 
