@@ -52,6 +52,16 @@ def test_too_few_items_never_pass_and_the_reason_says_how_many_would():
     assert f"{items_needed(1.0)} items" in parity.reason
 
 
+def test_a_version_that_has_nothing_right_shows_nothing():
+    """
+    It has nothing to lose, so that any export of it, however broken, would pass.
+    """
+    parity = judge([asked(i, before=i < 4, after=i < 4) for i in range(500)], Quant.Q8_0)
+
+    assert not parity.passed
+    assert "only 4 of 500" in parity.reason
+
+
 def test_nothing_marked_never_passes():
     """
     Missing evidence is no evidence.

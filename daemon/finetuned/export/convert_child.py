@@ -42,10 +42,10 @@ def _tell(cut: dict[str, Any]) -> None:
     add_list, add_types = writer.add_token_list, writer.add_token_types
     add_bos = writer.add_add_bos_token
 
-    def token_list(self: Any, tokens: Any) -> None:
+    def _token_list(self: Any, tokens: Any) -> None:
         add_list(self, [whole.get(i, token) for i, token in enumerate(tokens)])
 
-    def token_types(self: Any, types: Any) -> None:
+    def _token_types(self: Any, types: Any) -> None:
         user = int(gguf.TokenType.USER_DEFINED)
         add_types(self, [user if i in whole else kind for i, kind in enumerate(types)])
         # Some ways begin every text with a token unless the file says otherwise.
@@ -53,8 +53,8 @@ def _tell(cut: dict[str, Any]) -> None:
         if merges is not None:
             self.add_token_merges(merges)
 
-    setattr(writer, "add_token_list", token_list)  # noqa: B010 - a method, put in another's place
-    setattr(writer, "add_token_types", token_types)  # noqa: B010
+    setattr(writer, "add_token_list", _token_list)  # noqa: B010 - a method, put in another's place
+    setattr(writer, "add_token_types", _token_types)  # noqa: B010
     setattr(writer, "add_add_bos_token", lambda self, value: None)  # noqa: B010
 
 

@@ -52,7 +52,7 @@ class Cut:
     whole: dict[str, str] = field(default_factory=dict)
     """Id -> text of tokens that are found in a text before it is cut."""
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """
         Return it as JSON, for the converter's process.
         """

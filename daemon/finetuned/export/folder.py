@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from finetuned.errors import ExportRefused, Unavailable
 from finetuned.files.atomic import publish_dir
@@ -63,7 +63,7 @@ def building(final: Path, lock: Path, needed_bytes: int) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(folder: Path, final: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def publish(folder: Path, final: Path, facts: dict[str, object]) -> dict[str, object]:
     """
     Write the manifest into a finished folder, make it appear as *final*, and return the manifest.
     """

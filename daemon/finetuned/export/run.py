@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -104,7 +104,7 @@ class _Export:
             enable_thinking=config.model.enable_thinking,
         )
         self.references: list[Reference] = []
-        self.merge: dict[str, Any] = {}
+        self.merge: dict[str, object] = {}
 
     def run(self) -> Result:
         """
@@ -256,7 +256,7 @@ class _Export:
     def _adds_bos(self) -> bool:
         return self.renderer.text_ids("a")[:1] == [self.renderer.bos_token_id]
 
-    def _facts(self, files: Sequence[CardFile]) -> dict[str, Any]:
+    def _facts(self, files: Sequence[CardFile]) -> dict[str, object]:
         passed = all(f.parity is not None and f.parity.passed for f in files)
         packages = {p.name: installed_version(p) for p in (CONVERTER, ENGINE)}
         return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from finetuned.data.render import Renderer
 from finetuned.errors import ExportRefused, ModelError
@@ -64,7 +64,7 @@ def verify(model: NamedModel) -> None:
 
 def write_whole(
     model: NamedModel, folder: Path, renderer: Renderer, config: ModelConfig
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """
     Write the full model that a version is into *folder*, which is empty.
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from finetuned.core.export.card import CardFile
 from finetuned.core.export.request import Request
@@ -36,7 +35,7 @@ class Result:
 
     folder: Path
     files: tuple[CardFile, ...]
-    manifest: dict[str, Any]
+    manifest: dict[str, object]
 
     @property
     def passed(self) -> bool:

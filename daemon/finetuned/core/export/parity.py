@@ -28,6 +28,9 @@ LIMITS: Final = {
 
 CONFIDENCE: Final = 0.95
 
+LEAST_RIGHT: Final = 30
+"""Right answers that the version must have: one that has none can lose none, and shows nothing."""
+
 _SHOWN: Final = 60
 """Characters, or 12 times fewer ids, of a divergence that are shown."""
 
@@ -156,7 +159,8 @@ def judge(items: Sequence[Asked], quant: Quant) -> Parity:
     gained = sum(bool(i.correct[1]) and not i.correct[0] for i in marked)
     limit = LIMITS[quant]
     bound = lost_bound(lost, gained, len(marked)) if marked else None
-    passed = bound is not None and bound <= limit
+    right = sum(bool(i.correct[0]) for i in marked)
+    passed = bound is not None and bound <= limit and right >= LEAST_RIGHT
     return Parity(
         n_items=len(items),
         same_rendering=sum(i.texts[0] == i.texts[1] for i in items),
@@ -164,13 +168,14 @@ def judge(items: Sequence[Asked], quant: Quant) -> Parity:
         same_answers=sum(list(i.answers[0]) == list(i.answers[1]) for i in items),
         first=min(found, key=lambda d: order.index(d.stage), default=None),
         n_marked=len(marked),
-        right=(sum(bool(i.correct[0]) for i in marked), sum(bool(i.correct[1]) for i in marked)),
+        right=(right, sum(bool(i.correct[1]) for i in marked)),
         lost=lost,
         gained=gained,
         limit_points=limit,
         bound_points=bound,
         passed=passed,
-        reason=_reason(lost, gained, len(marked), limit, bound),
+        reason=_too_few_right(right, len(marked))
+        or _reason(lost, gained, len(marked), limit, bound),
     )
 
 
@@ -205,6 +210,17 @@ def items_needed(limit_points: float) -> int:
     while lost_bound(0, 0, n) > limit_points:
         n += 1
     return n
+
+
+def _too_few_right(right: int, n: int) -> str:
+    """Return the reason why the version's own answers show nothing, empty if they may."""
+    if n == 0 or right >= LEAST_RIGHT or n < LEAST_RIGHT:
+        return ""
+    return (
+        f"the version has only {right} of {n} items right, so accuracy shows nothing: "
+        f"{LEAST_RIGHT} right answers are the least; export a version that was trained for a suite "
+        "of benchmarks/, or add a suite of what this one can do"
+    )
 
 
 def _reason(lost: int, gained: int, n: int, limit: float, bound: float | None) -> str:

@@ -28,10 +28,10 @@ Merge = tuple[str, str]
 _COMMON: Final = "eeeeeetttttaaaaaooooiiiinnnnsssshhhrrrddlllcuumwfgypbvkjxqz"
 """Letters, about as often as English words have them."""
 
-_VARIANTS: Final = 12
+_VARIANTS: Final = 60
 """Unknown words that are made around each known one."""
 
-_RANDOM_WORDS: Final = 10_000
+_RANDOM_WORDS: Final = 40_000
 _ROUNDS: Final = 40
 
 
