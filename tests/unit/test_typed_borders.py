@@ -18,7 +18,6 @@ MOST = {
     "core": 26,
     "data": 16,
     "evaluation": 3,
-    "export": 9,
     "files": 26,
     "inference": 4,
     "ingestion": 2,
