@@ -14,12 +14,27 @@ from typing import Final
 
 from finetuned.errors import ExportRefused, Unavailable
 from finetuned.files.atomic import publish_dir
+from finetuned.files.family_list import read_families
 from finetuned.files.lock import FileLock
 from finetuned.files.manifest import write_manifest
 from finetuned.files.refusal import refusal_reason
 
 PREFIX: Final = ".exporting-"
 """Of the folder in which an export is built, beside its last place."""
+
+
+def refuse_families(name: str, version: Path | None) -> None:
+    """
+    Refuse a version with an adapter for each family of files: its top level is one of them alone.
+
+    Raises:
+        ExportRefused: It has; the message says what can be exported.
+    """
+    if (n := len(read_families(version))) > 1:
+        raise ExportRefused(
+            f"{name} has an adapter for each of {n} families of files (training.adapters), which "
+            "cannot become one model; each folder of its families/ is a PEFT adapter as it is"
+        )
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from finetuned.data.render import Renderer
 from finetuned.errors import ExportRefused
 from finetuned.export.comparison import Exported, Reference, ask_export, ask_version
 from finetuned.export.cutting import Cut, cut_of
-from finetuned.export.folder import building, publish
+from finetuned.export.folder import building, publish, refuse_families
 from finetuned.export.gguf import convert, convert_adapter, quantise
 from finetuned.export.items import Item, items_of
 from finetuned.export.ollama import MODELFILE, chat_marks, modelfile, stops_of
@@ -138,6 +138,7 @@ class _Export:
 
     def _check(self, items: Sequence[Item]) -> Cut | None:
         """Refuse what cannot be done, before any work; return how the tokenizer is written."""
+        refuse_families(self.model.name, self.model.weights.folder)
         if self.request.target is Target.ADAPTER:
             if not has_adapter(self.model):
                 raise ExportRefused(
