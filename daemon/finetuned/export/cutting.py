@@ -35,6 +35,8 @@ _NO_MERGE: Final = "\u0100 \u0100"
 """Of two NUL bytes: llama.cpp wants at least one merge."""
 
 _WORD: Final = regex.compile(r"[A-Za-z]+")
+_SIGNS: Final = regex.compile(r"[!-/:-@\[-`{-~]+")
+"""Runs of ASCII signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def cut_of(folder: Path, converter: Path, texts: Iterable[str]) -> Cut | None:
     Args:
         folder: Holds tokenizer.json.
         converter: The folder of llama.cpp's converter.
-        texts: Texts that the model will be given; see core.export.whole_pieces.
+        texts: Texts that the model was trained on; see core.export.whole_pieces.
 
     Raises:
         ExportRefused: llama.cpp has no way like the tokenizer's.
@@ -80,7 +82,7 @@ def cut_of(folder: Path, converter: Path, texts: Iterable[str]) -> Cut | None:
         merges = None if model.get("merges") else [_NO_MERGE]
         return Cut(pre, _adds_bos(folder), merges)
     if not model.get("merges") and model.get("ignore_merges"):
-        return _whole_pieces(model["vocab"], _adds_bos(folder), texts)
+        return _whole_pieces(folder, model["vocab"], texts)
     if _id_text_hash(folder, converter):
         return None
     shown = orjson.dumps(tokenizer.get("pre_tokenizer")).decode()
@@ -112,9 +114,11 @@ def _known_way(parts: list[dict[str, Any]]) -> str | None:
     return None
 
 
-def _whole_pieces(vocabulary: dict[str, int], adds_bos: bool, texts: Iterable[str]) -> Cut:
+def _whole_pieces(folder: Path, vocabulary: dict[str, int], texts: Iterable[str]) -> Cut:
+    from tokenizers import Tokenizer
+
     readable = _readable()
-    words, whole = [], {}
+    words, signs, whole = [], [], {}
     for spelled, at in vocabulary.items():
         text = bytes(readable.get(c, 0) for c in spelled).decode("utf-8", "replace")
         if len(text) < 2:
@@ -123,9 +127,18 @@ def _whole_pieces(vocabulary: dict[str, int], adds_bos: bool, texts: Iterable[st
             words.append(text)
         elif regex.findall(_LLAMA3, text) != [text]:
             whole[str(at)] = text
-    seen = {word for text in texts for word in _WORD.findall(text)}
-    merges = merges_of(words, seen)
-    return Cut("llama-bpe", adds_bos, [f"{one} {other}" for one, other in merges], whole)
+        elif _SIGNS.fullmatch(text):
+            signs.append(text)
+    texts = list(texts)
+    merges = merges_of(words, {word for text in texts for word in _WORD.findall(text)})
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    merges += merges_of(
+        signs,
+        {found for text in texts for found in _SIGNS.findall(text)},
+        letters="".join(sorted(set("".join(signs)))) or "-",
+        is_spelled=lambda text: len(tokenizer.encode(text).ids) == len(text),
+    )
+    return Cut("llama-bpe", _adds_bos(folder), [f"{one} {other}" for one, other in merges], whole)
 
 
 def _adds_bos(folder: Path) -> bool:

@@ -6,16 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 from zlib import crc32
 
 from finetuned.core.scoring.scorer import CHOICE
 from finetuned.core.suite_origin import SuiteOrigin
+from finetuned.data.render import Renderer
 from finetuned.data.store import TokenisedDataset
 from finetuned.data.suite import Question, Suite, held_out_suite, load_suite, suite_files
 from finetuned.files.model_manifest import read_model_manifest
 from finetuned.files.shipped import shipped
 from finetuned.layout import MANIFEST, Layout
 from finetuned.registry.named_model import NamedModel
+
+_MAX_IDS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +54,39 @@ def items_of(layout: Layout, model: NamedModel, limit: int) -> list[Item]:
     ]
 
 
+def trained_texts(layout: Layout, model: NamedModel, renderer: Renderer) -> list[str]:
+    """
+    Return the training rows of the version's datasets as text, the first _MAX_IDS ids of each.
+
+    Held-out rows and suites are not among them: whoever learns from these texts how to cut
+    words is still judged on others.
+    """
+    texts = []
+    for _, place in _datasets(layout, model):
+        rows, left = TokenisedDataset.open(place), _MAX_IDS
+        for i in range(len(rows)):
+            ids = rows[i][0].tolist()
+            texts.append(renderer.decode(ids))
+            if (left := left - len(ids)) < 0:
+                break
+    return texts
+
+
 def _held_out(layout: Layout, model: NamedModel, limit: int) -> list[Suite]:
+    return [
+        held_out_suite(TokenisedDataset.open(place), SuiteOrigin.OLD, name, limit)
+        for name, place in _datasets(layout, model)
+    ]
+
+
+def _datasets(layout: Layout, model: NamedModel) -> list[tuple[str, Path]]:
+    """Return name and folder of each dataset of a version's job that is still there."""
     folder = model.weights.folder
     if folder is None or not (folder / MANIFEST).is_file():
         return []
     datasets = read_model_manifest(folder).datasets
-    folders = [(d, layout.datasets / d.dataset_id) for d in datasets]
-    return [
-        held_out_suite(TokenisedDataset.open(place), SuiteOrigin.OLD, dataset.name, limit)
-        for dataset, place in folders
-        if place.is_dir()
-    ]
+    found = [(d.name, layout.datasets / d.dataset_id) for d in datasets]
+    return [(name, place) for name, place in found if place.is_dir()]
 
 
 def _sample(suite: Suite, limit: int) -> Sequence[Question]:

@@ -34,7 +34,7 @@ from finetuned.export.comparison import Exported, Reference, ask_export, ask_ver
 from finetuned.export.cutting import Cut, cut_of
 from finetuned.export.folder import building, publish, refuse_families
 from finetuned.export.gguf import convert, convert_adapter, quantise
-from finetuned.export.items import Item, items_of
+from finetuned.export.items import Item, items_of, trained_texts
 from finetuned.export.ollama import MODELFILE, chat_marks, modelfile, stops_of
 from finetuned.export.papers import write_card
 from finetuned.export.tools import (
@@ -155,7 +155,7 @@ class _Export:
         require_architecture(architecture(self.model), known_architectures(converter))
         if self.request.target is Target.OLLAMA:
             chat_marks(self.renderer)
-        texts = [item.question.told for item in items]
+        texts = trained_texts(self.layout, self.model, self.renderer)
         return cut_of(self.model.weights.base, converter, texts)
 
     def _adapter(self, folder: Path) -> list[CardFile]:
@@ -175,7 +175,7 @@ class _Export:
 
     def _whole(self, folder: Path, items: Sequence[Item]) -> list[CardFile]:
         from finetuned.export.stock import StockModel
-        from finetuned.export.transformers_bits import quantise_folder
+        from finetuned.export.transformers_bits import bits_config, quantise_folder
         from finetuned.model.load import load_causal_lm
 
         quant = self.request.quants[0]
@@ -189,7 +189,8 @@ class _Export:
         if items:
             self._ask_version(items)
             with self.progress.counted("asking the export", len(self.references)) as on_item:
-                exported = StockModel(folder, load_causal_lm(folder, self.config.model))
+                model = load_causal_lm(folder, bits_config(quant, self.config.model))
+                exported = StockModel(folder, model)
                 parity = judge(self._ask(exported, on_item), quant)
         return [_file(folder, ".", quant, parity)]
 

@@ -5,6 +5,7 @@ A whole model in fewer bits for transformers: weight-only int8 and int4, and NF4
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,13 @@ def require_bits(quant: Quant, device: str) -> None:
         _require("bitsandbytes")
     elif quant is not Quant.NONE:
         _require("torchao")
+
+
+def bits_config(quant: Quant, config: ModelConfig) -> ModelConfig:
+    """
+    Return how an export in this precision is loaded: kernels of 4 bits compute in bfloat16.
+    """
+    return replace(config, dtype="bfloat16") if quant in (Quant.INT4, Quant.NF4) else config
 
 
 def quantise_folder(folder: Path, quant: Quant, config: ModelConfig) -> None:

@@ -190,7 +190,7 @@ def lost_bound(lost: int, gained: int, n: int, confidence: float = CONFIDENCE) -
         confidence: 0.5 to 1, exclusive.
 
     Returns:
-        -100 to 100, in points. 164 items without a difference are the least that show 1 point.
+        -100 to 100, in points. 163 items without a difference are the least that show 1 point.
 
     Source:
         Agresti and Min, Statistics in Medicine 24 (2005): Wald's interval for the difference

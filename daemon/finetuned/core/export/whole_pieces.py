@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 Merge = tuple[str, str]
 
-_COMMON: Final = "eeeeeetttttaaaaaooooiiiinnnnsssshhhrrrddlllcuumwfgypbvkjxqz"
+COMMON: Final = "eeeeeetttttaaaaaooooiiiinnnnsssshhhrrrddlllcuumwfgypbvkjxqz"
 """Letters, about as often as English words have them."""
 
 _VARIANTS: Final = 60
@@ -35,17 +35,26 @@ _RANDOM_WORDS: Final = 40_000
 _ROUNDS: Final = 40
 
 
-def merges_of(words: Collection[str], seen: Iterable[str] = ()) -> list[Merge]:
+def merges_of(
+    words: Collection[str],
+    seen: Iterable[str] = (),
+    *,
+    letters: str = COMMON,
+    is_spelled: Callable[[str], bool] = lambda word: True,
+) -> list[Merge]:
     """
     Return merges, first one first, that join each of *words* and spell words that are not.
 
     Args:
         words: The words of the vocabulary, of two letters or more.
         seen: Words that occur in texts; those that are not in *words* will be spelled.
+        letters: What unknown words are made up of.
+        is_spelled: Whether the tokenizer spells a word that is not in *words*.
     """
     ranks = _joining(sorted(words))
     known = frozenset(words)
-    unknown = sorted((set(seen) | set(_made_up(sorted(words)))) - known)
+    made_up = set(_made_up(sorted(words), letters))
+    unknown = [word for word in sorted((set(seen) | made_up) - known) if is_spelled(word)]
     for _ in range(_ROUNDS):
         wrong = [cut for word in unknown if not known.isdisjoint(cut := cut_by(word, ranks))]
         if not wrong:
@@ -117,12 +126,12 @@ def _joined(cut: Sequence[str], pair: Merge) -> list[str]:
     return out
 
 
-def _made_up(words: Sequence[str]) -> list[str]:
+def _made_up(words: Sequence[str], alphabet: str) -> list[str]:
     """Return words that hardly any vocabulary has, the same at every call."""
     rng = random.Random(0)
 
     def letters(least: int, most: int) -> str:
-        return "".join(rng.choice(_COMMON) for _ in range(rng.randint(least, most)))
+        return "".join(rng.choice(alphabet) for _ in range(rng.randint(least, most)))
 
     around = [letters(0, 4) + word + letters(0, 4) for word in words for _ in range(_VARIANTS)]
     return around + [letters(2, 11) for _ in range(_RANDOM_WORDS)]
