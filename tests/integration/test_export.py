@@ -64,15 +64,24 @@ def llama_cpp() -> None:
         pytest.importorskip(package.module, reason=reason)
 
 
-def make_root(folder: Path, n: int = 6) -> Layout:
+PLAIN = (
+    "create the user in the zone",
+    "add an alias: home, please",
+    "which users are in the group?",
+    "Delete the share. Then add *.zone to the dns",
+)
+"""Prompts of words that the embedded base knows."""
+
+
+def make_root(folder: Path, n: int = 3) -> Layout:
     """
-    Return a root with a suite of the first *n* items of infra_200.
+    Return a root with a suite of the first *n* of the PLAIN prompts.
     """
     layout = Layout(folder)
     for path in layout.folders():
         path.mkdir(parents=True, exist_ok=True)
-    lines = (shipped().benchmarks / "infra_200.jsonl").read_bytes().splitlines(keepends=True)
-    (layout.benchmarks / "infra.jsonl").write_bytes(b"".join(lines[:n]))
+    rows = [{"prompt": prompt, "completion": "{}"} for prompt in PLAIN[:n]]
+    (layout.benchmarks / "plain.jsonl").write_bytes(b"".join(orjson.dumps(r) + b"\n" for r in rows))
     return layout
 
 
@@ -91,18 +100,18 @@ def export(
 @pytest.mark.usefixtures("llama_cpp")
 def test_llama_cpp_says_what_the_embedded_base_says(tmp_path: Path) -> None:
     """
-    The same prompts, the same ids of them, and at 8 bits the same answers; 6 items are too few
-    to pass, and the export says so.
+    The same prompts, and the same ids of them: words that it knows are cut alike. 4 items are
+    too few to pass, and the export says so.
     """
-    layout = make_root(tmp_path)
+    layout = make_root(tmp_path, len(PLAIN))
 
     result = export(layout, MICRO, "ollama", "q8_0,q4_k_m")
 
     eight, four = (file.parity for file in result.files)
     assert eight is not None
     assert four is not None
-    assert (6, 6, 6) == (eight.n_items, eight.same_rendering, eight.same_ids), eight.first
-    assert (6, 0) == (four.same_ids, eight.lost)
+    assert (4, 4, 4) == (eight.n_items, eight.same_rendering, eight.same_ids), eight.first
+    assert (4, 0) == (four.same_ids, eight.lost)
     assert (
         result.files[1].bytes
         < result.files[0].bytes

@@ -176,6 +176,7 @@ class _Export:
     def _whole(self, folder: Path, items: Sequence[Item]) -> list[CardFile]:
         from finetuned.export.stock import StockModel
         from finetuned.export.transformers_bits import bits_config, quantise_folder
+        from finetuned.merging.stock_files import write_stock_files
         from finetuned.model.load import load_causal_lm
 
         quant = self.request.quants[0]
@@ -185,6 +186,8 @@ class _Export:
         if quant is not Quant.NONE:
             self.progress.begin(f"quantising to {quant}")
             quantise_folder(folder, quant, self.config.model)
+            # transformers wrote settings of its own beside the weights.
+            write_stock_files(folder, self.model.weights.base, self.renderer)
         parity = None
         if items:
             self._ask_version(items)
