@@ -26,6 +26,7 @@ def document(result: Result) -> dict[str, object]:
             {"name": f.name, "precision": f.precision, "bytes": f.bytes} for f in result.files
         ],
         "parity": {f.name: to_json(f.parity) for f in result.files},
+        "left_out": to_json(result.left_out),
     }
 
 
@@ -34,6 +35,14 @@ def lines(result: Result, imported: str | None) -> list[str]:
     Return an export as lines for people.
     """
     found = [line for file in result.files for line in _file(file)]
+    if gone := result.left_out.datasets_gone:
+        found.append(
+            f"held-out rows not asked, their datasets are gone: {printable(', '.join(gone))}"
+        )
+    if result.left_out.items:
+        found.append(
+            f"{result.left_out.items} items not asked: the chat template does not take them"
+        )
     found.append(f"folder: {shown(result.folder)}, how to run it: README.md there")
     if imported is not None:
         found.append(f"imported into Ollama: ollama run {printable(imported)}")

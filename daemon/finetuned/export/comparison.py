@@ -7,7 +7,6 @@ The version is asked as the evaluation asks it. Does not decide: see core.export
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -65,7 +64,7 @@ def ask_version(
     on_item: OnItem,
 ) -> list[Reference]:
     """
-    Return what the version does with each item; those that it cannot be asked are left out.
+    Return what the version does with each item; those that its template does not take are left out.
     """
     from finetuned.inference.generate import generate
 
@@ -108,9 +107,7 @@ def ask_export(
         text = exported.render(known.item.question.example)
         ids = exported.ids(text)
         answer, written = exported.answer(text, known.max_tokens)
-        stopped = len(answer) < known.max_tokens or (
-            answer[-1:] != [] and answer[-1] in stop_token_ids
-        )
+        stopped = len(answer) < known.max_tokens or (bool(answer) and answer[-1] in stop_token_ids)
         while answer and answer[-1] in stop_token_ids:
             answer = answer[:-1]
         found.append(
@@ -154,10 +151,3 @@ def _mark(item: Item, text: str, ids: Sequence[int], stopped: bool) -> bool | No
         seconds=0.0,
     )
     return mark(item.question, raw).correct
-
-
-def tokens_per_second(n_tokens: int, began: float) -> float:
-    """
-    Return how fast tokens came since *began*, on the clock of time.monotonic.
-    """
-    return n_tokens / max(1e-9, time.monotonic() - began)

@@ -23,6 +23,9 @@ from finetuned.export.tools import converter_folder
 from finetuned.merging.stock_files import TEMPLATE
 from finetuned.process.environment import child_environment
 
+_CHILD_SECONDS: Final = 6 * 3600.0
+"""Longest time that the converter, or the quantising of one file, may take."""
+
 _GENERATION: Final = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """Marks of trained text, which are for training alone."""
 
@@ -117,14 +120,21 @@ def _run_converter(script: str, arguments: list[str], scratch: Path, cut: Cut | 
 
 
 def _run(command: Sequence[str], who: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", *command],
-        env=child_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=child_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=_CHILD_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportRefused(
+            f"{who} did not end within {_CHILD_SECONDS / 3600:g} hours and was ended; try again "
+            "on a machine that is less busy"
+        ) from None
     if ended.returncode != 0:
         said = ended.stdout.decode("utf-8", "replace").strip().splitlines()
         if any("No space left on device" in line for line in said):

@@ -62,7 +62,7 @@ def trained_texts(layout: Layout, model: NamedModel, renderer: Renderer) -> list
     words is still judged on others.
     """
     texts = []
-    for _, place in _datasets(layout, model):
+    for _, place in _there(layout, model):
         rows, left = TokenisedDataset.open(place), _MAX_IDS
         for i in range(len(rows)):
             ids = rows[i][0].tolist()
@@ -75,18 +75,30 @@ def trained_texts(layout: Layout, model: NamedModel, renderer: Renderer) -> list
 def _held_out(layout: Layout, model: NamedModel, limit: int) -> list[Suite]:
     return [
         held_out_suite(TokenisedDataset.open(place), SuiteOrigin.OLD, name, limit)
-        for name, place in _datasets(layout, model)
+        for name, place in _there(layout, model)
     ]
 
 
+def datasets_gone(layout: Layout, model: NamedModel) -> tuple[str, ...]:
+    """
+    Return the datasets of a version's job that were removed: of them nothing can be asked.
+    """
+    return tuple(
+        name or place.name for name, place in _datasets(layout, model) if not place.is_dir()
+    )
+
+
+def _there(layout: Layout, model: NamedModel) -> list[tuple[str, Path]]:
+    return [(name, place) for name, place in _datasets(layout, model) if place.is_dir()]
+
+
 def _datasets(layout: Layout, model: NamedModel) -> list[tuple[str, Path]]:
-    """Return name and folder of each dataset of a version's job that is still there."""
+    """Return name and folder of each dataset of a version's job; a folder may be gone."""
     folder = model.weights.folder
     if folder is None or not (folder / MANIFEST).is_file():
         return []
     datasets = read_model_manifest(folder).datasets
-    found = [(d.name, layout.datasets / d.dataset_id) for d in datasets]
-    return [(name, place) for name, place in found if place.is_dir()]
+    return [(d.name, layout.datasets / d.dataset_id) for d in datasets]
 
 
 def _sample(suite: Suite, limit: int) -> Sequence[Question]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import os
 import secrets
+import select
 import subprocess
 import sys
 import tempfile
@@ -118,12 +119,11 @@ def running(file: Path, *, context: int) -> Iterator[LlamaCpp]:
             stderr=log,
         )
         try:
-            line = b"" if process.stdout is None else process.stdout.readline()
-            address = urlsplit(line.decode().strip())
+            deadline = time.monotonic() + _START_SECONDS
+            address = urlsplit(_first_line(process, deadline))
             if address.hostname is None or address.port is None:
                 raise ExportRefused(f"llama.cpp cannot load {file.name}: {_said(log.fileno())}")
             server = LlamaCpp(address.hostname, address.port, key)
-            deadline = time.monotonic() + _START_SECONDS
             while not server.ready():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise ExportRefused(f"llama.cpp cannot load {file.name}: {_said(log.fileno())}")
@@ -132,6 +132,15 @@ def running(file: Path, *, context: int) -> Iterator[LlamaCpp]:
         finally:
             process.kill()
             process.communicate()
+
+
+def _first_line(process: subprocess.Popen[bytes], deadline: float) -> str:
+    """Return what the server says first; empty if it ended, or said nothing before the deadline."""
+    if process.stdout is None:
+        return ""
+    left = max(0.0, deadline - time.monotonic())
+    readable, _, _ = select.select([process.stdout], [], [], left)
+    return process.stdout.readline().decode().strip() if readable else ""
 
 
 def _said(fd: int) -> str:

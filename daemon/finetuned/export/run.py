@@ -8,8 +8,10 @@ whole or not at all. Loads torch: it is no work for a process that must stay sma
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -34,7 +36,7 @@ from finetuned.export.comparison import Exported, Reference, ask_export, ask_ver
 from finetuned.export.cutting import Cut, cut_of
 from finetuned.export.folder import building, publish, refuse_families
 from finetuned.export.gguf import convert, convert_adapter, quantise
-from finetuned.export.items import Item, items_of, trained_texts
+from finetuned.export.items import Item, datasets_gone, items_of, trained_texts
 from finetuned.export.ollama import MODELFILE, chat_marks, modelfile, stops_of
 from finetuned.export.papers import write_card
 from finetuned.export.tools import (
@@ -54,7 +56,7 @@ from finetuned.export.whole_model import (
     write_adapter,
     write_whole,
 )
-from finetuned.export.wish import Result, Wish
+from finetuned.export.wish import LeftOut, Result, Wish
 from finetuned.files.base_model import position_limit
 from finetuned.files.run import utc_now
 from finetuned.layout import Layout
@@ -104,6 +106,7 @@ class _Export:
             enable_thinking=config.model.enable_thinking,
         )
         self.references: list[Reference] = []
+        self.left_out = LeftOut()
         self.merge: dict[str, object] = {}
 
     def run(self) -> Result:
@@ -113,6 +116,8 @@ class _Export:
         wish, request = self.wish, self.request
         final = wish.out or self.layout.exports / default_name(self.model.name, request)
         items = [] if wish.items == 0 else items_of(self.layout, self.model, wish.items)
+        if items:
+            self.left_out = LeftOut(datasets_gone=datasets_gone(self.layout, self.model))
         cut = self._check(items)
         size, bits = stored_bytes(self.model)
         self.progress.begin(f"{self.model.name}: reading and hashing its files")
@@ -126,7 +131,7 @@ class _Export:
                 files = self._whole(folder, items)
             write_card(self.layout, self.config, wish, final, folder, files, self.references)
             manifest = publish(folder, final, self._facts(files))
-        result = Result(folder=final, files=tuple(files), manifest=manifest)
+        result = Result(folder=final, files=tuple(files), manifest=manifest, left_out=self.left_out)
         log.info(
             "version_exported",
             version=self.model.name,
@@ -167,7 +172,7 @@ class _Export:
         scratch.mkdir()
         self.progress.begin("writing it as a GGUF LoRA")
         convert_adapter(place, self.model.weights.base, folder / "adapter.gguf", scratch)
-        _remove(scratch)
+        shutil.rmtree(scratch)
         return [
             _file(folder, "peft", Quant.NONE, None),
             _file(folder, "adapter.gguf", Quant.NONE, None),
@@ -216,7 +221,7 @@ class _Export:
                 self.progress.begin(f"quantising to {quant}")
                 quantise(plain, folder / name, quant)
             names[name] = quant
-        _remove(scratch)
+        shutil.rmtree(scratch)
         if items:
             self._ask_version(items)
         files = []
@@ -248,6 +253,7 @@ class _Export:
             self.references = ask_version(
                 model, self.renderer, items, self.config.evaluation, on_item
             )
+        self.left_out = replace(self.left_out, items=len(items) - len(self.references))
 
     def _ask(self, exported: Exported, on_item: Callable[[int], object]) -> list[Asked]:
         return ask_export(exported, self.references, self.renderer.stop_token_ids, on_item)
@@ -272,6 +278,7 @@ class _Export:
             "finetuned": __version__,
             "packages": packages,
             "merge": self.merge,
+            "left_out": to_json(self.left_out),
             "parity": {f.name: to_json(f.parity) for f in files},
             "passed": passed,
         }
@@ -281,9 +288,3 @@ def _file(folder: Path, name: str, quant: Quant, parity: Parity | None) -> CardF
     place = folder / name
     paths = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
     return CardFile(name, str(quant), sum(p.stat().st_size for p in paths), parity)
-
-
-def _remove(scratch: Path) -> None:
-    import shutil
-
-    shutil.rmtree(scratch)

@@ -28,6 +28,18 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """
+    What version and export could not be asked.
+    """
+
+    datasets_gone: tuple[str, ...] = ()
+    """Names of the version's datasets whose held-out rows are no longer there."""
+    items: int = 0
+    """Items that the version's chat template does not take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """
     An export that is there.
@@ -36,6 +48,7 @@ class Result:
     folder: Path
     files: tuple[CardFile, ...]
     manifest: dict[str, object]
+    left_out: LeftOut
 
     @property
     def passed(self) -> bool:

@@ -145,7 +145,8 @@ class _Tuning:
             return file_sha256(self._request.dataset)
         except DatasetError as error:
             if not self._folder.storage.exists():
-                self._folder.path.rmdir() if not any(self._folder.path.iterdir()) else None
+                if not any(self._folder.path.iterdir()):
+                    self._folder.path.rmdir()
                 raise
             raise DatasetError(
                 f"{error}; the study {self._folder.path.name} was made on its rows, and "
