@@ -32,6 +32,7 @@ from finetuned.sources.correction import (
     Answered,
     Collected,
     Collector,
+    DrawnRows,
     TrainedRow,
     trained_rows,
 )
@@ -72,11 +73,16 @@ class Model:
 
 
 def collected(
-    model: Model, rows: Sequence[Example], kept_out: KeptOut | None = None, most: int = 200
+    model: Model,
+    rows: Sequence[Example],
+    kept_out: KeptOut | None = None,
+    most: int = 200,
+    changed: int = 0,
 ) -> Collected:
     """Ask *rows*."""
     maker = Collector(model, golden, lambda _: None, kept_out or KeptOut(), "v0001", most)
-    return maker.collect([TrainedRow(e, "sums.jsonl", n) for n, e in enumerate(rows, 1)])
+    asked = tuple(TrainedRow(e, "sums.jsonl", n) for n, e in enumerate(rows, 1))
+    return maker.collect(DrawnRows(asked, changed))
 
 
 def ingested(
@@ -216,8 +222,8 @@ def test_only_trained_rows_of_a_file_are_drawn(tmp_path: Path, renderer: Rendere
 
     found = trained_rows([file], 1000, seed=1, max_bytes=MAX_BYTES)
 
-    assert sorted(r.line for r in found) == sorted(trained)
-    assert not {r.line for r in found} & held_out
+    assert sorted(r.line for r in found.rows) == sorted(trained)
+    assert not {r.line for r in found.rows} & held_out
     lines = file.path.read_bytes().splitlines(keepends=True)
     changed, unseen, *_ = sorted(trained)
     lines[changed - 1] = orjson.dumps({"prompt": "another", "completion": "x"}) + b"\n"
@@ -226,7 +232,17 @@ def test_only_trained_rows_of_a_file_are_drawn(tmp_path: Path, renderer: Rendere
         dataset=file.dataset, path=file.path, name=file.name, unseen=frozenset({unseen})
     )
     left = trained_rows([part], 1000, seed=1, max_bytes=MAX_BYTES)
-    assert {r.line for r in left} == trained - {changed, unseen}
+    assert {r.line for r in left.rows} == trained - {changed, unseen}
+    assert 1 == left.n_changed
+
+
+def test_rows_that_were_changed_since_are_counted() -> None:
+    """
+    They were looked at, and cannot be asked as they were trained.
+    """
+    counts = collected(Model(), [], changed=3).counts
+
+    assert (3, {"changed_since": 3}) == (counts.looked_at, dict(counts.not_asked))
 
 
 def test_the_same_seed_draws_the_same_rows_in_the_same_order(
@@ -242,7 +258,9 @@ def test_the_same_seed_draws_the_same_rows_in_the_same_order(
     ]
 
     def drawn(seed: int) -> list[tuple[str, int]]:
-        return [(r.source, r.line) for r in trained_rows(files, 20, seed=seed, max_bytes=MAX_BYTES)]
+        return [
+            (r.source, r.line) for r in trained_rows(files, 20, seed=seed, max_bytes=MAX_BYTES).rows
+        ]
 
     assert drawn(1) == drawn(1)
     assert len(set(drawn(1))) == 20
@@ -259,7 +277,7 @@ def test_corrections_are_trained_whole_and_none_of_a_held_out_row_ever_is(
     rows = intents.training_rows(7, 120)[:60]
     file, _ = ingested(tmp_path, renderer, rows, "rows", holdout_fraction=0.2)
     drawn = trained_rows([file], 1000, seed=0, max_bytes=MAX_BYTES)
-    made = collected(Model("no"), [r.example for r in drawn], most=60).rows
+    made = collected(Model("no"), [r.example for r in drawn.rows], most=60).rows
     _, good = ingested(tmp_path, renderer, [dict(r) for r in made], "good")
     dataset = TokenisedDataset.open(file.dataset)
     held_out = [to_example({"messages": r["messages"]}) for r in dataset.held_out_rows()]

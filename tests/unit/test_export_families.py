@@ -11,10 +11,10 @@ import pytest
 from finetuned.core.family_choice import profile
 from finetuned.errors import ExportRefused
 from finetuned.export.folder import refuse_families
-from finetuned.files.family_list import OWN, Family, LearntFile, write_families
+from finetuned.files.family_list import OWN, Family, FamilyFile, write_families
 
-OWN_FAMILY = Family("aa", OWN, (LearntFile("aa", "names.jsonl"),), profile(["add ann"]))
-OTHER = Family("bb", "families/bb", (LearntFile("bb", "sums.jsonl"),), profile(["1 plus 2"]))
+OWN_FAMILY = Family("aa", OWN, (FamilyFile("aa", "names.jsonl"),), profile(["add ann"]))
+OTHER = Family("bb", "families/bb", (FamilyFile("bb", "sums.jsonl"),), profile(["1 plus 2"]))
 
 
 def test_a_version_with_families_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -16,16 +16,18 @@ from finetuned.errors import ModelError
 from finetuned.files.family_list import (
     OWN,
     Family,
-    LearntFile,
+    FamilyFile,
     choice_of,
     folder_of,
+    own_datasets,
     read_families,
+    several_adapters,
     write_families,
 )
 from finetuned.layout import FAMILY_LIST
 
-SUMS = Family("aa", "families/aa", (LearntFile("aa", "sums.jsonl"),), profile(["1 plus 2"]))
-NAMES = Family("bb", OWN, (LearntFile("bb", ""), LearntFile("cc", "n.jsonl")), profile(["add ann"]))
+SUMS = Family("aa", "families/aa", (FamilyFile("aa", "sums.jsonl"),), profile(["1 plus 2"]))
+NAMES = Family("bb", OWN, (FamilyFile("bb", ""), FamilyFile("cc", "n.jsonl")), profile(["add ann"]))
 
 
 def test_what_is_written_is_read_and_chooses_alike(tmp_path: Path) -> None:
@@ -40,6 +42,19 @@ def test_what_is_written_is_read_and_chooses_alike(tmp_path: Path) -> None:
     assert [tmp_path, tmp_path / folder_of("aa")] == [family.path(tmp_path) for family in found]
     for text in ("add bob", "3 plus 4", "plus ann"):
         assert choice_of([SUMS, NAMES]).choose(text) == choice_of(found).choose(text)
+
+
+def test_only_the_own_family_is_the_version_s_own_adapter(tmp_path: Path) -> None:
+    """
+    Asked of it, the rows of another family would be answered wrong and taken for mistakes.
+    """
+    write_families(tmp_path, [SUMS, NAMES])
+    assert {"bb", "cc"} == own_datasets(tmp_path)
+    assert several_adapters("v0002", tmp_path).startswith("v0002 has an adapter for each of 2 ")
+
+    write_families(tmp_path, [NAMES])
+    assert own_datasets(tmp_path) is None
+    assert "" == several_adapters("v0002", tmp_path)
 
 
 def test_a_version_without_a_list_has_one_adapter(tmp_path: Path) -> None:

@@ -104,6 +104,26 @@ def _files(
     return asked, found
 
 
+def _of_its_adapter(layout: Layout, version: str, files: list[LearntFile]) -> list[LearntFile]:
+    """
+    Return the files that the version's own adapter has learnt; of others its families tell.
+
+    Raises:
+        DatasetError: There are none.
+    """
+    from finetuned.files.family_list import own_datasets
+
+    if (own := own_datasets(layout.versions / version)) is None:
+        return files
+    kept = [file for file in files if file.dataset.name in own]
+    for file in files:
+        if file not in kept:
+            complain("corrections", f"{file.name}: of another family than {version}'s; left out")
+    if not kept:
+        raise DatasetError(f"none of these files is of the family whose adapter {version} trained")
+    return kept
+
+
 def _collect(
     layout: Layout, args: argparse.Namespace, version: str, files: Sequence[LearntFile]
 ) -> Collected:
@@ -122,7 +142,7 @@ def _collect(
     rows = trained_rows(
         files, ASKED_FOR_EACH * args.max, seed=args.seed, max_bytes=config.data.max_line_bytes
     )
-    with bar(len(rows)) as progress:
+    with bar(len(rows.rows)) as progress:
         progress.begin(f"{version} answers rows that it was trained on")
         return collector(
             Models(config.model).get(Subject(version, model.weights.base, model.weights.folder)),
@@ -191,6 +211,7 @@ def _corrections(layout: Layout, args: argparse.Namespace) -> int:
     from finetuned.core.text import printable
 
     version, files = _files(layout, args.keys, args.model)
+    files = _of_its_adapter(layout, version, files)
     found = _collect(layout, args, version, files)
     target = _written(layout, args, version, found)
     if args.json:

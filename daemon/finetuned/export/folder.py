@@ -14,7 +14,7 @@ from typing import Final
 
 from finetuned.errors import ExportRefused, Unavailable
 from finetuned.files.atomic import publish_dir
-from finetuned.files.family_list import read_families
+from finetuned.files.family_list import several_adapters
 from finetuned.files.lock import FileLock
 from finetuned.files.manifest import write_manifest
 from finetuned.files.refusal import refusal_reason
@@ -30,10 +30,10 @@ def refuse_families(name: str, version: Path | None) -> None:
     Raises:
         ExportRefused: It has; the message says what can be exported.
     """
-    if (n := len(read_families(version))) > 1:
+    if several := several_adapters(name, version):
         raise ExportRefused(
-            f"{name} has an adapter for each of {n} families of files (training.adapters), which "
-            "cannot become one model; each folder of its families/ is a PEFT adapter as it is"
+            f"{several}, which cannot become one model; each folder of its families/ is a PEFT "
+            "adapter as it is"
         )
 
 

@@ -33,7 +33,7 @@ _DECIMALS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LearntFile:
+class FamilyFile:
     """
     One file that a family has learnt.
     """
@@ -53,7 +53,7 @@ class Family:
     """The id of one of its files: it stays for the life of the lineage."""
     folder: str
     """Of its adapter, below the version; OWN is the version itself."""
-    files: tuple[LearntFile, ...]
+    files: tuple[FamilyFile, ...]
     profile: Profile
     """What its prompts look like; a question goes to the nearest."""
 
@@ -97,6 +97,36 @@ def read_families(version: Path | None) -> tuple[Family, ...]:
             f"{path}: no list of families ({error}); restore the version from its backup: "
             "finetuned versions restore"
         ) from error
+
+
+def own_datasets(version: Path) -> frozenset[str] | None:
+    """
+    Return the ids of the datasets that a version's own adapter has learnt; None if that is all.
+
+    Raises:
+        ModelError: As read_families.
+    """
+    listed = read_families(version)
+    if len(listed) < 2:
+        return None
+    return frozenset(f.dataset_id for one in listed if one.folder == OWN for f in one.files)
+
+
+def several_adapters(name: str, version: Path | None) -> str:
+    """
+    Return what a refusal says of a version with an adapter for each family; empty if it has one.
+
+    Args:
+        name: Of the version, for people.
+        version: Its folder; None is the base model.
+
+    Raises:
+        ModelError: As read_families.
+    """
+    n = len(read_families(version))
+    if n < 2:
+        return ""
+    return f"{name} has an adapter for each of {n} families of files (training.adapters)"
 
 
 def write_families(building: Path, families: Sequence[Family]) -> None:
@@ -155,7 +185,7 @@ def _family(entry: Any) -> Family:
         raise ValueError(f"{name!r:.80} is no name of a family")
     if folder not in (OWN, folder_of(name)):
         raise ValueError(f"{folder!r:.80} is no folder of family {name}")
-    files = tuple(LearntFile(_text(f["dataset_id"]), _text(f["name"])) for f in entry["files"])
+    files = tuple(FamilyFile(_text(f["dataset_id"]), _text(f["name"])) for f in entry["files"])
     return Family(name, folder, files, _profile(entry["profile"]))
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from finetuned.core.job import FINAL_STATES, JobKind, JobState
 from finetuned.core.timetable import is_due
-from finetuned.files.family_list import read_families
+from finetuned.files.family_list import several_adapters
 from finetuned.layout import Priority
 from finetuned.registry.weights import weights_of
 from finetuned.supervisor.context import Context
@@ -40,11 +40,8 @@ def ask_for_consolidation(context: Context) -> str:
     adapter = context.layout.versions / version / "adapter_config.json"
     if not adapter.is_file():
         return f"nothing to do: {version} is a full model, it has no adapter"
-    if (n := len(read_families(adapter.parent))) > 1:
-        return (
-            f"refused: {version} has an adapter for each of {n} families of files "
-            "(training.adapters), which cannot become one full model"
-        )
+    if several := several_adapters(version, adapter.parent):
+        return f"refused: {several}, which cannot become one full model"
     shortage = lacks_space(context)
     if shortage is not None:
         return f"refused: {shortage}"

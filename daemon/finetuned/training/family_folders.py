@@ -17,7 +17,7 @@ from finetuned.data.replay import Reservoir
 from finetuned.files.family_list import (
     OWN,
     Family,
-    LearntFile,
+    FamilyFile,
     folder_of,
     write_families,
 )
@@ -55,13 +55,13 @@ def write_family_folders(building: Path, job: Job, start: FamilyStart, kept: Res
     own = Family(
         start.name,
         OWN,
-        _learnt(start, [LearntFile(d.dataset_id, d.name) for d in job.spec.datasets]),
+        _learnt(start, [FamilyFile(d.dataset_id, d.name) for d in job.spec.datasets]),
         profile(prompts_of(kept, LastUserTurn(job.renderer))),
     )
     write_families(building, (own, *others))
 
 
-def _learnt(start: FamilyStart, new: list[LearntFile]) -> tuple[LearntFile, ...]:
+def _learnt(start: FamilyStart, new: list[FamilyFile]) -> tuple[FamilyFile, ...]:
     by_id = {file.dataset_id: file for file in (*start.files, *new)}
     return tuple(by_id.values())
 

@@ -27,7 +27,7 @@ from finetuned.errors import ConfigError
 from finetuned.files.family_list import (
     OWN,
     Family,
-    LearntFile,
+    FamilyFile,
     choice_of,
     read_families,
 )
@@ -60,7 +60,7 @@ class FamilyStart:
     """The parent; None for a first job."""
     folder: Path | None
     """Of the adapter to go on from; None for a fresh one."""
-    files: tuple[LearntFile, ...]
+    files: tuple[FamilyFile, ...]
     """What the family has learnt before."""
     others: tuple[Family, ...]
     """The other families of the parent, whose adapters stay as they are."""
@@ -170,7 +170,7 @@ def _plain(version: Path, kept: Reservoir, turns: LastUserTurn) -> Family:
     manifest = read_model_manifest(version)
     names = {d.dataset_id: d.name for d in manifest.datasets}
     ids = sorted({*map(file_of, kept.example_ids), *names})
-    files = tuple(LearntFile(i, names.get(i, "")) for i in ids)
+    files = tuple(FamilyFile(i, names.get(i, "")) for i in ids)
     name = ids[0] if ids else version.name
     return Family(name, OWN, files, profile(prompts_of(kept, turns)))
 

@@ -14,7 +14,7 @@ from finetuned.cli.program import main
 from finetuned.core.books import RowCounts
 from finetuned.core.family_choice import profile
 from finetuned.core.job import JobEvent
-from finetuned.files.family_list import OWN, Family, LearntFile, write_families
+from finetuned.files.family_list import OWN, Family, FamilyFile, write_families
 from finetuned.files.journal import Journal
 from finetuned.files.tables.datasets import Claim
 from finetuned.layout import Layout, Priority
@@ -89,8 +89,8 @@ def test_a_version_with_families_is_shown_with_their_files(
     """
     known = profile(["add ann"])
     families = [
-        Family("aa", OWN, (LearntFile("aa", "users.jsonl"),), known),
-        Family("bb", "families/bb", (LearntFile("bb", "sums.jsonl"),), known),
+        Family("aa", OWN, (FamilyFile("aa", "users.jsonl"),), known),
+        Family("bb", "families/bb", (FamilyFile("bb", "sums.jsonl"),), known),
     ]
     write_families(root.layout.versions / "v0003", families)
     assert 0 == run(root, "show", "v0003")

@@ -16,7 +16,7 @@ from typing import Any, Final
 from finetuned.config import Config
 from finetuned.errors import ConfigError, ModelError
 from finetuned.evaluation.subjects import Models, Subject
-from finetuned.files.family_list import read_families
+from finetuned.files.family_list import several_adapters
 from finetuned.layout import FAMILIES
 from finetuned.registry.named_model import NamedModel
 
@@ -78,10 +78,9 @@ def run_tasks(
     if unknown := [task for task in tasks if task not in known]:
         raise ConfigError(f"lm-evaluation-harness knows no task {', '.join(unknown)}")
     weights = model.weights
-    if len(read_families(weights.folder)) > 1:
+    if several := several_adapters(model.name, weights.folder):
         raise ModelError(
-            f"{model.name} has an adapter for each family of files (training.adapters), and the "
-            "harness asks one: name the folder of one, such as "
+            f"{several}, and the harness asks one: name the folder of one, such as "
             f"{model.name}/{FAMILIES}/..."
         )
     loaded = Models(config.model).get(Subject(model.name, weights.base, weights.folder))

@@ -7,7 +7,7 @@ a suite or a held-out row asks are never asked, nor are rows that were made here
 
 from finetuned.sources.correction.collect import Answered, Collected, Collector, Counts
 from finetuned.sources.correction.forms import FORMS, Wrong, rows_of
-from finetuned.sources.correction.trained_rows import TrainedRow, trained_rows
+from finetuned.sources.correction.trained_rows import DrawnRows, TrainedRow, trained_rows
 
 __all__ = [
     "FORMS",
@@ -15,6 +15,7 @@ __all__ = [
     "Collected",
     "Collector",
     "Counts",
+    "DrawnRows",
     "TrainedRow",
     "Wrong",
     "rows_of",

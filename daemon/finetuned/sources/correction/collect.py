@@ -22,7 +22,7 @@ from finetuned.sources.augment.children import as_row
 from finetuned.sources.augment.exchange import exchange_of
 from finetuned.sources.augment.kept_out import KeptOut
 from finetuned.sources.correction.forms import FORMS, Wrong, rows_of
-from finetuned.sources.correction.trained_rows import TrainedRow
+from finetuned.sources.correction.trained_rows import DrawnRows, TrainedRow
 
 TOGETHER: Final = 64
 """Rows that are asked before it is looked whether enough answers are wrong."""
@@ -33,6 +33,7 @@ CORRECTION: Final = "is_correction"
 HELD_OUT: Final = "held_out"
 REPEATED: Final = "repeated"
 NO_TIME: Final = "no_time"
+CHANGED: Final = "changed_since"
 """Why a row was not asked, beside the words of augment.exchange and the codes of rows."""
 
 
@@ -118,11 +119,13 @@ class Collector:
     max_examples: int
     """Most rows that are made, >= len(FORMS)."""
 
-    def collect(self, rows: Sequence[TrainedRow]) -> Collected:
+    def collect(self, drawn: DrawnRows) -> Collected:
         """
-        Ask *rows* in their order until the rows that were made are as many as they may be.
+        Ask the rows in their order until the rows that were made are as many as they may be.
         """
-        counts = Counts()
+        rows, counts = drawn.rows, Counts(looked_at=drawn.n_changed)
+        if drawn.n_changed:
+            counts.not_asked[CHANGED] = drawn.n_changed
         made: list[dict[str, object]] = []
         known: set[int] = set()
         for start in range(0, len(rows), TOGETHER):

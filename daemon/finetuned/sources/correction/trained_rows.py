@@ -34,15 +34,24 @@ class TrainedRow:
     """From 1."""
 
 
-def trained_rows(
-    files: Sequence[LearntFile], n: int, *, seed: int, max_bytes: int
-) -> list[TrainedRow]:
+@dataclass(frozen=True, slots=True)
+class DrawnRows:
     """
-    Return *n* of the trained rows of *files*, drawn at random, in random order; all if fewer.
+    Trained rows in random order.
+    """
+
+    rows: tuple[TrainedRow, ...]
+    n_changed: int
+    """Rows that were drawn, and whose line is not the one that was trained."""
+
+
+def trained_rows(files: Sequence[LearntFile], n: int, *, seed: int, max_bytes: int) -> DrawnRows:
+    """
+    Return *n* of the trained rows of *files*, drawn at random; all if fewer.
 
     Args:
         files: To draw from; a line has the same chance in each.
-        n: Rows at most, >= 0. A line that was changed since it was trained leaves a gap.
+        n: Rows at most, >= 0.
         seed: The same one draws the same rows.
         max_bytes: Longest line that is read.
 
@@ -62,7 +71,9 @@ def trained_rows(
         for line, example in _read(file.path, wanted[number], max_bytes).items():
             if prompt_hash(example) in prompts[number][line]:
                 found[number, line] = TrainedRow(example, file.name, line)
-    return [found[place] for place in drawn if place in found]
+    return DrawnRows(
+        tuple(found[place] for place in drawn if place in found), len(drawn) - len(found)
+    )
 
 
 def _trained(file: LearntFile) -> dict[int, set[int]]:

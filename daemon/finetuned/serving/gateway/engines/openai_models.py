@@ -22,7 +22,7 @@ import structlog
 
 from finetuned.core.generation import AS_STARTED, HeldModel, Holding
 from finetuned.errors import FinetunedError
-from finetuned.files.family_list import read_families
+from finetuned.files.family_list import several_adapters
 from finetuned.registry.folder import verify_folder
 from finetuned.serving.gateway.engines.openai_connection import (
     Card,
@@ -168,10 +168,10 @@ class ServerModels:
             raise NotServed(f"{self._no_adapters} and does not list {public}")
         if model.folder is None or not (model.folder / "adapter_config.json").is_file():
             return self._full(model)
-        if len(read_families(model.folder)) > 1:
+        if several := several_adapters(model.name, model.folder):
             raise NotServed(
-                f"{model.name} has an adapter for each family of files (training.adapters), and "
-                'only the own engine chooses between them: set serving.engine = "own"'
+                f"{several}, and only the own engine chooses between them: set "
+                'serving.engine = "own"'
             )
         self._check_base(model)
         await self._load(public, model, model.folder, in_place=listed is not None)
