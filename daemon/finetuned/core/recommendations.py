@@ -120,8 +120,8 @@ def _rejections(facts: DailyFacts) -> Iterator[Recommendation]:
             "Stop dropping files of this kind until you know why: "
             f"finetuned report {last.version or ''}".rstrip()
             + " shows it.",
-            f"{facts.rejected_in_a_row} candidates in a row were rejected, the last one since "
-            f"{last.reason or 'for no recorded reason'}",
+            f"{facts.rejected_in_a_row} candidates in a row were rejected, the last one: "
+            f"{last.reason or 'no reason is recorded'}",
         )
         return
     for job in rejected:

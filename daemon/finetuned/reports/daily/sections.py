@@ -189,8 +189,14 @@ def _worth(facts: DailyFacts) -> Section | None:
         for file in facts.files
         if file.worth is not None
     ]
+    if not rows:
+        return None
     head = ("file", "worth it", "cost", "right before", "change in points", "cost of a point")
-    return Section("What they were worth", table=_cut(rows, (*head, "near rows"))) if rows else None
+    left = len(facts.files) - len(rows)
+    said = (
+        ((f"{count(left, 'other file')}", "not judged here; ask finetuned worth"),) if left else ()
+    )
+    return Section("What they were worth", said, _cut(rows, (*head, "near rows")))
 
 
 def _jobs(facts: DailyFacts) -> Section | None:
